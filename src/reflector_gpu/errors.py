@@ -1,0 +1,131 @@
+"""Everything that can go wrong, in one tree. The API maps it to HTTP in one place (`api.errors`).
+
+    ReflectorError
+    ├── InvalidRequest            a field or a file that can not be used as it is
+    │   ├── UnsupportedLanguage
+    │   └── UndecodableAudio      the bytes are no audio that we read
+    ├── Unauthorized              no key, or a wrong one
+    ├── UrlForbidden              the address policy refuses this URL
+    ├── AudioNotFound             the audio URL answers 404
+    ├── UnknownModel
+    ├── TooLarge                  more bytes or seconds than the limits allow
+    ├── Overloaded                the queue is full: come back after `retry_after` seconds
+    ├── Unavailable               not now: come back after `retry_after` seconds
+    │   ├── ModelNotInstalled
+    │   ├── EngineLoading
+    │   ├── EngineFailed          the engine gave up on this piece of audio, or keeps dying
+    │   ├── StorageFull
+    │   └── ShuttingDown
+    ├── UpstreamFailed            the audio host misbehaves
+    ├── UpstreamTimeout           the audio host is too slow
+    └── ConfigurationError        the operator's settings do not work
+
+Errors also inherit from the builtin that a caller of the library would expect. A message says
+what to do; it never holds a key, a local path or a traceback.
+"""
+
+from __future__ import annotations
+
+
+class ReflectorError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries; keyword arguments do not survive the default pickling.
+        return _restore, (type(self), self.message, dict(self.__dict__))
+
+
+def _restore(kind: type[ReflectorError], message: str, state: dict[str, object]) -> ReflectorError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequest(ReflectorError, ValueError):
+    code = "invalid_request"
+
+
+class UnsupportedLanguage(InvalidRequest):
+    code = "unsupported_language"
+
+
+class UndecodableAudio(InvalidRequest):
+    code = "undecodable_audio"
+
+
+class Unauthorized(ReflectorError, PermissionError):
+    code = "invalid_api_key"
+
+
+class UrlForbidden(ReflectorError, PermissionError):
+    code = "url_forbidden"
+
+
+class AudioNotFound(ReflectorError, FileNotFoundError):
+    code = "audio_not_found"
+
+
+class UnknownModel(ReflectorError, LookupError):
+    code = "model_not_found"
+
+
+class TooLarge(ReflectorError, ValueError):
+    code = "too_large"
+
+
+class Overloaded(ReflectorError):
+    """The service is at its limit; nothing was started for this request."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: float, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after = retry_after
+
+
+class Unavailable(ReflectorError):
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 5.0, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after = retry_after
+
+
+class ModelNotInstalled(Unavailable):
+    code = "model_not_installed"
+
+
+class EngineLoading(Unavailable):
+    code = "engine_loading"
+
+
+class EngineFailed(Unavailable):
+    code = "engine_failed"
+
+
+class StorageFull(Unavailable, OSError):
+    code = "storage_full"
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+
+
+class UpstreamFailed(ReflectorError, ConnectionError):
+    code = "upstream_failed"
+
+
+class UpstreamTimeout(ReflectorError, TimeoutError):
+    code = "upstream_timeout"
+
+
+class ConfigurationError(ReflectorError, ValueError):
+    code = "configuration_error"

@@ -1,0 +1,240 @@
+"""Every setting, its environment variable, its default in each profile, and where a value is from.
+
+A value is taken from, in this order: the command line, the environment (``REFLECTOR_...``), the
+profile, the field's own default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from reflector_gpu.errors import ConfigurationError
+
+PREFIX = "REFLECTOR_"
+
+ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Defaults that belong together. ``accuracy`` and ``better`` are what the banner tells."""
+
+    accuracy: str
+    better: str
+    defaults: Mapping[str, str | int | bool]
+
+
+PROFILES: Mapping[ProfileName, Profile] = {
+    "embedded": Profile(
+        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
+        "for real accuracy install the extras 'whisper' or 'parakeet' when they are released",
+        {"model": "sphinx"},
+    ),
+    "cpu": Profile(
+        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
+        "the neural recognisers of this profile are not released yet",
+        {"model": "sphinx"},
+    ),
+    "gpu": Profile(
+        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
+        "the neural recognisers of this profile are not released yet",
+        {"model": "sphinx", "host": "0.0.0.0", "file_requests": 32, "live_requests": 256},  # noqa: S104
+    ),
+}
+
+List = Annotated[tuple[str, ...], NoDecode]
+"""Values between commas in the environment."""
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Field names are the variables without ``REFLECTOR_``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    profile: ProfileName = Field("embedded", description="Set of defaults to start from")
+
+    # Serving
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    apikey: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices(f"{PREFIX}APIKEY", f"{PREFIX}GPU_APIKEY"),
+        description="Key that clients must send; several between commas",
+    )
+    insecure: bool = Field(False, description="Serve other machines without any key")
+    public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
+    public_metrics: bool = Field(False, description="/metrics needs no key")
+    shutdown_seconds: float = Field(
+        30.0, ge=0, description="Time that running requests get to finish when the server stops"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much the server logs"
+    )
+
+    # Models
+    model: str = Field("sphinx", description="Model of requests that name none, or whisper-1")
+    model_aliases: dict[str, str] = Field(
+        {}, description='More names for models: a JSON object, {"alias": "model"}'
+    )
+    workers: int = Field(0, ge=0, description="Processes per model; 0: one per CPU core")
+
+    # Limits
+    max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
+    max_audio_seconds: float = Field(6 * 3600, gt=0, description="Longest recording")
+    max_files: int = Field(100, ge=1, description="Most files in one request")
+    live_requests: int = Field(64, ge=1, description="Uploads worked on at once; more get 429")
+    file_requests: int = Field(8, ge=1, description="URL requests at once; more get 429")
+    spool_dir: Path | None = Field(
+        None, description="Folder for audio in transit; the system's temporary one if not set"
+    )
+
+    # Fetching audio by URL
+    url_allow: List = Field(
+        (), description="Hosts, addresses and CIDRs that URLs may name though they are private"
+    )
+    url_connect_seconds: float = Field(10.0, gt=0, description="Time to connect to a host")
+    url_read_seconds: float = Field(30.0, gt=0, description="Longest wait between two reads")
+    url_total_seconds: float = Field(3600.0, gt=0, description="Time for a whole download")
+    url_retries: int = Field(3, ge=0, description="Further tries after a 5xx or a broken transfer")
+
+    # Voice activity detection
+    vad_threshold: float = Field(0.5, gt=0, lt=1, description="Probability that counts as speech")
+    vad_padding_seconds: float = Field(
+        0.3, ge=0, le=5, description="Audio kept on either side of speech"
+    )
+
+    @field_validator("url_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (p.strip() for p in value.split(",")) if part)
+        return value
+
+    @field_validator("spool_dir")
+    @classmethod
+    def _writable(cls, value: Path | None) -> Path | None:
+        if value is not None and not os.access(value, os.W_OK | os.X_OK):
+            raise ValueError(f"'{value}' is not a folder that this process can write to")
+        return value
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The accepted API keys."""
+        secret = self.apikey.get_secret_value() if self.apikey else ""
+        return tuple(key for key in (k.strip() for k in secret.split(",")) if key)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check_exposed(self) -> None:
+        """Refuse to serve other machines without a key.
+
+        Raises:
+            ConfigurationError: not loopback, no key, and not told to.
+        """
+        if not (self.loopback or self.keys or self.insecure):
+            raise ConfigurationError(
+                f"Refusing to listen on {self.host} without a key: set REFLECTOR_APIKEY, "
+                "or pass --insecure if everyone who can reach this address may use it."
+            )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; ``overrides`` come from the command line, None meaning not given.
+
+    Raises:
+        ConfigurationError: a value does not fit; the message names its variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        profile = PROFILES[_profile_name(given)]
+        chosen = {**_not_in_environment(profile.defaults), **given}
+        aliased = {_input_name(name): value for name, value in chosen.items()}
+        return Settings(**aliased)  # type: ignore[arg-type]  # validated right here
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+    except SettingsError:
+        # Only `model_aliases` is parsed by pydantic-settings itself, and it names no variable.
+        raise ConfigurationError(
+            f'{PREFIX}MODEL_ALIASES: not a JSON object such as {{"my-model": "sphinx"}}'
+        ) from None
+
+
+def origins(settings: Settings, **overrides: object) -> dict[str, str]:
+    """Where each value is from: ``command line``, a variable's name, ``profile X``, ``default``."""
+    profile = PROFILES[settings.profile]
+    found: dict[str, str] = {}
+    for name in Settings.model_fields:
+        variable = next((v for v in variables(name) if _in_environment(v)), None)
+        if overrides.get(name) is not None:
+            found[name] = "command line"
+        elif variable:
+            found[name] = variable
+        elif name in profile.defaults:
+            found[name] = f"profile {settings.profile}"
+        else:
+            found[name] = "default"
+    return found
+
+
+def variables(name: str) -> tuple[str, ...]:
+    """The environment variables that set the field ``name``, the preferred one first."""
+    alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (PREFIX + name.upper(),)
+
+
+def _profile_name(given: Mapping[str, object]) -> ProfileName:
+    name = given.get("profile") or _environment().get(f"{PREFIX}PROFILE") or "embedded"
+    for known in PROFILES:
+        if name == known:
+            return known
+    raise ConfigurationError(
+        f"{PREFIX}PROFILE: there is no profile '{name}'; it is one of {', '.join(PROFILES)}."
+    )
+
+
+def _not_in_environment(defaults: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: value
+        for name, value in defaults.items()
+        if not any(_in_environment(variable) for variable in variables(name))
+    }
+
+
+def _in_environment(variable: str) -> bool:
+    return variable in _environment()
+
+
+def _environment() -> dict[str, str]:
+    """Variables by name in capitals: pydantic-settings reads them whatever their case."""
+    return {name.upper(): value for name, value in os.environ.items()}
+
+
+def _input_name(name: str) -> str:
+    return variables(name)[0] if Settings.model_fields[name].validation_alias else name
+
+
+def _explain(error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = str(problem["loc"][0])
+        variable = variables(name)[0] if name in Settings.model_fields else name
+        lines.append(f"{variable}: {problem['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""The values that cross rooms: plain, frozen, free of any engine, container or HTTP.
+
+Times are seconds as ``float``; audio is mono ``float32`` at `SAMPLE_RATE` in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every waveform inside the service."""
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""A waveform, ``float32[n]``, mono, `SAMPLE_RATE`, in [-1, 1]."""
+
+Task: TypeAlias = Literal["transcribe", "translate"]
+"""``translate`` is speech in any language to English text, as in Whisper."""
+
+
+class Priority(IntEnum):
+    """Who is waiting: a person (`LIVE`) or a long file (`FILE`). Lower runs first."""
+
+    LIVE = 0
+    FILE = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A stretch of speech cut out of a recording: ``samples`` begin ``start`` seconds into it."""
+
+    samples: Samples
+    start: float
+
+    @property
+    def duration(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        return self.start + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word; ``glued`` ones follow without a space (Chinese, Japanese)."""
+
+    text: str
+    start: float
+    end: float
+    probability: float | None = None
+    speaker: str | None = None
+    glued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScores:
+    """What a recogniser thinks of its own segment; the names are those of openai/whisper.
+
+    ``avg_logprob`` is the mean token log probability, ``compression_ratio`` that of the text
+    under zlib (repetition shows as a high one), ``no_speech_prob`` in [0, 1].
+    """
+
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    temperature: float = 0.0
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of words that belongs together: a sentence, or what was said between two pauses."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+    scores: SegmentScores | None = None
+
+    @property
+    def glued(self) -> bool:
+        """Whether no space belongs before it."""
+        return bool(self.words) and self.words[0].glued
+
+    @classmethod
+    def of(cls, words: Iterable[Word], scores: SegmentScores | None = None) -> Segment:
+        """The segment that spans ``words`` (at least one)."""
+        kept = tuple(words)
+        return cls(kept[0].start, kept[-1].end, join_words(kept), kept, scores=scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What an engine heard in one chunk; times are relative to the chunk's first sample."""
+
+    segments: tuple[Segment, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A whole recording in words. ``duration`` is that of the audio, in seconds."""
+
+    segments: tuple[Segment, ...]
+    language: str | None
+    duration: float
+
+    @property
+    def text(self) -> str:
+        return "".join(
+            s.text if s.glued or not i else f" {s.text}" for i, s in enumerate(self.segments)
+        )
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return tuple(word for segment in self.segments for word in segment.words)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerTurn:
+    """Somebody speaking, by number in order of first appearance."""
+
+    start: float
+    end: float
+    speaker: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """What a client asked of the recogniser. Hashable: equal options may share a batch."""
+
+    language: str | None = None
+    task: Task = "transcribe"
+    prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
+    temperature: float | None = None
+    word_timestamps: bool = True
+
+
+def join_words(words: Iterable[Word]) -> str:
+    """The text that the words spell."""
+    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()

@@ -1,0 +1,1 @@
+"""Bytes to speech chunks: spooling, fetching, decoding, voice activity, chunking."""

@@ -1,0 +1,174 @@
+"""Speech packed into chunks that an engine can take, cut where nobody speaks.
+
+A chunk holds as many utterances as fit the engine, with the silences between them, so that a
+recogniser sees natural context and one batch slot is not spent on half a sentence. Long stretches
+of silence are left out. Nobody's word is cut in two while there is a pause to cut at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
+from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples
+
+MIN_CHUNK_SECONDS = 0.5
+"""Recognisers misbehave on less. A shorter utterance takes some of the silence after it along; only
+where the recording ends is a chunk padded."""
+
+_MIN_SPEECH = 3  # windows; a click is not an utterance
+_MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
+_HYSTERESIS = 0.15
+
+
+def chunks(
+    blocks: Iterable[Samples],
+    *,
+    max_seconds: float,
+    max_gap: float,
+    options: VadOptions | None = None,
+) -> Iterator[Chunk]:
+    """Cut a recording's ``blocks`` into speech chunks of at most ``max_seconds``.
+
+    ``max_gap`` is the longest silence, in seconds, that is kept inside a chunk.
+    """
+    options = options or VadOptions()
+    chunker = Chunker(
+        VoiceActivity().probabilities,
+        max_seconds=max_seconds,
+        max_gap=max_gap if options.silence is None else options.silence,
+        threshold=options.threshold,
+        padding=options.padding,
+    )
+    for block in blocks:
+        yield from chunker.push(block)
+    yield from chunker.finish()
+
+
+class Chunker:
+    """The state between two blocks. Everything is counted in detector windows of 32 ms."""
+
+    def __init__(
+        self,
+        probabilities: Callable[[Samples], Samples],
+        *,
+        max_seconds: float,
+        max_gap: float,
+        threshold: float = 0.5,
+        padding: float = 0.3,
+    ) -> None:
+        self._probabilities = probabilities
+        self._threshold = threshold
+        self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
+        self._padding = min(_windows(padding), self._longest // 4)
+        self._max_gap = max(_windows(max_gap), 1)
+        self._rest: Samples = np.zeros(0, np.float32)  # less than a window
+        self._active = False
+        # What is held: audio and decisions from window `_first` on; all before has been sent
+        # or dropped. `_speech` is the first voiced window of the chunk that is being filled.
+        self._audio: Samples = np.zeros(0, np.float32)
+        self._voiced: list[bool] = []
+        self._first = 0
+        self._speech: int | None = None
+        self._seen = 0
+        self._last_voiced = -1
+
+    def push(self, block: Samples) -> Iterator[Chunk]:
+        """Take the next samples of the recording; yield the chunks that are complete."""
+        samples = np.concatenate([self._rest, block]) if len(self._rest) else block
+        whole = len(samples) // WINDOW * WINDOW
+        self._rest = samples[whole:]
+        if whole:
+            yield from self._advance(samples[:whole])
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield what is left once the last block has been pushed."""
+        tail = len(self._rest)
+        if tail:
+            yield from self._advance(np.pad(self._rest, (0, WINDOW - tail)))
+        if self._speech is not None:
+            surplus = WINDOW - tail if tail else 0
+            yield from self._close(self._end(), surplus)
+
+    def _advance(self, samples: Samples) -> Iterator[Chunk]:
+        self._audio = np.concatenate([self._audio, samples])
+        for probability in self._probabilities(samples):
+            if probability >= self._threshold:
+                self._active = True
+            elif probability < max(self._threshold - _HYSTERESIS, 0.01):
+                self._active = False
+            yield from self._step(self._active)
+        if self._speech is None:
+            self._drop_before(self._seen - self._padding)
+
+    def _step(self, voiced: bool) -> Iterator[Chunk]:
+        window = self._seen
+        self._seen += 1
+        self._voiced.append(voiced)
+        if voiced:
+            self._last_voiced = window
+            if self._speech is None:
+                self._speech = window
+        if self._speech is None:
+            return
+        gap = window - self._last_voiced
+        length = self._seen - self._begin()
+        if gap >= self._max_gap and length >= _MIN_CHUNK:
+            yield from self._close(self._end())
+        elif length >= self._longest:
+            paused = gap >= 2 * self._padding > 0
+            yield from self._close(self._end() if paused else self._best_cut())
+
+    def _begin(self) -> int:
+        """The open chunk's first window."""
+        assert self._speech is not None
+        return max(self._speech - self._padding, self._first)
+
+    def _end(self) -> int:
+        """The window before which the open chunk ends, now that nobody speaks any more."""
+        padded = max(self._last_voiced + 1 + self._padding, self._begin() + _MIN_CHUNK)
+        return min(padded, self._seen)
+
+    def _close(self, end: int, surplus: int = 0) -> Iterator[Chunk]:
+        """Send the open chunk up to window ``end``, ``surplus`` samples of padding left off."""
+        begin = self._begin()
+        if sum(self._voiced[begin - self._first : end - self._first]) >= _MIN_SPEECH:
+            last = (end - self._first) * WINDOW - (surplus if end == self._seen else 0)
+            samples = self._audio[(begin - self._first) * WINDOW : last]
+            short = int(MIN_CHUNK_SECONDS * SAMPLE_RATE) - len(samples)
+            yield Chunk(np.pad(samples, (0, max(0, short))), begin * WINDOW_SECONDS)
+        self._drop_before(end)
+        waiting = (i for i, voiced in enumerate(self._voiced) if voiced)
+        following = next(waiting, None)
+        self._speech = None if following is None else self._first + following
+
+    def _drop_before(self, window: int) -> None:
+        count = window - self._first
+        if count > 0:
+            self._audio = self._audio[count * WINDOW :]
+            del self._voiced[:count]
+            self._first = window
+
+    def _best_cut(self) -> int:
+        """The window to cut before: mid-pause if the later half has one, else where it is quiet."""
+        begin = self._begin() - self._first
+        earliest = begin + (len(self._voiced) - begin) // 2
+        longest, run, cut = 0, 0, None
+        for i in range(earliest, len(self._voiced)):
+            run = 0 if self._voiced[i] else run + 1
+            if run and run >= longest:
+                longest, cut = run, i + 1 - run // 2
+        if cut is None:
+            tail = self._audio[earliest * WINDOW : len(self._voiced) * WINDOW]
+            energy = np.square(tail.reshape(-1, WINDOW)).mean(axis=1)
+            smooth = np.convolve(energy, np.ones(3) / 3, mode="same")
+            # What follows has to be enough speech to count as such, should it end right there.
+            cut = earliest + int(smooth[: max(1, len(smooth) - _MIN_SPEECH)].argmin()) + 1
+        return self._first + cut
+
+
+def _windows(seconds: float) -> int:
+    return max(0, int(min(seconds, 1e6) / WINDOW_SECONDS))

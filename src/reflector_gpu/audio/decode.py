@@ -1,0 +1,201 @@
+"""Any audio or video file to 16 kHz mono blocks, with the FFmpeg that PyAV's wheels carry.
+
+Client bytes reach native demuxers here, so only plain media containers are let through: playlists
+(HLS, concat, SDP) could make FFmpeg open other files or addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.errors import TooLarge, UndecodableAudio
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+BLOCK_SAMPLES = 16_384
+"""Samples in a decoded block: 1.024 s, a whole number of VAD windows."""
+
+READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac"
+
+_DEMUXERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+_NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
+_MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
+_MIN_GAP = 0.25
+_FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
+_MAX_BOXES = 100  # before the samples or their index; real files have a handful
+
+
+def decode(reader: SpoolReader, *, max_seconds: float = float("inf")) -> Iterator[Samples]:
+    """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
+
+    Damaged packets are skipped, a truncated file gives what it holds, and holes in the time
+    stamps (paused recordings, discontinuous transmission) become silence.
+
+    Raises:
+        UndecodableAudio: nothing in the file can be decoded to audio.
+        TooLarge: there are more than ``max_seconds`` of audio.
+    """
+    produced = 0
+    for block in _blocks(reader):
+        produced += len(block)
+        if produced > max_seconds * SAMPLE_RATE:
+            raise TooLarge(
+                f"The audio is longer than this server's limit of {max_seconds:g} seconds.",
+                param="file",
+            )
+        yield block
+    if produced == 0:
+        raise UndecodableAudio("The file holds no decodable audio.", param="file")
+
+
+def header_seconds(reader: SpoolReader) -> float | None:
+    """How long the recording says it is: an estimate, None where it does not say."""
+    try:
+        with _open(reader) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (UndecodableAudio, av.FFmpegError):
+        return None
+
+
+def _blocks(reader: SpoolReader) -> Iterator[Samples]:
+    with _open(reader) as container:
+        stream = container.streams.best("audio")
+        if not isinstance(stream, AudioStream):
+            raise UndecodableAudio("The file has no audio track.", param="file")
+        resampler = _Resampler()
+        start: int | None = container.start_time
+        clock = _Clock(None if start is None else start / av.time_base)
+        for frame in _frames(container, stream):
+            if container.format.name not in _NO_CLOCK:
+                yield from resampler.silence(clock.hole_before(frame))
+            yield from resampler.push(frame)
+        yield from resampler.flush()
+
+
+def _open(reader: SpoolReader) -> InputContainer:
+    if not reader.seekable() and _index_comes_last(reader):
+        reader.allow_seeking()
+    try:
+        return av.open(
+            reader,
+            mode="r",
+            options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"},
+            metadata_errors="ignore",
+        )
+    except av.FFmpegError as error:
+        raise UndecodableAudio(
+            f"The file is not audio that this server reads; send one of: {READABLE}.", param="file"
+        ) from error
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue  # a damaged packet: the next one may be sound
+    except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
+        return  # a truncated or damaged container: what came before it counts
+
+
+class _Clock:
+    """Finds holes by comparing time stamps with the samples that came, as small holes add up."""
+
+    def __init__(self, start: float | None) -> None:
+        """``start``: where the recording begins. A film's picture may come before its sound."""
+        self._now = start
+        self._running = False
+
+    def hole_before(self, frame: AudioFrame) -> float:
+        """The seconds of silence that are missing before ``frame``, which is then counted."""
+        hole = 0.0
+        if frame.pts is not None and frame.time_base is not None:
+            begins = float(frame.pts * frame.time_base)
+            gap = 0.0 if self._now is None else begins - self._now
+            if _MIN_GAP < gap < _MAX_GAP:
+                hole = gap
+            if hole or not self._running or abs(gap) >= _MAX_GAP:
+                self._now, self._running = begins, True
+        if self._now is not None:
+            self._now += frame.samples / frame.sample_rate
+        return hole
+
+
+class _Resampler:
+    """Frames of any rate, layout and sample format, changing midway even, to mono blocks."""
+
+    def __init__(self) -> None:
+        self._resampler: AudioResampler | None = None
+        self._shape: tuple[str, str, int] | None = None
+
+    def push(self, frame: AudioFrame) -> Iterator[Samples]:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            yield from self.flush()
+            self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
+            self._shape = shape
+        frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
+        frame.time_base = Fraction(1, frame.sample_rate)
+        yield from self._resample(frame)
+
+    def flush(self) -> Iterator[Samples]:
+        yield from self._resample(None)
+        self._resampler = self._shape = None
+
+    def _resample(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        if self._resampler is None:
+            return
+        try:
+            resampled = self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            return  # damage that made a frame of no possible shape
+        for out in resampled:
+            yield _samples(out)
+
+    def silence(self, seconds: float) -> Iterator[Samples]:
+        left = round(seconds * SAMPLE_RATE)
+        if left:
+            yield from self.flush()
+        while left > 0:
+            yield np.zeros(min(left, BLOCK_SAMPLES), np.float32)
+            left -= BLOCK_SAMPLES
+
+
+def _samples(frame: AudioFrame) -> Samples:
+    # Integers, because FFmpeg lets a sum of channels clip only where the result is floating point.
+    return frame.to_ndarray().reshape(-1).astype(np.float32) * np.float32(2.0**-31)
+
+
+def _index_comes_last(reader: SpoolReader) -> bool:
+    """Whether this is an MP4 or MOV (ISO 14496-12) whose ``moov`` stands behind its ``mdat``."""
+    offset = 0
+    for _ in range(_MAX_BOXES):
+        header = _peek(reader, offset, 16)
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if kind == b"mdat":
+            return True
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        if kind == b"moov" or size < 8 or (offset == 0 and kind not in _FIRST_BOXES):
+            return False
+        offset += size
+    return False
+
+
+def _peek(reader: SpoolReader, offset: int, count: int) -> bytes:
+    """The ``count`` bytes at ``offset``, fewer only where the recording ends; then back to 0."""
+    reader.seek(offset)
+    data = b""
+    while len(data) < count and (more := reader.read(count - len(data))):
+        data += more
+    reader.seek(0)
+    return data

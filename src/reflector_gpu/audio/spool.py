@@ -1,0 +1,189 @@
+"""A recording on disk that is read while it still arrives.
+
+The writer (an upload or a download, on the event loop) and the reader (a decoder, in a thread)
+share one anonymous temporary file: it has no name, so nothing is left on disk however the process
+ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge
+
+
+class Spool:
+    """An append-only temporary file with a byte limit and blocking readers. Thread-safe."""
+
+    def __init__(self, limit: int, directory: Path | None = None) -> None:
+        """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
+        try:
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  ours
+        except OSError as error:
+            raise _storage_error(error) from error
+        self._limit = limit
+        self._size = 0
+        self._complete = False
+        self._error: ReflectorError | None = None
+        self._grown = threading.Condition()
+
+    @classmethod
+    def of(cls, path: Path) -> Spool:
+        """The whole recording in the file ``path``, read in place.
+
+        Raises:
+            OSError: it can not be opened.
+        """
+        spool = cls(limit=0)
+        spool._file.close()
+        spool._file = path.open("rb", buffering=0)
+        spool._size = os.fstat(spool._file.fileno()).st_size
+        spool.finish()
+        return spool
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last byte has arrived."""
+        return self._complete
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``.
+
+        Raises:
+            TooLarge: the recording would pass the byte limit.
+            StorageFull: the disk is full.
+            ShuttingDown: the spool is closed.
+        """
+        if self._size + len(data) > self._limit:
+            raise TooLarge(
+                f"The audio is larger than this server's limit of {_megabytes(self._limit)}.",
+                param="file",
+            )
+        view = memoryview(data)
+        with self._grown:
+            if self._file.closed:
+                raise ShuttingDown("The recording was dropped before it was complete.")
+            while view:
+                try:
+                    written = self._file.write(view)
+                except OSError as error:
+                    raise _storage_error(error) from error
+                self._size += written
+                view = view[written:]
+            self._grown.notify_all()
+
+    def finish(self) -> None:
+        """No more bytes will come."""
+        with self._grown:
+            self._complete = True
+            self._grown.notify_all()
+
+    def fail(self, error: ReflectorError) -> None:
+        """Readers get ``error`` instead of waiting for bytes that will not come."""
+        with self._grown:
+            self._error = error
+            self._grown.notify_all()
+
+    def close(self) -> None:
+        """Free the file and wake every reader. Safe to call twice."""
+        with self._grown:
+            if self._error is None:
+                self._error = ShuttingDown("The recording was dropped before it was read.")
+            self._file.close()
+            self._grown.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset``: waits for the first, ``b""`` past the end.
+
+        Raises:
+            ReflectorError: what `fail` was given, or the spool is closed.
+        """
+        with self._grown:
+            self._grown.wait_for(
+                lambda: self._error is not None or self._complete or self._size > offset
+            )
+            if self._file.closed or (self._error is not None and self._size <= offset):
+                raise self._error or ShuttingDown("The recording was dropped.")
+            if offset >= self._size:
+                return b""
+            return os.pread(self._file.fileno(), min(count, self._size - offset), offset)
+
+    def reader(self) -> SpoolReader:
+        """A file-like view for a decoder, from the first byte."""
+        return SpoolReader(self)
+
+
+class SpoolReader:
+    """What PyAV reads from. It seeks only once all bytes are there, or when told to.
+
+    On a stream that can seek, FFmpeg looks at the end of the file first (tags, durations), which
+    would make a decoder wait for the last byte of a download. `allow_seeking` is for the files
+    that can not be read in any other way: MP4 whose index stands at the end.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._position = 0
+        self._may_seek = spool.complete
+
+    def allow_seeking(self) -> None:
+        self._may_seek = True
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._may_seek
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, count: int = 65536) -> bytes:
+        data = self._spool.read_at(self._position, count)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; -1 (FFmpeg's "can't") for the end of a recording that still arrives."""
+        if whence == os.SEEK_END:
+            if not self._spool.complete:
+                return -1
+            offset += self._spool.size
+        elif whence == os.SEEK_CUR:
+            offset += self._position
+        if offset < 0:
+            return -1
+        self._position = offset
+        return offset
+
+
+def _storage_error(error: OSError) -> ReflectorError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+        return StorageFull("The server's temporary storage is full; try again later.")
+    return StorageFull("The server can not write to its temporary storage; try again later.")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1_000_000:g} MB" if count >= 1_000_000 else f"{count} bytes"

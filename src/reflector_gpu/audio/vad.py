@@ -1,0 +1,91 @@
+"""Where somebody speaks: the Silero detector, fed block by block.
+
+The network looks at windows of 32 ms and carries an LSTM state from one to the next, so any split
+of a recording into blocks gives the same probabilities.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+WINDOW = 512
+"""Samples in one detector window."""
+
+WINDOW_SECONDS = WINDOW / SAMPLE_RATE
+
+_CONTEXT = 64  # samples of the window before, which the network wants in front
+_STATE = (1, 1, 128)
+_BATCH = 128  # windows in one call; more is not faster
+
+# Quiet recordings (a far microphone) are brought up before the network sees them.
+_TARGET_PEAK = 0.5
+_MAX_GAIN = 20.0
+_PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 10.0)  # in one window: halved in ten seconds
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """``threshold`` in (0, 1); ``padding`` and ``silence`` in seconds.
+
+    Speech begins when the probability reaches ``threshold`` and ends when it falls 0.15 below.
+    ``padding`` is kept on either side; ``silence`` longer than this ends a chunk (None: the
+    engine's own preference).
+    """
+
+    threshold: float = 0.5
+    padding: float = 0.3
+    silence: float | None = None
+
+
+@functools.cache
+def _session() -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    path = Path(__file__).with_name("silero_vad.onnx")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class VoiceActivity:
+    """Speech probabilities of one recording, window by window."""
+
+    def __init__(self) -> None:
+        self._session = _session()
+        self._h = np.zeros(_STATE, np.float32)
+        self._c = np.zeros(_STATE, np.float32)
+        self._context = np.zeros(_CONTEXT, np.float32)
+        self._peak = 0.0
+
+    def probabilities(self, samples: Samples) -> Samples:
+        """``float32[n * WINDOW]`` to ``float32[n]`` in [0, 1], continuing the calls before."""
+        windows = samples.reshape(-1, WINDOW)
+        context = np.concatenate([self._context[None], windows[:-1, -_CONTEXT:]])
+        self._context = windows[-1, -_CONTEXT:].copy()
+        inputs = np.concatenate([context, windows], axis=1) * self._gains(windows)
+        found: list[Samples] = []
+        for first in range(0, len(inputs), _BATCH):
+            batch = {"input": inputs[first : first + _BATCH], "h": self._h, "c": self._c}
+            output, self._h, self._c = self._session.run(None, batch)
+            found.append(np.reshape(output, -1))
+        return np.concatenate(found)
+
+    def _gains(self, windows: Samples) -> Samples:
+        """``float32[n, WINDOW]`` to ``float32[n, 1]``: each window's, by the loudest of late."""
+        gains = np.empty((len(windows), 1), np.float32)
+        for i, peak in enumerate(np.abs(windows).max(axis=1)):
+            self._peak = max(self._peak * _PEAK_DECAY, float(peak))
+            gains[i] = min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, 1e-6)))
+        return gains

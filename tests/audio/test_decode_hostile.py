@@ -1,0 +1,198 @@
+"""Files that are made to reach elsewhere, to crash, or to keep the decoder busy."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reflector_gpu.errors import UndecodableAudio
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.audio.media import Form, decoded, encode, streamed
+
+IN_OPEN = 0x20
+
+
+class Tripwire:
+    """Notices when a file is opened, by whatever code in whatever process."""
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._events = libc.inotify_init1(os.O_NONBLOCK)
+        if libc.inotify_add_watch(self._events, os.fsencode(path), IN_OPEN) < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch")
+
+    def tripped(self) -> bool:
+        try:
+            return bool(os.read(self._events, 4096))
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        os.close(self._events)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A recording on the server that no client should get at."""
+    path = tmp_path / "secret.wav"
+    path.write_bytes(encode(np.zeros(SAMPLE_RATE, np.float32), Form("wav", "pcm_s16le")))
+    return path
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A host inside that no client should reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"
+ATTACKS = {
+    "HLS": HLS,
+    "HLS master": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}\n",
+    "HLS key": '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="{url}"\n#EXTINF:1,\n{url}\n',
+    "HLS map": '#EXTM3U\n#EXT-X-MAP:URI="{url}"\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n',
+    "HLS concat": "#EXTM3U\n#EXTINF:1,\nconcat:{url}|{url}\n#EXT-X-ENDLIST\n",
+    "HLS crypto": "#EXTM3U\n#EXTINF:1,\ncrypto:{url}\n#EXT-X-ENDLIST\n",
+    "HLS subfile": "#EXTM3U\n#EXTINF:1,\nsubfile,,start,0,end,64,,:{url}\n#EXT-X-ENDLIST\n",
+    "HLS in an ID3 tag": "ID3\x03\0\0\0\0\0\0" + HLS,
+    "HLS and more": HLS + "\0" * 70_000,
+    "concat": "ffconcat version 1.0\nfile '{url}'\nduration 1\n",
+    "concat without its head": "file '{url}'\n",
+    "DASH": (
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"'
+        ' mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="audio/mp4">'
+        '<Representation id="1" bandwidth="1"><BaseURL>{url}</BaseURL></Representation>'
+        "</AdaptationSet></Period></MPD>"
+    ),
+    "ASX": '<asx version="3.0"><entry><ref href="{url}"/></entry></asx>',
+    "reference file": "[Reference]\nRef1={url}\n",
+    "SMIL": '<smil><body><audio src="{url}"/></body></smil>',
+    "image sequence": "{url}",
+}
+SDP = b"""v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=-
+c=IN IP4 127.0.0.1
+t=0 0
+m=audio 5004 RTP/AVP 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="watches files with inotify")
+@pytest.mark.parametrize(
+    "url", ["{path}", "file:{path}", "file://{path}", "file://localhost{path}", "{name}"]
+)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_other_file_is_opened(
+    attack: str, url: str, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(secret.parent)
+    data = ATTACKS[attack].format(url=url.format(path=secret, name=secret.name)).encode()
+    wire = Tripwire(secret)
+    try:
+        for read in (decoded, streamed):
+            with pytest.raises(UndecodableAudio):
+                read(data)
+        assert not wire.tripped()
+        secret.read_bytes()
+        assert wire.tripped()  # it works
+    finally:
+        wire.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "tcp", "rtsp", "ftp", "gopher", "cache:http"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_host_is_called(attack: str, scheme: str, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    data = ATTACKS[attack].format(url=f"{scheme}://127.0.0.1:{port}/a.wav").encode()
+    for read in (decoded, streamed):
+        with pytest.raises(UndecodableAudio):
+            read(data)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+@pytest.mark.parametrize("read", [decoded, streamed])
+def test_no_session_is_joined(read: Callable[[bytes], Samples]) -> None:
+    """An SDP file asks for a port to be opened and listened at."""
+    with pytest.raises(UndecodableAudio):
+        read(SDP)
+
+
+FORMS = {
+    "mp3": Form("mp3", "libmp3lame", 44_100),
+    "mp4": Form("mp4", "aac", 44_100, video="mpeg4"),
+    "mp4 in fragments": Form("mp4", "aac", 44_100, muxing={"movflags": "empty_moov+frag_keyframe"}),
+    "webm": Form("webm", "libopus", 48_000, "stereo"),
+    "ogg": Form("ogg", "libopus", 48_000),
+    "flac": Form("flac", "flac", 16_000),
+    "aac": Form("adts", "aac", 44_100),
+    "wav": Form("wav", "pcm_s24le", 44_100, "5.1"),
+    "avi": Form("avi", "mp2", 44_100, video="mpeg4"),
+    "mpegts": Form("mpegts", "aac", 44_100),
+    "mpeg": Form("mpeg", "mp2", 44_100),
+}
+
+
+def _changed(data: bytearray, dice: random.Random) -> None:
+    for _ in range(dice.randrange(1, 100)):
+        data[dice.randrange(len(data))] = dice.randrange(256)
+
+
+def _changed_head(data: bytearray, dice: random.Random) -> None:
+    for _ in range(dice.randrange(1, 20)):
+        data[dice.randrange(min(600, len(data)))] = dice.randrange(256)
+
+
+def _cut_out(data: bytearray, dice: random.Random) -> None:
+    first = dice.randrange(len(data))
+    del data[first : first + dice.randrange(5_000)]
+
+
+def _put_in(data: bytearray, dice: random.Random) -> None:
+    first = dice.randrange(len(data))
+    data[first:first] = dice.randbytes(2_000)
+
+
+@pytest.fixture(scope="module")
+def encoded(speech: Samples) -> Callable[[str], bytes]:
+    return functools.cache(lambda name: encode(speech[: 2 * SAMPLE_RATE], FORMS[name]))
+
+
+@pytest.mark.parametrize("damage", [_changed, _changed_head, _cut_out, _put_in])
+@pytest.mark.parametrize("name", FORMS)
+def test_damage_gives_sound_samples_or_a_refusal(
+    name: str,
+    damage: Callable[[bytearray, random.Random], None],
+    encoded: Callable[[str], bytes],
+) -> None:
+    for seed in range(5):
+        data = bytearray(encoded(name))
+        damage(data, random.Random(seed))
+        for read in (decoded, streamed):
+            try:
+                found = read(bytes(data), max_seconds=3600)
+            except UndecodableAudio:
+                continue
+            assert np.isfinite(found).all()
+            assert np.abs(found).max() <= 1
+
+
+def test_a_track_that_appears_midway(speech: Samples) -> None:
+    """Broadcasts change their programme: sound alone first, then a picture beside it."""
+    clip = speech[: 2 * SAMPLE_RATE]
+    alone = encode(clip, Form("mpegts", "mp2", 44_100))
+    beside = encode(clip, Form("mpegts", "mp2", 44_100, video="mpeg4"), lambda t: t + 2)
+    for read in (decoded, streamed):
+        assert len(read(alone + beside)) / SAMPLE_RATE > 1.9

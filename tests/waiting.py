@@ -1,0 +1,18 @@
+"""Waiting for what another thread or process will do, without guessing how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 60.0
+"""Only ever reached by a test that fails; the machines that run these are shared."""
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Return once ``condition()`` is true; fail if it never becomes so."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not after {PATIENCE_SECONDS:g} seconds: {condition}")
+        time.sleep(0.005)

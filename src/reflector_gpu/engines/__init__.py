@@ -1,0 +1,1 @@
+"""Model families behind one Protocol a capability. An engine never imports another."""

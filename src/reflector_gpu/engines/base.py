@@ -1,0 +1,151 @@
+"""What an engine is: the Protocols that every model family fulfils, and the words they share."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from reflector_gpu.engines.weights import Weights
+from reflector_gpu.errors import (
+    InvalidRequest,
+    ModelNotInstalled,
+    ReflectorError,
+    UnsupportedLanguage,
+)
+from reflector_gpu.types import Recognition, Samples, Task, TranscribeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriberSpec:
+    """What the service must know about a recogniser before it is loaded.
+
+    ``languages`` are ISO 639-1 codes. ``max_chunk_seconds`` is the longest audio of one item,
+    ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
+    one call. ``single_threaded``: a process for each core makes it faster. ``quick_restart``:
+    loading takes about a second, so a batch that nobody waits for any more is ended by replacing
+    its process. ``translates``: knows how to turn speech into English text.
+    """
+
+    languages: frozenset[str]
+    max_chunk_seconds: float
+    max_gap_seconds: float
+    max_batch: int
+    single_threaded: bool = False
+    quick_restart: bool = False
+    translates: bool = False
+
+
+class Transcriber(Protocol):
+    """A speech recogniser. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """Bring the model into memory.
+
+        Raises:
+            ModelNotInstalled: a package or the weights are missing; the message says how to
+                get them.
+        """
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        """Recognise ``chunks``, each ``float32[n]``; one result or one error for each, in order.
+
+        Times are relative to the chunk, never decrease, and lie inside it. The same chunk gives
+        the same result, whatever is beside it in the batch.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A recogniser by name. ``engine`` is ``module:Class``, built with ``arguments``.
+
+    ``extra`` is the package extra that brings ``packages``. ``weights`` are on the hub; the
+    folder that holds them becomes the engine's argument ``weights``.
+    """
+
+    name: str
+    engine: str
+    spec: TranscriberSpec
+    summary: str
+    licence: str
+    packages: tuple[str, ...] = ()
+    extra: str | None = None
+    weights: Weights | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What this machine lacks: names of packages, then ``weights``."""
+        packages = (name for name in self.packages if importlib.util.find_spec(name) is None)
+        return (*packages, *(("weights",) if self._lacks_weights else ()))
+
+    @property
+    def _lacks_weights(self) -> bool:
+        return (
+            self.weights is not None
+            and "weights" not in self.arguments
+            and self.weights.folder is None
+        )
+
+    @property
+    def installation(self) -> str:
+        """The shell command that brings what is missing; empty if nothing is."""
+        missing = self.missing
+        what = f"'reflector-gpu[{self.extra}]'" if self.extra else " ".join(missing)
+        commands = [f"pip install {what}"] if set(missing) - {"weights"} else []
+        if "weights" in missing:
+            commands.append(f"reflector-gpu models pull {self.name}")
+        return " && ".join(commands)
+
+    def check_installed(self) -> None:
+        """Raise `ModelNotInstalled`, with the command that mends it, if anything is missing."""
+        if self.missing:
+            raise ModelNotInstalled(
+                f"Model '{self.name}' is known but not installed here: {self.installation}",
+                param="model",
+                retry_after=3600,
+            )
+
+    def check_language(self, language: str | None) -> None:
+        """Raise `UnsupportedLanguage` unless ``language`` is None or known to this model."""
+        known = self.spec.languages
+        if language is None or language in known:
+            return
+        if known == {"en"}:
+            raise UnsupportedLanguage(
+                f"Model '{self.name}' only supports English; leave out 'language' or send 'en'.",
+                param="language",
+            )
+        raise UnsupportedLanguage(
+            f"Model '{self.name}' does not know the language '{language}'. "
+            f"It supports: {', '.join(sorted(known))}.",
+            param="language",
+        )
+
+    def check_task(self, task: Task) -> None:
+        """Raise `InvalidRequest` unless this model can do ``task``; English stays as it is."""
+        if task == "translate" and not (self.spec.translates or self.spec.languages == {"en"}):
+            raise InvalidRequest(
+                f"Model '{self.name}' does not translate; use a multilingual Whisper.",
+                param="model",
+            )
+
+
+def check_samples(samples: Samples) -> None:
+    """Refuse what no recogniser should see.
+
+    Raises:
+        InvalidRequest: not one dimension of finite ``float32``.
+    """
+    if samples.ndim != 1 or samples.dtype != np.float32:
+        raise InvalidRequest("A chunk must be one dimension of float32 samples.")
+    if not np.isfinite(samples).all():
+        raise InvalidRequest("A chunk holds samples that are not numbers.")

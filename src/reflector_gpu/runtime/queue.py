@@ -1,0 +1,126 @@
+"""Jobs that wait for a worker, handed out as batches.
+
+Nobody waits for a batch to fill: an idle worker takes what is there. Jobs with equal `group` may
+share a batch. Two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight
+(start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet can not
+starve them. Jobs whose future was cancelled are dropped before they cost anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.types import Priority
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WEIGHTS = {Priority.LIVE: 8.0, Priority.FILE: 1.0}
+
+
+@dataclass(eq=False, slots=True)
+class Job(Generic[Item, Result]):
+    """One item of work. ``cost`` is what it takes, in seconds of audio or the like."""
+
+    item: Item
+    group: Hashable
+    cost: float
+    priority: Priority
+    future: Future[Result] = field(default_factory=Future)
+    abandoned: bool = False
+    """Nobody waits for the result any more, though it may be running."""
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        self.future.cancel()
+
+
+class BatchQueue(Generic[Item, Result]):
+    """Thread-safe; `put` from anywhere, `take` from the worker threads."""
+
+    def __init__(self, *, max_batch: int, max_cost: float = float("inf")) -> None:
+        """``max_cost`` bounds a batch's padded cost: its size times its dearest item."""
+        self._max_batch = max_batch
+        self._max_cost = max_cost
+        self._waiting: dict[Priority, deque[Job[Item, Result]]] = {p: deque() for p in Priority}
+        self._served = dict.fromkeys(Priority, 0.0)  # cost / weight: the classes' virtual times
+        self._now = 0.0  # virtual time: what the class whose turn it last was had been served
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for jobs in self._waiting.values())
+
+    @property
+    def waiting_cost(self) -> float:
+        """The summed cost of what waits."""
+        with self._changed:
+            return sum(job.cost for jobs in self._waiting.values() for job in jobs)
+
+    def put(self, job: Job[Item, Result]) -> None:
+        with self._changed:
+            if self._closed:
+                raise ShuttingDown("The service is shutting down.")
+            if not self._waiting[job.priority]:
+                # A class that was idle starts where the others are: idleness earns no credit.
+                self._served[job.priority] = max(self._served[job.priority], self._now)
+            self._waiting[job.priority].append(job)
+            self._changed.notify()
+
+    def take(self) -> list[Job[Item, Result]] | None:
+        """Wait for work; None once the queue is closed and empty."""
+        with self._changed:
+            while True:
+                batch = self._next_batch()
+                if batch:
+                    return batch
+                if self._closed:
+                    return None
+                self._changed.wait()
+
+    def drain(self) -> list[Job[Item, Result]]:
+        """Take everything that waits, without running it."""
+        with self._changed:
+            jobs = [job for waiting in self._waiting.values() for job in waiting]
+            for waiting in self._waiting.values():
+                waiting.clear()
+            return jobs
+
+    def close(self) -> None:
+        """Let `take` return None once what waits is gone."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _next_batch(self) -> list[Job[Item, Result]]:
+        batch: list[Job[Item, Result]] = []
+        ready = [p for p in Priority if self._waiting[p]]
+        for priority in sorted(ready, key=lambda p: (self._served[p], p)):
+            self._fill(batch, priority)
+        if batch:
+            self._now = max(self._now, self._served[batch[0].priority])
+        for job in batch:
+            self._served[job.priority] += job.cost / WEIGHTS[job.priority]
+        return batch
+
+    def _fill(self, batch: list[Job[Item, Result]], priority: Priority) -> None:
+        """Move jobs of one class into ``batch`` while they fit beside those already in it."""
+        kept: deque[Job[Item, Result]] = deque()
+        waiting = self._waiting[priority]
+        while waiting and len(batch) < self._max_batch:
+            job = waiting.popleft()
+            if batch and not self._fits(batch, job):
+                kept.append(job)
+            elif job.future.set_running_or_notify_cancel():
+                batch.append(job)
+        waiting.extendleft(reversed(kept))
+
+    def _fits(self, batch: list[Job[Item, Result]], job: Job[Item, Result]) -> bool:
+        dearest = max(job.cost, *(other.cost for other in batch))
+        return job.group == batch[0].group and dearest * (len(batch) + 1) <= self._max_cost

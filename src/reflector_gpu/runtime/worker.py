@@ -1,0 +1,277 @@
+"""One engine in a process of its own.
+
+A native crash, an out-of-memory kill or a hang takes the worker with it, never the service. Arrays
+cross through a block of anonymous shared memory that both sides map, everything else through a
+pipe; neither leaves a name behind that could outlive the processes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from typing import Protocol, TypeAlias, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from reflector_gpu.errors import EngineFailed, ReflectorError
+
+logger = logging.getLogger(__name__)
+
+_CONTEXT = multiprocessing.get_context("spawn")
+_POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
+
+Array: TypeAlias = npt.NDArray[np.float32]
+_Batch: TypeAlias = "tuple[list[object], object] | None"
+
+
+class Engine(Protocol):
+    """The part of every engine that the runtime needs."""
+
+    def load(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to build an engine in another process: picklable, imports nothing until built.
+
+    ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
+    ``method(items, options) -> one result or error per item``. ``memory`` is the number of
+    float32 values of shared memory that a batch may need.
+    """
+
+    engine: str
+    method: str
+    memory: int = 0
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self) -> Engine:
+        module, _, name = self.engine.partition(":")
+        engine: Engine = getattr(importlib.import_module(module), name)(**self.arguments)
+        return engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """An array's place in shared memory, which crosses the pipe in its stead."""
+
+    offset: int
+    length: int
+
+
+class WorkerDied(Exception):
+    """The process ended, was killed, or hung in the middle of a batch."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for this batch any more; the worker was stopped."""
+
+
+class Worker:
+    """A process that has loaded one engine. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        load_timeout: float = 600.0,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Start the process and wait until its engine is loaded.
+
+        Raises:
+            ReflectorError: what the engine's ``load`` raised.
+            WorkerDied: the process died while loading, or took longer than ``load_timeout``.
+            Abandoned: ``abandoned()`` turned true; the process is gone.
+        """
+        self._memory = _CONTEXT.RawArray(ctypes.c_float, max(1, recipe.memory))
+        self._array = _view(self._memory)
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(
+            target=_serve, args=(theirs, self._memory, recipe), name=recipe.engine, daemon=True
+        )
+        # Ctrl-C reaches the whole process group; until `_serve` ignores it, it has to wait.
+        resource_tracker.ensure_running()  # first: starting it would unblock the signal again
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        try:
+            error = self._receive(time.monotonic() + load_timeout, abandoned)
+        except BaseException:
+            self.stop()
+            raise
+        if isinstance(error, ReflectorError):
+            self.stop()
+            raise error
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def run(
+        self,
+        items: Sequence[object],
+        options: object,
+        *,
+        timeout: float,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> Sequence[object]:
+        """One batch: a result or a `ReflectorError` per item.
+
+        Raises:
+            ReflectorError: the engine failed on the batch as a whole.
+            WorkerDied: the process died, or ``timeout`` seconds passed; it is gone.
+            Abandoned: ``abandoned()`` turned true; the process is gone.
+        """
+        try:
+            self._pipe.send((self._pack(items), options))
+        except OSError as error:
+            raise WorkerDied(self._obituary()) from error
+        except Exception as error:  # whatever pickling throws, and then nothing has been sent
+            raise EngineFailed(f"An item can not reach the engine: {error}") from error
+        reply = self._receive(time.monotonic() + timeout, abandoned)
+        if isinstance(reply, ReflectorError):
+            raise reply
+        if not isinstance(reply, Sequence) or len(reply) != len(items):
+            raise EngineFailed("The engine answered with the wrong number of results.")
+        return reply
+
+    def stop(self) -> None:
+        """End the process, politely if it is idle. Safe to call twice."""
+        try:
+            self._pipe.send(None)
+            self._process.join(0.5)
+        except (OSError, ValueError):
+            pass  # it is gone already
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+    def kill(self) -> None:
+        """End the process in the middle of what it does."""
+        self._process.kill()
+        self._process.join()
+
+    def _pack(self, items: Sequence[object]) -> list[object]:
+        packed: list[object] = []
+        offset = 0
+        for item in items:
+            if _is_waveform(item) and offset + item.size <= len(self._array):
+                self._array[offset : offset + item.size] = item
+                packed.append(_Shared(offset, item.size))
+                offset += item.size
+            else:
+                packed.append(item)
+        return packed
+
+    def _receive(self, deadline: float, abandoned: Callable[[], bool]) -> object:
+        while True:
+            if wait([self._pipe, self._process.sentinel], _POLL_SECONDS):
+                try:
+                    return self._pipe.recv()
+                except (EOFError, OSError) as error:
+                    raise WorkerDied(self._obituary()) from error
+                except Exception as error:  # whatever unpickling throws; the pipe itself is sound
+                    raise EngineFailed("The engine's answer can not be read.") from error
+            if time.monotonic() > deadline:
+                self.kill()
+                raise WorkerDied("it hung and was killed")
+            if abandoned():
+                self.kill()
+                raise Abandoned
+
+    def _obituary(self) -> str:
+        self._process.join(5)
+        code = self._process.exitcode
+        if code is None:
+            self.kill()
+            return "it closed its pipe and was killed"
+        if code < 0:
+            names = {number.value: number.name for number in signal.Signals}
+            return f"killed by {names.get(-code, f'signal {-code}')}"
+        return f"exited with status {code}"
+
+
+def _serve(pipe: Connection, memory: ctypes.Array[ctypes.c_float], recipe: Recipe) -> None:
+    """The worker process: load, then answer batches until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    array = _view(memory)
+    array.setflags(write=False)
+    try:
+        engine = recipe.build()
+        engine.load()
+    except ReflectorError as error:
+        pipe.send(error)
+        return
+    except Exception as error:  # whatever a model library throws while loading, say it upstairs
+        logger.exception("%s did not load", recipe.engine)
+        pipe.send(EngineFailed(f"The engine did not load: {type(error).__name__}: {error}"))
+        return
+    pipe.send(None)
+    method: Callable[[list[object], object], Sequence[object]] = getattr(engine, recipe.method)
+    while True:
+        try:
+            batch: _Batch = pipe.recv()
+        except EOFError:
+            break
+        if batch is None:
+            break
+        pipe.send_bytes(_answer(method, array, *batch))
+    engine.close()
+
+
+def _is_waveform(item: object) -> TypeGuard[Array]:
+    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype == np.float32
+
+
+def _view(memory: ctypes.Array[ctypes.c_float]) -> Array:
+    return np.frombuffer(memoryview(memory).cast("B"), np.float32)
+
+
+def _answer(
+    method: Callable[[list[object], object], Sequence[object]],
+    array: Array,
+    packed: list[object],
+    options: object,
+) -> memoryview:
+    """The pickled reply: one result or error an item, or one error for all."""
+    items = [
+        array[item.offset : item.offset + item.length] if isinstance(item, _Shared) else item
+        for item in packed
+    ]
+    try:
+        return ForkingPickler.dumps(list(method(items, options)))
+    except ReflectorError as error:
+        return ForkingPickler.dumps(error)
+    except Exception as error:  # a library's failure must not end the worker
+        logger.exception("a batch of %d failed", len(items))
+        return ForkingPickler.dumps(EngineFailed(f"The engine failed: {type(error).__name__}"))
+
+
+def _die_with_parent() -> None:
+    """A worker whose service was killed outright must not stay behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,163 @@
+"""Engines that misbehave in every way, for the runtime to survive. They run in worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, TooLarge
+from reflector_gpu.runtime.worker import Recipe
+
+
+class Engine:
+    """Loads and closes without a word."""
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Echo(Engine):
+    """Gives back what it got, and what came along with it."""
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return [(item, options, len(items), os.getpid()) for item in items]
+
+
+class Arrays(Engine):
+    """What became of an array on its way: sum, length, type, whether it can be written to."""
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        found: list[object] = []
+        for item in items:
+            assert isinstance(item, np.ndarray)
+            found.append((float(item.sum()), item.shape, str(item.dtype), item.flags.writeable))
+        return found
+
+
+class Obedient(Engine):
+    """Does what the item says."""
+
+    def __init__(self, notes: str = "") -> None:
+        self._notes = notes
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        if self._notes:
+            with Path(self._notes).open("a", encoding="utf-8") as file:
+                file.write(f"{' '.join(map(str, items))}\n")
+        return [self._obey(str(item)) for item in items]
+
+    def _obey(self, item: str) -> object:
+        match item:
+            case "exit":
+                os._exit(3)
+            case "abort":
+                os.abort()
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "odd signal":
+                os.kill(os.getpid(), signal.SIGRTMIN + 5)
+            case "hang":
+                _hang()
+            case "leave":
+                raise SystemExit(4)
+            case "raise":
+                raise RuntimeError("a secret path: /home/me")
+            case "raise odd":
+                raise Unpicklable(lambda: None)
+            case "refuse all":
+                raise TooLarge("All of it is too large.", param="file")
+            case "refuse":
+                return InvalidRequest("This one is bad.", param="chunk")
+            case "unpicklable":
+                return lambda: None
+            case "unreadable":
+                return Unreadable()
+            case "shout":
+                return "x" * 10_000_000
+        if item.startswith("once "):
+            flag = Path(item.removeprefix("once "))
+            if not flag.exists():
+                flag.touch()
+                os._exit(3)
+            return "at the second try"
+        return item.upper()
+
+
+class Miscounting(Engine):
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return [*items, "one too many"]
+
+
+class NoList(Engine):
+    def run(self, items: Sequence[object], options: object) -> object:
+        return 7
+
+
+class Unloadable(Engine):
+    """Fails to load in the way it is told to, while a file exists."""
+
+    def __init__(self, how: str, flag: str = "") -> None:
+        self._how = how
+        self._flag = flag
+
+    def load(self) -> None:
+        if self._flag and not Path(self._flag).exists():
+            return
+        match self._how:
+            case "missing":
+                raise ModelNotInstalled("Get it at example.com.", retry_after=77, param="model")
+            case "raise":
+                raise RuntimeError("no such file")
+            case "exit":
+                os._exit(9)
+            case "hang":
+                _hang()
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        for item in items:
+            if item == "exit":
+                os._exit(3)
+        return list(items)
+
+
+class Fleeting(Engine):
+    """Ends as soon as it has loaded, before anybody sends it work."""
+
+    def load(self) -> None:
+        threading.Timer(0.1, os._exit, (5,)).start()
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return list(items)
+
+
+class Unpicklable(Exception):
+    pass
+
+
+class Unreadable:
+    """Goes out all right, and can not be put together again."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _explode, ()
+
+
+def _explode() -> NoReturn:
+    raise ValueError("no")
+
+
+def _hang() -> NoReturn:
+    while True:
+        time.sleep(3600)
+
+
+def recipe(engine: type, *, memory: int = 0, **arguments: str) -> Recipe:
+    """How to build one of these in another process."""
+    return Recipe(f"{engine.__module__}:{engine.__name__}", "run", memory, arguments)

@@ -1,0 +1,403 @@
+"""Workers that die, hang, fail to load or are given up on, and no job that is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from reflector_gpu.errors import (
+    EngineFailed,
+    EngineLoading,
+    InvalidRequest,
+    ModelNotInstalled,
+    ReflectorError,
+    ShuttingDown,
+    TooLarge,
+)
+from reflector_gpu.runtime.pool import Pool, PoolState
+from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.types import Priority
+from tests.runtime import engines
+from tests.runtime.engines import recipe
+from tests.waiting import PATIENCE_SECONDS, until
+
+TextPool = Pool[object, Any]
+
+
+@contextmanager
+def pooled(
+    engine: type, options: PoolOptions | None = None, **arguments: str
+) -> Iterator[TextPool]:
+    """A pool, not started yet, closed in the end whatever happens."""
+    pool: TextPool = Pool("test", recipe(engine, memory=0, **arguments), options or PoolOptions())
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def submit(pool: TextPool, item: object, group: str = "") -> Coroutine[Any, Any, Any]:
+    return pool.submit(item, group, cost=1.0, priority=Priority.LIVE)
+
+
+def outcomes(pool: TextPool, *items: object) -> list[Any]:
+    """What becomes of ``items`` that all wait when the pool starts."""
+
+    async def gather() -> list[Any]:
+        tasks = [asyncio.ensure_future(submit(pool, item)) for item in items]
+        await asyncio.sleep(0)  # they are in the queue now
+        pool.start()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(gather())
+
+
+def in_thread(work: Callable[[], object]) -> Awaitable[object]:
+    return asyncio.wait_for(asyncio.to_thread(work), PATIENCE_SECONDS)
+
+
+def state(pool: TextPool) -> str:
+    return pool.state.value
+
+
+def test_the_states_of_a_pool() -> None:
+    with pooled(engines.Echo) as pool:
+        assert state(pool) == "loading"
+        with pytest.raises(EngineLoading, match="'test' is still loading"):
+            pool.wait_ready(timeout=0)
+        pool.start()
+        pool.start()
+        pool.wait_ready(PATIENCE_SECONDS)
+        assert state(pool) == "ready"
+        assert (pool.workers_ready, pool.waiting, pool.error) == (1, 0, None)
+    assert state(pool) == "closed"
+    assert pool.workers_ready == 0
+
+
+def test_what_waits_together_runs_together() -> None:
+    with pooled(engines.Echo, PoolOptions(max_batch=3)) as pool:
+        found = outcomes(pool, "a", "b", "c", "d")
+    assert [(item, count) for item, _, count, _ in found] == [
+        ("a", 3),
+        ("b", 3),
+        ("c", 3),
+        ("d", 1),
+    ]
+
+
+def test_groups_are_the_engines_options() -> None:
+    async def both(pool: TextPool) -> None:
+        (_, x, *_), (_, y, *_) = await asyncio.gather(submit(pool, 1, "x"), submit(pool, 2, "y"))
+        assert (x, y) == ("x", "y")
+
+    with pooled(engines.Echo, PoolOptions(max_batch=9)) as pool:
+        pool.start()
+        asyncio.run(both(pool))
+
+
+def test_a_batch_whose_worker_dies_runs_once_more(tmp_path: Path) -> None:
+    with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:
+        found = outcomes(pool, "a", f"once {tmp_path / 'flag'}", "b")
+        assert found == ["A", "at the second try", "B"]
+        assert pool.state is PoolState.READY
+
+
+@pytest.mark.parametrize("poison", ["exit", "kill"])
+def test_what_kills_the_engine_fails_alone(poison: str, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    with pooled(engines.Obedient, PoolOptions(max_batch=4), notes=str(notes)) as pool:
+        a, b, bad, c = outcomes(pool, "a", "b", poison, "c")
+        assert (a, b, c) == ("A", "B", "C")
+        assert isinstance(bad, EngineFailed)
+        assert "died twice" in bad.message
+        assert asyncio.run(submit(pool, "still here")) == "STILL HERE"
+    runs = notes.read_text(encoding="utf-8").splitlines()
+    whole, half = f"a b {poison} c", f"{poison} c"
+    assert runs == [whole, whole, "a b", half, half, poison, poison, "c", "still here"]
+
+
+@pytest.mark.parametrize(
+    ("poison", "kind"),
+    [
+        ("raise", EngineFailed),
+        ("unpicklable", EngineFailed),
+        ("unreadable", EngineFailed),
+        ("refuse all", TooLarge),
+        ("refuse", InvalidRequest),
+    ],
+)
+def test_what_the_engine_can_not_do_fails_alone(
+    poison: str, kind: type[ReflectorError], tmp_path: Path
+) -> None:
+    with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:
+        a, b, bad, c = outcomes(pool, "a", "b", poison, "c")
+        assert (a, b, c) == ("A", "B", "C")
+        assert isinstance(bad, kind)
+
+
+def test_an_item_that_can_not_be_sent_fails_alone() -> None:
+    with pooled(engines.Echo, PoolOptions(max_batch=4)) as pool:
+        good, bad = outcomes(pool, "a", lambda: None)
+        assert good[0] == "a"
+        assert isinstance(bad, EngineFailed)
+
+
+def test_a_wrong_number_of_results_fails_everybody_concerned() -> None:
+    with pooled(engines.Miscounting, PoolOptions(max_batch=4)) as pool:
+        assert all(isinstance(found, EngineFailed) for found in outcomes(pool, "a", "b"))
+        assert pool.state is PoolState.READY
+
+
+def test_a_hang_fails_alone() -> None:
+    options = PoolOptions(base_timeout=1.5, timeout_per_cost=0.0)
+    with pooled(engines.Obedient, options) as pool:
+        bad, good = outcomes(pool, "hang", "a")
+        assert isinstance(bad, EngineFailed)
+        assert good == "A"
+
+
+def test_a_hang_does_not_hold_up_the_other_worker() -> None:
+    async def scene(pool: TextPool) -> object:
+        hanging = asyncio.ensure_future(submit(pool, "hang"))
+        try:
+            await in_thread(lambda: until(lambda: pool.workers_ready == 2 and not pool.waiting))
+            return await asyncio.wait_for(submit(pool, "a"), PATIENCE_SECONDS)
+        finally:
+            hanging.cancel()
+
+    with pooled(engines.Obedient, PoolOptions(workers=2)) as pool:
+        pool.start()
+        assert asyncio.run(scene(pool)) == "A"
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("missing", ModelNotInstalled, "Get it at example.com."),
+        ("raise", EngineFailed, "did not load"),
+        ("exit", EngineFailed, "died while loading: exited with status 9"),
+    ],
+)
+def test_an_engine_that_does_not_load_fails_whoever_waits_and_whoever_comes(
+    how: str, kind: type[ReflectorError], message: str
+) -> None:
+    with pooled(engines.Unloadable, PoolOptions(first_backoff=600), how=how) as pool:
+        waited = outcomes(pool, "a", "b")
+        assert pool.state is PoolState.FAILED
+        with pytest.raises(kind, match=message) as came:
+            asyncio.run(submit(pool, "c"))
+        with pytest.raises(kind, match=message):
+            pool.wait_ready(PATIENCE_SECONDS)
+        for error in (*waited, came.value, pool.error):
+            assert isinstance(error, kind)
+            assert vars(error) == vars(came.value)
+        # One that is raised again and again would drag a growing traceback along.
+        assert len({id(error) for error in (*waited, came.value, pool.error)}) == 4
+
+
+def test_an_engine_that_does_not_load_is_tried_again(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    options = PoolOptions(first_backoff=0.01, longest_backoff=0.02)
+    with pooled(engines.Unloadable, options, how="missing", flag=str(flag)) as pool:
+        pool.start()
+        until(lambda: pool.state is PoolState.FAILED)
+        flag.unlink()
+        until(lambda: pool.state is PoolState.READY)
+        assert pool.error is None
+        assert asyncio.run(submit(pool, "a")) == "a"
+
+
+def test_tries_are_further_and_further_apart(caplog: pytest.LogCaptureFixture) -> None:
+    def waits() -> list[str]:
+        return re.findall(r"Next try in ([\d.]+) s", caplog.text)
+
+    caplog.set_level(logging.ERROR)
+    options = PoolOptions(first_backoff=0.1, longest_backoff=0.3)
+    with pooled(engines.Unloadable, options, how="missing") as pool:
+        pool.start()
+        until(lambda: len(waits()) >= 4)
+    assert waits()[:4] == ["0.1", "0.2", "0.3", "0.3"]
+
+
+def test_an_engine_that_does_not_load_again_fails_the_batch_in_hand(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    options = PoolOptions(max_batch=2, first_backoff=600)
+    with pooled(engines.Unloadable, options, how="missing", flag=str(flag)) as pool:
+        pool.start()
+        pool.wait_ready(PATIENCE_SECONDS)
+        flag.touch()
+        assert all(isinstance(found, ModelNotInstalled) for found in outcomes(pool, "exit", "a"))
+        assert pool.state is PoolState.FAILED
+
+
+def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("reflector_gpu.runtime.supervisor.Worker", refuse)
+    with pooled(engines.Echo, PoolOptions(first_backoff=600)) as pool:
+        (found,) = outcomes(pool, "a")
+        assert isinstance(found, EngineFailed)
+        assert pool.state is PoolState.FAILED
+
+
+def test_a_worker_is_freed_from_work_that_nobody_waits_for() -> None:
+    async def scene(pool: TextPool) -> object:
+        hanging = [asyncio.ensure_future(submit(pool, "hang")) for _ in range(2)]
+        await in_thread(lambda: until(lambda: pool.workers_ready and not pool.waiting))
+        for task in hanging:
+            task.cancel()
+        return await asyncio.wait_for(submit(pool, "a"), PATIENCE_SECONDS)
+
+    options = PoolOptions(max_batch=2, base_timeout=3600, replace_abandoned=True)
+    with pooled(engines.Obedient, options) as pool:
+        pool.start()
+        assert asyncio.run(scene(pool)) == "A"
+
+
+def test_work_that_somebody_still_waits_for_goes_on(tmp_path: Path) -> None:
+    """One of two gives up; the other's result comes from the same run."""
+
+    async def scene(pool: TextPool) -> object:
+        leaving, staying = (asyncio.ensure_future(submit(pool, item)) for item in ("a", "b"))
+        await asyncio.sleep(0)
+        pool.start()
+        await in_thread(lambda: until(lambda: not pool.waiting))
+        leaving.cancel()
+        return await asyncio.wait_for(staying, PATIENCE_SECONDS)
+
+    notes = tmp_path / "notes"
+    options = PoolOptions(max_batch=2, replace_abandoned=True)
+    with pooled(engines.Obedient, options, notes=str(notes)) as pool:
+        assert asyncio.run(scene(pool)) == "B"
+    assert notes.read_text(encoding="utf-8") == "a b\n"
+
+
+def test_what_is_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
+    async def scene(pool: TextPool) -> object:
+        leaving, staying = (asyncio.ensure_future(submit(pool, item)) for item in ("a", "b"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        pool.start()
+        return await asyncio.wait_for(staying, PATIENCE_SECONDS)
+
+    notes = tmp_path / "notes"
+    with pooled(engines.Obedient, notes=str(notes)) as pool:
+        assert asyncio.run(scene(pool)) == "B"
+    assert notes.read_text(encoding="utf-8") == "b\n"
+
+
+def test_closing_fails_what_waits_and_leaves_no_process() -> None:
+    async def scene(pool: TextPool) -> list[Any]:
+        hanging = asyncio.ensure_future(submit(pool, "hang"))
+        await in_thread(lambda: until(lambda: pool.workers_ready and not pool.waiting))
+        waiting = [asyncio.ensure_future(submit(pool, "a")) for _ in range(3)]
+        await in_thread(lambda: until(lambda: pool.waiting == 3))
+        hanging.cancel()
+        await in_thread(pool.close)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    before = _children()
+    with pooled(engines.Obedient) as pool:
+        pool.start()
+        found = asyncio.run(scene(pool))
+        assert len(found) == 3
+        assert all(isinstance(error, ShuttingDown) for error in found)
+        assert _children() <= before
+        pool.close()
+        with pytest.raises(ShuttingDown):
+            asyncio.run(submit(pool, "b"))
+
+
+def test_closing_before_the_start_and_while_loading() -> None:
+    before = _children()
+    with pooled(engines.Echo) as pool:
+        pass
+    assert pool.state is PoolState.CLOSED
+    with pooled(engines.Unloadable, how="hang") as pool:
+        pool.start()
+    assert _children() <= before
+
+
+def _children() -> set[int]:
+    """Worker processes; multiprocessing's own helper stays."""
+    return {
+        child.pid
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in _line(child)
+    }
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+SERVICE = """
+    import asyncio, sys
+    from reflector_gpu.runtime.pool import Pool
+    from reflector_gpu.runtime.supervisor import PoolOptions
+    from reflector_gpu.types import Priority
+    from tests.runtime import engines
+    from tests.runtime.engines import recipe
+
+    async def main():
+        pool = Pool("test", recipe({engine}), PoolOptions(workers=2))
+        pool.start()
+        {ready}
+        task = asyncio.ensure_future(
+            pool.submit("{item}", "", cost=1.0, priority=Priority.FILE))
+        await asyncio.sleep(0)
+        print("up", flush=True)
+        await asyncio.sleep(3600)
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "ready", "item"),
+    [
+        ("engines.Echo", "pool.wait_ready()", "a"),
+        ("engines.Obedient", "pool.wait_ready()", "hang"),
+        ("engines.Unloadable, how='hang'", "", "a"),
+    ],
+    ids=["idle", "working", "loading"],
+)
+def test_no_worker_outlives_a_service_that_is_killed(engine: str, ready: str, item: str) -> None:
+    code = textwrap.dedent(SERVICE).format(engine=engine, ready=ready, item=item)
+    root = Path(__file__).parent.parent.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE
+    ) as service:
+        assert service.stdout
+        assert service.stdout.readline() == b"up\n"
+        parent = psutil.Process(service.pid)
+        until(lambda: len(parent.children()) >= 3)  # two workers and multiprocessing's helper
+        children = parent.children(recursive=True)
+        service.send_signal(signal.SIGKILL)
+    until(lambda: not any(_alive(child) for child in children))
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,1 @@
+"""Chunks through one `submit` seam and back into a transcript, in order."""

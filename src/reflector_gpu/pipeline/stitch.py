@@ -1,0 +1,66 @@
+"""Chunk-relative results onto the recording's clock, under the word rules of the API.
+
+Whatever an engine returns: ``start <= end``, starts never decrease, a word ends no later than the
+next one starts, and nothing reaches outside its chunk. Chunks do not overlap, so what holds in
+each of them holds in the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from reflector_gpu.types import Chunk, Recognition, Segment, Word
+
+PAUSE_SECONDS = 0.4
+"""A silence between two words that ends a segment, where the engine has no segments of its own."""
+
+_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
+
+
+def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
+    """The segments of one chunk in seconds of the recording."""
+    words = iter(_tidy([word for s in recognition.segments for word in s.words], chunk))
+    placed: list[Segment] = []
+    for segment in recognition.segments:
+        own = [next(words) for _ in segment.words]
+        if not own:
+            earliest = placed[-1].start if placed else chunk.start
+            start = max(earliest, _clamp(segment.start + chunk.start, chunk))
+            end = max(start, _clamp(segment.end + chunk.start, chunk))
+            placed.append(replace(segment, start=start, end=end))
+        elif segment.scores is not None:
+            placed.append(Segment.of(own, segment.scores))
+        else:
+            placed.extend(Segment.of(run) for run in _utterances(own))
+    return tuple(placed)
+
+
+def _tidy(words: Sequence[Word], chunk: Chunk) -> list[Word]:
+    starts: list[float] = []
+    earliest = chunk.start
+    for word in words:
+        earliest = max(earliest, _clamp(word.start + chunk.start, chunk))
+        starts.append(earliest)
+    limits = [*starts[1:], chunk.end]
+    return [
+        replace(word, start=start, end=min(max(start, word.end + chunk.start), limit))
+        for word, start, limit in zip(words, starts, limits, strict=False)
+    ]
+
+
+def _utterances(words: Sequence[Word]) -> Iterator[list[Word]]:
+    run: list[Word] = []
+    for word in words:
+        if run and (
+            word.start - run[-1].end >= PAUSE_SECONDS or run[-1].text.endswith(_SENTENCE_ENDS)
+        ):
+            yield run
+            run = []
+        run.append(word)
+    yield run
+
+
+def _clamp(seconds: float, chunk: Chunk) -> float:
+    """``seconds`` or the chunk's nearer edge; its start for what is not a number."""
+    return min(max(chunk.start, seconds), chunk.end)

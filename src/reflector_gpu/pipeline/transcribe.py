@@ -1,0 +1,150 @@
+"""A spooled recording to words, part by part, while its bytes may still arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from reflector_gpu.audio.chunk import chunks
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.pipeline.stitch import place
+from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Chunk,
+    Priority,
+    Recognition,
+    Samples,
+    Segment,
+    TranscribeOptions,
+    Transcript,
+)
+
+Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
+"""The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is new: ``segments`` in order, ``position`` seconds of the recording are behind us.
+
+    ``duration`` is None until the last part, which tells how long the recording is.
+    """
+
+    segments: tuple[Segment, ...]
+    position: float
+    language: str | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to transcribe one recording.
+
+    ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
+    chunks that may be in flight, which bounds memory whatever the recording's length.
+    """
+
+    options: TranscribeOptions
+    priority: Priority
+    max_chunk_seconds: float
+    max_gap_seconds: float
+    ahead: int = 4
+    max_seconds: float = float("inf")
+    vad: VadOptions = field(default_factory=VadOptions)
+
+
+async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
+    """Decode, chunk and recognise side by side; yield the parts in the recording's order.
+
+    The caller closes the generator and the spool, which ends all work at once.
+
+    Raises:
+        ReflectorError: the audio is unusable, too long, or the engine fails.
+    """
+    meter = _Meter()
+    source = ThreadStream(
+        chunks(
+            meter.count(decode(spool.reader(), max_seconds=plan.max_seconds)),
+            max_seconds=plan.max_chunk_seconds,
+            max_gap=plan.max_gap_seconds,
+            options=plan.vad,
+        ),
+        ahead=2,
+        name="decode",
+    )
+    in_flight: deque[tuple[Chunk, asyncio.Task[Recognition]]] = deque()
+    upcoming: asyncio.Task[Chunk | None] | None = asyncio.create_task(_next(source))
+    try:
+        while upcoming or in_flight:
+            waiting: list[asyncio.Task[Chunk | None] | asyncio.Task[Recognition]] = []
+            if upcoming and len(in_flight) < plan.ahead:
+                waiting.append(upcoming)
+            if in_flight:
+                waiting.append(in_flight[0][1])
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if upcoming and upcoming.done() and len(in_flight) < plan.ahead:
+                chunk = upcoming.result()
+                upcoming = None
+                if chunk is not None:
+                    work = _recognise(submit, chunk, plan)
+                    in_flight.append((chunk, asyncio.create_task(work)))
+                    upcoming = asyncio.create_task(_next(source))
+            while in_flight and in_flight[0][1].done():
+                chunk, task = in_flight.popleft()
+                recognition = task.result()
+                position = min(chunk.end, meter.seconds)  # the last chunk may be padded
+                yield Part(place(recognition, chunk), position, recognition.language)
+        yield Part((), meter.seconds, duration=meter.seconds)
+    finally:
+        source.close()
+        tasks: list[asyncio.Task[Any]] = [task for _, task in in_flight]
+        if upcoming:
+            tasks.append(upcoming)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
+
+
+async def collect(parts: AsyncIterable[Part]) -> Transcript:
+    """All parts as one transcript; its language is the one that most of the words are in."""
+    segments: list[Segment] = []
+    languages: Counter[str] = Counter()
+    duration = 0.0
+    async for part in parts:
+        segments.extend(part.segments)
+        if part.language:
+            languages[part.language] += sum(len(segment.text) for segment in part.segments) or 1
+        if part.duration is not None:
+            duration = part.duration
+    language = languages.most_common(1)[0][0] if languages else None
+    return Transcript(tuple(segments), language, duration)
+
+
+async def _next(source: ThreadStream[Chunk]) -> Chunk | None:
+    return await anext(source, None)
+
+
+async def _recognise(submit: Submit, chunk: Chunk, plan: Plan) -> Recognition:
+    return await submit(chunk, plan.options, plan.priority)
+
+
+class _Meter:
+    """How much audio has passed."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+
+    @property
+    def seconds(self) -> float:
+        return self._samples / SAMPLE_RATE
+
+    def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
+        for block in blocks:
+            self._samples += len(block)
+            yield block

@@ -1,0 +1,173 @@
+"""A blocking iterator in a thread, consumed by an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from reflector_gpu.pipeline.threads import ThreadStream
+from tests.waiting import PATIENCE_SECONDS, until
+
+
+def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await scene()
+
+    asyncio.run(limited())
+
+
+@asynccontextmanager
+async def stream(items: Iterator[int], ahead: int = 2) -> AsyncIterator[ThreadStream[int]]:
+    source = ThreadStream(items, ahead=ahead, name="test-stream")
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def alive() -> bool:
+    return any(thread.name == "test-stream" for thread in threading.enumerate())
+
+
+class Source:
+    """Numbers, and what happened to whom asked for them."""
+
+    def __init__(self, error: BaseException | None = None, last: int = 10**9) -> None:
+        self.made = 0
+        self.closed = False
+        self.threads: set[str] = set()
+        self._error = error
+        self._last = last
+
+    def items(self) -> Iterator[int]:
+        try:
+            while self.made < self._last:
+                self.threads.add(threading.current_thread().name)
+                self.made += 1
+                yield self.made
+            if self._error:
+                raise self._error
+        finally:
+            self.closed = True
+            self.threads.add(threading.current_thread().name)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+@pytest.mark.parametrize("ahead", [1, 3, 200])
+def test_all_items_in_order(count: int, ahead: int) -> None:
+    async def scene() -> None:
+        async with stream(iter(range(count)), ahead) as source:
+            assert [item async for item in source] == list(range(count))
+            with pytest.raises(StopAsyncIteration):
+                await anext(source)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3)])
+def test_an_error_comes_after_the_items_before_it_and_stays(error: BaseException) -> None:
+    async def scene() -> None:
+        async with stream(Source(error, last=2).items()) as source:
+            assert [await anext(source), await anext(source)] == [1, 2]
+            for _ in range(2):
+                with pytest.raises(type(error)) as found:
+                    await anext(source)
+                assert found.value is error
+
+    run(scene)
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_the_thread_does_not_run_ahead(ahead: int) -> None:
+    async def scene() -> None:
+        numbers = Source()
+        async with stream(numbers.items(), ahead) as source:
+            for taken in range(5):
+                await asyncio.to_thread(until, lambda: numbers.made == taken + ahead + 1)  # noqa: B023
+                assert await anext(source) == taken + 1
+            assert numbers.made <= 5 + ahead + 1
+
+    run(scene)
+
+
+def test_the_event_loop_is_free_while_the_thread_blocks() -> None:
+    async def scene() -> None:
+        gate = threading.Event()
+
+        def items() -> Iterator[int]:
+            gate.wait(PATIENCE_SECONDS)
+            yield 1
+
+        async with stream(items()) as source:
+            waiting = asyncio.ensure_future(anext(source))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            gate.set()
+            assert await waiting == 1
+
+    run(scene)
+
+
+def test_closing_ends_the_thread_and_closes_the_generator_in_it() -> None:
+    numbers = Source()
+
+    async def scene() -> None:
+        async with stream(numbers.items()) as source:
+            assert await anext(source) == 1
+        await asyncio.to_thread(until, lambda: not alive())
+
+    gc.disable()
+    try:
+        run(scene)
+        assert numbers.closed
+    finally:
+        gc.enable()
+    assert numbers.threads == {"test-stream"}
+
+
+def test_closing_before_the_first_item_and_twice() -> None:
+    async def scene() -> None:
+        source = ThreadStream(Source().items(), ahead=2, name="test-stream")
+        source.close()
+        source.close()
+        await asyncio.to_thread(until, lambda: not alive())
+
+    run(scene)
+
+
+def test_a_consumer_that_is_cancelled_can_still_close() -> None:
+    async def scene() -> None:
+        gate = threading.Event()
+
+        def items() -> Iterator[int]:
+            gate.wait(PATIENCE_SECONDS)
+            yield 1
+
+        async with stream(items()) as source:
+            waiting = asyncio.ensure_future(anext(source))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            gate.set()
+            assert await anext(source) == 1
+
+    run(scene)
+
+
+def test_an_event_loop_that_is_gone_ends_the_thread() -> None:
+    numbers = Source()
+
+    async def leave() -> None:
+        ThreadStream(numbers.items(), ahead=10**6, name="test-stream")
+
+    asyncio.run(leave())
+    until(lambda: not alive())
+    assert numbers.closed

@@ -1,0 +1,407 @@
+"""From a spooled recording to parts in order, with as little as possible held at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import threading
+import wave
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import EngineFailed, TooLarge, UndecodableAudio, UpstreamFailed
+from reflector_gpu.pipeline import transcribe as pipeline
+from reflector_gpu.pipeline.transcribe import Part, Plan, collect, transcribe
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Chunk,
+    Priority,
+    Recognition,
+    Samples,
+    Segment,
+    TranscribeOptions,
+    Word,
+)
+from tests.waiting import PATIENCE_SECONDS, until
+
+OPTIONS = TranscribeOptions(language="en", prompt="names")
+
+
+def plan(ahead: int = 4, *, max_seconds: float = float("inf"), chunk_seconds: float = 10) -> Plan:
+    return Plan(OPTIONS, Priority.FILE, chunk_seconds, 1.0, ahead, max_seconds)
+
+
+def wav(samples: Samples) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE)
+        out.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def seconds_of(count: float) -> Samples:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, int(count * SAMPLE_RATE)).astype(np.float32)
+
+
+def spooled(data: bytes) -> Spool:
+    spool = Spool(limit=10**9)
+    spool.write(data)
+    spool.finish()
+    return spool
+
+
+def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``scene``; nothing may be left behind, no thread and no complaint of the event loop."""
+    complaints: list[object] = []
+
+    async def limited() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await scene()
+        assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
+        gc.collect()
+
+    asyncio.run(limited())
+    until(lambda: all(thread.name != "decode" for thread in threading.enumerate()))
+    assert complaints == []
+
+
+def recognised(chunk: Chunk) -> Recognition:
+    """A word that tells which chunk it is from."""
+    return Recognition((Segment.of([Word(f"{chunk.start:.0f}", 0.0, 0.1)]),), "en")
+
+
+class Engine:
+    """Results come when the test says so, and not before."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Chunk, asyncio.Future[Recognition]]] = []
+        self.cancelled = 0
+        self._asked = asyncio.Condition()
+
+    async def submit(
+        self, chunk: Chunk, options: TranscribeOptions, priority: Priority
+    ) -> Recognition:
+        assert (options, priority) == (OPTIONS, Priority.FILE)
+        future: asyncio.Future[Recognition] = asyncio.get_running_loop().create_future()
+        async with self._asked:
+            self.asked.append((chunk, future))
+            self._asked.notify_all()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def asked_for(self, count: int) -> None:
+        async with self._asked:
+            await self._asked.wait_for(lambda: len(self.asked) >= count)
+
+    def answer(self, number: int) -> None:
+        chunk, future = self.asked[number]
+        future.set_result(recognised(chunk))
+
+
+async def at_once(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
+    return recognised(chunk)
+
+
+@pytest.fixture
+def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Samples]]:
+    """Cut every second, whether anybody speaks or not; returns the chunks, held weakly."""
+    made: list[weakref.ref[Samples]] = []
+
+    def cut(blocks: Iterable[Samples], **_: object) -> Iterator[Chunk]:
+        rest, position = np.zeros(0, np.float32), 0.0
+        for block in blocks:
+            rest = np.concatenate([rest, block])
+            while len(rest) >= SAMPLE_RATE:
+                samples = rest[:SAMPLE_RATE].copy()
+                made.append(weakref.ref(samples))
+                yield Chunk(samples, position)
+                del samples
+                rest, position = rest[SAMPLE_RATE:], position + 1
+
+    monkeypatch.setattr(pipeline, "chunks", cut)
+    return made
+
+
+def texts(parts: Iterable[Part]) -> list[str]:
+    return [segment.text for part in parts for segment in part.segments]
+
+
+async def drain(parts: AsyncGenerator[Part, None]) -> list[Part]:
+    async with aclosing(parts):
+        return [part async for part in parts]
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_parts_are_in_order_though_results_are_not() -> None:
+    async def scene() -> None:
+        engine = Engine()
+        with spooled(wav(seconds_of(8))) as spool:
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(4), engine.submit)))
+            for first in (0, 4):
+                await engine.asked_for(first + 4)
+                for number in reversed(range(first, first + 4)):
+                    engine.answer(number)
+            parts = await work
+        assert texts(parts) == [str(second) for second in range(8)]
+        words = [word for part in parts for segment in part.segments for word in segment.words]
+        assert [word.start for word in words] == list(range(8))
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_a_part_leaves_as_soon_as_it_is_its_turn() -> None:
+    async def scene() -> None:
+        engine = Engine()
+        with spooled(wav(seconds_of(6))) as spool:
+            async with aclosing(transcribe(spool, plan(3), engine.submit)) as parts:
+                first = asyncio.ensure_future(anext(parts))
+                await engine.asked_for(3)
+                engine.answer(1)
+                await asyncio.sleep(0)
+                assert not first.done()
+                engine.answer(0)
+                assert texts([await first, await anext(parts)]) == ["0", "1"]
+
+    run(scene)
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_no_more_in_flight_than_planned(
+    ahead: int, second_by_second: list[weakref.ref[Samples]]
+) -> None:
+    async def scene() -> None:
+        engine = Engine()
+        most = 0
+        with spooled(wav(seconds_of(40))) as spool:
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(ahead), engine.submit)))
+            for number in range(40):
+                await engine.asked_for(number + 1)
+                until(lambda: len(second_by_second) > min(number + 2, 39))  # noqa: B023
+                assert len(engine.asked) <= number + ahead
+                engine.answer(number)
+                engine.asked[number] = (Chunk(np.zeros(0, np.float32), 0), engine.asked[number][1])
+                most = max(most, sum(chunk() is not None for chunk in second_by_second))
+            assert len(await work) == 41
+        # Those in flight, two that wait, one in the hands of each side.
+        assert most <= ahead + 2 + 2
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_closing_cancels_what_is_in_flight() -> None:
+    async def scene() -> None:
+        engine = Engine()
+        with spooled(wav(seconds_of(30))) as spool:
+            async with aclosing(transcribe(spool, plan(3), engine.submit)) as parts:
+                first = asyncio.ensure_future(anext(parts))
+                await engine.asked_for(3)
+                engine.answer(0)
+                await first
+        assert engine.cancelled >= 2
+        assert all(future.done() for _, future in engine.asked)
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_cancelling_the_consumer_cancels_what_is_in_flight() -> None:
+    async def scene() -> None:
+        engine = Engine()
+        with spooled(wav(seconds_of(30))) as spool:
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(3), engine.submit)))
+            await engine.asked_for(3)
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+            assert engine.cancelled == 3
+
+    run(scene)
+
+
+def test_closing_while_bytes_are_awaited() -> None:
+    async def scene() -> None:
+        with Spool(limit=10**9) as spool:
+            spool.write(wav(seconds_of(5))[:40_000])
+            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+                first = asyncio.ensure_future(anext(parts))
+                await asyncio.sleep(0)
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_a_failure_comes_after_the_parts_before_it() -> None:
+    async def scene() -> None:
+        engine = Engine()
+        found: list[Part] = []
+        with spooled(wav(seconds_of(20))) as spool:
+            parts = transcribe(spool, plan(4), engine.submit)
+
+            async def consume() -> None:
+                async with aclosing(parts):
+                    async for part in parts:
+                        found.append(part)  # noqa: PERF401
+
+            work = asyncio.ensure_future(consume())
+            await engine.asked_for(4)
+            for number in (3, 2, 1):  # the others' failures concern nobody any more
+                engine.asked[number][1].set_exception(EngineFailed(f"number {number}"))
+            engine.answer(0)
+            with pytest.raises(EngineFailed, match="number 1"):
+                await work
+        assert texts(found) == ["0"]
+
+    run(scene)
+
+
+def test_what_is_no_audio() -> None:
+    async def scene() -> None:
+        with spooled(b"no audio at all" * 100) as spool, pytest.raises(UndecodableAudio):
+            await drain(transcribe(spool, plan(), at_once))
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_audio_that_is_too_long() -> None:
+    async def scene() -> None:
+        with (
+            spooled(wav(seconds_of(20))) as spool,
+            pytest.raises(TooLarge, match="limit of 10 seconds"),
+        ):
+            await drain(transcribe(spool, plan(max_seconds=10), at_once))
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_a_download_that_fails_midway() -> None:
+    async def scene() -> None:
+        with Spool(limit=10**9) as spool:
+            spool.write(wav(seconds_of(20))[:300_000])
+            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+                assert texts([await anext(parts)]) == ["0"]
+                spool.fail(UpstreamFailed("The audio host misbehaves."))
+                with pytest.raises(UpstreamFailed):
+                    async for _ in parts:
+                        pass
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_parts_come_while_bytes_still_arrive() -> None:
+    async def scene() -> None:
+        data = wav(seconds_of(20))
+        with Spool(limit=10**9) as spool:
+            spool.write(data[:300_000])
+            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+                first = await anext(parts)
+                assert (first.position, first.duration) == (1.0, None)
+                spool.write(data[300_000:])
+                spool.finish()
+                *_, last = [part async for part in parts]
+                assert (last.position, last.duration) == (20.0, 20.0)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("length", [0.3, 12.0])
+def test_progress_never_goes_back_nor_past_the_end(length: float, speech: Samples) -> None:
+    async def scene() -> None:
+        first = int(1.0 * SAMPLE_RATE)
+        samples = speech[first : first + int(length * SAMPLE_RATE)]
+        with spooled(wav(samples)) as spool:
+            parts = await drain(transcribe(spool, plan(chunk_seconds=3), at_once))
+        positions = [part.position for part in parts]
+        assert len(parts) > 1
+        assert positions == sorted(positions)
+        assert positions[-1] == parts[-1].duration == pytest.approx(length)
+        assert all(part.duration is None for part in parts[:-1])
+
+    run(scene)
+
+
+def test_a_whole_meeting(speech: Samples) -> None:
+    async def scene() -> None:
+        heard: list[Chunk] = []
+
+        async def submit(
+            chunk: Chunk, options: TranscribeOptions, priority: Priority
+        ) -> Recognition:
+            heard.append(chunk)
+            return recognised(chunk)
+
+        with spooled(wav(speech)) as spool:
+            transcript = await collect(transcribe(spool, plan(chunk_seconds=8), submit))
+        assert transcript.duration == pytest.approx(len(speech) / SAMPLE_RATE)
+        assert transcript.language == "en"
+        assert len(transcript.words) == len(heard) > 5
+        assert all(chunk.duration <= 8 for chunk in heard)
+        assert [word.start for word in transcript.words] == [chunk.start for chunk in heard]
+
+    run(scene)
+
+
+def test_the_clients_detector_options_are_used(speech: Samples) -> None:
+    async def scene() -> None:
+        counts = []
+        for silence in (0.2, 5.0):
+            one = Plan(OPTIONS, Priority.FILE, 30, 1, vad=VadOptions(silence=silence))
+            with spooled(wav(speech)) as spool:
+                counts.append(len(await drain(transcribe(spool, one, at_once))))
+        assert counts[0] > counts[1]
+
+    run(scene)
+
+
+def test_silence_has_a_duration_and_nothing_else() -> None:
+    async def scene() -> None:
+        with spooled(wav(np.zeros(3 * SAMPLE_RATE, np.float32))) as spool:
+            parts = await drain(transcribe(spool, plan(), at_once))
+        assert parts == [Part((), 3.0, duration=3.0)]
+
+    run(scene)
+
+
+def test_the_language_of_the_whole_is_that_of_most_of_it() -> None:
+    def part(text: str, language: str | None) -> Part:
+        return Part((Segment(0, 1, text),) if text else (), 1.0, language)
+
+    async def scene() -> None:
+        async def parts() -> AsyncGenerator[Part, None]:
+            yield part("", "de")
+            yield part("Hello", "en")
+            yield part("Bonjour à tous", "fr")
+            yield part("", None)
+            yield Part((), 4.0, duration=4.0)
+
+        transcript = await collect(parts())
+        assert (transcript.language, transcript.duration) == ("fr", 4.0)
+        assert transcript.text == "Hello Bonjour à tous"
+
+        async def nothing() -> AsyncGenerator[Part, None]:
+            yield Part((), 0.0, duration=0.0)
+
+        assert (await collect(nothing())).language is None
+
+    run(scene)

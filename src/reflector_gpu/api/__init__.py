@@ -1,0 +1,1 @@
+"""HTTP: routes, schemas, auth, the error table, renderers."""

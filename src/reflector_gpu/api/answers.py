@@ -1,0 +1,196 @@
+"""From a validated request to its answer: one recording or several, whole or streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from reflector_gpu.api.connection import cancelled
+from reflector_gpu.api.errors import error_body, error_detail
+from reflector_gpu.api.fields import TranscriptionFields
+from reflector_gpu.api.render import openai, reflector, subtitles
+from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
+from reflector_gpu.api.upload import Upload
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pipeline.transcribe import Part, collect
+from reflector_gpu.types import Segment, Transcript
+
+JSON = "application/json"
+
+Parts = AsyncGenerator[Part, None]
+
+PATIENCE_SECONDS = 20.0
+
+_TOGETHER = 16  # files of one request that are worked on at the same time
+
+
+def rendered(
+    transcript: Transcript, fields: TranscriptionFields, offset: float = 0.0
+) -> BaseModel | str:
+    """``transcript`` in the format that was asked for; a model or plain text."""
+    match fields.response_format:
+        case Format.TEXT:
+            return openai.text(transcript)
+        case Format.SRT:
+            return subtitles.srt(transcript, offset=offset)
+        case Format.VTT:
+            return subtitles.vtt(transcript, offset=offset)
+        case Format.VERBOSE_JSON:
+            granularities = fields.timestamp_granularities
+            return openai.verbose_json(transcript, granularities, offset=offset)
+        case Format.DIARIZED_JSON:
+            return openai.diarized_json(transcript, offset=offset)
+        case Format.JSON:
+            return openai.json(transcript)
+        case None:
+            return reflector.transcript(transcript, offset=offset)
+
+
+def response(body: BaseModel | str, form: Format | None) -> Response:
+    if isinstance(body, BaseModel):
+        return Response(body.model_dump_json(exclude_none=True), media_type=JSON)
+    return Response(body, media_type=MEDIA_TYPES[form or Format.TEXT])
+
+
+async def one_file(upload: Upload, fields: TranscriptionFields, parts: Parts) -> Response:
+    def render(transcript: Transcript) -> BaseModel | str:
+        if fields.response_format is None:
+            return reflector.file(transcript, upload.filename)
+        return rendered(transcript, fields)
+
+    return await answer(parts, render, fields.response_format)
+
+
+async def from_url(parts: Parts, fields: TranscriptionFields, offset: float) -> Response:
+    return await answer(parts, lambda t: rendered(t, fields, offset), fields.response_format)
+
+
+async def translation(parts: Parts, fields: TranscriptionFields) -> Response:
+    """OpenAI's translation answers, which differ a little from its transcriptions."""
+
+    def render(transcript: Transcript) -> BaseModel | str:
+        match fields.response_format:
+            case Format.VERBOSE_JSON:
+                return openai.verbose_translation(transcript)
+            case Format.JSON:
+                return openai.translation(transcript)
+            case _:
+                return rendered(transcript, fields)
+
+    return await answer(parts, render, fields.response_format)
+
+
+async def answer(
+    parts: Parts, render: Callable[[Transcript], BaseModel | str], form: Format | None = None
+) -> Response:
+    """The finished transcript as ``render`` writes it."""
+    transcript = await _whole(parts)
+    # An hour of words takes long enough to render that others would notice.
+    return await asyncio.to_thread(lambda: response(render(transcript), form))
+
+
+async def several_files(
+    uploads: Sequence[Upload],
+    fields: TranscriptionFields,
+    start: Callable[[Upload], Parts],
+) -> Response:
+    """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
+    together = _TOGETHER if fields.batch is not False else 1
+    places = asyncio.Semaphore(together)
+
+    async def entry(upload: Upload) -> str:
+        async with places:
+            return await _entry(upload, fields, start)
+
+    entries = await _all([entry(upload) for upload in uploads])
+    return Response(f'{{"results":[{",".join(entries)}]}}', media_type=JSON)
+
+
+async def _entry(
+    upload: Upload, fields: TranscriptionFields, start: Callable[[Upload], Parts]
+) -> str:
+    try:
+        transcript = await _whole(start(upload))
+    except ReflectorError as error:
+        detail = error_detail(error).model_dump()
+        return json.dumps({"filename": upload.filename, "error": detail})
+    finally:
+        upload.spool.close()
+    if fields.response_format is None:
+        return reflector.file(transcript, upload.filename).model_dump_json(exclude_none=True)
+    body = rendered(transcript, fields)
+    if isinstance(body, str):
+        return json.dumps({"filename": upload.filename, "text": body}, ensure_ascii=False)
+    dumped = body.model_dump(exclude_none=True, mode="json")
+    return json.dumps({"filename": upload.filename, **dumped}, ensure_ascii=False)
+
+
+async def events(
+    parts: Parts, fields: TranscriptionFields, offset: float = 0.0
+) -> AsyncIterator[str]:
+    """The server-sent events of one recording; a failure midway is an event as well."""
+    segments: list[Segment] = []
+    languages: list[Part] = []
+    speakers = 0
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                for segment in part.segments:
+                    make = openai.next_delta if segments else openai.delta
+                    yield openai.server_sent(make(segment, offset=offset))
+                    if fields.response_format is Format.DIARIZED_JSON:
+                        for event in openai.segment_events(segment, speakers, offset=offset):
+                            yield openai.server_sent(event)
+                            speakers += 1
+                    segments.append(segment)
+                languages.append(part)
+        yield openai.server_sent(openai.done(await collect(_replayed(languages))))
+    except ReflectorError as error:
+        yield f"data: {error_body(error).model_dump_json()}\n\n"
+    yield openai.STREAM_END
+
+
+async def primed(parts: Parts, resources: AsyncExitStack) -> Parts:
+    """``parts``, held back until the first is there or `PATIENCE_SECONDS` have passed.
+
+    A stream's status is sent before its first event: what fails early can still fail by status.
+    ``resources`` ends the work if nobody reads what is returned.
+    """
+    first = asyncio.ensure_future(anext(parts))
+    resources.push_async_callback(parts.aclose)
+    resources.push_async_callback(cancelled, first)
+    await asyncio.wait({first}, timeout=PATIENCE_SECONDS)
+    if first.done():
+        first.result()
+    return _chained(first, parts)
+
+
+async def _chained(first: asyncio.Future[Part], parts: Parts) -> Parts:
+    yield await first
+    async for part in parts:
+        yield part
+
+
+async def _replayed(parts: Sequence[Part]) -> AsyncIterator[Part]:
+    for part in parts:
+        yield part
+
+
+async def _whole(parts: Parts) -> Transcript:
+    async with aclosing(parts):
+        return await collect(parts)
+
+
+async def _all(work: Sequence[Awaitable[str]]) -> list[str]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(one)) for one in work]
+    return [task.result() for task in tasks]
+
+
+async def _run(work: Awaitable[str]) -> str:
+    return await work

@@ -1,0 +1,73 @@
+"""The web application over one `Service`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from reflector_gpu import __version__
+from reflector_gpu.api import errors
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.middleware import Observe, RequireKey
+from reflector_gpu.api.routes import operations, transcription
+from reflector_gpu.service import Service
+from reflector_gpu.settings import Settings
+
+_DESCRIPTION = """
+Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
+
+Send the key as `Authorization: Bearer <key>`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An ASGI app that starts its own `Service` and closes it at shutdown.
+
+    Raises:
+        ReflectorError: the settings do not work together.
+    """
+    service = Service(settings)
+    metrics = Metrics(service)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(
+        title="reflector-gpu",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(transcription.router(service, metrics))
+    app.include_router(operations.router(service, metrics))
+    errors.install(app)
+    app.add_middleware(RequireKey, keys=settings.keys, open_paths=_open_paths(settings))
+    app.add_middleware(Observe, metrics=metrics)
+    _describe_auth(app)
+    return app
+
+
+def _open_paths(settings: Settings) -> set[str]:
+    paths = {"/health/live", "/health/ready"}
+    if settings.public_docs:
+        paths |= {"/docs", "/openapi.json"}
+    if settings.public_metrics:
+        paths.add("/metrics")
+    return paths
+
+
+def _describe_auth(app: FastAPI) -> None:
+    """Put the key into the OpenAPI description: middleware does not show there by itself."""
+    schema = app.openapi()
+    components = schema.setdefault("components", {})
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"key": []}]

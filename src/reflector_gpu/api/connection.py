@@ -1,0 +1,100 @@
+"""Work that ends when its client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+T = TypeVar("T")
+
+KEEP_ALIVE_SECONDS = 15.0
+"""A stream says something at least this often, for the proxies in between."""
+
+
+async def unless_disconnected(request: Request, work: Coroutine[None, None, T]) -> T:
+    """The result of ``work``, which is cancelled the moment the client leaves.
+
+    The request's body must have been read.
+
+    Raises:
+        ClientDisconnect: the client left first.
+    """
+    return await _race(request.receive, work)
+
+
+async def cancelled(task: asyncio.Future[T]) -> None:
+    """Cancel and wait until it has cleaned up after itself."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen: either it has been raised already or nobody is left to tell
+
+
+class EventStream(Response):
+    """Server-sent events; ``resources`` are freed however the response ends."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], resources: AsyncExitStack) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._resources:
+            await _race(receive, self._send_all(send))
+
+    async def _send_all(self, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        async for text in _kept_alive(self._events):
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _kept_alive(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """``events``, with a comment whenever none came for a while (WHATWG HTML 9.2.7)."""
+    upcoming = asyncio.ensure_future(_next(events))
+    try:
+        while True:
+            done, _ = await asyncio.wait({upcoming}, timeout=KEEP_ALIVE_SECONDS)
+            if not done:
+                yield ": still working\n\n"
+                continue
+            event = upcoming.result()
+            if event is None:
+                return
+            yield event
+            upcoming = asyncio.ensure_future(_next(events))
+    finally:
+        await cancelled(upcoming)
+
+
+async def _next(events: AsyncIterator[str]) -> str | None:
+    return await anext(events, None)
+
+
+async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        await cancelled(watcher)
+        await cancelled(task)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,132 @@
+"""The one table from domain errors to HTTP, and the one shape of an error body."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from reflector_gpu import errors
+
+logger = logging.getLogger(__name__)
+
+STATUS: Mapping[type[errors.ReflectorError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Unauthorized: 401,
+    errors.UrlForbidden: 403,
+    errors.AudioNotFound: 404,
+    errors.UnknownModel: 404,
+    errors.TooLarge: 413,
+    errors.Overloaded: 429,
+    errors.Unavailable: 503,
+    errors.UpstreamFailed: 502,
+    errors.UpstreamTimeout: 504,
+    errors.ReflectorError: 500,
+}
+"""The nearest class in an error's inheritance order decides."""
+
+CLIENT_CLOSED = 499
+"""nginx's status for a client that left; it is only ever logged."""
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class ErrorDetail(BaseModel):
+    message: str = Field(description="What went wrong and what to do.")
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(None, description="The field that is at fault.")
+    code: str | None = Field(None, examples=["unsupported_language"])
+
+
+class ErrorBody(BaseModel):
+    """Every error of this service: OpenAI clients read ``error``, others ``detail``."""
+
+    error: ErrorDetail
+    detail: str = Field(description="The message again.")
+
+
+def status_of(error: errors.ReflectorError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_detail(error: errors.ReflectorError) -> ErrorDetail:
+    return _detail(status_of(error), error.message, error.param, error.code)
+
+
+def error_body(error: errors.ReflectorError) -> ErrorBody:
+    detail = error_detail(error)
+    return ErrorBody(error=detail, detail=detail.message)
+
+
+def error_response(error: errors.ReflectorError) -> JSONResponse:
+    """``error`` as an answer, with the headers that its status calls for."""
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.Overloaded | errors.Unavailable):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return _response(status_of(error), error_detail(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of ``app`` answer in the one shape."""
+    app.add_exception_handler(errors.ReflectorError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_domain_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ReflectorError)
+    return error_response(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problem = error.errors()[0]
+    names = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
+    param = ".".join(names) or None
+    message = f"{param}: {problem['msg']}" if param else str(problem["msg"])
+    return error_response(errors.InvalidRequest(message, param=param))
+
+
+async def _on_http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = _detail(error.status_code, str(error.detail), None, None)
+    return _response(error.status_code, detail, error.headers)
+
+
+async def _on_disconnect(_: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _response(500, _detail(500, "The server failed on this request.", None, None))
+
+
+def _detail(status: int, message: str, param: str | None, code: str | None) -> ErrorDetail:
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return ErrorDetail(message=message, type=kind, param=param, code=code)
+
+
+def _response(
+    status: int, detail: ErrorDetail, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    body = ErrorBody(error=detail, detail=detail.message)
+    return JSONResponse(body.model_dump(), status, headers=dict(headers or {}))

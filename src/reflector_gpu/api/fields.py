@@ -1,0 +1,224 @@
+"""The fields of transcription requests, from a form or from JSON, checked in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+)
+from pydantic_core import from_json
+
+from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Granularity
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.languages import language_code
+from reflector_gpu.types import Task, TranscribeOptions
+
+
+def _listed(value: object) -> object:
+    """Text between commas is a list as well; empty entries are none."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, list):
+        return [part for part in value if part != ""]
+    return () if value is None else value
+
+
+def _decoded(value: object) -> object:
+    """A form can only send an object as JSON text; ``auto`` stays a word."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            decoded: object = from_json(value)
+        except ValueError:
+            return value
+        return decoded
+    return _not_empty(value)
+
+
+def _not_empty(value: object) -> object:
+    """HTML forms send what was left out as an empty text."""
+    return None if value == "" else value
+
+
+def _code(value: object) -> object:
+    return language_code(value) if isinstance(value, str) and value else _not_empty(value)
+
+
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+def _single(value: object) -> object:
+    """One value stands for a list of one; it may hold commas. An empty one is none."""
+    if value is None or value == "":
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+class ServerVad(BaseModel):
+    """OpenAI's knobs of the voice activity detector."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Literal["server_vad"]
+    threshold: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
+        None, gt=0, lt=1, description="Probability that is speech."
+    )
+    prefix_padding_ms: Annotated[int | None, BeforeValidator(_not_empty)] = Field(
+        None, ge=0, le=5000, description="Audio kept on either side of speech."
+    )
+    silence_duration_ms: Annotated[int | None, BeforeValidator(_not_empty)] = Field(
+        None, ge=0, le=30_000, description="Silence that ends a chunk."
+    )
+
+
+ChunkingStrategy: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[ServerVad, Tag("server_vad")],
+    Discriminator(lambda value: "server_vad" if isinstance(value, dict | ServerVad) else "auto"),
+]
+"""Told apart by what was sent, so that a problem is reported about the one that was meant."""
+
+
+class TranscriptionFields(BaseModel):
+    """What every transcription request may say. Fields that are not known here are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model: str | None = Field(
+        None,
+        description="A name from /v1/models. Left out, or `whisper-1`: the configured model.",
+        examples=["whisper-1"],
+    )
+    language: Annotated[str | None, BeforeValidator(_code)] = Field(
+        None, description="ISO 639-1 code or English name of the spoken language.", examples=["en"]
+    )
+    prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Text that the recording might follow: style and spelling."
+    )
+    hotwords: Names = Field((), description="Words to expect: a list, or text between commas.")
+    temperature: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
+        None, ge=0, le=1, description="0 is deterministic; left out, the engine decides."
+    )
+    response_format: Annotated[Format | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Left out: text and words, the form that Reflector reads."
+    )
+    timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(_listed)] = Field(
+        DEFAULT_GRANULARITIES, description="What `verbose_json` holds: `word`, `segment` or both."
+    )
+    stream: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Answer as server-sent events while the audio is worked on."
+    )
+    batch: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Several files: recognise them together (default) or one by one."
+    )
+    include: Annotated[tuple[Literal["logprobs"], ...], BeforeValidator(_listed)] = Field(
+        (), description="Accepted for OpenAI clients; no engine here gives `logprobs` yet."
+    )
+    chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_decoded)] = Field(
+        None, description="`auto`, or the voice activity detector's knobs."
+    )
+    known_speaker_names: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
+        (), description="Names for speakers."
+    )
+    known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
+        (), description="Their voices: data URLs, in the order of the names."
+    )
+
+    def options(self, task: Task = "transcribe") -> TranscribeOptions:
+        return TranscribeOptions(
+            language=self.language,
+            task=task,
+            prompt=self.prompt,
+            hotwords=self.hotwords,
+            temperature=self.temperature,
+        )
+
+    def vad(self, default: VadOptions) -> VadOptions:
+        """The server's ``default`` with the client's knobs turned."""
+        asked = self.chunking_strategy
+        if not isinstance(asked, ServerVad):
+            return default
+        padding, silence = asked.prefix_padding_ms, asked.silence_duration_ms
+        return VadOptions(
+            threshold=default.threshold if asked.threshold is None else asked.threshold,
+            padding=default.padding if padding is None else padding / 1000,
+            silence=default.silence if silence is None else silence / 1000,
+        )
+
+
+class FromUrl(TranscriptionFields):
+    """The body of /v1/audio/transcriptions-from-url."""
+
+    audio_file_url: str = Field(
+        min_length=1,
+        description="Where the audio is; http or https. The bytes decide what it is.",
+        examples=["https://example.com/meeting.mp3?signature=abc"],
+    )
+    timestamp_offset: Annotated[float, BeforeValidator(lambda value: value or 0.0)] = Field(
+        0.0, ge=-1e10, le=1e10, description="Seconds added to every time."
+    )
+
+
+_LISTS = {
+    "hotwords",
+    "include",
+    "known_speaker_names",
+    "known_speaker_references",
+    "timestamp_granularities",
+}
+_BRACKETS = re.compile(r"^(?P<name>\w+)\[(?P<key>\w*)\]$")
+
+
+def from_form(fields: Iterable[tuple[str, str]]) -> TranscriptionFields:
+    """Fields of a multipart form: ``name``, ``name[]`` (lists) and ``name[key]`` (objects).
+
+    Raises:
+        InvalidRequest: a value does not fit; it names the field.
+    """
+    texts: dict[str, list[str]] = {}
+    objects: dict[str, dict[str, str]] = {}
+    for raw, value in fields:
+        bracketed = _BRACKETS.match(raw)
+        name = bracketed["name"] if bracketed else raw
+        if bracketed and bracketed["key"]:
+            objects.setdefault(name, {})[bracketed["key"]] = value
+        else:
+            texts.setdefault(name, []).append(value)
+    values: dict[str, object] = {
+        name: sent if name in _LISTS and len(sent) > 1 else sent[-1] for name, sent in texts.items()
+    }
+    with _explained():
+        return TranscriptionFields.model_validate({**values, **objects})
+
+
+def from_json_body(body: bytes) -> FromUrl:
+    """Fields of a JSON body.
+
+    Raises:
+        InvalidRequest: not JSON, not an object, or a value does not fit; it names the field.
+    """
+    with _explained():
+        return FromUrl.model_validate_json(body)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """The first problem that pydantic finds, as an `InvalidRequest` about its field."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InvalidRequest(
+            f"{where}: {problem['msg']}" if where else f"The body does not fit: {problem['msg']}.",
+            param=str(problem["loc"][0]) if where else None,
+        ) from None

@@ -1,0 +1,88 @@
+"""What happens to every request: the key is checked, the outcome counted and logged."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Collection, Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reflector_gpu.api.errors import CLIENT_CLOSED, error_response
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.errors import Unauthorized
+
+logger = logging.getLogger("reflector_gpu.access")
+
+REQUEST_ID = "X-Request-ID"
+
+
+class RequireKey:
+    """``Authorization: Bearer <key>``, before a byte of the body is read.
+
+    Without ``keys`` everything is open. Paths in ``open_paths`` need no key.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], open_paths: Collection[str]) -> None:
+        self._app = app
+        self._keys = [key.encode() for key in keys]
+        self._open = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._keys and scope["path"] not in self._open:
+            problem = self._problem(Headers(scope=scope).get("authorization"))
+            if problem:
+                await error_response(Unauthorized(problem))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _problem(self, header: str | None) -> str | None:
+        if not header:
+            return "No API key given: send the header 'Authorization: Bearer <key>'."
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer":
+            return "The Authorization header must have the form 'Bearer <key>'."
+        sent = key.strip().encode("latin-1")  # the very bytes that were sent
+        # Every key is compared, each in constant time: how long it takes tells nothing.
+        matches = [hmac.compare_digest(sent, known) for known in self._keys]
+        return None if any(matches) else "Incorrect API key provided."
+
+
+class Observe:
+    """Gives each request an id, counts it by route and status, and logs one line."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
+        began = time.monotonic()
+        status = CLIENT_CLOSED
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            status = 500  # our server's outermost layer answers with it
+            raise
+        finally:
+            took = time.monotonic() - began
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.request(scope["method"], route, status, took)
+            level = logging.DEBUG if route.startswith("/health") else logging.INFO
+            logger.log(
+                level, "%s %s %d %.3fs %s", scope["method"], scope["path"], status, took, request_id
+            )

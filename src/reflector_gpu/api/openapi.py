@@ -1,0 +1,140 @@
+"""What /docs shows for bodies that are parsed as streams, where FastAPI can not see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, JsonValue
+
+from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.fields import FromUrl, TranscriptionFields
+from reflector_gpu.api.render.schemas import (
+    DiarizedTranscription,
+    ReflectorFile,
+    ReflectorTranscript,
+    TranscribeTranscript,
+    Transcription,
+    Translation,
+    VerboseTranscription,
+)
+
+Extra = dict[str, JsonValue]
+
+_ERRORS = {
+    "400": "A field or the audio can not be used",
+    "401": "No key, or a wrong one",
+    "404": "Unknown model, or the audio URL answers 404",
+    "413": "Too many bytes or seconds",
+    "429": "The server is full; see Retry-After",
+    "503": "The model is not installed or still loads; see Retry-After",
+}
+_URL_ERRORS = {
+    "403": "The address policy refuses this URL",
+    "502": "The audio host fails",
+    "504": "The audio host is too slow",
+}
+
+_WORDS: list[JsonValue] = [{"word": "hello", "start": 0.42, "end": 0.81}]
+_BINARY: JsonValue = {"type": "string", "format": "binary"}
+
+
+def inlined(model: type[BaseModel]) -> Extra:
+    """The JSON schema of ``model`` with its definitions written out in place."""
+    schema: Extra = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    assert isinstance(definitions, dict)
+
+    def resolve(node: JsonValue) -> JsonValue:
+        if isinstance(node, list):
+            return [resolve(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            return resolve(definitions[reference.rsplit("/", 1)[1]])
+        return {key: resolve(value) for key, value in node.items()}
+
+    resolved = resolve(schema)
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+def _form(*file_fields: str) -> Extra:
+    schema = inlined(TranscriptionFields)
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    files: Extra = {name: _BINARY for name in file_fields if not name.endswith("s")}
+    files |= {
+        name: {"type": "array", "items": _BINARY} for name in file_fields if name.endswith("s")
+    }
+    schema["properties"] = {**files, **properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def _answers(
+    *models: type[BaseModel], texts: bool, example: JsonValue, errors: Mapping[str, str]
+) -> Extra:
+    schemas: list[JsonValue] = [inlined(model) for model in models]
+    content: Extra = {
+        "application/json": {
+            "schema": {"anyOf": schemas} if len(schemas) > 1 else schemas[0],
+            "example": example,
+        }
+    }
+    if texts:
+        for media_type in ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream"):
+            content[media_type] = {"schema": {"type": "string"}}
+    found: Extra = {"200": {"description": "The transcript", "content": content}}
+    for status, reason in sorted(errors.items()):
+        found[status] = {
+            "description": reason,
+            "content": {"application/json": {"schema": inlined(ErrorBody)}},
+        }
+    return found
+
+
+TRANSCRIPTIONS: Extra = {
+    "requestBody": _form("file", "files"),
+    "responses": _answers(
+        ReflectorFile,
+        Transcription,
+        VerboseTranscription,
+        DiarizedTranscription,
+        texts=True,
+        example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
+        errors=_ERRORS,
+    ),
+}
+
+TRANSLATIONS: Extra = {
+    "requestBody": _form("file"),
+    "responses": _answers(
+        Translation, VerboseTranscription, texts=True, example={"text": "hello"}, errors=_ERRORS
+    ),
+}
+
+FROM_URL: Extra = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": inlined(FromUrl)}},
+    },
+    "responses": _answers(
+        ReflectorTranscript,
+        Transcription,
+        VerboseTranscription,
+        DiarizedTranscription,
+        texts=True,
+        example={"text": "hello", "words": _WORDS},
+        errors={**_ERRORS, **_URL_ERRORS},
+    ),
+}
+
+TRANSCRIBE: Extra = {
+    "requestBody": _form("file"),
+    "responses": _answers(
+        TranscribeTranscript,
+        texts=False,
+        example={"text": "hello", "words": [{"text": "hello", "start": 0.42, "end": 0.81}]},
+        errors=_ERRORS,
+    ),
+}

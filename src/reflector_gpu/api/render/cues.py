@@ -1,0 +1,215 @@
+"""Words into subtitle cues: what stands on the screen together, in which lines, how long.
+
+Two lines of 42 columns and 5/6 to 7 seconds are the limits of Netflix's Timed Text Style Guide
+(General Requirements; English), 17 characters a second its reading speed. That a cue outlasts
+its speech by 1.5 seconds at most, and holds one sentence where it can, is from the BBC Subtitle
+Guidelines (5.2, 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+
+from reflector_gpu.api.render.tokens import (
+    MAX_COLUMNS,
+    Token,
+    columns,
+    labelled_tokens,
+    tokens,
+)
+from reflector_gpu.types import Transcript
+
+MAX_LINES = 2
+MAX_SECONDS = 7.0
+MIN_SECONDS = 5 / 6
+COLUMNS_PER_SECOND = 17
+MAX_LINGER = 1.5
+"""Longest that a cue stays after its last word, seconds."""
+PAUSE = 0.6
+"""A silence that always ends a cue, seconds."""
+
+# What it costs to cut between two tokens, by where that is; the same for cues and lines.
+_AFTER_SENTENCE, _AFTER_CLAUSE, _BETWEEN_WORDS, _INSIDE_WORD, _NEVER = 0.0, 1.0, 3.0, 6.0, 100.0
+# What a cue costs: for being one more, for each sentence that ends inside, for being brief.
+_CUE, _SENTENCE_INSIDE, _TOO_BRIEF = 1.0, 1.5, 4.0
+# How many columns of difference between two lines weigh as much as one unit of cost.
+_COLUMNS_PER_COST = 10.0
+
+_CLOSERS = "\"'”’»)]}」』）】〉》"
+_FULL_STOPS = ".…"
+_SENTENCE_ENDS = frozenset(_FULL_STOPS + "!?。！？؟।")
+_CLAUSE_ENDS = frozenset(",;:—–、，；：،؛")
+_TRAILING = _SENTENCE_ENDS | _CLAUSE_ENDS | frozenset(_CLOSERS)
+_TITLES = frozenset({"mr.", "mrs.", "ms.", "dr.", "prof.", "st."})
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Lines shown from ``start`` to ``end`` (milliseconds, ``start < end``)."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The tokens of one cue, and what it costs to cut between each two of them."""
+
+    tokens: list[Token]
+    joints: list[float]
+
+    @property
+    def start(self) -> float:
+        return self.tokens[0].start
+
+    @property
+    def end(self) -> float:
+        return self.tokens[-1].end
+
+
+def cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
+    """Cues in order that never overlap; each one is spoken by one person."""
+    return _shown(_groups(tokens(transcript)), offset, transcript.duration)
+
+
+def labelled_cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
+    """`cues` whose text names the speaker (``Anna: …``) where another one begins."""
+    return _shown(_groups(labelled_tokens(transcript)), offset, transcript.duration)
+
+
+# Who stands together
+
+
+def _groups(stream: Iterator[Token]) -> list[_Group]:
+    return [group for run, silence in _runs(list(stream)) for group in _divided(run, silence)]
+
+
+def _runs(stream: list[Token]) -> Iterator[tuple[list[Token], float]]:
+    """Stretches without a pause or a change of speaker, and the silence after each."""
+    begin = 0
+    for number, (before, after) in enumerate(pairwise(stream), 1):
+        silence = after.start - before.end
+        if silence >= PAUSE or before.speaker != after.speaker:
+            yield stream[begin:number], silence
+            begin = number
+    if stream:
+        yield stream[begin:], math.inf
+
+
+def _divided(run: list[Token], silence: float) -> Iterator[_Group]:
+    """``run`` cut into cues at the least cost: the shortest path over all cues that fit."""
+    joints = [_joint(before, after) for before, after in pairwise(run)]
+    cut_after = [*joints, 0.0]
+    next_start = [*(token.start for token in run[1:]), run[-1].end + silence]
+    gone_at = [min(at, token.end + MAX_LINGER) for at, token in zip(next_start, run, strict=True)]
+    cheapest = [0.0] + [math.inf] * len(run)
+    begins = [0] * (len(run) + 1)
+    for first, head in enumerate(run):
+        line, column, width, sentences = 1, 0, 0, 0
+        for last in range(first, len(run)):
+            token = run[last]
+            extended = column + token.columns + (column > 0 and not token.glued)
+            if extended <= MAX_COLUMNS:
+                column = extended
+            elif line < MAX_LINES:
+                line, column = line + 1, token.columns
+            else:
+                break
+            if last > first:
+                if token.end - head.start > MAX_SECONDS:
+                    break
+                sentences += joints[last - 1] == _AFTER_SENTENCE
+            width += token.columns
+            cost = cheapest[first] + _CUE + cut_after[last] + _SENTENCE_INSIDE * sentences
+            cost += (width / (MAX_COLUMNS * MAX_LINES)) ** 2  # least when all are filled alike
+            shown = gone_at[last] - head.start
+            if shown < MIN_SECONDS:
+                cost += _TOO_BRIEF * (1 - shown / MIN_SECONDS)
+            if cost < cheapest[last + 1]:
+                cheapest[last + 1], begins[last + 1] = cost, first
+    ends = [len(run)]
+    while ends[-1]:
+        ends.append(begins[ends[-1]])
+    for begin, end in pairwise(reversed(ends)):
+        yield _Group(run[begin:end], joints[begin : end - 1])
+
+
+def _joint(before: Token, after: Token) -> float:
+    """What it costs to cut between two tokens."""
+    if before.is_label or (after.glued and after.text[0] in _TRAILING):
+        return _NEVER
+    if after.glued and not (_is_wide(before.text[-1]) or _is_wide(after.text[0])):
+        return _INSIDE_WORD
+    if before.ends_segment or _ends_sentence(before.text, after.text):
+        return _AFTER_SENTENCE
+    if before.text.rstrip(_CLOSERS)[-1:] in _CLAUSE_ENDS:
+        return _AFTER_CLAUSE
+    return _BETWEEN_WORDS
+
+
+def _is_wide(character: str) -> bool:
+    return columns(character) > 1
+
+
+def _ends_sentence(text: str, following: str) -> bool:
+    """Whether ``text`` ends one: not as "Dr.", as "J." or before a lower-case letter."""
+    core = text.rstrip(_CLOSERS)
+    if core[-1:] not in _SENTENCE_ENDS:
+        return False
+    if core[-1] not in _FULL_STOPS:
+        return True
+    is_initial = len(core) == 2 and core[0].isalpha()
+    return not (is_initial or core.lower() in _TITLES or following[0].islower())
+
+
+# When
+
+
+def _shown(groups: list[_Group], offset: float, duration: float) -> list[Cue]:
+    """Cues that stay until they are read, as far as the silence that follows allows."""
+    made: list[Cue] = []
+    free_from = 0
+    for group, following in zip_longest(groups, groups[1:]):
+        start = max(free_from, _milliseconds(group.start + offset))
+        limit = following.start if following else max(duration, group.end)
+        width = sum(token.columns for token in group.tokens)
+        read_in = max(MIN_SECONDS, width / COLUMNS_PER_SECOND)
+        wanted = max(group.end, min(group.start + read_in, group.end + MAX_LINGER))
+        end = _milliseconds(min(wanted, limit) + offset)
+        free_from = max(start + 1, min(end, start + _milliseconds(MAX_SECONDS)))
+        made.append(Cue(start, free_from, _lines(group), group.tokens[0].speaker))
+    return made
+
+
+def _milliseconds(value: float) -> int:
+    return max(0, round(value * 1000))
+
+
+# In which lines
+
+
+def _lines(group: _Group) -> tuple[str, ...]:
+    """One line if it fits, else the two that differ least in width, cut at a good place."""
+    whole = _joined(group.tokens)
+    if columns(whole) <= MAX_COLUMNS:
+        return (whole,)
+    choices = []
+    for number, joint in enumerate(group.joints, 1):
+        upper, lower = _joined(group.tokens[:number]), _joined(group.tokens[number:])
+        widths = columns(upper), columns(lower)
+        if max(widths) <= MAX_COLUMNS:
+            uneven = abs(widths[0] - widths[1])
+            choices.append((uneven + _COLUMNS_PER_COST * joint, (upper, lower)))
+    return min(choices)[1]
+
+
+def _joined(line: list[Token]) -> str:
+    return "".join(
+        token.text if token.glued or number == 0 else f" {token.text}"
+        for number, token in enumerate(line)
+    )

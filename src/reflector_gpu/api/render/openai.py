@@ -1,0 +1,206 @@
+"""The answers and stream events of the OpenAI audio API, as openai-python 3.54 types them.
+
+``offset`` is added to every time. Bodies and events are models: see `schemas` for dumping.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Granularity
+from reflector_gpu.api.render.schemas import (
+    DeltaEvent,
+    DiarizedSegment,
+    DiarizedTranscription,
+    DoneEvent,
+    DurationUsage,
+    Language,
+    StreamEvent,
+    StreamUsage,
+    Transcription,
+    Translation,
+    VerboseSegment,
+    VerboseTranscription,
+)
+from reflector_gpu.api.render.speakers import monologues
+from reflector_gpu.api.render.words import seconds, spoken_words, timed_words
+from reflector_gpu.languages import language_name
+from reflector_gpu.types import Segment, SegmentScores, Task, Transcript
+
+ONLY_SPEAKER = "A"
+"""Who speaks where nobody was told apart."""
+
+NO_SCORES = SegmentScores(avg_logprob=0.0, compression_ratio=1.0, no_speech_prob=0.0)
+"""Stands for the scores of a recogniser without any: passes every client's quality filter."""
+
+SCORE_LIMIT = 1000.0
+"""What an infinite score is cut down to."""
+
+FRAMES_PER_SECOND = 100
+"""Unit of ``seek`` in openai/whisper: mel frames of 10 ms."""
+
+STREAM_END = "data: [DONE]\n\n"
+"""What ends a stream of server-sent events; openai-python stops reading here."""
+
+
+def json(transcript: Transcript) -> Transcription:
+    return Transcription(text=transcript.text, usage=_usage(transcript))
+
+
+def text(transcript: Transcript) -> str:
+    """The text on a line of its own, as OpenAI sends it."""
+    return f"{transcript.text}\n"
+
+
+def verbose_json(
+    transcript: Transcript,
+    granularities: Sequence[Granularity] = DEFAULT_GRANULARITIES,
+    *,
+    offset: float = 0.0,
+) -> VerboseTranscription:
+    """Segments, words, or both, by ``granularities``; none asked for means segments.
+
+    As whisper-1 does: ``word`` alone leaves segments out, without ``word`` there are no words.
+    """
+    return _verbose(
+        "transcribe", transcript, language_name(transcript.language), granularities, offset
+    )
+
+
+def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTranscription:
+    return DiarizedTranscription(
+        duration=seconds(transcript.duration),
+        text=transcript.text,
+        segments=tuple(_diarized(transcript.segments, 0, offset)),
+        usage=_usage(transcript),
+    )
+
+
+def translation(transcript: Transcript) -> Translation:
+    """The ``json`` of /v1/audio/translations, which has no usage."""
+    return Translation(text=transcript.text)
+
+
+def verbose_translation(transcript: Transcript) -> VerboseTranscription:
+    """The ``verbose_json`` of /v1/audio/translations: its language is that of the output."""
+    return _verbose("translate", transcript, "english", DEFAULT_GRANULARITIES, 0.0)
+
+
+# Streaming
+
+
+def delta(segment: Segment, *, offset: float = 0.0) -> DeltaEvent:
+    """The first segment's event. Every other one is a `next_delta`."""
+    return _delta(segment, segment.text, offset)
+
+
+def next_delta(segment: Segment, *, offset: float = 0.0) -> DeltaEvent:
+    """The event of a segment that follows another: begins with the space that joins them, if any.
+
+    One `delta` and then `next_delta` for every segment spell `Transcript.text` exactly.
+    """
+    return _delta(segment, segment.text if segment.glued else f" {segment.text}", offset)
+
+
+def segment_events(
+    segment: Segment, number: int, *, offset: float = 0.0
+) -> tuple[DiarizedSegment, ...]:
+    """A segment's events in a ``diarized_json`` stream, one per speaker in it.
+
+    ``number`` is how many such events were sent before: it continues the ids.
+    """
+    return tuple(_diarized((segment,), number, offset))
+
+
+def done(transcript: Transcript) -> DoneEvent:
+    code = transcript.language
+    return DoneEvent(
+        text=transcript.text,
+        languages=(Language(code=code),) if code else (),
+        usage=StreamUsage(seconds=math.ceil(transcript.duration)),
+    )
+
+
+def server_sent(event: StreamEvent) -> str:
+    """``event`` on the wire. No ``event:`` line: clients tell events apart by ``type``."""
+    return f"data: {event.model_dump_json(exclude_none=True)}\n\n"
+
+
+def _usage(transcript: Transcript) -> DurationUsage:
+    """OpenAI counts whole seconds, the last one begun included."""
+    return DurationUsage(seconds=math.ceil(transcript.duration))
+
+
+def _verbose(
+    task: Task,
+    transcript: Transcript,
+    language: str,
+    granularities: Sequence[Granularity],
+    offset: float,
+) -> VerboseTranscription:
+    asked = granularities or DEFAULT_GRANULARITIES
+    segments = words = None
+    if "segment" in asked:
+        segments = _verbose_segments(transcript.segments, offset)
+    if "word" in asked:
+        words = timed_words(transcript.words, offset)
+    return VerboseTranscription(
+        task=task,
+        language=language,
+        duration=seconds(transcript.duration),
+        text=transcript.text,
+        segments=segments,
+        words=words,
+        usage=_usage(transcript),
+    )
+
+
+def _verbose_segments(segments: Iterable[Segment], offset: float) -> tuple[VerboseSegment, ...]:
+    return tuple(
+        _verbose_segment(number, segment, segment.scores or NO_SCORES, offset)
+        for number, segment in enumerate(segments)
+    )
+
+
+def _verbose_segment(
+    number: int, segment: Segment, scores: SegmentScores, offset: float
+) -> VerboseSegment:
+    return VerboseSegment(
+        id=number,
+        seek=round(segment.start * FRAMES_PER_SECOND),
+        start=seconds(segment.start, offset),
+        end=seconds(segment.end, offset),
+        text=segment.text,
+        tokens=scores.tokens,
+        temperature=_finite(scores.temperature, NO_SCORES.temperature),
+        avg_logprob=_finite(scores.avg_logprob, NO_SCORES.avg_logprob),
+        compression_ratio=_finite(scores.compression_ratio, NO_SCORES.compression_ratio),
+        no_speech_prob=_finite(scores.no_speech_prob, NO_SCORES.no_speech_prob),
+    )
+
+
+def _finite(value: float, neutral: float) -> float:
+    """JSON has no infinities and no NaN, and no client takes null for a number."""
+    return neutral if math.isnan(value) else max(-SCORE_LIMIT, min(value, SCORE_LIMIT))
+
+
+def _diarized(segments: Iterable[Segment], first: int, offset: float) -> Iterator[DiarizedSegment]:
+    parts = (part for segment in segments for part in monologues(segment))
+    for number, part in enumerate(parts, first):
+        yield DiarizedSegment(
+            id=f"seg_{number}",
+            start=seconds(part.start, offset),
+            end=seconds(part.end, offset),
+            text=part.text,
+            speaker=part.speaker or ONLY_SPEAKER,
+        )
+
+
+def _delta(segment: Segment, text: str, offset: float) -> DeltaEvent:
+    return DeltaEvent(
+        delta=text,
+        start=seconds(segment.start, offset),
+        end=seconds(segment.end, offset),
+        words=spoken_words(segment.words, offset),
+    )

@@ -1,0 +1,222 @@
+"""The JSON bodies that clients get: what /docs shows and what openai-python parses.
+
+A field that is None was not asked for and stays out of the answer: dump with
+``model_dump_json(exclude_none=True)``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reflector_gpu.types import Task
+
+Start: TypeAlias = Annotated[
+    float, Field(description="Where it begins, in seconds, two decimals.", examples=[0.42])
+]
+End: TypeAlias = Annotated[
+    float, Field(description="Where it ends, in seconds, two decimals.", examples=[0.81])
+]
+Text: TypeAlias = Annotated[
+    str, Field(description="Everything that was said.", examples=["Hello world."])
+]
+SegmentText: TypeAlias = Annotated[
+    str, Field(description="What was said in it.", examples=["Hello world."])
+]
+Duration: TypeAlias = Annotated[
+    float, Field(description="Seconds of audio received, two decimals.", examples=[12.37])
+]
+Speaker: TypeAlias = Annotated[
+    str,
+    Field(description="`A`, `B`, … in order of first appearance, or a known name.", examples=["A"]),
+]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+# Words
+
+
+class TimedWord(Body):
+    """A word and when it was said. No word starts before the one before it has ended."""
+
+    word: str = Field(description="The word, with its punctuation.", examples=["Hello"])
+    start: Start
+    end: End
+
+
+class SpokenWord(TimedWord):
+    """A word, when it was said, and by whom if that is known."""
+
+    speaker: Speaker | None = None
+
+
+class TranscribeWord(Body):
+    """A word of /transcribe, which calls it `text`."""
+
+    text: str = Field(description="The word, with its punctuation.", examples=["Hello"])
+    start: Start
+    end: End
+
+
+# Reflector
+
+
+class ReflectorTranscript(Body):
+    """The text and its words: the answer where no `response_format` was asked for."""
+
+    text: Text
+    words: tuple[SpokenWord, ...]
+
+
+class ReflectorFile(ReflectorTranscript):
+    """One uploaded file's text and words."""
+
+    filename: str = Field(description="The name that the client gave.", examples=["call.wav"])
+
+
+class TranscribeTranscript(Body):
+    """The answer of /transcribe."""
+
+    text: Text
+    words: tuple[TranscribeWord, ...]
+
+
+# OpenAI
+
+
+class DurationUsage(Body):
+    """What the request used: seconds of audio."""
+
+    type: Literal["duration"] = "duration"
+    seconds: int = Field(description="Seconds of audio, rounded up.", examples=[13])
+
+
+class Transcription(Body):
+    """`json`: the text alone."""
+
+    text: Text
+    usage: DurationUsage
+
+
+class VerboseSegment(Body):
+    """A sentence, or what was said between two pauses.
+
+    The scores are the recogniser's own; one that gives none is taken to be sure of itself.
+    """
+
+    id: int = Field(description="Its number, from 0.", examples=[0])
+    seek: int = Field(description="Its start in frames of 10 ms.", examples=[42])
+    start: Start
+    end: End
+    text: SegmentText
+    tokens: tuple[int, ...] = Field(
+        description="The recogniser's token ids; empty where it has none.", examples=[[]]
+    )
+    temperature: float = Field(description="Sampling temperature.", examples=[0.0])
+    avg_logprob: float = Field(
+        description="Mean log probability of the tokens; under -1 is doubtful.", examples=[-0.21]
+    )
+    compression_ratio: float = Field(
+        description="How far the text compresses; over 2.4 it repeats itself.", examples=[1.3]
+    )
+    no_speech_prob: float = Field(description="How likely nobody spoke.", examples=[0.01])
+
+
+class VerboseTranscription(Body):
+    """`verbose_json`: the text with its segments, words, or both, as asked for."""
+
+    task: Task
+    language: str = Field(
+        description="The language's English name in lower case, else its code, else `unknown`.",
+        examples=["english"],
+    )
+    duration: Duration
+    text: Text
+    segments: tuple[VerboseSegment, ...] | None = Field(
+        default=None, description="Absent when only `word` granularity was asked for."
+    )
+    words: tuple[TimedWord, ...] | None = Field(
+        default=None, description="Absent unless `word` granularity was asked for."
+    )
+    usage: DurationUsage
+
+
+class DiarizedSegment(Body):
+    """What one speaker said at a stretch. Streamed, it is an event of the same shape."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str = Field(description="Unique within the transcript.", examples=["seg_0"])
+    start: Start
+    end: End
+    text: SegmentText
+    speaker: Speaker
+
+
+class DiarizedTranscription(Body):
+    """`diarized_json`: who said what."""
+
+    task: Literal["transcribe"] = "transcribe"
+    duration: Duration
+    text: Text
+    segments: tuple[DiarizedSegment, ...]
+    usage: DurationUsage
+
+
+class Translation(Body):
+    """The `json` of /v1/audio/translations: English text."""
+
+    text: Text
+
+
+# Stream events
+
+
+class DeltaEvent(Body):
+    """More text. All deltas, one after the other, spell the final text.
+
+    `start`, `end` and `words` are ours, not OpenAI's: times for those who can not wait.
+    """
+
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str = Field(description="The text to append.", examples=[" Hello world."])
+    start: Start
+    end: End
+    words: tuple[SpokenWord, ...]
+
+
+class StreamUsage(Body):
+    """What the request used, in the only form OpenAI has for streams: tokens billed.
+
+    No tokens are billed here, so they are 0; `seconds` is ours and says what was used.
+    """
+
+    type: Literal["tokens"] = "tokens"
+    input_tokens: Literal[0] = 0
+    output_tokens: Literal[0] = 0
+    total_tokens: Literal[0] = 0
+    seconds: int = Field(description="Seconds of audio, rounded up.", examples=[13])
+
+
+class Language(Body):
+    """A language that is spoken in the recording."""
+
+    code: str = Field(description="ISO 639 code.", examples=["en"])
+
+
+class DoneEvent(Body):
+    """The last event: the whole text once more."""
+
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: Text
+    languages: tuple[Language, ...] = Field(
+        description="Empty where no language was told or detected."
+    )
+    usage: StreamUsage
+
+
+StreamEvent: TypeAlias = DeltaEvent | DiarizedSegment | DoneEvent
+"""What a streamed transcription consists of."""

@@ -1,0 +1,33 @@
+"""Segments in which one person speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+from reflector_gpu.types import Segment, Word, join_words
+
+
+def monologues(segment: Segment) -> tuple[Segment, ...]:
+    """``segment`` cut wherever its words change speaker; each part carries its speaker.
+
+    A word without a label is the segment's speaker's, else the one's who spoke before it.
+    """
+    parts = [
+        (speaker, tuple(word for _, word in labelled))
+        for speaker, labelled in groupby(_labelled(segment), key=lambda pair: pair[0])
+    ]
+    if len(parts) < 2:
+        return (replace(segment, speaker=parts[0][0] if parts else segment.speaker),)
+    return tuple(
+        Segment(words[0].start, words[-1].end, join_words(words), words, speaker, segment.scores)
+        for speaker, words in parts
+    )
+
+
+def _labelled(segment: Segment) -> Iterator[tuple[str | None, Word]]:
+    speaker = next((word.speaker for word in segment.words if word.speaker), None)
+    for word in segment.words:
+        speaker = word.speaker or segment.speaker or speaker
+        yield speaker, word

@@ -1,0 +1,45 @@
+"""Times as clients see them: seconds with two decimals, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, pairwise
+from math import inf
+
+from reflector_gpu.api.render.schemas import SpokenWord, TimedWord
+from reflector_gpu.types import Word
+
+STEPS_PER_SECOND = 100
+"""Two decimals."""
+
+
+def seconds(value: float, offset: float = 0.0) -> float:
+    """``value`` shifted by ``offset`` and rounded; never ``-0.0``."""
+    return round((value + offset) * STEPS_PER_SECOND) / STEPS_PER_SECOND
+
+
+def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, float]]:
+    """Rounded start and end of every word.
+
+    ``start <= end``, starts never decrease and a word ends no later than the next one starts.
+    Rounding can not break that order, being monotonic; words that come in out of order are
+    held to it all the same.
+    """
+    rounded = [(seconds(word.start, offset), seconds(word.end, offset)) for word in words]
+    starts = accumulate((start for start, _ in rounded), max)
+    for (start, following), (_, end) in zip(pairwise(chain(starts, (inf,))), rounded, strict=True):
+        yield start, max(start, min(end, following))
+
+
+def timed_words(words: Sequence[Word], offset: float = 0.0) -> tuple[TimedWord, ...]:
+    return tuple(
+        TimedWord(word=word.text, start=start, end=end)
+        for word, (start, end) in zip(words, spans(words, offset), strict=True)
+    )
+
+
+def spoken_words(words: Sequence[Word], offset: float = 0.0) -> tuple[SpokenWord, ...]:
+    return tuple(
+        SpokenWord(word=word.text, start=start, end=end, speaker=word.speaker)
+        for word, (start, end) in zip(words, spans(words, offset), strict=True)
+    )

@@ -1,0 +1,91 @@
+"""Is it alive, is it ready, what does it know, how is it doing."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.metrics import CONTENT_TYPE, Metrics
+from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.catalog import MODELS
+from reflector_gpu.errors import UnknownModel
+from reflector_gpu.service import Service
+
+
+class Health(BaseModel):
+    status: str = Field(examples=["ok"])
+
+
+class ModelCard(BaseModel):
+    """OpenAI's model object, and what this service knows beyond it."""
+
+    id: str = Field(examples=["sphinx"])
+    object: str = "model"
+    created: int = 0
+    owned_by: str = "reflector-gpu"
+    description: str
+    languages: list[str] = Field(examples=[["en"]])
+    licence: str
+    default: bool = Field(description="What requests without a model get.")
+    state: str = Field(
+        description="`ready`, `loading`, `failed`, `not loaded` or `not installed`.",
+        examples=["ready"],
+    )
+
+
+class ModelList(BaseModel):
+    object: str = "list"
+    data: list[ModelCard]
+
+
+def router(service: Service, metrics: Metrics) -> APIRouter:
+    failure = {"model": ErrorBody, "description": "What went wrong"}
+    routes = APIRouter(tags=["operations"], responses={"default": failure})
+
+    @routes.get("/health/live")
+    async def live() -> Health:
+        """The process answers. Needs no key."""
+        return Health(status="ok")
+
+    @routes.get("/health/ready")
+    async def ready() -> Health:
+        """The configured model is loaded; 503 with the reason until it is. Needs no key."""
+        service.check_ready()
+        return Health(status="ready")
+
+    @routes.get("/v1/models")
+    async def list_models() -> ModelList:
+        return ModelList(data=[_card(service, model) for model in MODELS.values()])
+
+    @routes.get("/v1/models/{name:path}")
+    async def retrieve_model(name: str) -> ModelCard:
+        if not name:
+            raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
+        return _card(service, service.catalog.resolve(name))
+
+    @routes.get("/metrics", response_class=Response)
+    async def read_metrics() -> Response:
+        """Counters and gauges in Prometheus' text format."""
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    return routes
+
+
+def _card(service: Service, model: Model) -> ModelCard:
+    return ModelCard(
+        id=model.name,
+        description=model.summary,
+        languages=sorted(model.spec.languages),
+        licence=model.licence,
+        default=model is service.catalog.default,
+        state=_state(service, model),
+    )
+
+
+def _state(service: Service, model: Model) -> str:
+    if model.missing:
+        return "not installed"
+    state = service.state(model)
+    return state.value if state else "not loaded"

@@ -1,0 +1,181 @@
+"""The composition root: the one place where settings, catalog, runtime and pipeline meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from reflector_gpu.audio.fetch import Fetcher, FetchLimits
+from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.catalog import Catalog
+from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
+from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.runtime.pool import Pool, PoolState
+from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.worker import Recipe
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Chunk,
+    Priority,
+    Recognition,
+    Samples,
+    TranscribeOptions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One recording's worth of wishes, validated."""
+
+    model: Model
+    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    priority: Priority = Priority.LIVE
+    vad: VadOptions = field(default_factory=VadOptions)
+
+
+class Service:
+    """Everything behind the API and the command line. `start` it, use it, `close` it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build from settings, loading nothing.
+
+        Raises:
+            ConfigurationError: a setting does not work.
+            UnknownModel: the configured model or an alias names none.
+        """
+        self.settings = settings
+        self.catalog = Catalog(settings.model, settings.model_aliases)
+        self.admission = Admission(
+            {Priority.LIVE: settings.live_requests, Priority.FILE: settings.file_requests}
+        )
+        self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
+        self.fetcher = Fetcher(
+            AddressGuard(settings.url_allow),
+            FetchLimits(
+                max_bytes=int(settings.max_upload_mb * 1_000_000),
+                connect_timeout=settings.url_connect_seconds,
+                read_timeout=settings.url_read_seconds,
+                total_timeout=settings.url_total_seconds,
+                retries=settings.url_retries,
+            ),
+        )
+        self._pools: dict[str, Pool[Samples, Recognition]] = {}
+        self._loaded: set[str] = set()
+
+    def start(self) -> None:
+        """Begin to load the default model, in the background."""
+        if not self.catalog.default.missing:
+            self.pool(self.catalog.default)
+
+    async def close(self) -> None:
+        """Stop every worker; running transcriptions fail with `ShuttingDown`."""
+        await self.fetcher.aclose()
+        await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
+
+    def check_ready(self) -> None:
+        """Raise `ReflectorError` unless the default model can work now."""
+        self.pool(self.catalog.default).wait_ready(timeout=0)
+
+    def check_loaded(self, model: Model) -> None:
+        """Begin to load ``model`` if nobody has; raise `ReflectorError` until it once has loaded.
+
+        After that, a worker that restarts is waited for: its jobs stay in the queue.
+        """
+        if model.name not in self._loaded:
+            self.pool(model).wait_ready(timeout=0)
+            self._loaded.add(model.name)
+
+    def state(self, model: Model) -> PoolState | None:
+        """None: nobody has asked for this model yet."""
+        pool = self._pools.get(model.name)
+        return pool.state if pool else None
+
+    def pools(self) -> list[Pool[Samples, Recognition]]:
+        return list(self._pools.values())
+
+    def spool(self) -> Spool:
+        """An empty spool within the configured limits."""
+        limit = int(self.settings.max_upload_mb * 1_000_000)
+        return Spool(limit, self.settings.spool_dir)
+
+    def request(
+        self,
+        model: str | None,
+        options: TranscribeOptions,
+        *,
+        priority: Priority,
+        vad: VadOptions | None = None,
+    ) -> Request:
+        """Resolve and check what a client asked for.
+
+        Raises:
+            UnknownModel, ModelNotInstalled, UnsupportedLanguage
+        """
+        resolved = self.catalog.resolve(model)
+        resolved.check_installed()
+        resolved.check_language(options.language)
+        resolved.check_task(options.task)
+        return Request(resolved, options, priority, vad or self.vad)
+
+    def transcribe(self, spool: Spool, request: Request) -> AsyncGenerator[Part, None]:
+        """Parts of the transcript of ``spool``, while it fills. The caller closes both."""
+        pool = self.pool(request.model)
+        spec = request.model.spec
+
+        async def submit(
+            chunk: Chunk, options: TranscribeOptions, priority: Priority
+        ) -> Recognition:
+            return await pool.submit(chunk.samples, options, cost=chunk.duration, priority=priority)
+
+        plan = Plan(
+            request.options,
+            request.priority,
+            max_chunk_seconds=spec.max_chunk_seconds,
+            max_gap_seconds=spec.max_gap_seconds,
+            ahead=max(4, 2 * spec.max_batch, 2 * pool.options.workers),
+            max_seconds=self.settings.max_audio_seconds,
+            vad=request.vad,
+        )
+        return transcribe(spool, plan, submit)
+
+    def pool(self, model: Model) -> Pool[Samples, Recognition]:
+        """The workers of ``model``, started if this is the first use."""
+        model.check_installed()
+        if model.name not in self._pools:
+            spec = model.spec
+            longest = int(spec.max_chunk_seconds * SAMPLE_RATE) + SAMPLE_RATE
+            pool: Pool[Samples, Recognition] = Pool(
+                model.name,
+                Recipe(model.engine, "transcribe", longest * spec.max_batch, _arguments(model)),
+                PoolOptions(
+                    workers=self._workers(model),
+                    max_batch=spec.max_batch,
+                    replace_abandoned=spec.quick_restart,
+                ),
+            )
+            self._pools[model.name] = pool
+            pool.start()
+        return self._pools[model.name]
+
+    def _workers(self, model: Model) -> int:
+        if not model.spec.single_threaded:
+            return 1
+        return self.settings.workers or available_cores()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _arguments(model: Model) -> dict[str, str]:
+    found = model.weights.folder if model.weights else None
+    return {**({"weights": str(found)} if found else {}), **model.arguments}

@@ -1,0 +1,131 @@
+"""Servers, an audio host and audio for the API's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+from openai import OpenAI
+
+from reflector_gpu.audio.chunk import chunks
+from reflector_gpu.engines import catalog
+from reflector_gpu.types import Samples
+from tests.api.engines import ABSENT
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import Gate, silence, upload, wav
+from tests.live import KEY, LiveServer
+
+OTHER_KEY = "other-key"
+
+
+@pytest.fixture(scope="session")
+def snippets(speech: Samples) -> list[Samples]:
+    """Four short pieces of the meeting with somebody speaking in each, all different."""
+    found = (chunk.samples for chunk in chunks([speech], max_seconds=1.8, max_gap=0.5))
+    return list(islice((samples for samples in found if len(samples) > 16_000), 4))
+
+
+@pytest.fixture(scope="session")
+def clips(snippets: list[Samples]) -> list[bytes]:
+    """`snippets` as WAV files."""
+    return [wav(samples) for samples in snippets]
+
+
+@pytest.fixture(scope="session")
+def clip(clips: list[bytes]) -> bytes:
+    return clips[0]
+
+
+@pytest.fixture(scope="session")
+def pauses(snippets: list[Samples]) -> bytes:
+    """Three snippets with long silences between them: three chunks."""
+    gap = silence(2.5)
+    return wav(snippets[0], gap, snippets[1], gap, snippets[2])
+
+
+@pytest.fixture(scope="session")
+def quiet() -> bytes:
+    """Two seconds in which nobody speaks."""
+    return wav(silence(2))
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[AudioHost]:
+    with AudioHost() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def quiet_url(host: AudioHost, quiet: bytes) -> str:
+    return host.put("/quiet.wav", Answer(quiet))
+
+
+@pytest.fixture(scope="session")
+def small() -> Iterator[LiveServer]:
+    """A server with tight limits, two keys, private docs and public metrics."""
+    with LiveServer(
+        model="scripted",
+        apikey=f"{OTHER_KEY}, {KEY}",
+        model_aliases={"org/some-model": "scripted", "sphinx": "scripted"},
+        live_requests=1,
+        file_requests=1,
+        max_upload_mb=0.5,
+        max_audio_seconds=10,
+        max_files=3,
+        url_allow="127.0.0.1",
+        url_read_seconds=1,
+        url_retries=0,
+        public_docs=False,
+        public_metrics=True,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def texts(scripted: LiveServer, clips: list[bytes]) -> list[str]:
+    """What the server hears in each of `clips`."""
+    return [str(upload(scripted, clip).json()["text"]) for clip in clips]
+
+
+@pytest.fixture(scope="session")
+def text(texts: list[str]) -> str:
+    """What the server hears in `clip`."""
+    return texts[0]
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LiveServer]]:
+    """Start servers that have no engine, which is quick: ``bare(apikey=..., ...)``."""
+    monkeypatch.setitem(catalog.MODELS, ABSENT.name, ABSENT)
+    with ExitStack() as servers:
+
+        def start(**settings: object) -> LiveServer:
+            server = LiveServer(wait=False, **{"model": ABSENT.name, **settings})
+            return servers.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture
+def translating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripted model counts as one that translates, for those who ask for it by a name."""
+    model = catalog.MODELS["scripted"]
+    able = replace(model, spec=replace(model.spec, translates=True))
+    monkeypatch.setitem(catalog.MODELS, "scripted", able)
+
+
+@pytest.fixture
+def gate(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """In front of the engine of `scripted`."""
+    gate = Gate(scripted, monkeypatch)
+    yield gate
+    gate.open()
+
+
+@pytest.fixture(scope="session")
+def client(scripted: LiveServer) -> Iterator[OpenAI]:
+    with scripted.openai() as client:
+        yield client.with_options(timeout=60)

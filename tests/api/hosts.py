@@ -1,0 +1,98 @@
+"""An audio host on loopback that can stall, break off and misbehave."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Answer:
+    """What a path gives: all of ``body``, or its first ``pause_at`` bytes until `resume`."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    pause_at: int | None = None
+    cut_at: int | None = None
+    """The connection breaks here."""
+    paused: threading.Event = field(default_factory=threading.Event)
+    resumed: threading.Event = field(default_factory=threading.Event)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """The client left while the answer was paused."""
+
+
+class AudioHost:
+    """Listens inside the ``with`` block. `asked` are the targets of all requests."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._answers: dict[str, Answer] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def put(self, target: str, answer: Answer) -> str:
+        """The URL of ``target``, whose path gives ``answer`` from now on."""
+        self._answers[urlsplit(target).path] = answer
+        return f"http://127.0.0.1:{self._server.server_port}{target}"
+
+    def __enter__(self) -> AudioHost:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for answer in self._answers.values():
+            answer.resumed.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host.asked.append(self.path)
+                answer = host._answers.get(urlsplit(self.path).path, Answer(status=404))
+                with suppress(ConnectionError):
+                    self._send(answer)
+
+            def _send(self, answer: Answer) -> None:
+                headers = {"Content-Length": str(len(answer.body)), **answer.headers}
+                self.send_response(answer.status)
+                for name, value in headers.items():
+                    if value:
+                        self.send_header(name, value)
+                self.end_headers()
+                if answer.pause_at is None:
+                    self.wfile.write(answer.body[: answer.cut_at])
+                    return
+                self.wfile.write(answer.body[: answer.pause_at])
+                answer.paused.set()
+                while not answer.resumed.wait(0.01):
+                    if _has_left(self.connection):
+                        answer.abandoned.set()
+                        return
+                self.wfile.write(answer.body[answer.pause_at : answer.cut_at])
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+def _has_left(connection: socket.socket) -> bool:
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable) and not connection.recv(1, socket.MSG_PEEK)

@@ -1,0 +1,267 @@
+"""Health, models, metrics and the documentation."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+from prometheus_client.parser import text_string_to_metric_families
+
+from reflector_gpu import __version__
+from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.render.schemas import (
+    ReflectorFile,
+    ReflectorTranscript,
+    TranscribeTranscript,
+    Translation,
+)
+from tests.api.support import (
+    FROM_URL,
+    TRANSCRIBE,
+    TRANSCRIPTIONS,
+    TRANSLATIONS,
+    connect,
+    error_of,
+    eventually,
+    metric,
+    upload,
+)
+from tests.live import LiveServer
+
+START = Callable[..., LiveServer]
+
+
+# Health
+
+
+def test_live_and_ready(scripted: LiveServer) -> None:
+    with connect(scripted, key=None) as client:
+        for path, status in [("/health/live", "ok"), ("/health/ready", "ready")]:
+            response = client.get(path)
+            assert (response.status_code, response.json()) == (200, {"status": status})
+
+
+def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: START) -> None:
+    with connect(bare(), key=None) as client:
+        assert client.get("/health/live").status_code == 200
+        response = client.get("/health/ready")
+    assert error_of(response, 503)["code"] == "model_not_installed"
+    assert response.headers["Retry-After"]
+
+
+# Models
+
+
+def test_the_list_of_models(scripted: LiveServer) -> None:
+    with connect(scripted) as client:
+        body = client.get("/v1/models").json()
+    assert body.keys() == {"object", "data"}
+    assert body["object"] == "list"
+    ids = [model["id"] for model in body["data"]]
+    assert len(set(ids)) == len(ids)
+    assert {"scripted", "sphinx"} <= set(ids)
+    for model in body["data"]:
+        assert (model["object"], type(model["created"])) == ("model", int)
+        assert model["owned_by"]
+        assert model["description"]
+        assert model["licence"]
+        assert model["languages"] == sorted(model["languages"]) != []
+        assert model["state"] in {"ready", "loading", "failed", "not loaded", "not installed"}
+    assert [model["id"] for model in body["data"] if model["default"]] == ["scripted"]
+    assert {m["state"] for m in body["data"] if m["id"] == "scripted"} == {"ready"}
+
+
+@pytest.mark.parametrize("name", ["scripted", "whisper-1", "org/some-model", "org%2Fsome-model"])
+def test_a_model_by_each_of_its_names(small: LiveServer, name: str) -> None:
+    with connect(small) as client:
+        assert client.get(f"/v1/models/{name}").json()["id"] == "scripted"
+
+
+def test_a_model_that_is_not_installed_is_listed_as_such(bare: START) -> None:
+    with connect(bare()) as client:
+        card = client.get("/v1/models/absent").json()
+    assert (card["state"], card["default"]) == ("not installed", True)
+
+
+# Metrics
+
+
+def test_metrics_are_prometheus_text(scripted: LiveServer, clip: bytes) -> None:
+    assert upload(scripted, clip).status_code == 200
+    with connect(scripted) as client:
+        response = client.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
+    assert {
+        "reflector_requests": "counter",
+        "reflector_request_seconds": "histogram",
+        "reflector_audio_seconds": "counter",
+        "reflector_requests_running": "gauge",
+        "reflector_chunks_waiting": "gauge",
+        "reflector_workers_ready": "gauge",
+    }.items() <= {name: family.type for name, family in families.items()}.items()
+    assert all(family.documentation for family in families.values())
+    assert metric(scripted, 'reflector_workers_ready{model="scripted"}') == 1
+    assert metric(scripted, 'reflector_chunks_waiting{model="scripted"}') == 0
+
+
+def _requests(route: str, status: int, method: str = "POST") -> str:
+    labels = f'method="{method}",route="{route}",status="{status}"'
+    return f"reflector_requests_total{{{labels}}}"
+
+
+def test_requests_are_counted_by_route_and_status(scripted: LiveServer, clip: bytes) -> None:
+    lines = [_requests(TRANSCRIPTIONS, 200), _requests(TRANSCRIPTIONS, 400)]
+    lines.append(f'reflector_request_seconds_count{{route="{TRANSCRIPTIONS}"}}')
+    before = [metric(scripted, line) for line in lines]
+    upload(scripted, clip)
+    upload(scripted, b"no audio")
+    after = [metric(scripted, line) for line in lines]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 2]
+
+
+def test_a_path_that_a_client_makes_up_is_no_label(scripted: LiveServer) -> None:
+    line = _requests("unmatched", 404, "GET")
+    before = metric(scripted, line)
+    with connect(scripted) as client:
+        client.get("/made/up")
+        client.get("/v1/models/made-up")
+        text = client.get("/metrics").text
+    assert "made" not in text
+    assert metric(scripted, line) == before + 1
+    assert metric(scripted, _requests("/v1/models/{name:path}", 404, "GET")) >= 1
+
+
+def test_a_key_that_is_wrong_is_counted(scripted: LiveServer) -> None:
+    line = _requests("unmatched", 401, "GET")
+    before = metric(scripted, line)
+    with connect(scripted, key="wrong") as client:
+        client.get("/v1/models")
+    assert metric(scripted, line) == before + 1
+
+
+@pytest.mark.parametrize("wish", [{}, {"stream": "true"}])
+def test_audio_is_counted_in_seconds(
+    scripted: LiveServer, clip: bytes, wish: dict[str, str]
+) -> None:
+    line = 'reflector_audio_seconds_total{model="scripted"}'
+    before = metric(scripted, line)
+    upload(scripted, clip, data=wish)
+    seconds = (len(clip) - 44) / 32_000
+    assert eventually(lambda: metric(scripted, line) - before) == pytest.approx(seconds, abs=0.01)
+
+
+# Every request
+
+
+def test_a_request_has_an_id_and_one_line_in_the_log(
+    scripted: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflector_gpu.access")
+    with connect(scripted) as client:
+        own = client.get("/v1/models?secret=hush", headers={"X-Request-ID": "mine-1"})
+        made = client.get("/nowhere")
+        client.get("/health/live")
+    assert own.headers["X-Request-ID"] == "mine-1"
+    assert re.fullmatch("[0-9a-f]{16}", made.headers["X-Request-ID"])
+    made_id = made.headers["X-Request-ID"]
+    own_line, made_line = eventually(lambda: _lines(caplog, "mine-1", made_id))
+    assert re.fullmatch(r"GET /v1/models 200 \d+\.\d{3}s mine-1", own_line)
+    assert made_line.startswith("GET /nowhere 404 ")
+
+
+def _lines(caplog: pytest.LogCaptureFixture, *ids: str) -> list[str]:
+    """The one log line of each request, once all are there; other tests' may still come in."""
+    lines = [r.getMessage() for r in caplog.records if r.name == "reflector_gpu.access"]
+    found = [line for one in ids for line in lines if line.endswith(one)]
+    return found if len(found) >= len(ids) else []
+
+
+# Documentation
+
+
+@pytest.fixture(scope="module")
+def schema(scripted: LiveServer) -> dict[str, Any]:
+    with connect(scripted, key=None) as client:
+        found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def test_docs_page(scripted: LiveServer) -> None:
+    with connect(scripted, key=None) as client:
+        page = client.get("/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "/openapi.json" in page.text
+    assert "swagger" in page.text
+
+
+def test_openapi_is_valid(schema: dict[str, Any]) -> None:
+    OpenAPI.model_validate(schema)
+    assert schema["info"]["version"] == __version__
+    assert schema["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
+    assert schema["security"] == [{"key": []}]
+    for reference in _references(schema):
+        where: Any = schema
+        for step in reference.removeprefix("#/").split("/"):
+            where = where[step]
+    operations = [method for path in schema["paths"].values() for method in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+
+
+def _references(node: Any) -> Iterator[str]:
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict | list):
+            yield from _references(value)
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        yield node["$ref"]
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        (TRANSCRIPTIONS, ReflectorFile),
+        (FROM_URL, ReflectorTranscript),
+        (TRANSLATIONS, Translation),
+        (TRANSCRIBE, TranscribeTranscript),
+    ],
+)
+def test_routes_have_examples_fields_and_errors(
+    schema: dict[str, Any], path: str, model: type[Any]
+) -> None:
+    operation = schema["paths"][path]["post"]
+    assert operation["summary"]
+    assert operation["description"]
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    assert model.model_validate(example).model_dump(exclude_unset=True).keys() == example.keys()
+
+    (form,) = operation["requestBody"]["content"].values()
+    fields = form["schema"]["properties"]
+    assert {"model", "language", "prompt", "response_format", "stream"} <= fields.keys()
+    files = {"file", "files"} & fields.keys()
+    assert all(fields[name].get("description") for name in fields.keys() - files)
+
+    statuses = {"400", "401", "404", "413", "429", "503"}
+    if path == FROM_URL:
+        statuses |= {"403", "502", "504"}
+        assert fields["audio_file_url"]["examples"]
+        assert form["schema"]["required"] == ["audio_file_url"]
+    else:
+        assert files
+    assert operation["responses"].keys() - {"200", "422"} == statuses
+    for status in statuses:
+        answer = operation["responses"][status]
+        assert answer["description"]
+        shape = answer["content"]["application/json"]["schema"]["properties"]
+        assert shape.keys() == ErrorBody.model_fields.keys()
+
+
+def test_422_is_never_promised(schema: dict[str, Any]) -> None:
+    """FastAPI would; here what does not fit is a 400."""
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            assert "422" not in operation["responses"], (method, path)

@@ -1,0 +1,46 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.types import Samples
+from tests.live import KEY, LiveServer
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def standup() -> Path:
+    """The sample meeting: about a minute, three voices."""
+    return SAMPLES / "standup.wav"
+
+
+@pytest.fixture(scope="session")
+def speech(standup: Path) -> Samples:
+    """The sample meeting's waveform."""
+    with Spool(limit=10**9) as spool:
+        spool.write(standup.read_bytes())
+        spool.finish()
+        return np.concatenate(list(decode(spool.reader())))
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[LiveServer]:
+    """A running server whose default model is `scripted`; it takes loopback URLs."""
+    with LiveServer(model="scripted", apikey=KEY, url_allow="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sphinx() -> Iterator[LiveServer]:
+    """A running server with the embedded profile's real recogniser."""
+    with LiveServer(model="sphinx", apikey=KEY, url_allow="127.0.0.1") as server:
+        yield server

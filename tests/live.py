@@ -1,0 +1,63 @@
+"""A real server on a loopback port, run in a thread so that a test can also look inside."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+import httpx
+import uvicorn
+from openai import OpenAI
+
+from reflector_gpu.api.app import create_app
+from reflector_gpu.service import Service
+from reflector_gpu.settings import load_settings
+
+KEY = "test-key"
+
+
+class LiveServer:
+    """Settings go in as keywords; the server is ready inside the ``with`` block."""
+
+    def __init__(self, *, wait: bool = True, **settings: object) -> None:
+        self._app = create_app(load_settings(**{"port": 0, "workers": 2, **settings}))
+        self._wait = wait
+        config = uvicorn.Config(self._app, port=0, log_config=None, timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="server")
+
+    @property
+    def service(self) -> Service:
+        service: Service = self._app.state.service
+        return service
+
+    @property
+    def url(self) -> str:
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    def client(self, key: str | None = KEY) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+
+    def openai(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
+
+    def __enter__(self) -> LiveServer:
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                raise RuntimeError("the server did not start")
+        if self._wait:
+            self.service.pool(self.service.catalog.default).wait_ready(timeout=60)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()

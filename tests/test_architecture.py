@@ -1,0 +1,170 @@
+"""The shape of the package: which room may know which, and what an import may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reflector_gpu
+
+PACKAGE = Path(reflector_gpu.__file__).parent
+NAME = PACKAGE.name
+
+LEAVES = {"types", "errors", "settings", "languages"}
+"""What everyone may import; they import nothing but each other."""
+
+ALLOWED = {
+    "audio": set(),
+    "engines": set(),
+    "runtime": set(),
+    "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
+    "service": {"audio", "engines", "runtime", "pipeline"},
+    "api": {"audio", "engines", "runtime", "pipeline", "service"},
+    "cli": {"audio", "engines", "runtime", "pipeline", "service", "api", "deploy"},
+    "deploy": {"audio", "engines", "runtime", "pipeline", "service", "api"},
+    "web": set(),
+    "__main__": {"cli"},
+}
+"""Rooms, and the rooms below them that they may import besides the leaves."""
+
+ENGINE_VOCABULARY = {"base", "catalog", "weights"}
+"""Modules of `engines` that are no engine."""
+
+HEAVY = ("torch", "ctranslate2", "onnxruntime", "pocketsphinx", "ray", "modal", "faster_whisper")
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> tuple[str, ...]:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """What a file imports from this package, wherever it does so: each as its path below it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            first, *rest = name.split(".")
+            if first == NAME and rest:
+                yield tuple(rest)
+
+
+def room(module: tuple[str, ...]) -> str:
+    return module[0] if module else "__init__"
+
+
+def rooms_of(path: Path) -> set[str]:
+    """The rooms that a file imports from, its own left out."""
+    known = LEAVES | set(ALLOWED)
+    found = {room(target) for target in imports(path)}
+    return {name for name in found if name in known} - {room(module_of(path))}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    own = room(module_of(path))
+    if own == "__init__":
+        assert rooms_of(path) == set()
+    elif own in LEAVES:
+        assert rooms_of(path) <= LEAVES
+    else:
+        assert own in ALLOWED, f"a new room: say in {Path(__file__).name} what it may know"
+        assert rooms_of(path) - LEAVES <= ALLOWED[own]
+
+
+def test_every_room_is_known() -> None:
+    found = {room(module_of(path)) for path in FILES} - {"__init__"}
+    assert found <= LEAVES | set(ALLOWED)
+
+
+def test_engines_do_not_know_each_other() -> None:
+    engines = {path.stem for path in (PACKAGE / "engines").glob("*.py")} - {"__init__"}
+    with_models = {
+        path.stem
+        for path in (PACKAGE / "engines").glob("*.py")
+        if path.stem not in ENGINE_VOCABULARY and "MODELS" in path.read_text(encoding="utf-8")
+    }
+    assert {"sphinx", "scripted"} <= with_models <= engines
+    for path in (PACKAGE / "engines").glob("*.py"):
+        if path.stem == "catalog":
+            continue
+        used = {target[1] for target in imports(path) if target[0] == "engines" and target[1:]}
+        assert not used & (with_models - {path.stem}), path.stem
+
+
+def test_only_one_file_knows_settings_catalog_runtime_and_pipeline() -> None:
+    def knows(path: Path) -> set[str]:
+        found = {room(target) for target in imports(path)}
+        if not any(target[:2] == ("engines", "catalog") for target in imports(path)):
+            found.discard("engines")
+        return found
+
+    together = {"settings", "engines", "runtime", "pipeline"}
+    assert [path.name for path in FILES if together <= knows(path)] == ["service.py"]
+
+
+FRAMEWORKS = {
+    "audio": {"fastapi", "starlette", "uvicorn"},
+    "engines": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "runtime": {"fastapi", "starlette", "uvicorn", "av", "httpx"},
+    "pipeline": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "service": {"fastapi", "starlette", "uvicorn"},
+}
+"""Libraries that a room has no business with."""
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_rooms_do_not_know_foreign_trades(name: str) -> None:
+    for path in FILES:
+        if room(module_of(path)) != name:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                used = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                used = {(node.module or "").split(".")[0]}
+            else:
+                continue
+            assert not used & FRAMEWORKS[name], path
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import reflector_gpu.api.app",
+        "import reflector_gpu.service",
+        "import reflector_gpu.engines.catalog",
+        "import sys; sys.argv = ['reflector-gpu', '--help']\n"
+        "from reflector_gpu.cli import main\n"
+        "try: main()\nexcept SystemExit: pass",
+    ],
+    ids=["app", "service", "catalog", "help"],
+)
+def test_importing_loads_no_engine_library(code: str) -> None:
+    check = f"import sys\nprint('\\n', [name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].strip() == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path

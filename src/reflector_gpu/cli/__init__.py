@@ -1,0 +1,26 @@
+"""The program ``reflector-gpu``.
+
+`commands` holds what can be typed and imports nothing heavy, so that ``--help`` is instant. Each
+command is one call into the module of its name, which imports what it needs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line. Status 0: done; 1: some of it failed; 2: it could not start."""
+    # Here and not above: worker processes import this module again before they start.
+    from reflector_gpu.cli import interrupt
+
+    interrupt.ends()
+
+    from reflector_gpu.cli.commands import app
+    from reflector_gpu.errors import ReflectorError
+
+    try:
+        app(prog_name="reflector-gpu")
+    except ReflectorError as error:
+        sys.stderr.write(f"Error: {error.message}\n")
+        sys.exit(2)

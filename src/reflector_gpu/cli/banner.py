@@ -1,0 +1,48 @@
+"""What ``serve`` says first: where it is, how well it hears, and who may use it."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.console import console
+from reflector_gpu.engines.catalog import Model
+from reflector_gpu.settings import PROFILES, Settings
+
+
+def show(settings: Settings, model: Model, url: str) -> None:
+    """Print the banner to standard error."""
+    lines = Table.grid(padding=(0, 2))
+    for name, text, style in _lines(settings, model, url):
+        lines.add_row(Text(f"  {name}", "dim"), Text(text, style))
+    out = console(stderr=True)
+    out.print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
+    out.print(lines)
+
+
+def _lines(settings: Settings, model: Model, url: str) -> list[tuple[str, str, str]]:
+    """Name, text and style of each."""
+    everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
+    reach = ", and every other address of this machine" if everywhere else ""
+    lines = [
+        ("address", f"{url}{reach}", "bold"),
+        ("docs", f"{url}/docs", ""),
+        ("profile", settings.profile, ""),
+        ("model", f"{model.name}: {model.summary}", ""),
+    ]
+    profile = PROFILES[settings.profile]
+    if settings.model == profile.defaults["model"]:  # else the profile says nothing about it
+        lines.append(("accuracy", profile.accuracy, ""))
+        lines.append(("for better", profile.better, ""))
+    lines.append(("key", *key_state(settings)))
+    return lines
+
+
+def key_state(settings: Settings) -> tuple[str, str]:
+    """Who may use the server, and the style to say it in."""
+    if settings.keys:
+        return "needed: clients send 'Authorization: Bearer <REFLECTOR_APIKEY>'", "green"
+    if settings.loopback:
+        return "not needed: only this machine can connect (set REFLECTOR_APIKEY to ask for one)", ""
+    return "NOT NEEDED, and other machines can connect (--insecure)", "bold red"

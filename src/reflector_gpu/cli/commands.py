@@ -1,0 +1,243 @@
+"""What can be typed. Importing this must stay cheap: heavy imports belong into the bodies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.options import (
+    AsJson,
+    Host,
+    Insecure,
+    LogLevel,
+    Model,
+    Port,
+    Profile,
+    Workers,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help drawn by rich takes twice as long to appear
+)
+models = typer.Typer(
+    help="The models that this machine knows.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(models, name="models")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reflector-gpu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Self-hosted speech inference behind one HTTP API.
+
+    Settings are environment variables: `reflector-gpu config` lists them with their values.
+    """
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    profile: Profile = None,
+    model: Model = None,
+    workers: Workers = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the server's URL here once it can work, and delete the file when it stops.",
+        ),
+    ] = None,
+) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    Requests that are running then get time to finish. [env var: REFLECTOR_SHUTDOWN_SECONDS]
+
+    Scripts that use port 0 learn the address from --ready-file: one line, complete when it is
+    there.
+    """
+    from reflector_gpu.cli.serve import run
+
+    run(
+        ready_file,
+        host=host,
+        port=port,
+        profile=profile,
+        model=model,
+        workers=workers,
+        insecure=insecure or None,
+        log_level=log_level,
+    )
+
+
+@app.command()
+def transcribe(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|URL", show_default=False, help="Recordings to transcribe."),
+    ],
+    output_format: Annotated[
+        OutputFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            help="json holds text and words, verbose_json segments too; words is a table.",
+        ),
+    ] = OutputFormat.TXT,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write; a folder for several inputs, which get <name>.<format>. "
+            "Left out: standard output.",
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Let this server do the work, instead of this very process."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
+            help="The server's key.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A name from `models list`; else the configured one."),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Spoken language: a code or an English name."),
+    ] = None,
+    profile: Profile = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text that the recording might follow: its spelling."),
+    ] = None,
+    hotwords: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
+    ] = False,
+) -> None:
+    """Turn recordings into text, subtitles or timed words.
+
+    Progress and errors go to standard error. An input that fails does not stop the others; the
+    exit status is then 1.
+    """
+    from reflector_gpu.cli.sources import Wish
+    from reflector_gpu.cli.transcribe import run
+
+    wish = Wish(model=model, language=language, prompt=prompt, hotwords=hotwords)
+    raise typer.Exit(
+        run(
+            inputs,
+            wish,
+            output_format,
+            output,
+            server=server,
+            key=key,
+            profile=profile,
+            quiet=quiet,
+        )
+    )
+
+
+@models.command("list")
+def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = False) -> None:
+    """List the models, installed or not."""
+    from reflector_gpu.cli.models import show
+
+    show(as_json=as_json, profile=profile, model=model)
+
+
+@models.command("pull")
+def pull_models(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    ],
+) -> None:
+    """Download the weights of models.
+
+    They go into the Hugging Face cache [env var: HF_HOME], whose folder for each is printed. What
+    is there already is not downloaded again.
+    """
+    from reflector_gpu.cli.models import pull
+
+    pull(names)
+
+
+@app.command()
+def config(
+    host: Host = None,
+    port: Port = None,
+    profile: Profile = None,
+    model: Model = None,
+    workers: Workers = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every setting and where it is from.
+
+    Takes the options of `serve`, to show what they would change. Keys are never shown.
+    """
+    from reflector_gpu.cli.config import run
+
+    run(
+        as_json=as_json,
+        host=host,
+        port=port,
+        profile=profile,
+        model=model,
+        workers=workers,
+        insecure=insecure or None,
+        log_level=log_level,
+    )
+
+
+@app.command()
+def doctor(
+    host: Host = None,
+    port: Port = None,
+    profile: Profile = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check what works on this machine.
+
+    The last checks recognise a sentence with every engine that is installed. The exit status is 1
+    if the server could not do its work here.
+    """
+    from reflector_gpu.cli.doctor import run
+
+    raise typer.Exit(run(as_json=as_json, host=host, port=port, profile=profile, model=model))

@@ -1,0 +1,62 @@
+"""``doctor``: run every check and say how it went, with the fix beside each failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from rich.table import Table
+from rich.text import Text
+
+from reflector_gpu.cli import engine_checks, interrupt, logs, machine_checks
+from reflector_gpu.cli.checks import Check, Status
+from reflector_gpu.cli.console import console, print_json
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.service import Service
+from reflector_gpu.settings import load_settings
+
+_MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("warn", "yellow"), Status.FAIL: ("FAIL", "red")}
+
+
+def run(*, as_json: bool, **overrides: object) -> int:
+    """The exit status: 1 if something essential does not work."""
+    logs.discard()
+    interrupt.raises()
+    checks = _checks(**overrides)
+    if as_json:
+        done = list(checks)
+        print_json([asdict(check) for check in done])
+    else:
+        done = list(_shown(checks))
+    return int(any(check.status is Status.FAIL for check in done))
+
+
+def _checks(**overrides: object) -> Iterator[Check]:
+    yield from machine_checks.machine()
+    try:
+        settings = load_settings(**overrides)
+        Service(settings)
+    except ReflectorError as error:
+        yield Check("settings", Status.FAIL, error.message, "see: reflector-gpu config")
+        return
+    yield Check("settings", Status.OK, f"profile {settings.profile}, model {settings.model}")
+    yield machine_checks.devices(settings)
+    yield machine_checks.spool(settings)
+    yield machine_checks.port(settings)
+    yield machine_checks.key(settings)
+    yield from engine_checks.engines(settings.model_copy(update={"workers": 1}))
+
+
+def _shown(checks: Iterable[Check]) -> Iterator[Check]:
+    """Print each as soon as it is known: loading engines takes a while."""
+    out = console()
+    for check in checks:
+        mark, style = _MARKS[check.status]
+        line = Table.grid(padding=(0, 2))
+        line.add_column(width=4)
+        line.add_column(width=12)
+        line.add_row(Text(mark, f"bold {style}"), Text(check.name), Text(check.detail))
+        if check.fix:
+            line.add_row("", "", Text(f"→ {check.fix}", style))
+        out.print(line)
+        yield check

@@ -1,0 +1,112 @@
+"""Checks that hear a sentence: decoder, voice detection, and every engine in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import av
+
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.vad import WINDOW, VoiceActivity
+from reflector_gpu.cli.checks import Check, Status
+from reflector_gpu.cli.local import LocalRecogniser
+from reflector_gpu.cli.sources import Source, Wish
+from reflector_gpu.engines.catalog import MODELS, Catalog, Model
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pipeline.transcribe import collect
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+SENTENCE = Path(__file__).with_name("hello.ogg")
+"""Three seconds of Opus, spoken by flite's voice slt, whose licence sets no condition on it."""
+
+SPOKEN = "hello everyone thank you for coming today"
+
+_CODECS = ("aac", "flac", "mp3", "opus", "pcm_s16le", "vorbis")
+_REINSTALL = "pip install --force-reinstall {}"
+_DEAF = "scripted"  # makes its words up
+
+
+def engines(settings: Settings) -> Iterator[Check]:
+    """The way of one sentence: decoded, found to be speech, recognised by each engine."""
+    try:
+        blocks = _decoded()
+    except (ReflectorError, av.FFmpegError) as error:
+        yield Check("decoding", Status.FAIL, str(error), _REINSTALL.format("av"))
+    else:
+        yield _codecs()
+        yield _voice(blocks)
+    configured = Catalog(settings.model, settings.model_aliases).default
+    yield _engine(settings, configured, essential=True)
+    others = [model for model in MODELS.values() if model is not configured]
+    for model in others:
+        if not model.missing:
+            yield _engine(settings, model, essential=False)
+    absent = sum(bool(model.missing) for model in others)
+    if absent:
+        yield Check("models", Status.OK, f"{absent} more are not installed: see models list")
+
+
+def _decoded() -> list[Samples]:
+    with Spool.of(SENTENCE) as spool:
+        return list(decode(spool.reader()))
+
+
+def _codecs() -> Check:
+    missing = [name for name in _CODECS if name not in av.codecs_available]
+    if missing:
+        detail = f"this FFmpeg has no decoder for {', '.join(missing)}"
+        return Check("decoding", Status.WARN, detail, _REINSTALL.format("av"))
+    return Check("decoding", Status.OK, f"PyAV {av.__version__}: {', '.join(_CODECS)}")
+
+
+def _voice(blocks: list[Samples]) -> Check:
+    fix = _REINSTALL.format("reflector-gpu onnxruntime")
+    try:
+        detector = VoiceActivity()
+        found = [
+            probability
+            for block in blocks
+            for probability in detector.probabilities(block[: len(block) // WINDOW * WINDOW])
+        ]
+    except Exception as error:  # noqa: BLE001  whatever a broken ONNX Runtime throws
+        return Check("voice", Status.FAIL, f"the detector does not run: {error}", fix)
+    seconds = sum(probability > 0.5 for probability in found) * WINDOW / SAMPLE_RATE
+    if seconds < 1:
+        return Check("voice", Status.FAIL, "the detector finds no speech in a sentence", fix)
+    return Check("voice", Status.OK, f"found {seconds:.1f} s of speech in a sentence")
+
+
+def _engine(settings: Settings, model: Model, *, essential: bool) -> Check:
+    """Whether ``model`` loads in a worker process and hears what is said."""
+    name = model.name
+    bad = Status.FAIL if essential else Status.WARN
+    if model.missing:
+        return Check(name, bad, "the configured model is not installed", model.installation)
+    began = time.monotonic()
+    try:
+        heard = asyncio.run(_heard(LocalRecogniser(Wish(model=model.name), settings)))
+    except ReflectorError as error:
+        return Check(name, bad, error.message, "choose another model: reflector-gpu models list")
+    took = f"in {time.monotonic() - began:.1f} s, loading included"
+    if model.name != _DEAF and not _alike(heard, SPOKEN):
+        detail = f'heard "{heard}" instead of "{SPOKEN}" {took}'
+        return Check(name, bad, detail, "this engine does not recognise speech on this machine")
+    return Check(name, Status.OK, f'heard "{heard}" {took}')
+
+
+async def _heard(recogniser: LocalRecogniser) -> str:
+    source = Source.of(str(SENTENCE))
+    async with recogniser.running(), aclosing(recogniser.parts(source, lambda _: None)) as parts:
+        return (await collect(parts)).text
+
+
+def _alike(heard: str, spoken: str) -> bool:
+    """Whether at least half of the words came through, punctuation and case aside."""
+    words = {word.strip(".,!?").lower() for word in heard.split()}
+    return sum(word in words for word in spoken.split()) >= len(spoken.split()) / 2

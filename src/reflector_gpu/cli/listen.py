@@ -1,0 +1,51 @@
+"""The socket that the server listens on, and how others reach it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from ipaddress import ip_address
+
+from reflector_gpu.errors import ConfigurationError
+
+_HINTS = {
+    errno.EADDRINUSE: "another program listens there. Pass another --port, or 0 for a free one",
+    errno.EACCES: "ports below 1024 are for root. Pass another --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address. Pass --host 0.0.0.0 for all it has",
+}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: it can not be had; the message says why and what to do.
+    """
+    try:
+        family, _, _, _, address = _resolved(host, port)
+        return socket.create_server(
+            address, family=family, backlog=2048, dualstack_ipv6=host == "::"
+        )
+    except OSError as error:
+        number = error.errno or 0
+        hint = _HINTS.get(number) or (os.strerror(number) if number > 0 else "no such host")
+        raise ConfigurationError(f"Can not listen on {_joined(host, port)}: {hint}.") from None
+
+
+def url_of(listener: socket.socket) -> str:
+    """An address at which this machine reaches ``listener``."""
+    host, port = listener.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = "::1" if listener.family == socket.AF_INET6 else "127.0.0.1"
+    return f"http://{_joined(host, port)}"
+
+
+def _resolved(host: str, port: int) -> tuple[int, int, int, str, tuple[str, int]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # Of both kinds the one that every client tries: "localhost" is 127.0.0.1 to many.
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)  # type: ignore[return-value]
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

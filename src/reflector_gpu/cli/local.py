@@ -1,0 +1,87 @@
+"""Transcription inside this command, with worker processes of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from reflector_gpu.api.connection import cancelled
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.errors import EngineLoading, InvalidRequest
+from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.service import Service
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import Priority, Recognition, Samples
+
+_POLL_SECONDS = 0.05
+_MOST_TOGETHER = 8  # bounds the chunks in memory on machines with many cores
+
+
+class LocalRecogniser:
+    """One `Service` for all recordings of a command."""
+
+    def __init__(self, wish: Wish, settings: Settings) -> None:
+        """Check everything that can be checked before the first recording.
+
+        Raises:
+            ReflectorError: the settings, the model or the language do not work.
+        """
+        self._service = Service(settings)
+        fields = wish.fields()
+        self._request = self._service.request(
+            fields.model, fields.options(), priority=Priority.FILE
+        )
+
+    @property
+    def together(self) -> int:
+        return min(_MOST_TOGETHER, 1 + self._pool.options.workers)
+
+    @property
+    def _pool(self) -> Pool[Samples, Recognition]:
+        return self._service.pool(self._request.model)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load the model in the background, and leave no process behind."""
+        self._pool.start()
+        try:
+            yield
+        finally:
+            await self._service.close()
+
+    async def parts(self, source: Source, report: Report) -> AsyncGenerator[Part, None]:
+        with self._spool(source) as spool:
+            report("loading the model")
+            await self._loaded()
+            report("recognising")
+            download = None
+            if source.path is None:
+                download = asyncio.create_task(self._service.fetcher.fetch(source.name, spool))
+            try:
+                async with aclosing(self._service.transcribe(spool, self._request)) as parts:
+                    async for part in parts:
+                        yield part
+            finally:
+                if download:
+                    await cancelled(download)
+
+    async def _loaded(self) -> None:
+        # Looking again and again, because a thread that waits could not be interrupted.
+        while True:
+            try:
+                self._pool.wait_ready(timeout=0)
+            except EngineLoading:
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def _spool(self, source: Source) -> Spool:
+        if source.path is None:
+            return self._service.spool()
+        try:
+            return Spool.of(source.file())
+        except OSError as error:
+            raise InvalidRequest(f"The file can not be read: {error.strerror}.") from error

@@ -1,0 +1,123 @@
+"""Checks of the machine, and of what the settings want from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnxruntime
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.banner import key_state
+from reflector_gpu.cli.checks import Check, Status
+from reflector_gpu.cli.listen import listen
+from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.service import available_cores
+from reflector_gpu.settings import Settings
+
+_GIB = 2**30
+_LITTLE_MEMORY = _GIB
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader")
+
+
+def machine() -> Iterator[Check]:
+    system = f"{platform.system()} {platform.machine()}"
+    running = f"reflector-gpu {__version__}, Python {platform.python_version()}, {system}"
+    yield Check("program", Status.OK, running)
+    yield Check("cores", Status.OK, str(available_cores()))
+    memory = _memory()
+    if memory < _LITTLE_MEMORY:
+        fix = "give this machine or container at least 1 GiB"
+        yield Check("memory", Status.WARN, f"{memory / _GIB:.1f} GiB", fix)
+    else:
+        yield Check("memory", Status.OK, f"{memory / _GIB:.1f} GiB")
+
+
+def devices(settings: Settings) -> Check:
+    """Whether a GPU is there, and whether ONNX Runtime can use it."""
+    cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    cards = _nvidia_cards()
+    if cards and cuda:
+        return Check("devices", Status.OK, f"CUDA on {', '.join(cards)}")
+    if cards:
+        detail = f"{', '.join(cards)}, but this ONNX Runtime is for CPUs only"
+        fix = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+        return Check("devices", Status.WARN, detail, fix)
+    if settings.profile == "gpu":
+        fix = "install the NVIDIA driver (nvidia-smi must list the card), or choose profile cpu"
+        return Check("devices", Status.WARN, "CPU only, but the profile is gpu", fix)
+    return Check("devices", Status.OK, "CPU only")
+
+
+def spool(settings: Settings) -> Check:
+    """Room for audio in transit."""
+    folder = settings.spool_dir or Path(tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1024))
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        detail = f"{folder} can not be written: {error.strerror}"
+        return Check("spool", Status.FAIL, detail, "set REFLECTOR_SPOOL_DIR to another folder")
+    detail = f"{free / _GIB:.1f} GiB free in {folder}"
+    if free < settings.max_upload_mb * 1_000_000:
+        fix = (
+            f"one request may bring {settings.max_upload_mb:g} MB: free some space, set "
+            "REFLECTOR_SPOOL_DIR to another folder, or lower REFLECTOR_MAX_UPLOAD_MB"
+        )
+        return Check("spool", Status.WARN, detail, fix)
+    return Check("spool", Status.OK, detail)
+
+
+def port(settings: Settings) -> Check:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        listen(settings.host, settings.port).close()
+    except ConfigurationError as error:
+        fix = "stop what listens there if it is not this server already, or set REFLECTOR_PORT"
+        return Check("port", Status.WARN, error.message, fix)
+    return Check("port", Status.OK, f"{where} is free")
+
+
+def key(settings: Settings) -> Check:
+    detail, _ = key_state(settings)
+    fix = "set REFLECTOR_APIKEY, for example to what `openssl rand -hex 24` prints"
+    try:
+        settings.check_exposed()
+    except ConfigurationError:
+        detail = f"none is set, and {settings.host} is open to other machines"
+        return Check("key", Status.FAIL, detail, fix)
+    if settings.keys or settings.loopback:
+        return Check("key", Status.OK, detail)
+    return Check("key", Status.WARN, detail, fix)
+
+
+def _memory() -> int:
+    """Bytes that this process may use: the machine's, or the container's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in _CGROUP_LIMITS:
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):  # no such controller, or "max"
+            continue
+    return min(limits)
+
+
+def _nvidia_cards() -> list[str]:
+    """Names and memory of the cards that the driver knows."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        answer = subprocess.run(  # noqa: S603  fixed arguments, no input of anybody's
+            [program, *_NVIDIA_QUERY], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]

@@ -1,0 +1,87 @@
+"""``models``: the catalog as it stands on this machine, and downloads for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from reflector_gpu.cli.console import console, print_json
+from reflector_gpu.engines.catalog import MODELS, Catalog, Model
+from reflector_gpu.settings import load_settings
+
+_SHOWN_LANGUAGES = 4
+
+
+def show(*, as_json: bool, **overrides: object) -> None:
+    """Print a table of all models, or JSON."""
+    settings = load_settings(**overrides)
+    default = Catalog(settings.model, settings.model_aliases).default
+    if as_json:
+        print_json([_record(model, default) for model in MODELS.values()])
+        return
+    table = Table("Name", "Default", "Installed", "Languages", "Licence", "Summary", box=None)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for model in MODELS.values():
+        missing = model.missing
+        table.add_row(
+            Text(model.name, "bold"),
+            "yes" if model is default else "",
+            Text(f"no: {_needs(model)}", "yellow") if missing else Text("yes", "green"),
+            _languages(model),
+            model.licence,
+            model.summary,
+        )
+    out = console()
+    out.print(table)
+    if any(model.missing for model in MODELS.values()):
+        out.print(
+            "\nExtras: pip install 'reflector-gpu[NAME]'. Weights: reflector-gpu models pull NAME",
+            style="dim",
+            markup=False,
+        )
+
+
+def pull(names: Sequence[str]) -> None:
+    """Download weights; print where they are.
+
+    Raises:
+        UnknownModel: one of ``names`` is none; nothing is downloaded then.
+        ReflectorError: a download failed.
+    """
+    settings = load_settings()
+    catalog = Catalog(settings.model, settings.model_aliases)
+    for model in [catalog.resolve(name) for name in names]:
+        if model.weights is None:
+            sys.stderr.write(f"{model.name}: needs no download\n")
+        else:
+            sys.stdout.write(f"{model.weights.pull()}\n")
+
+
+def _record(model: Model, default: Model) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "default": model is default,
+        "installed": not model.missing,
+        "missing": list(model.missing),
+        "installation": model.installation,
+        "languages": sorted(model.spec.languages),
+        "licence": model.licence,
+        "summary": model.summary,
+    }
+
+
+def _needs(model: Model) -> str:
+    packages = [name for name in model.missing if name != "weights"]
+    needs = [f"extra {model.extra}" if model.extra else " ".join(packages)] if packages else []
+    if model.weights and "weights" in model.missing:
+        needs.append(f"weights ({model.weights.megabytes / 1000:.1f} GB)")
+    return ", ".join(needs)
+
+
+def _languages(model: Model) -> str:
+    codes = sorted(model.spec.languages)
+    return " ".join(codes) if len(codes) <= _SHOWN_LANGUAGES else f"{len(codes)} languages"

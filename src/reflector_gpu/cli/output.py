@@ -1,0 +1,114 @@
+"""Transcripts as text, and where that text goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflector_gpu.api.render import openai, reflector, subtitles
+from reflector_gpu.api.render.words import spans
+from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.sources import Source
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.types import Transcript
+
+_SUBTITLES = (OutputFormat.SRT, OutputFormat.VTT)
+_JSON = (OutputFormat.JSON, OutputFormat.VERBOSE_JSON)
+
+
+def render(transcript: Transcript, form: OutputFormat, filename: str) -> str:
+    """``transcript`` as a whole file, its last line ended."""
+    match form:
+        case OutputFormat.TXT:
+            return openai.text(transcript)
+        case OutputFormat.JSON:
+            body = reflector.file(transcript, filename)
+            return f"{body.model_dump_json(exclude_none=True)}\n"
+        case OutputFormat.VERBOSE_JSON:
+            verbose = openai.verbose_json(transcript, ("word", "segment"))
+            return f"{verbose.model_dump_json(exclude_none=True)}\n"
+        case OutputFormat.SRT:
+            return subtitles.srt(transcript)
+        case OutputFormat.VTT:
+            return subtitles.vtt(transcript)
+        case OutputFormat.WORDS:
+            return _table(transcript)
+
+
+def _table(transcript: Transcript) -> str:
+    words = transcript.words
+    rows = (
+        f"{start:8.2f} {end:8.2f}  {word.text}\n"
+        for word, (start, end) in zip(words, spans(words), strict=True)
+    )
+    return f"{'start':>8} {'end':>8}  word\n{''.join(rows)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where one recording's text goes: a file, or standard output.
+
+    There, one of several stands under its ``heading``, as head and tail have it.
+    """
+
+    path: Path | None = None
+    heading: str | None = None
+
+    def write(self, text: str) -> None:
+        """Write ``text``.
+
+        Raises:
+            OSError: it can not be written.
+        """
+        if self.path:
+            self.path.write_text(text, encoding="utf-8")
+            return
+        sys.stdout.write(f"==> {self.heading} <==\n{text}\n" if self.heading else text)
+        sys.stdout.flush()
+
+
+def outputs(sources: Sequence[Source], form: OutputFormat, target: Path | None) -> list[Output]:
+    """A place for each of ``sources``; ``target`` is what ``-o`` says.
+
+    Raises:
+        InvalidRequest: they do not all fit there.
+    """
+    several = len(sources) > 1
+    if target is None:
+        if several and form in _SUBTITLES:
+            raise InvalidRequest("Subtitles of several inputs need a folder: pass -o FOLDER.")
+        headed = several and form not in _JSON
+        return [Output(heading=source.label if headed else None) for source in sources]
+    if several or target.is_dir() or str(target).endswith("/"):
+        return [Output(path) for path in _in_folder(sources, form, target)]
+    _check(target, sources)
+    return [Output(target)]
+
+
+def _in_folder(sources: Sequence[Source], form: OutputFormat, folder: Path) -> list[Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"{folder} can not be made a folder: {error.strerror}.") from None
+    paths: dict[Path, Source] = {}
+    for source in sources:
+        path = folder / f"{Path(source.label).stem}.{form.extension}"
+        if path in paths:
+            raise InvalidRequest(
+                f"{paths[path].name} and {source.name} would both be written to {path}: "
+                "transcribe them one by one."
+            )
+        _check(path, sources)
+        paths[path] = source
+    return list(paths)
+
+
+def _check(path: Path, sources: Sequence[Source]) -> None:
+    """Find out now, and not after an hour, that ``path`` can not be written."""
+    if any(source.path and path.exists() and path.samefile(source.path) for source in sources):
+        raise InvalidRequest(f"{path} is one of the recordings: it would be overwritten.")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidRequest(f"{path} can not be written.")

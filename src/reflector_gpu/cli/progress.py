@@ -1,0 +1,130 @@
+"""How far each recording is, on a terminal's standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Display
+from rich.table import Column
+
+from reflector_gpu.pipeline.transcribe import Part
+
+_NAME_COLUMNS = 28
+
+
+class Progress:
+    """A bar for every recording that is being worked on, gone when it is done.
+
+    A context manager. Nothing is drawn unless ``shown``.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._console = Console(stderr=True, highlight=False)
+        self._display = Display(
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(max_width=_NAME_COLUMNS, no_wrap=True, overflow="ellipsis"),
+            ),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not shown,
+        )
+
+    def __enter__(self) -> Progress:
+        self._display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._display.stop()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bars off the screen while something else is written to it."""
+        self._display.stop()
+        try:
+            yield
+        finally:
+            self._display.start()
+
+    @contextmanager
+    def bar(self, name: str, seconds: float | None) -> Iterator[Bar]:
+        """Show the recording ``name``, which is about ``seconds`` long."""
+        task = self._display.add_task(name, total=seconds, state="")
+        bar = Bar(self._display, task, seconds)
+        try:
+            yield bar
+        finally:
+            self._display.remove_task(task)
+            self._display.refresh()  # or the next line that is printed draws it once more
+        if self._shown:
+            self._console.print(f"{name}: {bar.summary}", markup=False, soft_wrap=True)
+
+
+class Bar:
+    def __init__(self, display: Display, task: TaskID, seconds: float | None) -> None:
+        self._display = display
+        self._task = task
+        self._total = seconds
+        self._position = 0.0
+        self._reported = ""
+        self._began = time.monotonic()
+
+    @property
+    def summary(self) -> str:
+        """What is left to say when it is done."""
+        took = time.monotonic() - self._began
+        return (
+            f"{clock(self._position)} of audio in {took:.1f} s, "
+            f"RTFx {self._position / max(took, 1e-3):.1f}"
+        )
+
+    def report(self, state: str) -> None:
+        """Say what is being done before the audio moves; the clock starts after that."""
+        self._began = time.monotonic()
+        self._display.update(
+            self._task, state=f"{self._done()}  {state}", refresh=state != self._reported
+        )
+        self._reported = state
+
+    async def watch(self, parts: AsyncIterable[Part]) -> AsyncIterator[Part]:
+        """Pass ``parts`` through, and move along with them."""
+        async for part in parts:
+            self._position = max(self._position, part.position)
+            if self._total and self._position > self._total:
+                self._total = None  # the header lied
+            self._display.update(
+                self._task, completed=self._position, total=self._total, state=self._state()
+            )
+            yield part
+
+    def _state(self) -> str:
+        speed = self._position / max(time.monotonic() - self._began, 1e-3)
+        state = f"{self._done()}  RTFx {speed:.1f}"
+        if not self._total or not speed:
+            return state
+        return f"{state}  {clock((self._total - self._position) / speed)} left"
+
+    def _done(self) -> str:
+        done = clock(self._position)
+        return f"{done} / {clock(self._total)}" if self._total else done
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``, or ``2:03`` if there are no hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,125 @@
+"""``serve``: uvicorn around the app, with a banner, one log and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+
+from reflector_gpu.api.app import create_app
+from reflector_gpu.cli import banner, logs
+from reflector_gpu.cli.listen import listen, url_of
+from reflector_gpu.errors import ConfigurationError, ReflectorError
+from reflector_gpu.service import Service
+from reflector_gpu.settings import load_settings
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+
+
+def run(ready_file: Path | None, **overrides: object) -> None:
+    """Serve until a signal says stop.
+
+    Raises:
+        ReflectorError: the settings do not work, or the port can not be had.
+    """
+    settings = load_settings(**overrides)
+    settings.check_exposed()
+    app = create_app(settings)
+    service: Service = app.state.service
+    service.catalog.default.check_installed()
+    if ready_file:
+        _clear(ready_file)
+    with listen(settings.host, settings.port) as listener:
+        logs.configure(settings.log_level)
+        url = url_of(listener)
+        banner.show(settings, service.catalog.default, url)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # the app logs requests, with their id and duration
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        )
+        server = _Server(config, service, url, ready_file)
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server that says when it is ready, and to which stopping on request is success."""
+
+    def __init__(
+        self, config: uvicorn.Config, service: Service, url: str, ready_file: Path | None
+    ) -> None:
+        super().__init__(config)
+        self._service = service
+        self._url = url
+        self._ready_file = ready_file
+        self._announcement: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announcement = asyncio.create_task(self._announce())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._announcement:
+            self._announcement.cancel()
+        if self._ready_file:
+            self._ready_file.unlink(missing_ok=True)
+        logger.info("Stopping; running requests have %d s", self.config.timeout_graceful_shutdown)
+        await super().shutdown(sockets)
+        if self.force_exit:  # Ctrl-C again; uvicorn would leave everything as it is
+            for task in self.server_state.tasks:
+                task.cancel()
+            await self.lifespan.shutdown()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Uvicorn's own raises the signal once more at the end, to die of it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    async def _announce(self) -> None:
+        began = time.monotonic()
+        while not self._ready():  # noqa: ASYNC110  pools tell threads, not event loops
+            await asyncio.sleep(_POLL_SECONDS)
+        logger.info("Ready at %s after %.1f s", self._url, time.monotonic() - began)
+        if self._ready_file:
+            # Written beside and moved, so that whoever sees the file can read all of it.
+            beside = self._ready_file.with_name(f".{self._ready_file.name}.{os.getpid()}")
+            beside.write_text(f"{self._url}\n")
+            beside.replace(self._ready_file)
+
+    def _ready(self) -> bool:
+        with suppress(ReflectorError):
+            self._service.check_ready()
+            return True
+        return False
+
+
+def _clear(ready_file: Path) -> None:
+    """Remove what an earlier server left, so that nobody takes it for this one's.
+
+    Raises:
+        ConfigurationError: no file can be written there.
+    """
+    folder = ready_file.parent
+    if ready_file.exists() and not ready_file.is_file():
+        raise ConfigurationError(f"--ready-file {ready_file} is not a regular file.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--ready-file: {folder} is not a folder that can be written to.")
+    ready_file.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""``transcribe``: recordings in, text out, one code path whoever does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+from reflector_gpu.cli import interrupt, logs
+from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.local import LocalRecogniser
+from reflector_gpu.cli.output import Output, outputs, render
+from reflector_gpu.cli.progress import Progress
+from reflector_gpu.cli.remote import RemoteRecogniser
+from reflector_gpu.cli.sources import Recogniser, Source, Wish
+from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.pipeline.transcribe import collect
+from reflector_gpu.settings import load_settings
+from reflector_gpu.types import Transcript
+
+
+def run(
+    inputs: Sequence[str],
+    wish: Wish,
+    form: OutputFormat,
+    output: Path | None,
+    *,
+    server: str | None,
+    key: str | None,
+    profile: str | None,
+    quiet: bool,
+) -> int:
+    """Transcribe ``inputs``; the exit status: 1 if one of them failed."""
+    if server and profile:
+        raise InvalidRequest("--profile is the server's own business: leave it out.")
+    recogniser: Recogniser
+    if server:
+        recogniser = RemoteRecogniser(server, key, wish)
+    else:
+        # The limit on length protects servers from their clients; these files are one's own.
+        settings = load_settings(profile=profile, max_audio_seconds=math.inf)
+        recogniser = LocalRecogniser(wish, settings)
+    sources = [Source.of(typed) for typed in inputs]
+    places = outputs(sources, form, output)
+    progress = Progress(shown=sys.stderr.isatty() and not quiet)
+    logs.discard()
+    interrupt.raises()
+    return asyncio.run(_run(recogniser, sources, places, form, progress))
+
+
+async def _run(
+    recogniser: Recogniser,
+    sources: Sequence[Source],
+    places: Sequence[Output],
+    form: OutputFormat,
+    progress: Progress,
+) -> int:
+    failed = False
+    async with recogniser.running():
+        gate = asyncio.Semaphore(recogniser.together)
+        with progress:
+            tasks = [
+                asyncio.create_task(_one(recogniser, source, progress, gate)) for source in sources
+            ]
+            try:
+                for source, place, task in zip(sources, places, tasks, strict=True):
+                    outcome = await task
+                    with progress.hidden():
+                        failed |= not _deliver(outcome, source, place, form)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return int(failed)
+
+
+async def _one(
+    recogniser: Recogniser, source: Source, progress: Progress, gate: asyncio.Semaphore
+) -> Transcript | ReflectorError:
+    async with gate:
+        try:
+            with progress.bar(source.label, source.seconds()) as bar:
+                async with aclosing(recogniser.parts(source, bar.report)) as parts:
+                    return await collect(bar.watch(parts))
+        except ReflectorError as error:
+            return error
+
+
+def _deliver(
+    outcome: Transcript | ReflectorError, source: Source, place: Output, form: OutputFormat
+) -> bool:
+    """Write what came out; whether it could be."""
+    if isinstance(outcome, ReflectorError):
+        problem = outcome.message
+    else:
+        try:
+            place.write(render(outcome, form, source.label))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            problem = f"The transcript can not be written: {error.strerror}."
+        else:
+            return True
+    sys.stderr.write(f"{source.label}: {problem}\n")
+    return False

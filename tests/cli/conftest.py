@@ -1,0 +1,58 @@
+"""The program inside of this process, which is quicker than a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import pytest
+
+from reflector_gpu.cli import main
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Typed: TypeAlias = Callable[..., Done]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
+    """Types a command line, without any setting in the environment but those of the test."""
+    for name in list(os.environ):
+        if name.startswith("REFLECTOR_"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["reflector-gpu", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Done(int(ended.value.code or 0), captured.out, captured.err)
+
+    handler = signal.getsignal(signal.SIGINT)
+    yield run
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture(scope="session")
+def clip(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first eight seconds of the sample meeting."""
+    path = tmp_path_factory.mktemp("clip") / "clip.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        pcm = np.round(speech[: 8 * SAMPLE_RATE] * 32767).astype("<i2")
+        file.writeframes(pcm.tobytes())
+    return path

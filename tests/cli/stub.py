@@ -1,0 +1,106 @@
+"""A server that answers what it is told to: for what a real one does only on bad days."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+from reflector_gpu.api.render import openai
+from reflector_gpu.api.render.schemas import StreamEvent
+from reflector_gpu.types import Segment, Transcript, Word
+
+SPOKEN = Transcript(
+    (
+        Segment.of(
+            [Word("Hello", 0.5, 0.9), Word("you", 1.0, 1.2, speaker="A"), Word("you", 1.3, 2)]
+        ),
+        Segment.of([Word("今", 3.0, 3.2), Word("日", 3.2, 3.5, glued=True), Word("ok", 4.0, 4.5)]),
+        Segment(5.0, 6.0, "a\u2028b"),
+    ),
+    "ja",
+    7.0,
+)
+
+
+def stream(transcript: Transcript = SPOKEN) -> str:
+    """The events of ``transcript``, as a server sends them."""
+    first, *others = transcript.segments
+    events: list[StreamEvent] = [openai.delta(first)]
+    events += [openai.next_delta(segment) for segment in others]
+    events.append(openai.done(transcript))
+    sent = [openai.server_sent(event) for event in events]
+    return ": still working\n\n".join([*sent, openai.STREAM_END])
+
+
+@dataclass(frozen=True)
+class Reply:
+    body: str = ""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class StubServer:
+    """Gives ``replies`` in turn; after the last it stays silent until the block ends.
+
+    ``silent`` is set once a client waits for nothing. ``asked`` are the requests' paths, headers
+    and bodies.
+    """
+
+    def __init__(self, replies: Sequence[Reply] = ()) -> None:
+        self.asked: list[tuple[str, Mapping[str, str], bytes]] = []
+        self.silent = threading.Event()
+        self._ended = threading.Event()
+        self._replies = iter(replies)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> StubServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(b"")
+
+            def do_POST(self) -> None:
+                self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def _answer(self, body: bytes) -> None:
+                stub.asked.append((self.path, dict(self.headers), body))
+                reply = next(stub._replies, None)
+                if reply is None:
+                    stub.silent.set()
+                    stub._ended.wait()
+                    self.close_connection = True
+                    return
+                self.send_response(reply.status)
+                for name, value in {**reply.headers, "Connection": "close"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(reply.body.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler

@@ -1,0 +1,109 @@
+"""Help: there for everything that can be typed, true, and at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+import typer.core
+import typer.main
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.commands import app
+from reflector_gpu.settings import PROFILES, Settings, variables
+from tests.cli.program import environment, run
+
+HEAVY = set("av fastapi httpx numpy onnxruntime prometheus_client pydantic rich uvicorn".split())
+
+COMMANDS: list[list[str]] = [
+    [],
+    ["serve"],
+    ["transcribe"],
+    ["models"],
+    ["models", "list"],
+    ["config"],
+    ["doctor"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    script = (
+        "import atexit, json, sys\n"
+        "from reflector_gpu.cli import main\n"
+        "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command, "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(done.stderr)}
+    # Typer itself imports pydantic to show the help of a command, but not that of the program.
+    allowed = {"pydantic"} if command else set()
+    assert not loaded & HEAVY - allowed
+    assert "Usage: reflector-gpu" in done.stdout
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"reflector-gpu {__version__}\n")
+
+
+def test_a_typing_error_is_no_traceback() -> None:
+    done = run("serve", "--port", "http")
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def options() -> Iterator[tuple[str, typer.core.TyperOption]]:
+    """Every option of every command, with the command's name."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    waiting = [("", group)]
+    while waiting:
+        name, command = waiting.pop()
+        if isinstance(command, typer.core.TyperGroup):
+            waiting += [(f"{name} {n}".strip(), c) for n, c in command.commands.items()]  # type: ignore[misc]
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, typer.core.TyperOption):
+                yield name, parameter
+
+
+OPTIONS = [pytest.param(option, id=f"{command} {option.opts[0]}") for command, option in options()]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_is_explained(option: typer.core.TyperOption) -> None:
+    assert option.help
+
+
+SETTINGS = [
+    pytest.param(option, id=f"{command} {option.opts[0]}")
+    for command, option in options()
+    if command in ("serve", "config", "doctor", "models list")
+    and option.name in Settings.model_fields
+]
+
+
+@pytest.mark.parametrize("option", SETTINGS)
+def test_help_says_what_the_setting_says(option: typer.core.TyperOption) -> None:
+    assert option.name
+    description = Settings.model_fields[option.name].description
+    assert option.help == f"{description}. [env var: {variables(option.name)[0]}]"
+
+
+def test_choices_are_those_of_the_setting() -> None:
+    help_text = run("serve", "--help").stdout
+    assert f"--profile <{'|'.join(PROFILES)}>" in help_text
+    levels = get_args(Settings.model_fields["log_level"].annotation)
+    assert f"--log-level <{'|'.join(levels)}>" in help_text

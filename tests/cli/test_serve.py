@@ -1,0 +1,152 @@
+"""``serve`` as a process: how it starts, says where it is, and stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from reflector_gpu import __version__
+from tests.cli.conftest import Typed
+from tests.cli.program import Running, environment, started
+from tests.waiting import until
+
+KEY = "a-key-that-nobody-may-read"
+
+
+def address(running: Running, ready_file: Path) -> str:
+    """The server's URL, once it can work."""
+    until(lambda: ready_file.exists() or running.process.poll() is not None)
+    return ready_file.read_text().removesuffix("\n")
+
+
+def test_a_server_from_start_to_end(tmp_path: Path) -> None:
+    ready = tmp_path / "url"
+    ready.write_text("http://a.server.before\n")
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    with started(*arguments, env=environment(APIKEY=KEY)) as running:
+        running.wait_for("Ready at")
+        url = address(running, ready)
+        assert httpx.get(f"{url}/health/ready").status_code == 200
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = httpx.get(f"{url}/v1/models?n=1", headers=headers)
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+        httpx.get(f"{url}/a%0Aline", headers=headers)
+        workers = psutil.Process(running.process.pid).children(recursive=True)
+        assert workers
+        assert running.stop(signal.SIGTERM) == 0
+        assert not ready.exists()
+        assert list(tmp_path.iterdir()) == []
+    until(lambda: not any(alive(worker) for worker in workers))
+    said = "".join(running.errors)
+    assert said.startswith(f"reflector-gpu {__version__}\n")
+    assert url in said
+    assert f"{url}/docs" in said
+    assert said.count("GET /v1/models 200") == 1
+    assert r"GET /a\x0aline 404" in said
+    assert KEY not in said
+    assert "Traceback" not in said
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie that nobody has buried yet does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def begun(url: str, size: int) -> Iterator[socket.socket]:
+    """A connection on which the server waits for ``size`` bytes of a form."""
+    where = urlsplit(url)
+    assert where.hostname
+    assert where.port
+    with socket.create_connection((where.hostname, where.port)) as client:
+        client.sendall(
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n"
+            b"Content-Length: %d\r\n\r\n" % size
+        )
+        assert b"100 Continue" in client.recv(1000)
+        yield client
+
+
+def test_what_runs_when_the_server_stops_is_finished(tmp_path: Path, clip: Path) -> None:
+    ready = tmp_path / "url"
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        + clip.read_bytes()
+        + b"\r\n--x--\r\n"
+    )
+    with started(*arguments) as running:
+        with begun(address(running, ready), len(body)) as client:
+            running.process.terminate()
+            running.wait_for("Stopping")
+            client.sendall(body)
+            with client.makefile("rb") as answer:
+                assert b"200 OK" in answer.readline()
+                assert b'"words":[{' in answer.read()
+        assert running.end() == 0
+
+
+def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
+    ready = tmp_path / "url"
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    with started(*arguments) as running:
+        with begun(address(running, ready), 1000):
+            running.process.send_signal(signal.SIGINT)
+            running.wait_for("Stopping")
+            assert running.stop(signal.SIGINT) == 0
+        assert "Traceback" not in "".join(running.errors)
+
+
+REFUSALS = [
+    pytest.param(["--host", "0.0.0.0"], "without a key", id="exposed"),
+    pytest.param(["--model", "large-v2"], "models pull large-v2", id="not installed"),
+    pytest.param(["--host", "192.0.2.1", "--insecure"], "no such address", id="address"),
+    pytest.param(["--host", "a.host.invalid", "--insecure"], "no such host", id="host"),
+    pytest.param(["--model", "nonesuch"], "'nonesuch' does not exist", id="model"),
+    pytest.param(["--ready-file", "/nonesuch/url"], "--ready-file", id="ready-file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS)
+def test_what_can_not_work_is_refused_in_one_line(
+    typed: Typed,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    done = typed("serve", "--port", "0", *arguments)
+    assert done.status == 2
+    assert message in done.err
+    assert done.err.startswith("Error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_taken_port_is_named(typed: Typed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = typed("serve", "--port", port)
+    assert done.status == 2
+    assert done.err.startswith(f"Error: Can not listen on 127.0.0.1:{port}: another program")
+
+
+def test_a_bad_variable_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFLECTOR_WORKERS", "many")
+    done = typed("serve")
+    assert done.status == 2
+    assert done.err.startswith("Error: REFLECTOR_WORKERS: ")

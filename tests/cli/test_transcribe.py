@@ -1,0 +1,176 @@
+"""``transcribe``: the same text from here and from a server, in every format."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.cli.formats import OutputFormat
+from tests.api.hosts import Answer, AudioHost
+from tests.cli.conftest import Typed
+from tests.cli.program import environment, run
+from tests.cli.stub import Reply, StubServer, stream
+from tests.live import KEY, LiveServer
+
+LOCAL = ("--model", "scripted")
+
+
+def test_the_program_writes_a_table_of_words(clip: Path) -> None:
+    # A server's limits on its clients are none for one's own files.
+    settings = environment(MODEL="scripted", MAX_AUDIO_SECONDS="1", MAX_UPLOAD_MB="0.001")
+    done = run("transcribe", str(clip), "--format", "words", env=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, first, *_ = done.stdout.splitlines()
+    assert heading.split() == ["start", "end", "word"]
+    start, end, word = first.split()
+    assert float(start) < float(end)
+    assert word.isalpha()
+
+
+@pytest.mark.parametrize("form", [OutputFormat.VERBOSE_JSON, OutputFormat.SRT])
+def test_a_server_writes_what_this_machine_writes(
+    form: OutputFormat, typed: Typed, clip: Path, scripted: LiveServer
+) -> None:
+    here = typed("transcribe", clip, "--format", form, *LOCAL)
+    there = typed("transcribe", clip, "--format", form, "--server", scripted.url, "--key", KEY)
+    assert here.status == there.status == 0
+    assert without_times(here.out) == without_times(there.out)
+    assert here.out.endswith("\n")
+
+
+def without_times(text: str) -> str:
+    """Servers send two decimals, subtitles have three."""
+    return "".join(line for line in text.splitlines(keepends=True) if "-->" not in line)
+
+
+def test_the_key_may_come_from_the_environment_and_the_address_end_in_v1(
+    typed: Typed, clip: Path, scripted: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_GPU_APIKEY", f"{KEY},another")
+    assert typed("transcribe", clip, "--server", f"{scripted.url}/v1/").status == 0
+
+
+def test_urls_are_fetched_here_or_by_the_server(
+    typed: Typed, clip: Path, scripted: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AudioHost() as host:
+        url = host.put("/meetings/clip.wav?signature=secret", Answer(clip.read_bytes()))
+        refused = typed("transcribe", url, *LOCAL)
+        assert refused.status == 1
+        assert "not a public one" in refused.err
+        assert "secret" not in refused.err
+        assert host.asked == []
+        monkeypatch.setenv("REFLECTOR_URL_ALLOW", "127.0.0.1")
+        here = typed("transcribe", url, "--format", "json", *LOCAL)
+        there = typed("transcribe", url, "-f", "json", "--server", scripted.url, "--key", KEY)
+    assert here == there
+    assert json.loads(here.out)["filename"] == "clip.wav"
+
+
+def test_one_bad_input_does_not_stop_the_others(typed: Typed, clip: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp3"
+    text.write_text("no audio")
+    done = typed("transcribe", tmp_path / "gone.wav", clip, text, tmp_path, clip, *LOCAL)
+    assert done.status == 1
+    gone, notes, folder = done.err.splitlines()
+    assert gone == "gone.wav: There is no such file."
+    assert notes.startswith("notes.mp3: The file is not audio")
+    assert folder == f"{tmp_path.name}: This is a folder; name the recordings in it."
+    first, second = done.out.removeprefix("==> clip.wav <==\n").split("==> clip.wav <==\n")
+    assert first == second
+    assert first.endswith("\n\n")
+
+
+@pytest.fixture
+def instant() -> Iterator[tuple[str, ...]]:
+    """Options for work that is done as soon as it is asked for."""
+    with StubServer([Reply(stream())] * 3) as server:
+        yield "--server", server.url
+
+
+def test_several_inputs_as_json_are_lines(
+    typed: Typed, clip: Path, instant: tuple[str, ...]
+) -> None:
+    lines = (
+        typed("transcribe", clip, clip, "--format", "json", *instant)
+        .out.removesuffix("\n")
+        .split("\n")
+    )
+    assert [json.loads(line)["filename"] for line in lines] == ["clip.wav", "clip.wav"]
+
+
+def test_several_inputs_fill_a_folder(
+    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
+) -> None:
+    second = shutil.copy(clip, tmp_path / "second.part.wav")
+    folder = tmp_path / "out" / "srt"
+    done = typed("transcribe", clip, second, "--format", "srt", "--output", folder, *instant)
+    assert done == (0, "", "")
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.srt", "second.part.srt"]
+    assert (folder / "clip.srt").read_text().startswith("1\n00:00:00,500 -->")
+
+
+def test_one_input_goes_to_a_file_or_into_a_folder(
+    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
+) -> None:
+    assert typed("transcribe", clip, "-o", tmp_path / "a.txt", *instant).status == 0
+    assert typed("transcribe", clip, "-o", tmp_path, *instant).status == 0
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "clip.txt").read_text() != ""
+
+
+def test_a_full_disk_is_told(typed: Typed, clip: Path, instant: tuple[str, ...]) -> None:
+    done = typed("transcribe", clip, "-o", "/dev/full", *instant)
+    assert done.status == 1
+    assert done.err == "clip.wav: The transcript can not be written: No space left on device.\n"
+
+
+def test_what_would_be_lost_is_refused_before_any_work(
+    typed: Typed, clip: Path, tmp_path: Path
+) -> None:
+    twin = shutil.copy(clip, tmp_path)
+    before = Path(twin).read_bytes()
+    refused = {
+        "overwritten": ("transcribe", twin, "-o", twin),
+        "both be written": ("transcribe", clip, twin, "-o", tmp_path),
+        "pass -o FOLDER": ("transcribe", clip, twin, "-f", "vtt"),
+        "can not be made a folder": ("transcribe", clip, twin, "-o", twin),
+        "can not be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
+    }
+    for message, arguments in refused.items():
+        done = typed(*arguments, *LOCAL)
+        assert done.status == 2
+        assert message in done.err
+    assert Path(twin).read_bytes() == before
+    assert list(tmp_path.iterdir()) == [Path(twin)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nonesuch"], "'nonesuch' does not exist"),
+        (["--model", "scripted", "--language", "Latin"], "does not know the language 'la'"),
+        (["--server", "http://a.host.invalid", "--profile", "gpu"], "--profile"),
+        (["--server", "a.host.invalid"], "http://"),
+        (["--server", "http://a.host.invalid", "--key", "schlüssel\n"], "not valid"),
+    ],
+)
+def test_what_can_not_work_ends_at_once(
+    typed: Typed, clip: Path, arguments: list[str], message: str
+) -> None:
+    done = typed("transcribe", clip, *arguments)
+    assert done.status == 2
+    assert message in done.err
+
+
+def test_a_servers_refusal_is_told_in_its_words(
+    typed: Typed, clip: Path, scripted: LiveServer
+) -> None:
+    wrong = typed("transcribe", clip, "--server", scripted.url, "--key", "wrong")
+    assert wrong == (1, "", "clip.wav: Incorrect API key provided.\n")
+    unknown = typed("transcribe", clip, "--server", scripted.url, "--key", KEY, "--model", "no")
+    assert unknown.status == 1
+    assert "'no' does not exist" in unknown.err

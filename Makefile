@@ -1,0 +1,45 @@
+# Every target sets up what it needs in .venv, from nothing but python3 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
+	@$(BIN)/python -m samples.demo
+
+serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8000)
+	@$(BIN)/python -m samples.serve
+
+test: .venv/dev  ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/dev  ## Check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: .venv/dev  ## Measure, and print one table
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Forget the set-up
+	rm -rf .venv
+
+.venv/pip:
+	@echo "Setting up .venv (once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install "pip>=25.1"
+	@touch $@
+
+.venv/installed: .venv/pip pyproject.toml constraints.txt
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.venv/dev: .venv/installed
+	@echo "Installing what the tests need ..."
+	@$(PIP) install -c constraints.txt --group dev -e '.[parakeet,whisper]'
+	@touch $@

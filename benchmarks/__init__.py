@@ -1,0 +1,1 @@
+"""Measurements anyone can repeat: ``make bench``. Tests hold no timings; these do."""

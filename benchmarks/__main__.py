@@ -1,0 +1,34 @@
+"""Run every benchmark, or those named: ``python -m benchmarks [memory] [accuracy]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import accuracy, memory
+from benchmarks.figures import Figure, print_table
+
+BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
+    "accuracy": accuracy.run,
+    "memory": memory.run,
+}
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> None:
+    unknown = [name for name in sys.argv[1:] if name not in BENCHMARKS]
+    if unknown:
+        sys.exit(f"No such benchmark: {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+    figures: list[Figure] = []
+    for name in sys.argv[1:] or BENCHMARKS:
+        print(f"{name} ...", file=sys.stderr)
+        figures += BENCHMARKS[name]()
+    print_table(figures)
+    RESULTS.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n")
+    print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A sample meeting, and the scripts behind `make demo` and `make serve`."""

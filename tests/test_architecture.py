@@ -144,13 +144,12 @@ def test_rooms_do_not_know_foreign_trades(name: str) -> None:
     "code",
     [
         "import reflector_gpu.api.app",
-        "import reflector_gpu.service",
         "import reflector_gpu.engines.catalog",
         "import sys; sys.argv = ['reflector-gpu', '--help']\n"
         "from reflector_gpu.cli import main\n"
         "try: main()\nexcept SystemExit: pass",
     ],
-    ids=["app", "service", "catalog", "help"],
+    ids=["app", "catalog", "help"],
 )
 def test_importing_loads_no_engine_library(code: str) -> None:
     check = f"import sys\nprint('\\n', [name for name in {HEAVY!r} if name in sys.modules])"

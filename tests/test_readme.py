@@ -16,7 +16,7 @@ from tests.live import KEY, LiveServer
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 PYTHON = [code for kind, code in BLOCKS if kind == "python"]
-SHELL = [code for kind, code in BLOCKS if kind == "sh" and ("curl" in code or "transcribe" in code)]
+SHELL = [code for kind, code in BLOCKS if kind == "sh" and re.match(r"curl|\S+ transcribe", code)]
 
 
 def _here(code: str, server: LiveServer) -> str:

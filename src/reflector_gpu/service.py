@@ -50,7 +50,7 @@ class Service:
             UnknownModel: the configured model or an alias names none.
         """
         self.settings = settings
-        self.catalog = Catalog(settings.model, settings.model_aliases)
+        self.catalog = catalog_of(settings)
         self.admission = Admission(
             {Priority.LIVE: settings.live_requests, Priority.FILE: settings.file_requests}
         )
@@ -70,8 +70,9 @@ class Service:
 
     def start(self) -> None:
         """Begin to load the default model, in the background."""
-        if not self.catalog.default.missing:
-            self.pool(self.catalog.default)
+        for model in self.catalog.defaults:
+            if not model.missing:
+                self.pool(model)
 
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
@@ -80,7 +81,8 @@ class Service:
 
     def check_ready(self) -> None:
         """Raise `ReflectorError` unless the default model can work now."""
-        self.pool(self.catalog.default).wait_ready(timeout=0)
+        for model in self.catalog.defaults:
+            self.pool(model).wait_ready(timeout=0)
 
     def check_loaded(self, model: Model) -> None:
         """Begin to load ``model`` if nobody has; raise `ReflectorError` until it once has loaded.
@@ -117,7 +119,7 @@ class Service:
         Raises:
             UnknownModel, ModelNotInstalled, UnsupportedLanguage
         """
-        resolved = self.catalog.resolve(model)
+        resolved = self.catalog.resolve(model, options.language, options.task)
         resolved.check_installed()
         resolved.check_language(options.language)
         resolved.check_task(options.task)
@@ -152,7 +154,9 @@ class Service:
             longest = int(spec.max_chunk_seconds * SAMPLE_RATE) + SAMPLE_RATE
             pool: Pool[Samples, Recognition] = Pool(
                 model.name,
-                Recipe(model.engine, "transcribe", longest * spec.max_batch, _arguments(model)),
+                Recipe(
+                    model.engine, "transcribe", longest * spec.max_batch, self._arguments(model)
+                ),
                 PoolOptions(
                     workers=self._workers(model),
                     max_batch=spec.max_batch,
@@ -168,14 +172,29 @@ class Service:
             return 1
         return self.settings.workers or available_cores()
 
+    def _arguments(self, model: Model) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if model.weights and model.weights.folder:
+            found["weights"] = str(model.weights.folder)
+        if len(model.spec.devices) > 1:
+            wanted = self.settings.device
+            found["device"] = wanted if wanted in model.spec.devices else model.spec.devices[-1]
+        return {**found, **model.arguments}
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The models that ``settings`` name.
+
+    Raises:
+        UnknownModel, ConfigurationError
+    """
+    return Catalog(
+        settings.model, settings.model_aliases, settings.model_paths, settings.auto_models
+    )
+
 
 def available_cores() -> int:
     """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _arguments(model: Model) -> dict[str, str]:
-    found = model.weights.folder if model.weights else None
-    return {**({"weights": str(found)} if found else {}), **model.arguments}

@@ -32,21 +32,25 @@ class Profile:
     defaults: Mapping[str, str | int | bool]
 
 
+_NEURAL = "Parakeet where it knows the language, else Whisper: as good as open models get"
+
 PROFILES: Mapping[ProfileName, Profile] = {
     "embedded": Profile(
         "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
-        "for real accuracy install the extras 'whisper' or 'parakeet' when they are released",
+        "REFLECTOR_PROFILE=cpu or gpu, with the extras 'parakeet' and 'whisper'",
         {"model": "sphinx"},
     ),
-    "cpu": Profile(
-        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
-        "the neural recognisers of this profile are not released yet",
-        {"model": "sphinx"},
-    ),
+    "cpu": Profile(_NEURAL, "REFLECTOR_PROFILE=gpu on a machine with CUDA", {"model": "auto"}),
     "gpu": Profile(
-        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
-        "the neural recognisers of this profile are not released yet",
-        {"model": "sphinx", "host": "0.0.0.0", "file_requests": 32, "live_requests": 256},  # noqa: S104
+        _NEURAL,
+        "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
+        {
+            "model": "auto",
+            "device": "cuda",
+            "host": "0.0.0.0",  # noqa: S104  and so it wants a key
+            "file_requests": 32,
+            "live_requests": 256,
+        },
     ),
 }
 
@@ -84,6 +88,16 @@ class Settings(BaseSettings):
     model_aliases: dict[str, str] = Field(
         {}, description='More names for models: a JSON object, {"alias": "model"}'
     )
+    model_paths: dict[str, str] = Field(
+        {}, description='Models of your own: a JSON object, {"name": "/folder with its files"}'
+    )
+    auto_models: List = Field(
+        ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
+        description="Models that 'auto' chooses from: the first that knows the language",
+    )
+    device: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu", description="Where models run that can choose"
+    )
     workers: int = Field(0, ge=0, description="Processes per model; 0: one per CPU core")
 
     # Limits
@@ -111,7 +125,7 @@ class Settings(BaseSettings):
         0.3, ge=0, le=5, description="Audio kept on either side of speech"
     )
 
-    @field_validator("url_allow", mode="before")
+    @field_validator("auto_models", "url_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -169,9 +183,10 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
     except SettingsError:
-        # Only `model_aliases` is parsed by pydantic-settings itself, and it names no variable.
+        # Only the objects are parsed by pydantic-settings itself, and it names no variable.
         raise ConfigurationError(
-            f'{PREFIX}MODEL_ALIASES: not a JSON object such as {{"my-model": "sphinx"}}'
+            f"{PREFIX}MODEL_ALIASES or {PREFIX}MODEL_PATHS: not a JSON object such as "
+            '{"my-model": "sphinx"}'
         ) from None
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.errors import UnknownModel
+from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Samples, TranscribeOptions
 from tests.api.hosts import Answer, AudioHost
@@ -293,7 +293,7 @@ def test_aliases_come_from_the_environment(
         for name in ("large", "scripted"):
             assert client.get(f"/v1/models/{name}").json()["id"] == "absent"
     monkeypatch.setenv("REFLECTOR_MODEL_ALIASES", '{"large": "nowhere"}')
-    with pytest.raises(UnknownModel, match="large"):
+    with pytest.raises(ConfigurationError, match="REFLECTOR_MODEL_ALIASES: 'nowhere'"):
         create_app(load_settings())
 
 

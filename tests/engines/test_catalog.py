@@ -11,6 +11,7 @@ import pytest
 
 from reflector_gpu.engines.catalog import MODELS, Catalog
 from reflector_gpu.errors import ConfigurationError, UnknownModel, UnsupportedLanguage
+from tests.engines.tiny import PARAKEET, WHISPER
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -110,3 +111,46 @@ def test_reading_the_catalog_loads_no_engine_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_auto_takes_the_first_that_knows_the_language() -> None:
+    catalog = Catalog("auto", automatic=("sphinx", "scripted"))
+    assert catalog.resolve(None, "en").name == "sphinx"
+    assert catalog.resolve("whisper-1", "fr").name == "scripted"
+    assert catalog.resolve("auto", None).name == "scripted"
+    assert catalog.resolve(None, "en", "translate").name == "scripted"
+    assert [model.name for model in catalog.defaults] == ["sphinx", "scripted"]
+
+
+def test_auto_passes_over_what_is_not_installed() -> None:
+    catalog = Catalog("auto", automatic=("nvidia/parakeet-tdt-0.6b-v2", "scripted"))
+    assert catalog.resolve(None, "en").name == "scripted"
+    assert [model.name for model in catalog.defaults] == ["scripted"]
+
+
+def test_a_language_that_no_automatic_model_knows_is_left_to_the_broadest() -> None:
+    model = Catalog("auto", automatic=("sphinx", "scripted")).resolve(None, "xx")
+    with pytest.raises(UnsupportedLanguage):
+        model.check_language("xx")
+
+
+def test_folders_add_models_by_their_files() -> None:
+    catalog = Catalog("mine", folders={"mine": str(PARAKEET), "other": str(WHISPER)})
+    assert catalog.default.spec.languages == {"en"}
+    assert catalog.resolve("other").spec.translates
+    assert "mine" not in MODELS
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments"),
+    [
+        ("REFLECTOR_MODEL_PATHS", {"folders": {"mine": "/nowhere"}}),
+        ("REFLECTOR_AUTO_MODELS", {"automatic": ("gpt-9",)}),
+        ("REFLECTOR_MODEL_ALIASES", {"aliases": {"mine": "gpt-9"}}),
+    ],
+)
+def test_a_setting_that_leads_nowhere_is_named(
+    variable: str, arguments: dict[str, dict[str, str]]
+) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        Catalog("sphinx", **arguments)  # type: ignore[arg-type]

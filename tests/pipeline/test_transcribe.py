@@ -381,27 +381,3 @@ def test_silence_has_a_duration_and_nothing_else() -> None:
         assert parts == [Part((), 3.0, duration=3.0)]
 
     run(scene)
-
-
-def test_the_language_of_the_whole_is_that_of_most_of_it() -> None:
-    def part(text: str, language: str | None) -> Part:
-        return Part((Segment(0, 1, text),) if text else (), 1.0, language)
-
-    async def scene() -> None:
-        async def parts() -> AsyncGenerator[Part, None]:
-            yield part("", "de")
-            yield part("Hello", "en")
-            yield part("Bonjour à tous", "fr")
-            yield part("", None)
-            yield Part((), 4.0, duration=4.0)
-
-        transcript = await collect(parts())
-        assert (transcript.language, transcript.duration) == ("fr", 4.0)
-        assert transcript.text == "Hello Bonjour à tous"
-
-        async def nothing() -> AsyncGenerator[Part, None]:
-            yield Part((), 0.0, duration=0.0)
-
-        assert (await collect(nothing())).language is None
-
-    run(scene)

@@ -16,9 +16,10 @@ from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
-from reflector_gpu.engines.catalog import MODELS, Catalog, Model
+from reflector_gpu.engines.base import Model
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import collect
+from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
@@ -41,9 +42,10 @@ def engines(settings: Settings) -> Iterator[Check]:
     else:
         yield _codecs()
         yield _voice(blocks)
-    configured = Catalog(settings.model, settings.model_aliases).default
+    catalog = catalog_of(settings)
+    configured = catalog.default
     yield _engine(settings, configured, essential=True)
-    others = [model for model in MODELS.values() if model is not configured]
+    others = [model for model in catalog.models.values() if model is not configured]
     for model in others:
         if not model.missing:
             yield _engine(settings, model, essential=False)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reflector_gpu.cli.console import console, print_json
-from reflector_gpu.engines.catalog import MODELS, Catalog, Model
+from reflector_gpu.engines.base import Model
+from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import load_settings
 
 _SHOWN_LANGUAGES = 4
@@ -18,14 +19,15 @@ _SHOWN_LANGUAGES = 4
 def show(*, as_json: bool, **overrides: object) -> None:
     """Print a table of all models, or JSON."""
     settings = load_settings(**overrides)
-    default = Catalog(settings.model, settings.model_aliases).default
+    catalog = catalog_of(settings)
+    models, default = catalog.models.values(), catalog.default
     if as_json:
-        print_json([_record(model, default) for model in MODELS.values()])
+        print_json([_record(model, default) for model in models])
         return
     table = Table("Name", "Default", "Installed", "Languages", "Licence", "Summary", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
-    for model in MODELS.values():
+    for model in models:
         missing = model.missing
         table.add_row(
             Text(model.name, "bold"),
@@ -37,7 +39,7 @@ def show(*, as_json: bool, **overrides: object) -> None:
         )
     out = console()
     out.print(table)
-    if any(model.missing for model in MODELS.values()):
+    if any(model.missing for model in models):
         out.print(
             "\nExtras: pip install 'reflector-gpu[NAME]'. Weights: reflector-gpu models pull NAME",
             style="dim",
@@ -53,7 +55,7 @@ def pull(names: Sequence[str]) -> None:
         ReflectorError: a download failed.
     """
     settings = load_settings()
-    catalog = Catalog(settings.model, settings.model_aliases)
+    catalog = catalog_of(settings)
     for model in [catalog.resolve(name) for name in names]:
         if model.weights is None:
             sys.stderr.write(f"{model.name}: needs no download\n")

@@ -38,7 +38,8 @@ def run(ready_file: Path | None, **overrides: object) -> None:
     settings.check_exposed()
     app = create_app(settings)
     service: Service = app.state.service
-    service.catalog.default.check_installed()
+    for model in service.catalog.defaults:
+        model.check_installed()
     if ready_file:
         _clear(ready_file)
     with listen(settings.host, settings.port) as listener:

@@ -27,7 +27,8 @@ class TranscriberSpec:
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call. ``single_threaded``: a process for each core makes it faster. ``quick_restart``:
     loading takes about a second, so a batch that nobody waits for any more is ended by replacing
-    its process. ``translates``: knows how to turn speech into English text.
+    its process. ``devices`` are those it runs on; where there is a choice, the engine takes it
+    as its argument ``device``. ``translates``: knows how to turn speech into English text.
     """
 
     languages: frozenset[str]
@@ -36,6 +37,7 @@ class TranscriberSpec:
     max_batch: int
     single_threaded: bool = False
     quick_restart: bool = False
+    devices: tuple[str, ...] = ("cpu",)
     translates: bool = False
 
 

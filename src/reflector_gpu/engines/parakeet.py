@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +47,13 @@ _PROVIDERS: Mapping[str, list[str]] = {
 }
 
 ENGLISH_SPEC = TranscriberSpec(
-    languages=frozenset({"en"}), max_chunk_seconds=30.0, max_gap_seconds=2.0, max_batch=32
+    languages=frozenset({"en"}),
+    max_chunk_seconds=30.0,
+    max_gap_seconds=2.0,
+    max_batch=32,
+    devices=("cpu", "cuda", "tensorrt"),
 )
-EUROPEAN_SPEC = TranscriberSpec(
-    languages=EUROPEAN, max_chunk_seconds=30.0, max_gap_seconds=2.0, max_batch=32
-)
+EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 
 
 ENGINE = "reflector_gpu.engines.parakeet:ParakeetTranscriber"
@@ -100,6 +102,26 @@ MODELS = (
         "model.onnx",
     ),
 )
+
+
+_MULTILINGUAL_PIECES = 4096  # v2 has 1,024, v3 8,192
+
+
+def local(name: str, folder: Path) -> Model | None:
+    """The Parakeet in ``folder``, if there is one; the size of its vocabulary tells v2 from v3."""
+    if not all((folder / file).is_file() for file in ("vocab.txt", "config.json")):
+        return None
+    pieces = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    return Model(
+        name,
+        ENGINE,
+        EUROPEAN_SPEC if pieces > _MULTILINGUAL_PIECES else ENGLISH_SPEC,
+        "Parakeet from a local folder",
+        "see the folder",
+        packages=("onnx_asr",),
+        extra="parakeet",
+        arguments={"weights": str(folder)},
+    )
 
 
 class ParakeetTranscriber:

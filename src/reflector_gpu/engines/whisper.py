@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reflector_gpu.engines.base import Model, TranscriberSpec, check_samples
-from reflector_gpu.engines.silence import without_silence
+from reflector_gpu.engines.sound import fitted_to_sound
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, InvalidRequest, ModelNotInstalled, ReflectorError
 from reflector_gpu.languages import WHISPER_CODES
@@ -44,6 +44,7 @@ MULTILINGUAL_SPEC = TranscriberSpec(
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,
+    devices=("cpu", "cuda"),
     translates=True,
 )
 ENGLISH_SPEC = TranscriberSpec(
@@ -51,6 +52,7 @@ ENGLISH_SPEC = TranscriberSpec(
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,
+    devices=("cpu", "cuda"),
 )
 
 _FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
@@ -96,6 +98,24 @@ def _model(name: str, repository: str, megabytes: int) -> Model:
 
 
 MODELS = tuple(_model(name, *where) for name, where in _SIZES.items())
+
+
+def local(name: str, folder: Path) -> Model | None:
+    """The Whisper in ``folder``, if there is one; its tokenizer tells what it speaks."""
+    if not all((folder / file).is_file() for file in ("model.bin", "tokenizer.json")):
+        return None
+    multilingual = "<|es|>" in (folder / "tokenizer.json").read_text(encoding="utf-8")
+    return Model(
+        name,
+        ENGINE,
+        MULTILINGUAL_SPEC if multilingual else ENGLISH_SPEC,
+        "Whisper from a local folder",
+        "see the folder",
+        packages=("faster_whisper",),
+        extra="whisper",
+        arguments={"weights": str(folder)},
+    )
+
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Tried in turn while a row looks wrong, as openai/whisper does."""
@@ -349,7 +369,7 @@ class WhisperTranscriber:
                 for part in row
                 if part["word"].strip()
             ]
-            found.append(without_silence(words, samples))
+            found.append(fitted_to_sound(words, samples))
         return found
 
 

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.metrics import CONTENT_TYPE, Metrics
 from reflector_gpu.engines.base import Model
-from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.errors import UnknownModel
 from reflector_gpu.service import Service
 
@@ -57,7 +56,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.get("/v1/models")
     async def list_models() -> ModelList:
-        return ModelList(data=[_card(service, model) for model in MODELS.values()])
+        return ModelList(data=[_card(service, model) for model in service.catalog.models.values()])
 
     @routes.get("/v1/models/{name:path}")
     async def retrieve_model(name: str) -> ModelCard:
@@ -79,7 +78,7 @@ def _card(service: Service, model: Model) -> ModelCard:
         description=model.summary,
         languages=sorted(model.spec.languages),
         licence=model.licence,
-        default=model is service.catalog.default,
+        default=model in service.catalog.defaults,
         state=_state(service, model),
     )
 

@@ -1,0 +1,102 @@
+"""Several recognisers behind one server: real words from the tiny trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
+from tests.live import KEY, LiveServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    """``auto`` over both tiny models, as the profiles have it over the large ones."""
+    with LiveServer(
+        model="auto",
+        auto_models="parakeet,whisper",
+        model_paths={"parakeet": str(PARAKEET), "whisper": str(WHISPER)},
+        apikey=KEY,
+    ) as server:
+        for model in server.service.catalog.defaults:
+            server.service.pool(model).wait_ready(timeout=60)
+        yield server
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+def transcribe(client: httpx.Client, clip: Clip, **fields: str) -> httpx.Response:
+    with clip.path.open("rb") as file:
+        return client.post("/v1/audio/transcriptions", files={"file": file}, data=fields)
+
+
+@pytest.mark.parametrize("model", ["parakeet", "whisper", "auto", "whisper-1"])
+def test_each_model_hears_the_words(client: httpx.Client, model: str) -> None:
+    clip = clips("en")[0]
+    answer = transcribe(client, clip, model=model, language="en")
+    assert answer.json()["text"] == clip.text
+
+
+def test_auto_sends_each_language_to_a_model_that_knows_it(client: httpx.Client) -> None:
+    clip = clips("es")[0]
+    assert transcribe(client, clip, language="es").json()["text"] == clip.text
+
+
+def test_auto_lets_the_broadest_model_find_out_an_unknown_language(client: httpx.Client) -> None:
+    clip = clips("es")[0]
+    answer = transcribe(client, clip, response_format="verbose_json").json()
+    assert (answer["text"], answer["language"]) == (clip.text, "spanish")
+
+
+def test_translation_goes_to_the_model_that_translates(client: httpx.Client) -> None:
+    clip = clips("es")[0]
+    assert clip.text == "hola equipo"
+    with clip.path.open("rb") as file:
+        answer = client.post("/v1/audio/translations", files={"file": file})
+    assert answer.json()["text"] == "hello team"
+
+
+def test_an_english_model_refuses_french(client: httpx.Client) -> None:
+    answer = transcribe(client, clips("en")[0], model="parakeet", language="fr")
+    assert answer.status_code == 400
+    assert "only supports English" in answer.json()["error"]["message"]
+
+
+def test_verbose_json_has_whispers_scores(client: httpx.Client) -> None:
+    answer = transcribe(
+        client, clips("en")[0], model="whisper", language="en", response_format="verbose_json"
+    )
+    segment = answer.json()["segments"][0]
+    assert segment["avg_logprob"] < 0
+    assert segment["tokens"]
+    assert segment["compression_ratio"] != 1.0
+
+
+@pytest.mark.parametrize("model", ["parakeet", "whisper"])
+def test_concurrent_requests_each_get_their_own_words(server: LiveServer, model: str) -> None:
+    chosen = clips("en")[:8]
+    with server.client() as client, ThreadPoolExecutor(len(chosen)) as threads:
+        answers = threads.map(lambda c: transcribe(client, c, model=model, language="en"), chosen)
+        assert [answer.json()["text"] for answer in answers] == [clip.text for clip in chosen]
+
+
+def test_models_tell_what_is_loaded(client: httpx.Client) -> None:
+    cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
+    assert {cards[name]["state"] for name in ("parakeet", "whisper")} == {"ready"}
+    assert cards["parakeet"]["default"]
+    assert cards["whisper"]["default"]
+    assert cards["large-v2"]["state"] == "not installed"
+
+
+def test_a_known_model_without_weights_names_the_command(client: httpx.Client) -> None:
+    answer = transcribe(client, clips("en")[0], model="large-v2")
+    assert answer.status_code == 503
+    assert "reflector-gpu models pull large-v2" in answer.json()["error"]["message"]
+    assert answer.headers["Retry-After"]

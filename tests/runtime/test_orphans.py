@@ -1,0 +1,66 @@
+"""A service that is killed outright leaves no worker behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import until
+
+SERVICE = """
+    import asyncio, sys
+    from reflector_gpu.runtime.pool import Pool
+    from reflector_gpu.runtime.supervisor import PoolOptions
+    from reflector_gpu.types import Priority
+    from tests.runtime import engines
+    from tests.runtime.engines import recipe
+
+    async def main():
+        pool = Pool("test", recipe({engine}), PoolOptions(workers=2))
+        pool.start()
+        {ready}
+        task = asyncio.ensure_future(
+            pool.submit("{item}", "", cost=1.0, priority=Priority.FILE))
+        await asyncio.sleep(0)
+        print("up", flush=True)
+        await asyncio.sleep(3600)
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "ready", "item"),
+    [
+        ("engines.Echo", "pool.wait_ready()", "a"),
+        ("engines.Obedient", "pool.wait_ready()", "hang"),
+        ("engines.Unloadable, how='hang'", "", "a"),
+    ],
+    ids=["idle", "working", "loading"],
+)
+def test_no_worker_outlives_a_service_that_is_killed(engine: str, ready: str, item: str) -> None:
+    code = textwrap.dedent(SERVICE).format(engine=engine, ready=ready, item=item)
+    root = Path(__file__).parent.parent.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE
+    ) as service:
+        assert service.stdout
+        assert service.stdout.readline() == b"up\n"
+        parent = psutil.Process(service.pid)
+        until(lambda: len(parent.children()) >= 3)  # two workers and multiprocessing's helper
+        children = parent.children(recursive=True)
+        service.send_signal(signal.SIGKILL)
+    until(lambda: not any(_alive(child) for child in children))
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ class Running:
 @contextmanager
 def server(port: int, log_level: str = "info") -> Iterator[Running]:
     """``reflector-gpu serve`` on loopback, stopped when the block ends; port 0 is a free one."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # and so through `finally`
     key = os.environ.get("REFLECTOR_APIKEY") or secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "url"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from types import TracebackType
 
@@ -19,10 +20,12 @@ KEY = "test-key"
 class LiveServer:
     """Settings go in as keywords; the server is ready inside the ``with`` block."""
 
-    def __init__(self, *, wait: bool = True, **settings: object) -> None:
-        self._app = create_app(load_settings(**{"port": 0, "workers": 2, **settings}))
+    def __init__(self, *, wait: bool = True, **given: object) -> None:
+        settings = load_settings(**{"port": 0, "workers": 2, "shutdown_seconds": 5, **given})
+        self._app = create_app(settings)
         self._wait = wait
-        config = uvicorn.Config(self._app, port=0, log_config=None, timeout_graceful_shutdown=5)
+        grace = math.ceil(settings.shutdown_seconds)
+        config = uvicorn.Config(self._app, port=0, log_config=None, timeout_graceful_shutdown=grace)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server")
 

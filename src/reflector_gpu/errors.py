@@ -16,6 +16,7 @@
     │   ├── EngineFailed          the engine gave up on this piece of audio, or keeps dying
     │   ├── StorageFull
     │   └── ShuttingDown
+    ├── ClientTooSlow             the request stopped arriving
     ├── UpstreamFailed            the audio host misbehaves
     ├── UpstreamTimeout           the audio host is too slow
     └── ConfigurationError        the operator's settings do not work
@@ -117,6 +118,10 @@ class StorageFull(Unavailable, OSError):
 
 class ShuttingDown(Unavailable):
     code = "shutting_down"
+
+
+class ClientTooSlow(ReflectorError, TimeoutError):
+    code = "request_timeout"
 
 
 class UpstreamFailed(ReflectorError, ConnectionError):

@@ -13,6 +13,8 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.catalog import Catalog
+from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
 from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.pool import Pool, PoolState
@@ -27,6 +29,8 @@ from reflector_gpu.types import (
     Samples,
     TranscribeOptions,
 )
+
+_LAST_BLOCK_SECONDS = 2.0  # what a decoder may need to see that it has been stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Service:
         )
         self._pools: dict[str, Pool[Samples, Recognition]] = {}
         self._loaded: set[str] = set()
+        self._closed = False
 
     def start(self) -> None:
         """Begin to load the default model, in the background."""
@@ -76,8 +81,10 @@ class Service:
 
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
+        self._closed = True
         await self.fetcher.aclose()
         await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
+        await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
 
     def check_ready(self) -> None:
         """Raise `ReflectorError` unless the default model can work now."""
@@ -149,6 +156,8 @@ class Service:
     def pool(self, model: Model) -> Pool[Samples, Recognition]:
         """The workers of ``model``, started if this is the first use."""
         model.check_installed()
+        if self._closed:
+            raise ShuttingDown("The service is shutting down.")
         if model.name not in self._pools:
             spec = model.spec
             longest = int(spec.max_chunk_seconds * SAMPLE_RATE) + SAMPLE_RATE

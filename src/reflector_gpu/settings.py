@@ -61,7 +61,9 @@ List = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """What an operator can set. Field names are the variables without ``REFLECTOR_``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
+    )
 
     profile: ProfileName = Field("embedded", description="Set of defaults to start from")
 
@@ -104,6 +106,9 @@ class Settings(BaseSettings):
     max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
     max_audio_seconds: float = Field(6 * 3600, gt=0, description="Longest recording")
     max_files: int = Field(100, ge=1, description="Most files in one request")
+    body_seconds: float = Field(
+        60.0, gt=0, description="Longest wait for the next bytes of a request"
+    )
     live_requests: int = Field(64, ge=1, description="Uploads worked on at once; more get 429")
     file_requests: int = Field(8, ge=1, description="URL requests at once; more get 429")
     spool_dir: Path | None = Field(
@@ -130,6 +135,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in (p.strip() for p in value.split(",")) if part)
+        return value
+
+    @field_validator("apikey")
+    @classmethod
+    def _some_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().replace(",", " ").split():
+            raise ValueError("holds no key; unset it to serve without one")
         return value
 
     @field_validator("spool_dir")
@@ -238,8 +250,8 @@ def _in_environment(variable: str) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Variables by name in capitals: pydantic-settings reads them whatever their case."""
-    return {name.upper(): value for name, value in os.environ.items()}
+    """Set variables by name in capitals: as pydantic-settings reads them."""
+    return {name.upper(): value for name, value in os.environ.items() if value}
 
 
 def _input_name(name: str) -> str:

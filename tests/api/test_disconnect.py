@@ -146,6 +146,9 @@ def test_while_a_recording_has_many_chunks_to_go(
 def test_in_the_middle_of_a_stream(
     scripted: LiveServer, watch: Watch, gate: Gate, pauses: bytes
 ) -> None:
+    statuses = f'reflector_requests_total{{method="POST",route="{TRANSCRIPTIONS}",status='
+    failed_before = metric(scripted, f'{statuses}"500"}}')
+    begun_before = metric(scripted, f'{statuses}"200"}}')
     gate.free = 1
     connection = begin(scripted, TRANSCRIPTIONS, pauses, stream="true")
     read_until(connection, b"transcript.text.delta")
@@ -153,6 +156,8 @@ def test_in_the_middle_of_a_stream(
     connection.close()
     watch.check_freed(files=1)
     assert gate.cancelled == 2
+    eventually(lambda: metric(scripted, f'{statuses}"200"}}') == begun_before + 1)
+    assert metric(scripted, f'{statuses}"500"}}') == failed_before
 
 
 def test_before_a_stream_has_begun(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reflector_gpu.audio.chunk import MIN_CHUNK_SECONDS, Chunker, chunks
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions
 from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples
+from tests.waiting import patient
 
 CLICK = 2  # windows; less than an utterance
 SHORTEST = int(MIN_CHUNK_SECONDS * SAMPLE_RATE)
@@ -94,7 +95,7 @@ CASES = st.builds(
     max_gap=st.sampled_from([0.0, 0.1, 0.5, 1.5]) | st.floats(0.0, 3.0),
     padding=st.sampled_from([0.0, 0.1, 0.3]) | st.floats(0.0, 5.0),
 )
-any_case = settings(deadline=None, max_examples=100)
+any_case = settings(patient, max_examples=60)
 
 
 @any_case

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import io
 import os
 import random
 import socket
 import sys
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,16 +179,16 @@ def test_damage_gives_sound_samples_or_a_refusal(
     damage: Callable[[bytearray, random.Random], None],
     encoded: Callable[[str], bytes],
 ) -> None:
-    for seed in range(3):
+    for seed in range(4):
         data = bytearray(encoded(name))
         damage(data, random.Random(seed))
-        for read in (decoded, streamed):
-            try:
-                found = read(bytes(data), max_seconds=3600)
-            except UndecodableAudio:
-                continue
-            assert np.isfinite(found).all()
-            assert np.abs(found).max() <= 1
+        read = (decoded, streamed)[seed % 2]
+        try:
+            found = read(bytes(data), max_seconds=3600)
+        except UndecodableAudio:
+            continue
+        assert np.isfinite(found).all()
+        assert np.abs(found).max() <= 1
 
 
 def test_a_track_that_appears_midway(speech: Samples) -> None:
@@ -196,3 +198,14 @@ def test_a_track_that_appears_midway(speech: Samples) -> None:
     beside = encode(clip, Form("mpegts", "mp2", 44_100, video="mpeg4"), lambda t: t + 2)
     for read in (decoded, streamed):
         assert len(read(alone + beside)) / SAMPLE_RATE > 1.9
+
+
+def test_a_rate_that_would_blow_a_few_bytes_up_to_gigabytes_is_refused() -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(8)
+        out.writeframes(bytes(4_000))
+    with pytest.raises(UndecodableAudio, match="8 samples a second"):
+        decoded(file.getvalue())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge, UpstreamFailed
-from tests.waiting import PATIENCE_SECONDS, until
+from tests.waiting import PATIENCE_SECONDS, patient, until
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ PIECES = st.lists(st.binary(max_size=300), max_size=20)
 READS = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 500)), max_size=20)
 
 
-@settings(deadline=None)
+@settings(patient, max_examples=60)
 @given(PIECES, READS)
 def test_any_read_gives_what_was_written_there(
     pieces: list[bytes], reads: list[tuple[int, int]]
@@ -228,7 +228,7 @@ def test_any_read_gives_what_was_written_there(
             assert spool.read_at(offset, count) == whole[offset : offset + count]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(patient, max_examples=40)
 @given(PIECES, st.integers(1, 200), st.booleans())
 def test_a_reader_beside_the_writer_misses_nothing(
     pieces: list[bytes], count: int, failing: bool
@@ -261,7 +261,7 @@ MOVES = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(patient, max_examples=60)
 @given(st.binary(max_size=300), MOVES)
 def test_a_reader_moves_as_in_a_file(data: bytes, moves: list[tuple[int, int] | int]) -> None:
     with Spool(limit=1_000) as spool:

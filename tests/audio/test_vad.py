@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.waiting import patient
 
 SPEECH = VadOptions().threshold
 SECONDS = np.arange(5 * SAMPLE_RATE // WINDOW * WINDOW, dtype=np.float32) / SAMPLE_RATE
@@ -73,7 +74,7 @@ def spoken(reference: list[tuple[float, float]], speech: Samples) -> Samples:
     return truth
 
 
-@pytest.mark.parametrize("gain", [1.0, 2.0, 0.1, 0.01, 0.004])
+@pytest.mark.parametrize("gain", [1.0, 0.1, 0.004])
 def test_speech_is_found_however_quiet(gain: float, speech: Samples, spoken: Samples) -> None:
     found = probabilities(speech * np.float32(gain)) >= SPEECH
     assert found[spoken == 1].mean() > 0.9
@@ -95,7 +96,7 @@ def test_probabilities_are_such(speech: Samples) -> None:
     assert found.max() <= 1
 
 
-@settings(deadline=None, max_examples=25)
+@settings(patient, max_examples=12)
 @given(
     st.lists(st.integers(0, 10**6), max_size=40),
     st.integers(0, 50 * SAMPLE_RATE),

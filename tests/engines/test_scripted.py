@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.engines.scripted import VOCABULARY, WORD_SECONDS, ScriptedTranscriber
 from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions, Word
+from tests.waiting import patient
 
 
 def hear(samples: Samples, language: str | None = None) -> Recognition:
@@ -43,7 +44,7 @@ def test_times_follow_from_the_slot() -> None:
         assert word.text in VOCABULARY
 
 
-@settings(deadline=None, max_examples=50)
+@settings(patient, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 15_999))
 def test_any_change_to_the_audio_shows(seed: int, where: int) -> None:
     samples = np.random.default_rng(seed).uniform(-1, 1, 2 * SAMPLE_RATE).astype(np.float32)

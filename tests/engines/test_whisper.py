@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
+from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.engines.whisper import WhisperTranscriber
 from reflector_gpu.errors import ModelNotInstalled
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
@@ -101,3 +102,18 @@ def test_silence_gives_no_words(engine: WhisperTranscriber) -> None:
 def test_a_folder_without_a_model_says_so(tmp_path: object) -> None:
     with pytest.raises(ModelNotInstalled, match=r"model\.bin"):
         WhisperTranscriber(str(tmp_path)).load()
+
+
+def test_a_prompt_and_hotwords_of_any_length_leave_room_for_the_text(
+    engine: WhisperTranscriber,
+) -> None:
+    options = TranscribeOptions(
+        language="en", prompt="hello team " * 400, hotwords=("budget",) * 400
+    )
+    (result,) = hear(engine, [clips("en")[0].samples], options)
+    assert result.language == "en"
+
+
+def test_cantonese_came_with_large_v3() -> None:
+    assert "yue" in MODELS["large-v3-turbo"].spec.languages
+    assert "yue" not in MODELS["large-v2"].spec.languages

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.pipeline.threads import ThreadStream, join_all
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -171,3 +171,21 @@ def test_an_event_loop_that_is_gone_ends_the_thread() -> None:
     asyncio.run(leave())
     until(lambda: not alive())
     assert numbers.closed
+
+
+def test_the_threads_of_closed_streams_can_be_waited_for() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        begun.set()
+        go_on.wait(PATIENCE_SECONDS)
+        yield 1
+
+    async def scene() -> None:
+        async with stream(items()):
+            await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        go_on.set()
+        await asyncio.to_thread(join_all, PATIENCE_SECONDS)
+        assert not alive()
+
+    run(scene)

@@ -9,7 +9,7 @@ import threading
 import wave
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import numpy as np
@@ -381,3 +381,28 @@ def test_silence_has_a_duration_and_nothing_else() -> None:
         assert parts == [Part((), 3.0, duration=3.0)]
 
     run(scene)
+
+
+def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = threading.Event()
+
+    def silence(*_: object, **__: object) -> Iterator[Samples]:
+        while True:
+            begun.set()
+            yield np.zeros(SAMPLE_RATE, np.float32)
+
+    monkeypatch.setattr(pipeline, "decode", silence)
+
+    async def scene() -> None:
+        with spooled(b"") as spool:
+            parts = transcribe(spool, plan(), at_once)
+            first = asyncio.ensure_future(anext(parts))
+            await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+            first.cancel()
+            with suppress(asyncio.CancelledError):
+                await first
+            await parts.aclose()
+
+    run(scene)  # which waits for the decoder's thread

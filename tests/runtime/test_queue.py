@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.queue import WEIGHTS, BatchQueue, Job
 from reflector_gpu.types import Priority
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, patient
 
 LIVE, FILE = Priority.LIVE, Priority.FILE
 
@@ -229,7 +229,7 @@ JOBS = st.builds(
 STEPS = st.lists(JOBS | st.sampled_from(["take", "cancel"]), max_size=60)
 
 
-@settings(deadline=None)
+@settings(patient, max_examples=60)
 @given(STEPS, st.integers(1, 5), st.sampled_from([1.0, 10.0, 1e9]), st.randoms())
 def test_no_job_is_lost_or_doubled_and_every_batch_is_sound(
     steps: list[TextJob | str], max_batch: int, max_cost: float, dice: random.Random
@@ -266,7 +266,7 @@ def test_no_job_is_lost_or_doubled_and_every_batch_is_sound(
     assert len(set(map(id, taken))) == len(taken)
 
 
-@settings(deadline=None)
+@settings(patient, max_examples=60)
 @given(STEPS)
 def test_within_a_group_and_class_order_is_kept(steps: list[TextJob | str]) -> None:
     jobs = [step for step in steps if isinstance(step, Job)]

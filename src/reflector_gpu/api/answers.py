@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 from pydantic import BaseModel
@@ -17,8 +17,8 @@ from reflector_gpu.api.render import openai, reflector, subtitles
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.pipeline.transcribe import Part, collect
-from reflector_gpu.types import Segment, Transcript
+from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
+from reflector_gpu.types import Transcript
 
 JSON = "application/json"
 
@@ -121,35 +121,38 @@ async def _entry(
         return json.dumps({"filename": upload.filename, "error": detail})
     finally:
         upload.spool.close()
+    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, fields)
+
+
+def _rendered_entry(transcript: Transcript, filename: str, fields: TranscriptionFields) -> str:
     if fields.response_format is None:
-        return reflector.file(transcript, upload.filename).model_dump_json(exclude_none=True)
+        return reflector.file(transcript, filename).model_dump_json(exclude_none=True)
     body = rendered(transcript, fields)
     if isinstance(body, str):
-        return json.dumps({"filename": upload.filename, "text": body}, ensure_ascii=False)
+        return json.dumps({"filename": filename, "text": body}, ensure_ascii=False)
     dumped = body.model_dump(exclude_none=True, mode="json")
-    return json.dumps({"filename": upload.filename, **dumped}, ensure_ascii=False)
+    return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
 
 
 async def events(
     parts: Parts, fields: TranscriptionFields, offset: float = 0.0
 ) -> AsyncIterator[str]:
     """The server-sent events of one recording; a failure midway is an event as well."""
-    segments: list[Segment] = []
-    languages: list[Part] = []
+    gathered = Gathered()
+    make = openai.delta
     speakers = 0
     try:
         async with aclosing(parts):
             async for part in parts:
                 for segment in part.segments:
-                    make = openai.next_delta if segments else openai.delta
                     yield openai.server_sent(make(segment, offset=offset))
+                    make = openai.next_delta
                     if fields.response_format is Format.DIARIZED_JSON:
                         for event in openai.segment_events(segment, speakers, offset=offset):
                             yield openai.server_sent(event)
                             speakers += 1
-                    segments.append(segment)
-                languages.append(part)
-        yield openai.server_sent(openai.done(await collect(_replayed(languages))))
+                gathered.add(part)
+        yield openai.server_sent(openai.done(gathered.transcript))
     except ReflectorError as error:
         yield f"data: {error_body(error).model_dump_json()}\n\n"
     yield openai.STREAM_END
@@ -176,21 +179,12 @@ async def _chained(first: asyncio.Future[Part], parts: Parts) -> Parts:
         yield part
 
 
-async def _replayed(parts: Sequence[Part]) -> AsyncIterator[Part]:
-    for part in parts:
-        yield part
-
-
 async def _whole(parts: Parts) -> Transcript:
     async with aclosing(parts):
         return await collect(parts)
 
 
-async def _all(work: Sequence[Awaitable[str]]) -> list[str]:
+async def _all(work: Sequence[Coroutine[None, None, str]]) -> list[str]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run(one)) for one in work]
+        tasks = [group.create_task(one) for one in work]
     return [task.result() for task in tasks]
-
-
-async def _run(work: Awaitable[str]) -> str:
-    return await work

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, aclosing
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from reflector_gpu.api.errors import error_body
+from reflector_gpu.errors import ClientTooSlow, ShuttingDown
+
 T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 15.0
 """A stream says something at least this often, for the proxies in between."""
+
+
+_CUT_OFF = (
+    f"data: {error_body(ShuttingDown('The server is shutting down.')).model_dump_json()}\n\n"
+    "data: [DONE]\n\n"
+)
+
+
+async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
+    """The request's body as it arrives.
+
+    Raises:
+        ClientTooSlow: nothing came for ``patience`` seconds.
+        ClientDisconnect: the client left.
+    """
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                data = await anext(stream, None)
+        except TimeoutError:
+            raise ClientTooSlow(
+                f"No byte of the request came for {patience:g} seconds; send it again."
+            ) from None
+        if data is None:
+            return
+        yield data
 
 
 async def unless_disconnected(request: Request, work: Coroutine[None, None, T]) -> T:
@@ -49,18 +79,25 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._resources:
-            await _race(receive, self._send_all(send))
+            try:
+                await _race(receive, self._send_all(send))
+            except ClientDisconnect:
+                return  # the answer has begun: to leave in its middle is no error
+            except asyncio.CancelledError:
+                await send({"type": "http.response.body", "body": _CUT_OFF.encode()})
+                raise
 
     async def _send_all(self, send: Send) -> None:
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
-        async for text in _kept_alive(self._events):
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        async with aclosing(_kept_alive(self._events)) as texts:
+            async for text in texts:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _kept_alive(events: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _kept_alive(events: AsyncIterator[str]) -> AsyncGenerator[str, None]:
     """``events``, with a comment whenever none came for a while (WHATWG HTML 9.2.7)."""
     upcoming = asyncio.ensure_future(_next(events))
     try:

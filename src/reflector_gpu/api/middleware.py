@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -13,9 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.errors import CLIENT_CLOSED, error_response
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.errors import Unauthorized
+from reflector_gpu.errors import ShuttingDown, Unauthorized
 
 logger = logging.getLogger("reflector_gpu.access")
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""What a metric is labelled with; clients may send any word."""
 
 REQUEST_ID = "X-Request-ID"
 
@@ -65,23 +69,31 @@ class Observe:
         request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
         began = time.monotonic()
         status = CLIENT_CLOSED
+        begun = False
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
+                begun = True
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_note)
+        except asyncio.CancelledError:  # the time that a stopping server gives has run out
+            if begun:
+                raise
+            error = ShuttingDown("The server is shutting down; try again.")
+            await error_response(error)(scope, receive, send_and_note)
         except Exception:
             status = 500  # our server's outermost layer answers with it
             raise
         finally:
             took = time.monotonic() - began
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.request(scope["method"], route, status, took)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
             logger.log(
                 level, "%s %s %d %.3fs %s", scope["method"], scope["path"], status, took, request_id

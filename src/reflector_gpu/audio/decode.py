@@ -28,6 +28,7 @@ READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac"
 _DEMUXERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
 _NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
 _MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
+_LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _MIN_GAP = 0.25
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
 _MAX_BOXES = 100  # before the samples or their index; real files have a handful
@@ -44,6 +45,9 @@ def decode(reader: SpoolReader, *, max_seconds: float = float("inf")) -> Iterato
         TooLarge: there are more than ``max_seconds`` of audio.
     """
     produced = 0
+    if not reader.read(1):
+        raise UndecodableAudio("The file is empty.", param="file")
+    reader.seek(0)
     for block in _blocks(reader):
         produced += len(block)
         if produced > max_seconds * SAMPLE_RATE:
@@ -138,6 +142,12 @@ class _Resampler:
         self._shape: tuple[str, str, int] | None = None
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
+        if frame.sample_rate < _LOWEST_RATE:
+            raise UndecodableAudio(
+                f"The audio has {frame.sample_rate} samples a second; "
+                f"at least {_LOWEST_RATE} are needed.",
+                param="file",
+            )
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()

@@ -13,7 +13,9 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -117,10 +119,14 @@ class NameNotResolved(UpstreamFailed):
         self.temporary = temporary
 
 
+_LOOKUPS = ThreadPoolExecutor(32, "lookup")
+"""Threads of their own: a silent name server must not stop what else needs a thread."""
+
+
 async def system_resolver(host: str, port: int) -> list[str]:
     """Ask the operating system, which orders addresses by what it can reach."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
     return [str(where[0]) for *_, where in found]
 
 

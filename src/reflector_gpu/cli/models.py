@@ -51,12 +51,15 @@ def pull(names: Sequence[str]) -> None:
     """Download weights; print where they are.
 
     Raises:
+        ModelNotInstalled: a package is missing; the message names the command.
         UnknownModel: one of ``names`` is none; nothing is downloaded then.
         ReflectorError: a download failed.
     """
     settings = load_settings()
     catalog = catalog_of(settings)
     for model in [catalog.resolve(name) for name in names]:
+        if set(model.missing) - {"weights"}:
+            model.check_installed()  # the weights alone would not make it run
         if model.weights is None:
             sys.stderr.write(f"{model.name}: needs no download\n")
         else:

@@ -23,6 +23,8 @@ MODELS: Mapping[str, Model] = {
 AUTO = "auto"
 """The name that stands for whichever of several models suits a request."""
 
+_SHOWN = 100  # characters of a client's name for a model that an error repeats
+
 _LOCAL = (whisper.local, parakeet.local)
 
 
@@ -77,7 +79,8 @@ class Catalog:
             return self._route(language, task)
         if target not in self.models:
             raise UnknownModel(
-                f"Model '{target}' does not exist here. Known models: {', '.join(self.names)}.",
+                f"Model '{target[:_SHOWN]}' does not exist here. "
+                f"Known models: {', '.join(self.names)}.",
                 param="model",
             )
         return self.models[target]

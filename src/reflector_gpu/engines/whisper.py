@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +40,16 @@ WINDOW_SECONDS = 30.0
 """What the encoder sees at once; shorter audio costs as much."""
 
 MULTILINGUAL_SPEC = TranscriberSpec(
-    languages=WHISPER_CODES,
+    languages=WHISPER_CODES - {"yue"},
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,
     devices=("cpu", "cuda"),
     translates=True,
 )
+V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
+"""large-v3 brought Cantonese."""
+
 ENGLISH_SPEC = TranscriberSpec(
     languages=frozenset({"en"}),
     max_chunk_seconds=WINDOW_SECONDS,
@@ -85,11 +88,14 @@ ENGINE = "reflector_gpu.engines.whisper:WhisperTranscriber"
 def _model(name: str, repository: str, megabytes: int) -> Model:
     # distil-whisper was distilled on English alone, whatever its tokenizer knows.
     english = name.endswith(".en") or name.startswith("distil-")
+    multilingual = V3_SPEC if name.startswith("large-v3") else MULTILINGUAL_SPEC
+    spec = ENGLISH_SPEC if english else multilingual
+    count = len(spec.languages)
     return Model(
         name,
         ENGINE,
-        ENGLISH_SPEC if english else MULTILINGUAL_SPEC,
-        f"Whisper {name}, {'English' if english else '100 languages, and any of them to English'}",
+        spec,
+        f"Whisper {name}, {'English' if english else f'{count} languages, each also to English'}",
         "MIT",
         packages=("faster_whisper",),
         extra="whisper",
@@ -104,11 +110,12 @@ def local(name: str, folder: Path) -> Model | None:
     """The Whisper in ``folder``, if there is one; its tokenizer tells what it speaks."""
     if not all((folder / file).is_file() for file in ("model.bin", "tokenizer.json")):
         return None
-    multilingual = "<|es|>" in (folder / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    multilingual = V3_SPEC if "<|yue|>" in tokenizer else MULTILINGUAL_SPEC
     return Model(
         name,
         ENGINE,
-        MULTILINGUAL_SPEC if multilingual else ENGLISH_SPEC,
+        multilingual if "<|es|>" in tokenizer else ENGLISH_SPEC,
         "Whisper from a local folder",
         "see the folder",
         packages=("faster_whisper",),
@@ -127,6 +134,7 @@ MAX_NO_SPEECH = 0.6  # above, and guessing: nobody spoke
 _BEAM = 5
 _BEST_OF = 5
 _MAX_LENGTH = 448  # tokens of prompt and text, the decoder's context
+_MAX_CONTEXT = _MAX_LENGTH // 2 - 1  # tokens of hotwords and prompt, as openai/whisper has it
 _FRAMES_PER_SECOND = 100
 _TOKENS_PER_SECOND = 15  # nobody speaks faster; a runaway row would hold up its whole batch
 _PREPENDED = "\"'“¿([{-"
@@ -334,15 +342,14 @@ class WhisperTranscriber:
         return _Hypothesis(tokens if text else (), scores)
 
     def _prompt(self, language: str, options: TranscribeOptions) -> list[int]:
+        """Hotwords and the end of the client's prompt in one budget, then the task."""
         tokenizer = self._tokenizer(language, options.task)
+        hotwords = tokenizer.encode(f" {', '.join(options.hotwords)}") if options.hotwords else []
+        hotwords = hotwords[: _MAX_CONTEXT // 2]
         previous = tokenizer.encode(f" {options.prompt.strip()}") if options.prompt else []
-        prompt: list[int] = self._model.get_prompt(
-            tokenizer,
-            previous,
-            without_timestamps=True,
-            hotwords=", ".join(options.hotwords) or None,
-        )
-        return prompt
+        context = [*hotwords, *previous[len(previous) + len(hotwords) - _MAX_CONTEXT :]]
+        start = [tokenizer.sot_prev, *context] if context else []
+        return [*start, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
     def _align(
         self,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_alive: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,9 @@ class ThreadStream(Generic[T]):
         self._queue: asyncio.Queue[T | _End] = asyncio.Queue()
         self._room = threading.Semaphore(ahead)
         self._stopped = False
-        threading.Thread(target=self._pump, name=name, daemon=True).start()
+        thread = threading.Thread(target=self._pump, name=name, daemon=True)
+        _alive.add(thread)
+        thread.start()
 
     def __aiter__(self) -> ThreadStream[T]:
         return self
@@ -67,3 +73,14 @@ class ThreadStream(Generic[T]):
             self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
         except RuntimeError:
             self._stopped = True  # the loop is closed: nobody listens
+
+
+def join_all(timeout: float) -> None:
+    """Wait until the threads of closed streams have ended, ``timeout`` seconds at most.
+
+    A thread inside a native library while the interpreter goes down ends the process with an
+    abort.
+    """
+    deadline = time.monotonic() + timeout
+    for thread in list(_alive):
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -102,6 +102,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 yield Part(place(recognition, chunk), position, recognition.language)
         yield Part((), meter.seconds, duration=meter.seconds)
     finally:
+        meter.stop()
         source.close()
         tasks: list[asyncio.Task[Any]] = [task for _, task in in_flight]
         if upcoming:
@@ -111,19 +112,34 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
 
 
-async def collect(parts: AsyncIterable[Part]) -> Transcript:
-    """All parts as one transcript; its language is the one that most of the words are in."""
-    segments: list[Segment] = []
-    languages: Counter[str] = Counter()
-    duration = 0.0
-    async for part in parts:
-        segments.extend(part.segments)
+class Gathered:
+    """The parts so far, as a transcript; its language is the one that most of the words are in."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._languages: Counter[str] = Counter()
+        self._duration = 0.0
+
+    def add(self, part: Part) -> None:
+        self._segments.extend(part.segments)
         if part.language:
-            languages[part.language] += sum(len(segment.text) for segment in part.segments) or 1
+            said = sum(len(segment.text) for segment in part.segments)
+            self._languages[part.language] += said or 1
         if part.duration is not None:
-            duration = part.duration
-    language = languages.most_common(1)[0][0] if languages else None
-    return Transcript(tuple(segments), language, duration)
+            self._duration = part.duration
+
+    @property
+    def transcript(self) -> Transcript:
+        language = self._languages.most_common(1)[0][0] if self._languages else None
+        return Transcript(tuple(self._segments), language, self._duration)
+
+
+async def collect(parts: AsyncIterable[Part]) -> Transcript:
+    """All parts as one transcript."""
+    gathered = Gathered()
+    async for part in parts:
+        gathered.add(part)
+    return gathered.transcript
 
 
 async def _next(source: ThreadStream[Chunk]) -> Chunk | None:
@@ -135,10 +151,11 @@ async def _recognise(submit: Submit, chunk: Chunk, plan: Plan) -> Recognition:
 
 
 class _Meter:
-    """How much audio has passed."""
+    """How much audio has passed, and where it can be stopped: block by block."""
 
     def __init__(self) -> None:
         self._samples = 0
+        self._stopped = False
 
     @property
     def seconds(self) -> float:
@@ -146,5 +163,11 @@ class _Meter:
 
     def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
         for block in blocks:
+            if self._stopped:
+                return
             self._samples += len(block)
             yield block
+
+    def stop(self) -> None:
+        """End the audio at the next block, from any thread."""
+        self._stopped = True

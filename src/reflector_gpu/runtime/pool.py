@@ -83,6 +83,8 @@ class Pool(Generic[Item, Result]):
             ReflectorError: the engine can not load, or ``timeout`` seconds passed.
         """
         self._roster.wait_settled(timeout)
+        if self._roster.closing.is_set():
+            raise ShuttingDown("The service is shutting down.")
         if error := self._roster.error:
             raise error
         if not self._roster.ready:

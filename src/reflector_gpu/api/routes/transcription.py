@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reflector_gpu.api import answers, openapi
-from reflector_gpu.api.connection import EventStream, cancelled, unless_disconnected
+from reflector_gpu.api.connection import EventStream, body_of, cancelled, unless_disconnected
 from reflector_gpu.api.fields import FromUrl, TranscriptionFields, from_form, from_json_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
@@ -78,7 +78,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """
         async with AsyncExitStack() as resources:
             resources.enter_context(service.admission.permit(Priority.FILE))
-            fields = await _json_body(request)
+            fields = await _json_body(request, service.settings.body_seconds)
             wish = desk.wish(fields, Priority.FILE, "transcribe")
             spool = resources.enter_context(service.spool())
             parts = desk.fetched(fields.audio_file_url, spool, wish, resources)
@@ -118,7 +118,7 @@ class _Desk:
         settings = self._service.settings
         form = await read_form(
             request.headers.get("content-type", ""),
-            request.stream(),
+            body_of(request, settings.body_seconds),
             spool=self._service.spool,
             max_bytes=int(settings.max_upload_mb * 1_000_000),
             max_files=settings.max_files,
@@ -176,9 +176,9 @@ def _single(form: Form) -> Upload:
     return form.files[0]
 
 
-async def _json_body(request: Request) -> FromUrl:
+async def _json_body(request: Request, patience: float) -> FromUrl:
     body = bytearray()
-    async for data in request.stream():
+    async for data in body_of(request, patience):
         body += data
         if len(body) > _MAX_JSON_BYTES:
             raise TooLarge(f"The JSON body is larger than {_MAX_JSON_BYTES} bytes.")

@@ -1,4 +1,4 @@
-"""Run every benchmark, or those named: ``python -m benchmarks [memory] [accuracy]``."""
+"""Run every benchmark, or those named, such as ``python -m benchmarks accuracy memory``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import accuracy, memory
+from benchmarks import accuracy, memory, recognisers
 from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "accuracy": accuracy.run,
     "memory": memory.run,
+    "recognisers": recognisers.run,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

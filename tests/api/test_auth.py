@@ -142,9 +142,8 @@ def test_the_alias_yields_to_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings(apikey="given").keys == ("given",)
 
 
-@pytest.mark.parametrize("apikey", [None, "", " ", ",", " , "])
-def test_without_any_key_everything_is_open(bare: START, apikey: str | None) -> None:
-    server = bare(apikey=apikey)
+def test_without_any_key_everything_is_open(bare: START) -> None:
+    server = bare(apikey=None)
     assert ask(server, "/v1/models", None) == 200
     assert ask(server, "/v1/models", "Bearer whatever") == 200
 

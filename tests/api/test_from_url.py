@@ -257,3 +257,12 @@ def test_the_same_words_as_from_an_upload(
     fetched = ask_url(scripted, host.put("/same.wav", Answer(pauses))).json()
     uploaded = upload(scripted, pauses).json()
     assert fetched["words"] == uploaded["words"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no audio"])
+def test_audio_that_can_not_be_used_is_the_urls_fault(
+    scripted: LiveServer, host: AudioHost, content: bytes
+) -> None:
+    response = ask_url(scripted, host.put("/a.wav", Answer(content)))
+    error = error_of(response, 400)
+    assert (error["code"], error["param"]) == ("undecodable_audio", "audio_file_url")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from reflector_gpu.api.render import reflector
 from reflector_gpu.api.render.formats import Format
 from reflector_gpu.api.upload import Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import InvalidRequest, TooLarge
+from reflector_gpu.errors import InvalidRequest, ReflectorError, TooLarge
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.service import Request as Wish
 from reflector_gpu.service import Service
@@ -155,7 +155,7 @@ class _Desk:
         """Parts of a recording that is downloaded at the same time."""
         download = asyncio.create_task(self._service.fetcher.fetch(url, spool))
         resources.push_async_callback(cancelled, download)
-        return self.parts(spool, wish)
+        return _blaming_the_url(self.parts(spool, wish))
 
     async def streamed(
         self,
@@ -168,6 +168,18 @@ class _Desk:
         """An answer that takes over ``resources``."""
         ready = await unless_disconnected(request, answers.primed(parts, resources))
         return EventStream(answers.events(ready, fields, offset), resources.pop_all())
+
+
+async def _blaming_the_url(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, None]:
+    """``parts``; what is wrong with the audio is the fault of the field that named it."""
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                yield part
+        except ReflectorError as error:
+            if error.param == "file":
+                error.param = "audio_file_url"
+            raise
 
 
 def _single(form: Form) -> Upload:

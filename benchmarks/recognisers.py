@@ -1,0 +1,115 @@
+"""Batching pays: many requests at once against one after another, on the tiny trained models."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import wave
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx_asr
+from faster_whisper import WhisperModel
+from onnx_asr.models.nemo import NemoConformerTdt
+
+from benchmarks.figures import Figure
+from benchmarks.server import Server
+from reflector_gpu.engines.parakeet import ParakeetTranscriber
+from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+
+FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
+CLIENTS = 16
+UTTERANCES = 32
+ROUNDS = 5
+
+
+def run() -> list[Figure]:
+    return [_whisper(), _tdt()]
+
+
+def _clips(count: int) -> list[Path]:
+    entries = json.loads((FIXTURES / "speech" / "speech.json").read_text())
+    english = [FIXTURES / "speech" / name for name, e in entries.items() if e["language"] == "en"]
+    return [english[i % len(english)] for i in range(count)]
+
+
+def _samples(path: Path) -> Samples:
+    with wave.open(str(path)) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return (pcm / 32768).astype(np.float32)
+
+
+def _ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, str]:
+    """How many times as fast as ``theirs`` is ``ours``: the median of rounds side by side."""
+    ratios: list[float] = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        theirs()
+        middle = time.perf_counter()
+        ours()
+        ratios.append((middle - began) / (time.perf_counter() - middle))
+    return statistics.median(ratios), f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def _whisper() -> Figure:
+    """Concurrent requests through the server against faster-whisper, one file after another."""
+    weights = FIXTURES / "whisper-tiny"
+    paths = _clips(CLIENTS)
+    direct = WhisperModel(str(weights), device="cpu", compute_type="int8", local_files_only=True)
+
+    def one_by_one() -> list[str]:
+        found = (direct.transcribe(str(path), language="en")[0] for path in paths)
+        return [" ".join(segment.text.strip() for segment in segments) for segments in found]
+
+    paths_setting = json.dumps({"tiny-whisper": str(weights)})
+    with (
+        Server(model="tiny-whisper", model_paths=paths_setting) as server,
+        server.client() as client,
+        ThreadPoolExecutor(CLIENTS) as threads,
+    ):
+
+        def request(path: Path) -> str:
+            with path.open("rb") as file:
+                answer = client.post(
+                    "/v1/audio/transcriptions", files={"file": file}, data={"language": "en"}
+                )
+            text: str = answer.raise_for_status().json()["text"]
+            return text
+
+        def together() -> list[str]:
+            return list(threads.map(request, paths))
+
+        same = together() == one_by_one()
+        ratio, spread = _ratio(together, one_by_one)
+    detail = f"{CLIENTS} clips, {spread}, texts {'equal' if same else 'DIFFER'}"
+    name = "Whisper, concurrent requests / sequential transcribe"
+    return Figure(name, ratio, ">= 1.5", ratio >= 1.5 and same, detail)
+
+
+def _tdt() -> Figure:
+    """Our batched decoding against onnx-asr's loop, encoder included in both."""
+    weights = FIXTURES / "parakeet-tiny"
+    batch = [_samples(path) for path in _clips(UTTERANCES)]
+    lengths = np.array([len(samples) for samples in batch])
+    padded = np.zeros((len(batch), lengths.max()), np.float32)
+    for row, samples in zip(padded, batch, strict=True):
+        row[: len(samples)] = samples
+    model = onnx_asr.load_model("nemo-conformer-tdt", weights).asr
+    assert isinstance(model, NemoConformerTdt)
+    engine = ParakeetTranscriber(str(weights))
+    engine.load()
+
+    def theirs() -> list[str]:
+        return [found.text for found in model.recognize_batch(padded, lengths)]
+
+    def ours() -> list[str]:
+        results = engine.transcribe(batch, TranscribeOptions(language="en"))
+        return [" ".join(s.text for s in r.segments) for r in results if isinstance(r, Recognition)]
+
+    same = ours() == theirs()
+    ratio, spread = _ratio(ours, theirs)
+    detail = f"{UTTERANCES} clips, {spread}, texts {'equal' if same else 'DIFFER'}"
+    return Figure("Parakeet, batched / onnx-asr, encoder included", ratio, ">= 1", same, detail)

@@ -29,8 +29,7 @@ def main() -> None:
         for name in FORMATS:
             path = SAMPLES / f"standup.{name}"
             began = time.monotonic()
-            console.print(f"[dim]{path.name} ...[/]", end="\r")
-            with path.open("rb") as file:
+            with console.status(f"{path.name} ..."), path.open("rb") as file:
                 answer = client.post(
                     "/v1/audio/transcriptions",
                     files={"file": file},

@@ -62,7 +62,7 @@ class Service:
         self.fetcher = Fetcher(
             AddressGuard(settings.url_allow),
             FetchLimits(
-                max_bytes=int(settings.max_upload_mb * 1_000_000),
+                max_bytes=settings.max_upload_bytes,
                 connect_timeout=settings.url_connect_seconds,
                 read_timeout=settings.url_read_seconds,
                 total_timeout=settings.url_total_seconds,
@@ -110,8 +110,7 @@ class Service:
 
     def spool(self) -> Spool:
         """An empty spool within the configured limits."""
-        limit = int(self.settings.max_upload_mb * 1_000_000)
-        return Spool(limit, self.settings.spool_dir)
+        return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
 
     def request(
         self,

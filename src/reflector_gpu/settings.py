@@ -152,6 +152,10 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def max_upload_bytes(self) -> int:
+        return int(self.max_upload_mb * 1_000_000)
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         secret = self.apikey.get_secret_value() if self.apikey else ""

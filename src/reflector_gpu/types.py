@@ -124,15 +124,6 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakerTurn:
-    """Somebody speaking, by number in order of first appearance."""
-
-    start: float
-    end: float
-    speaker: int
-
-
-@dataclass(frozen=True, slots=True)
 class TranscribeOptions:
     """What a client asked of the recogniser. Hashable: equal options may share a batch."""
 
@@ -141,7 +132,6 @@ class TranscribeOptions:
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
     temperature: float | None = None
-    word_timestamps: bool = True
 
 
 def join_words(words: Iterable[Word]) -> str:

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reflector_gpu.api.errors import error_body
+from reflector_gpu.api.render.formats import EVENT_STREAM
+from reflector_gpu.api.render.openai import STREAM_END
 from reflector_gpu.errors import ClientTooSlow, ShuttingDown
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ KEEP_ALIVE_SECONDS = 15.0
 
 _CUT_OFF = (
     f"data: {error_body(ShuttingDown('The server is shutting down.')).model_dump_json()}\n\n"
-    "data: [DONE]\n\n"
+    f"{STREAM_END}"
 )
 
 
@@ -69,7 +71,7 @@ async def cancelled(task: asyncio.Future[T]) -> None:
 class EventStream(Response):
     """Server-sent events; ``resources`` are freed however the response ends."""
 
-    media_type = "text/event-stream"
+    media_type = EVENT_STREAM
 
     def __init__(self, events: AsyncIterator[str], resources: AsyncExitStack) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})

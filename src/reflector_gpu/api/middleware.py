@@ -87,7 +87,7 @@ class Observe:
             error = ShuttingDown("The server is shutting down; try again.")
             await error_response(error)(scope, receive, send_and_note)
         except Exception:
-            status = 500  # our server's outermost layer answers with it
+            status = 500  # a bug of ours: noted here, answered by the outermost layer
             raise
         finally:
             took = time.monotonic() - began

@@ -43,7 +43,8 @@ def url_of(listener: socket.socket) -> str:
 
 def _resolved(host: str, port: int) -> tuple[int, int, int, str, tuple[str, int]]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # Of both kinds the one that every client tries: "localhost" is 127.0.0.1 to many.
+    # Of both kinds the one that every client tries: "localhost" is 127.0.0.1 to many. The address
+    # is typed for every family there is; ours begin with host and port.
     return min(found, key=lambda entry: entry[0] != socket.AF_INET)  # type: ignore[return-value]
 
 

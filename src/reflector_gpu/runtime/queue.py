@@ -57,12 +57,6 @@ class BatchQueue(Generic[Item, Result]):
     def __len__(self) -> int:
         return sum(len(jobs) for jobs in self._waiting.values())
 
-    @property
-    def waiting_cost(self) -> float:
-        """The summed cost of what waits."""
-        with self._changed:
-            return sum(job.cost for jobs in self._waiting.values() for job in jobs)
-
     def put(self, job: Job[Item, Result]) -> None:
         with self._changed:
             if self._closed:

@@ -120,7 +120,7 @@ class _Desk:
             request.headers.get("content-type", ""),
             body_of(request, settings.body_seconds),
             spool=self._service.spool,
-            max_bytes=int(settings.max_upload_mb * 1_000_000),
+            max_bytes=settings.max_upload_bytes,
             max_files=settings.max_files,
         )
         resources.enter_context(form)

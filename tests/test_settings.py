@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.settings import PROFILES, Settings, load_settings, origins, variables
+from reflector_gpu.settings import PROFILES, Device, Settings, load_settings, origins, variables
 
 FIELDS = Settings.model_fields
 
@@ -111,6 +111,7 @@ def example(field: str) -> tuple[str, object]:
         SecretStr | None: ("secret", SecretStr("secret")),
         Path | None: ("/tmp", Path("/tmp")),
         tuple[str, ...]: (" minio , 10.0.0.0/8,, ", ("minio", "10.0.0.0/8")),
+        tuple[Device, ...]: ("cpu,cuda:1", ("cpu", "cuda:1")),
         dict[str, str]: ('{"mine": "sphinx"}', {"mine": "sphinx"}),
     }
     return known[kind]
@@ -151,6 +152,9 @@ def test_every_setting_is_taken_from_the_command_line(
         ("REFLECTOR_MAX_UPLOAD_MB", "0"),
         ("REFLECTOR_VAD_THRESHOLD", "1"),
         ("REFLECTOR_INSECURE", "perhaps"),
+        ("REFLECTOR_DEVICES", "gpu"),
+        ("REFLECTOR_DEVICES", "cpu,cuda:first"),
+        ("REFLECTOR_DEVICES", ","),
         ("REFLECTOR_LOG_LEVEL", "loud"),
         ("REFLECTOR_PROFILE", "tpu"),
         ("REFLECTOR_MODEL_ALIASES", "not json"),

@@ -17,6 +17,7 @@ from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
 from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.worker import Recipe
@@ -70,7 +71,6 @@ class Service:
             ),
         )
         self._pools: dict[str, Pool[Samples, Recognition]] = {}
-        self._loaded: set[str] = set()
         self._closed = False
 
     def start(self) -> None:
@@ -91,14 +91,13 @@ class Service:
         for model in self.catalog.defaults:
             self.pool(model).wait_ready(timeout=0)
 
-    def check_loaded(self, model: Model) -> None:
-        """Begin to load ``model`` if nobody has; raise `ReflectorError` until it once has loaded.
+    async def loaded(self, model: Model) -> None:
+        """Load ``model`` if nobody has, and wait for it, within reason.
 
-        After that, a worker that restarts is waited for: its jobs stay in the queue.
+        Raises:
+            ReflectorError: it can not load, or takes longer than ``load_seconds``.
         """
-        if model.name not in self._loaded:
-            self.pool(model).wait_ready(timeout=0)
-            self._loaded.add(model.name)
+        await self.pool(model).ready(self.settings.load_seconds)
 
     def state(self, model: Model) -> PoolState | None:
         """None: nobody has asked for this model yet."""
@@ -139,14 +138,15 @@ class Service:
         async def submit(
             chunk: Chunk, options: TranscribeOptions, priority: Priority
         ) -> Recognition:
-            return await pool.submit(chunk.samples, options, cost=chunk.duration, priority=priority)
+            cost = max(chunk.duration, spec.window_seconds)
+            return await pool.submit(chunk.samples, options, cost=cost, priority=priority)
 
         plan = Plan(
             request.options,
             request.priority,
             max_chunk_seconds=spec.max_chunk_seconds,
             max_gap_seconds=spec.max_gap_seconds,
-            ahead=max(4, 2 * spec.max_batch, 2 * pool.options.workers),
+            ahead=max(4, 2 * spec.max_batch, 2 * pool.workers),
             max_seconds=self.settings.max_audio_seconds,
             vad=request.vad,
         )
@@ -159,35 +159,51 @@ class Service:
             raise ShuttingDown("The service is shutting down.")
         if model.name not in self._pools:
             spec = model.spec
-            longest = int(spec.max_chunk_seconds * SAMPLE_RATE) + SAMPLE_RATE
             pool: Pool[Samples, Recognition] = Pool(
                 model.name,
-                Recipe(
-                    model.engine, "transcribe", longest * spec.max_batch, self._arguments(model)
-                ),
+                [self._recipe(model, placement) for placement in self.layout(model)],
                 PoolOptions(
-                    workers=self._workers(model),
                     max_batch=spec.max_batch,
+                    max_batch_cost=spec.max_batch_seconds,
                     replace_abandoned=spec.quick_restart,
+                    idle_seconds=self._idle_seconds(model),
                 ),
             )
             self._pools[model.name] = pool
             pool.start()
         return self._pools[model.name]
 
-    def _workers(self, model: Model) -> int:
-        if not model.spec.single_threaded:
-            return 1
-        return self.settings.workers or available_cores()
+    def layout(self, model: Model) -> list[Placement]:
+        """Where the workers of ``model`` run."""
+        return layout(
+            self.settings.devices,
+            model.spec.devices,
+            cores=available_cores(),
+            workers=self.settings.workers,
+            single_threaded=model.spec.single_threaded,
+        )
 
-    def _arguments(self, model: Model) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _recipe(self, model: Model, placement: Placement) -> Recipe:
+        spec = model.spec
+        longest = spec.max_chunk_seconds + 1
+        most = max(longest, min(longest * spec.max_batch, spec.max_batch_seconds))
+        arguments: dict[str, str] = {}
         if model.weights and model.weights.folder:
-            found["weights"] = str(model.weights.folder)
-        if len(model.spec.devices) > 1:
-            wanted = self.settings.device
-            found["device"] = wanted if wanted in model.spec.devices else model.spec.devices[-1]
-        return {**found, **model.arguments}
+            arguments["weights"] = str(model.weights.folder)
+        if len(spec.devices) > 1:
+            arguments["device"] = placement.device
+        return Recipe(
+            model.engine,
+            "transcribe",
+            int(most * SAMPLE_RATE),
+            {**arguments, **model.arguments},
+            placement.environment,
+        )
+
+    def _idle_seconds(self, model: Model) -> float | None:
+        if self.settings.keep_default and model in self.catalog.defaults:
+            return None
+        return self.settings.idle_seconds or None
 
 
 def catalog_of(settings: Settings) -> Catalog:

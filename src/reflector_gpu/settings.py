@@ -13,7 +13,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from reflector_gpu.errors import ConfigurationError
@@ -29,7 +36,7 @@ class Profile:
 
     accuracy: str
     better: str
-    defaults: Mapping[str, str | int | bool]
+    defaults: Mapping[str, str | int | bool | tuple[str, ...]]
 
 
 _NEURAL = "Parakeet where it knows the language, else Whisper: as good as open models get"
@@ -46,7 +53,7 @@ PROFILES: Mapping[ProfileName, Profile] = {
         "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
         {
             "model": "auto",
-            "device": "cuda",
+            "devices": ("cuda",),
             "host": "0.0.0.0",  # noqa: S104  and so it wants a key
             "file_requests": 32,
             "live_requests": 256,
@@ -56,6 +63,9 @@ PROFILES: Mapping[ProfileName, Profile] = {
 
 List = Annotated[tuple[str, ...], NoDecode]
 """Values between commas in the environment."""
+
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|(cuda|tensorrt)(:\d+)?)$")]
+"""A kind of processor, and which one of several."""
 
 
 class Settings(BaseSettings):
@@ -97,10 +107,21 @@ class Settings(BaseSettings):
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
         description="Models that 'auto' chooses from: the first that knows the language",
     )
-    device: Literal["cpu", "cuda", "tensorrt"] = Field(
-        "cpu", description="Where models run that can choose"
+    devices: Annotated[tuple[Device, ...], NoDecode] = Field(
+        ("cpu",),
+        min_length=1,
+        description="Where models run that can choose: cpu, cuda, cuda:1, tensorrt, ...",
     )
-    workers: int = Field(0, ge=0, description="Processes per model; 0: one per CPU core")
+    workers: int = Field(
+        0, ge=0, description="Processes per model and device; 0: as many as make it faster"
+    )
+    load_seconds: float = Field(
+        60.0, ge=0, description="Longest wait of a request for its model to load"
+    )
+    idle_seconds: float = Field(
+        900.0, ge=0, description="A model that is unused for so long is unloaded; 0: never"
+    )
+    keep_default: bool = Field(True, description="The configured model is never unloaded")
 
     # Limits
     max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
@@ -130,7 +151,7 @@ class Settings(BaseSettings):
         0.3, ge=0, le=5, description="Audio kept on either side of speech"
     )
 
-    @field_validator("auto_models", "url_allow", mode="before")
+    @field_validator("auto_models", "devices", "url_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

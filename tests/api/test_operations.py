@@ -105,7 +105,7 @@ def test_metrics_are_prometheus_text(scripted: LiveServer, clip: bytes) -> None:
         "reflector_workers_ready": "gauge",
     }.items() <= {name: family.type for name, family in families.items()}.items()
     assert all(family.documentation for family in families.values())
-    assert metric(scripted, 'reflector_workers_ready{model="scripted"}') == 1
+    eventually(lambda: metric(scripted, 'reflector_workers_ready{model="scripted"}') == 2)
     assert metric(scripted, 'reflector_chunks_waiting{model="scripted"}') == 0
 
 

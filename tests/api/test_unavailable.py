@@ -84,7 +84,7 @@ def test_503_still_loading(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     monkeypatch.setitem(catalog.MODELS, "slow", model("Slow", str(pipe)))
-    server = bare(model="slow", apikey=KEY)
+    server = bare(model="slow", apikey=KEY, load_seconds=0)
     try:
         with connect(server) as client:
             asked = [client.get("/health/ready"), upload(server, clip), ask_url(server, NOBODY)]
@@ -100,16 +100,34 @@ def test_503_still_loading(
     assert upload(server, clip).status_code == 200
 
 
-def test_503_only_for_the_first_time_a_model_is_asked_for(
+def test_a_request_waits_for_a_model_that_nobody_has_asked_for_yet(
     scripted: LiveServer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, "lazy", replace(catalog.MODELS["scripted"], name="lazy"))
-    wish = {"model": "lazy"}
     with connect(scripted) as client:
         assert client.get("/v1/models/lazy").json()["state"] == "not loaded"
-        assert error_of(upload(scripted, clip, data=wish), 503)["code"] == "engine_loading"
-        eventually(lambda: client.get("/v1/models/lazy").json()["state"] == "ready")
-    assert upload(scripted, clip, data=wish).status_code == 200
+        assert upload(scripted, clip, data={"model": "lazy"}).status_code == 200
+        assert client.get("/v1/models/lazy").json()["state"] == "ready"
+
+
+def test_no_request_fails_because_a_model_was_unloaded_for_want_of_work(
+    bare: START, clip: bytes
+) -> None:
+    server = bare(model="scripted", apikey=KEY, idle_seconds=0.05, keep_default=False)
+    with connect(server) as client:
+        for _ in range(3):
+            eventually(lambda: client.get("/v1/models/scripted").json()["state"] == "idle")
+            assert client.get("/health/ready").status_code == 200
+            answers = [upload(server, clip) for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [200] * 3
+
+
+def test_the_configured_model_stays_and_others_go(bare: START, clip: bytes) -> None:
+    server = bare(model="scripted", apikey=KEY, idle_seconds=0.05)
+    assert upload(server, clip, data={"model": "sphinx"}).status_code == 200
+    with connect(server) as client:
+        eventually(lambda: client.get("/v1/models/sphinx").json()["state"] == "idle")
+        assert client.get("/v1/models/scripted").json()["state"] == "ready"
 
 
 def test_503_engine_that_does_not_load(

@@ -31,6 +31,13 @@ class Echo(Engine):
         return [(item, options, len(items), os.getpid()) for item in items]
 
 
+class Environment(Engine):
+    """Tells the variables of its process."""
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return [os.environ.get(str(item)) for item in items]
+
+
 class Arrays(Engine):
     """What became of an array on its way: sum, length, type, whether it can be written to."""
 

@@ -7,15 +7,9 @@ import pytest
 from reflector_gpu.errors import Overloaded
 from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.types import Priority
+from tests.runtime.clock import Clock
 
 LIVE, FILE = Priority.LIVE, Priority.FILE
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ SERVICE = """
     from tests.runtime.engines import recipe
 
     async def main():
-        pool = Pool("test", recipe({engine}), PoolOptions(workers=2))
+        pool = Pool("test", [recipe({engine})] * 2, PoolOptions())
         pool.start()
         {ready}
         task = asyncio.ensure_future(

@@ -34,10 +34,11 @@ TextPool = Pool[object, Any]
 
 @contextmanager
 def pooled(
-    engine: type, options: PoolOptions | None = None, **arguments: str
+    engine: type, options: PoolOptions | None = None, *, workers: int = 1, **arguments: str
 ) -> Iterator[TextPool]:
     """A pool, not started yet, closed in the end whatever happens."""
-    pool: TextPool = Pool("test", recipe(engine, memory=0, **arguments), options or PoolOptions())
+    recipes = [recipe(engine, memory=0, **arguments)] * workers
+    pool: TextPool = Pool("test", recipes, options or PoolOptions())
     try:
         yield pool
     finally:
@@ -83,6 +84,61 @@ def test_the_states_of_a_pool() -> None:
         assert (pool.workers_ready, pool.waiting, pool.error) == (1, 0, None)
     assert state(pool) == "closed"
     assert pool.workers_ready == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_without_work_is_unloaded_and_comes_back_for_the_next_job(workers: int) -> None:
+    before = _children()
+    with pooled(engines.Echo, PoolOptions(idle_seconds=0.05), workers=workers) as pool:
+        first = outcomes(pool, "a")
+        for _ in range(3):
+            until(lambda: state(pool) == "idle" and _children() <= before)
+            pool.wait_ready(timeout=0)  # it will work when there is work
+            ((item, *_, pid),) = outcomes(pool, "b")
+            assert item == "b"
+            assert pid not in {found[-1] for found in first}
+            assert pool.error is None
+        until(lambda: state(pool) == "idle")
+    assert state(pool) == "closed"
+
+
+def test_a_model_that_does_not_come_back_says_so(tmp_path: Path) -> None:
+    flag = tmp_path / "broken"
+    options = PoolOptions(idle_seconds=0.05, first_backoff=0.01)
+    with pooled(engines.Unloadable, options, how="missing", flag=str(flag)) as pool:
+        assert outcomes(pool, "a") == ["a"]
+        until(lambda: state(pool) == "idle")
+        flag.touch()
+        (error,) = outcomes(pool, "b")
+        assert isinstance(error, ModelNotInstalled)
+        flag.unlink()
+        until(lambda: pool.error is None)
+        assert outcomes(pool, "c") == ["c"]
+
+
+def test_waiting_for_a_model_in_an_event_loop(tmp_path: Path) -> None:
+    flag = tmp_path / "broken"
+    flag.touch()
+
+    async def scene(pool: TextPool) -> None:
+        with pytest.raises(EngineLoading):
+            await pool.ready(0)
+        waiting = [asyncio.ensure_future(pool.ready(PATIENCE_SECONDS)) for _ in range(3)]
+        waiting[0].cancel()
+        pool.start()
+        for each in waiting[1:]:
+            with pytest.raises(ModelNotInstalled):
+                await each
+        flag.unlink()
+        await in_thread(lambda: until(lambda: pool.workers_ready))
+        await pool.ready(0)
+        await in_thread(pool.close)
+        with pytest.raises(ShuttingDown):
+            await pool.ready(PATIENCE_SECONDS)
+
+    options = PoolOptions(first_backoff=0.01)
+    with pooled(engines.Unloadable, options, how="missing", flag=str(flag)) as pool:
+        asyncio.run(scene(pool))
 
 
 def test_what_waits_together_runs_together() -> None:
@@ -181,7 +237,7 @@ def test_a_hang_does_not_hold_up_the_other_worker() -> None:
         finally:
             hanging.cancel()
 
-    with pooled(engines.Obedient, PoolOptions(workers=2)) as pool:
+    with pooled(engines.Obedient, workers=2) as pool:
         pool.start()
         assert asyncio.run(scene(pool)) == "A"
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.runtime.pace import CONTESTED_SECONDS, FILE_SECONDS, MEMORY_SECONDS, Pace
 from reflector_gpu.runtime.queue import WEIGHTS, BatchQueue, Job
 from reflector_gpu.types import Priority
+from tests.runtime.clock import Clock
 from tests.waiting import PATIENCE_SECONDS, patient
 
 LIVE, FILE = Priority.LIVE, Priority.FILE
@@ -92,6 +94,37 @@ def test_a_batch_is_filled_up_with_the_other_class() -> None:
     queue = filled((job(item) for item in "abc"), max_batch=3)
     queue.put(job("L", priority=LIVE))
     assert take(queue) == "Lab"
+
+
+def paced(jobs: Iterable[TextJob], clock: Clock) -> Queue:
+    """A queue whose workers get 10 done in a second."""
+    pace = Pace(clock)
+    pace.worked(cost=10, seconds=1)
+    queue = Queue(max_batch=9, pace=pace)
+    for each in jobs:
+        queue.put(each)
+    return queue
+
+
+def test_files_go_in_short_batches_and_shorter_ones_while_others_wait_live() -> None:
+    clock = Clock()
+    queue = paced((job(item) for item in "abcdefghijklmnopqrst"), clock)
+    assert take(queue) == "abcdefghi"  # at most 9 together; a second would hold 10
+    assert 10 * FILE_SECONDS == 10
+    queue.put(job("L", cost=5, priority=LIVE))
+    assert take(queue) == "L"  # padded to it, not even one piece of the file would fit
+    assert 2 <= 10 * CONTESTED_SECONDS < 3
+    assert take(queue) == "jk"
+    clock.advance(MEMORY_SECONDS)
+    assert take(queue) == "lmnopqrst"
+
+
+def test_live_work_goes_in_batches_of_any_length() -> None:
+    assert take(paced((job(item, cost=30, priority=LIVE) for item in "abc"), Clock())) == "abc"
+
+
+def test_a_piece_of_a_file_that_is_too_long_for_any_batch_goes_alone() -> None:
+    assert take(paced((job(item, cost=300) for item in "abc"), Clock())) == "a"
 
 
 def contested(live_cost: float = 1, file_cost: float = 1) -> Queue:
@@ -217,6 +250,27 @@ def test_takers_wait_for_work_and_for_the_end() -> None:
         queue.close()
         found = [each.result(PATIENCE_SECONDS) for each in waiting]
     assert sorted(batch[0].item if batch else "" for batch in found) == ["", "a", "b"]
+
+
+def test_nothing_is_handed_out_when_nobody_has_come_for_a_while() -> None:
+    clock = Clock()
+    queue = Queue(max_batch=1, clock=clock)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(queue.take, 0.01)
+        clock.advance(0.02)
+        assert waiting.result(PATIENCE_SECONDS) == []
+
+
+def test_waiting_for_work_leaves_it_there() -> None:
+    queue = filled([])
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(queue.wait) for _ in range(2)]
+        queue.put(job("a"))
+        assert [each.result(PATIENCE_SECONDS) for each in waiting] == [True, True]
+        assert take(queue) == "a"
+        waiting = [pool.submit(queue.wait) for _ in range(2)]
+        queue.close()
+        assert [each.result(PATIENCE_SECONDS) for each in waiting] == [False, False]
 
 
 JOBS = st.builds(

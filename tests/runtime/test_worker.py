@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,21 @@ def test_results_are_in_order(echo: Worker) -> None:
 
 def test_no_items(echo: Worker) -> None:
     assert run(echo) == []
+
+
+def test_a_process_has_the_variables_of_its_recipe_and_ours_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    there = {"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": "1"}
+    worker = Worker(replace(recipe(engines.Environment), environment=there))
+    try:
+        assert run(worker, *there, "HOME") == ["3", "1", os.environ.get("HOME")]
+    finally:
+        worker.stop()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 @pytest.fixture(scope="module")

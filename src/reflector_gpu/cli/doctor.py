@@ -35,12 +35,13 @@ def _checks(**overrides: object) -> Iterator[Check]:
     yield from machine_checks.machine()
     try:
         settings = load_settings(**overrides)
-        Service(settings)
+        service = Service(settings)
     except ReflectorError as error:
         yield Check("settings", Status.FAIL, error.message, "see: reflector-gpu config")
         return
     yield Check("settings", Status.OK, f"profile {settings.profile}, model {settings.model}")
     yield machine_checks.devices(settings)
+    yield from machine_checks.layout(service)
     yield machine_checks.spool(settings)
     yield machine_checks.port(settings)
     yield machine_checks.key(settings)

@@ -37,7 +37,7 @@ class LocalRecogniser:
 
     @property
     def together(self) -> int:
-        return min(_MOST_TOGETHER, 1 + self._pool.options.workers)
+        return min(_MOST_TOGETHER, 1 + self._pool.workers)
 
     @property
     def _pool(self) -> Pool[Samples, Recognition]:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.service import available_cores
+from reflector_gpu.service import Service, available_cores
 from reflector_gpu.settings import Settings
 
 _GIB = 2**30
@@ -53,6 +54,14 @@ def devices(settings: Settings) -> Check:
         fix = "install the NVIDIA driver (nvidia-smi must list the card), or choose profile cpu"
         return Check("devices", Status.WARN, "CPU only, but the profile is gpu", fix)
     return Check("devices", Status.OK, "CPU only")
+
+
+def layout(service: Service) -> Iterator[Check]:
+    """Which workers the configured models get."""
+    for model in service.catalog.defaults:
+        counted = Counter(map(str, service.layout(model)))
+        workers = [f"{count} on {where}" for where, count in counted.items()]
+        yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")
 
 
 def spool(settings: Settings) -> Check:

@@ -31,7 +31,12 @@ Model: TypeAlias = Annotated[
 ]
 Workers: TypeAlias = Annotated[
     int | None,
-    _setting("workers", "Processes per model; 0: one per CPU core", metavar="NUMBER", min=0),
+    _setting(
+        "workers",
+        "Processes per model and device; 0: as many as make it faster",
+        metavar="NUMBER",
+        min=0,
+    ),
 ]
 Insecure: TypeAlias = Annotated[bool, _setting("insecure", "Serve other machines without any key")]
 LogLevel: TypeAlias = Annotated[

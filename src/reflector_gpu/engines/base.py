@@ -25,16 +25,20 @@ class TranscriberSpec:
 
     ``languages`` are ISO 639-1 codes. ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
-    one call. ``single_threaded``: a process for each core makes it faster. ``quick_restart``:
-    loading takes about a second, so a batch that nobody waits for any more is ended by replacing
-    its process. ``devices`` are those it runs on; where there is a choice, the engine takes it
-    as its argument ``device``. ``translates``: knows how to turn speech into English text.
+    one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
+    ``window_seconds``: anything shorter costs as much. ``single_threaded``: a process for each
+    core makes it faster. ``quick_restart``: loading takes about a second, so a batch that nobody
+    waits for any more is ended by replacing its process. ``devices`` are those it runs on; where
+    there is a choice, the engine takes it as its argument ``device``. ``translates``: knows how
+    to turn speech into English text.
     """
 
     languages: frozenset[str]
     max_chunk_seconds: float
     max_gap_seconds: float
     max_batch: int
+    max_batch_seconds: float = float("inf")
+    window_seconds: float = 0.0
     single_threaded: bool = False
     quick_restart: bool = False
     devices: tuple[str, ...] = ("cpu",)

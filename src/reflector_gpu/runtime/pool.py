@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Generic, TypeVar
 
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
+from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
 from reflector_gpu.runtime.supervisor import PoolOptions, Roster, Supervisor, fail_all
 from reflector_gpu.runtime.worker import Recipe
@@ -19,31 +21,39 @@ Result = TypeVar("Result")
 
 
 class PoolState(Enum):
-    """A pool that has ``FAILED`` keeps trying; submitting to it raises why it failed."""
+    """A pool that has ``FAILED`` keeps trying; submitting to it raises why it failed.
+
+    One that is ``IDLE`` has unloaded its model until the next job, which it does not refuse.
+    """
 
     LOADING = "loading"
     READY = "ready"
+    IDLE = "idle"
     FAILED = "failed"
     CLOSED = "closed"
 
 
 class Pool(Generic[Item, Result]):
-    """Workers that share one queue. `start` it, `submit` from the event loop, `close` it."""
+    """Workers that share one queue, so that whichever is free takes what is next.
 
-    def __init__(self, name: str, recipe: Recipe, options: PoolOptions) -> None:
+    `start` it, `submit` from the event loop, `close` it.
+    """
+
+    def __init__(self, name: str, recipes: Sequence[Recipe], options: PoolOptions) -> None:
+        """One worker for each of ``recipes``, which differ at most in where they run."""
         self.name = name
-        self.options = options
+        self.pace = Pace()
         self._queue: BatchQueue[Item, Result] = BatchQueue(
-            max_batch=options.max_batch, max_cost=options.max_batch_cost
+            max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=self.pace
         )
         self._roster = Roster()
         self._threads = [
             threading.Thread(
-                target=Supervisor(name, recipe, options, self._queue, self._roster).run,
+                target=Supervisor(name, recipe, options, self._queue, self._roster, self.pace).run,
                 name=f"{name}-{number}",
                 daemon=True,
             )
-            for number in range(options.workers)
+            for number, recipe in enumerate(recipes)
         ]
         self._started = False
 
@@ -53,12 +63,18 @@ class Pool(Generic[Item, Result]):
             return PoolState.CLOSED
         if self._roster.ready:
             return PoolState.READY
+        if self._roster.resting:
+            return PoolState.IDLE
         return PoolState.FAILED if self._roster.error else PoolState.LOADING
 
     @property
     def error(self) -> ReflectorError | None:
         """Why the pool failed, while it has."""
         return self._roster.error
+
+    @property
+    def workers(self) -> int:
+        return len(self._threads)
 
     @property
     def workers_ready(self) -> int:
@@ -77,17 +93,30 @@ class Pool(Generic[Item, Result]):
                 thread.start()
 
     def wait_ready(self, timeout: float | None = None) -> None:
-        """Block until a worker can work.
+        """Block until a worker can work, or would if there were work.
 
         Raises:
             ReflectorError: the engine can not load, or ``timeout`` seconds passed.
         """
         self._roster.wait_settled(timeout)
+        self._check()
+
+    async def ready(self, patience: float) -> None:
+        """`wait_ready` for an event loop; ``patience`` in seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self._roster.settled:
+                    change = self._roster.next_change()
+                    if not self._roster.settled:  # it may have changed in between
+                        await asyncio.wrap_future(change)
+        self._check()
+
+    def _check(self) -> None:
         if self._roster.closing.is_set():
             raise ShuttingDown("The service is shutting down.")
         if error := self._roster.error:
             raise error
-        if not self._roster.ready:
+        if not (self._roster.ready or self._roster.resting):
             raise EngineLoading(f"Model '{self.name}' is still loading.")
 
     async def submit(

@@ -3,19 +3,23 @@
 Nobody waits for a batch to fill: an idle worker takes what is there. Jobs with equal `group` may
 share a batch. Two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight
 (start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet can not
-starve them. Jobs whose future was cancelled are dropped before they cost anything.
+starve them. A batch with work of long files is kept short, as `Pace` says, because live work
+that comes meanwhile has to wait for it. Jobs whose future was cancelled are dropped before they
+cost anything.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.types import Priority
 
 Item = TypeVar("Item")
@@ -44,10 +48,20 @@ class Job(Generic[Item, Result]):
 class BatchQueue(Generic[Item, Result]):
     """Thread-safe; `put` from anywhere, `take` from the worker threads."""
 
-    def __init__(self, *, max_batch: int, max_cost: float = float("inf")) -> None:
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        max_cost: float = float("inf"),
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``max_cost`` bounds a batch's padded cost: its size times its dearest item."""
         self._max_batch = max_batch
         self._max_cost = max_cost
+        self._pace = pace or Pace()
+        self._clock = clock
+        self._last_use = clock()
         self._waiting: dict[Priority, deque[Job[Item, Result]]] = {p: deque() for p in Priority}
         self._served = dict.fromkeys(Priority, 0.0)  # cost / weight: the classes' virtual times
         self._now = 0.0  # virtual time: what the class whose turn it last was had been served
@@ -64,19 +78,35 @@ class BatchQueue(Generic[Item, Result]):
             if not self._waiting[job.priority]:
                 # A class that was idle starts where the others are: idleness earns no credit.
                 self._served[job.priority] = max(self._served[job.priority], self._now)
+            if job.priority is Priority.LIVE:
+                self._pace.live_arrived()
             self._waiting[job.priority].append(job)
-            self._changed.notify()
+            self._last_use = self._clock()
+            self._changed.notify_all()  # some wait to take it, others only to hear of it
 
-    def take(self) -> list[Job[Item, Result]] | None:
-        """Wait for work; None once the queue is closed and empty."""
+    def take(self, idle: float | None = None) -> list[Job[Item, Result]] | None:
+        """Wait for work; None once the queue is closed and empty.
+
+        Nothing at all is taken when nobody has used the queue for ``idle`` seconds.
+        """
         with self._changed:
+            self._last_use = self._clock()
             while True:
                 batch = self._next_batch()
                 if batch:
                     return batch
                 if self._closed:
                     return None
-                self._changed.wait()
+                left = None if idle is None else self._last_use + idle - self._clock()
+                if left is not None and left <= 0:
+                    return []
+                self._changed.wait(left)
+
+    def wait(self) -> bool:
+        """Until there is work, which stays; False once the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self) > 0)
+            return len(self) > 0
 
     def drain(self) -> list[Job[Item, Result]]:
         """Take everything that waits, without running it."""
@@ -116,5 +146,15 @@ class BatchQueue(Generic[Item, Result]):
         waiting.extendleft(reversed(kept))
 
     def _fits(self, batch: list[Job[Item, Result]], job: Job[Item, Result]) -> bool:
-        dearest = max(job.cost, *(other.cost for other in batch))
-        return job.group == batch[0].group and dearest * (len(batch) + 1) <= self._max_cost
+        if job.group != batch[0].group:
+            return False
+        together = [*batch, job]
+        limit = self._max_cost
+        if any(one.priority is Priority.FILE for one in together):
+            limit = min(limit, self._pace.file_cost)
+        return padded_cost(together) <= limit
+
+
+def padded_cost(batch: Sequence[Job[Item, Result]]) -> float:
+    """What a batch costs whose items are all made as long as its dearest."""
+    return len(batch) * max(job.cost for job in batch)

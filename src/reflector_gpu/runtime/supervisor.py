@@ -1,7 +1,9 @@
 """One worker's thread: keeps a process alive, feeds it batches, and loses no job.
 
 A batch whose worker dies runs once more on a new one; if that dies too, the batch is halved until
-the one bad item is found, and only that item fails.
+the one bad item is found, and only that item fails. So does a batch that the engine refuses as a
+whole, for want of memory perhaps. A worker without work for long enough is ended, to free its
+memory, and started again for the next job, which waits for it in the queue.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
-from reflector_gpu.runtime.queue import BatchQueue, Job
+from reflector_gpu.runtime.pace import Pace
+from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
 
 logger = logging.getLogger(__name__)
@@ -26,18 +32,19 @@ _Outcome: TypeAlias = "Result | ReflectorError"
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """``workers`` processes; a batch may take ``base_timeout + cost * timeout_per_cost`` seconds.
+    """A batch may take ``base_timeout + cost * timeout_per_cost`` seconds.
 
-    ``replace_abandoned``: kill a worker whose whole batch nobody waits for any more. A worker
-    that does not load is tried again after ``first_backoff`` seconds, twice that, and so on.
+    ``replace_abandoned``: kill a worker whose whole batch nobody waits for any more. Workers
+    are unloaded after ``idle_seconds`` without work. A worker that does not load is tried again
+    after ``first_backoff`` seconds, twice that, and so on.
     """
 
-    workers: int = 1
     max_batch: int = 1
     max_batch_cost: float = float("inf")
     base_timeout: float = 60.0
     timeout_per_cost: float = 10.0
     replace_abandoned: bool = False
+    idle_seconds: float | None = None
     first_backoff: float = 0.5
     longest_backoff: float = 30.0
 
@@ -48,7 +55,9 @@ class Roster:
     def __init__(self) -> None:
         self.closing = threading.Event()
         self._changed = threading.Condition()
+        self._listeners: list[Future[None]] = []
         self._ready = 0
+        self._resting = 0
         self._error: ReflectorError | None = None
 
     @property
@@ -56,38 +65,66 @@ class Roster:
         return self._ready
 
     @property
+    def resting(self) -> int:
+        """Workers that are unloaded until there is work."""
+        return self._resting
+
+    @property
     def error(self) -> ReflectorError | None:
         """Why no worker loads, while none does. Whoever raises it has a copy of his own."""
-        return None if self._ready else copy(self._error)
+        return None if self._ready or self._resting else copy(self._error)
+
+    @property
+    def settled(self) -> bool:
+        """Whether a worker can work, or will when there is work, or none can."""
+        return bool(self._ready or self._resting or self._error or self.closing.is_set())
 
     def joined(self) -> None:
-        with self._changed:
+        with self._change():
             self._ready += 1
             self._error = None
-            self._changed.notify_all()
 
     def left(self) -> None:
-        with self._changed:
+        with self._change():
             self._ready -= 1
-            self._changed.notify_all()
+
+    def rests(self) -> None:
+        with self._change():
+            self._ready -= 1
+            self._resting += 1
+
+    def wakes(self) -> None:
+        with self._change():
+            self._resting -= 1
 
     def failed(self, error: ReflectorError) -> None:
-        with self._changed:
+        with self._change():
             self._error = error
-            self._changed.notify_all()
 
     def close(self) -> None:
-        with self._changed:
+        with self._change():
             self.closing.set()
-            self._changed.notify_all()
 
     def wait_settled(self, timeout: float | None) -> None:
-        """Until a worker is ready, or none can be."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._ready > 0 or self._error is not None or self.closing.is_set(),
-                timeout,
-            )
+            self._changed.wait_for(lambda: self.settled, timeout)
+
+    def next_change(self) -> Future[None]:
+        """Done when anything about the workers changes."""
+        with self._changed:
+            future: Future[None] = Future()
+            self._listeners.append(future)
+            return future
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._changed:
+            yield
+            self._changed.notify_all()
+            listeners, self._listeners = self._listeners, []
+        for future in listeners:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
 
 
 class Supervisor(Generic[Item, Result]):
@@ -98,18 +135,23 @@ class Supervisor(Generic[Item, Result]):
         options: PoolOptions,
         queue: BatchQueue[Item, Result],
         roster: Roster,
+        pace: Pace,
     ) -> None:
         self._name = name
         self._recipe = recipe
         self._options = options
         self._queue = queue
         self._roster = roster
+        self._pace = pace
         self._worker: Worker | None = None
 
     def run(self) -> None:
         """Work until the queue is closed and empty."""
+        idle = self._options.idle_seconds
         try:
-            while self._ensure_worker() and (batch := self._queue.take()) is not None:
+            while self._ensure_worker() and (batch := self._queue.take(idle)) is not None:
+                if not batch and not self._rest():
+                    break
                 for job, outcome in zip(batch, self._outcomes(batch), strict=True):
                     if isinstance(outcome, ReflectorError):
                         job.future.set_exception(outcome)
@@ -119,6 +161,18 @@ class Supervisor(Generic[Item, Result]):
             if self._worker is not None:
                 self._worker.stop()
                 self._drop_worker()
+
+    def _rest(self) -> bool:
+        """Free what the worker takes until there is work again; False when there will be none."""
+        assert self._worker is not None
+        logger.info("%s: worker %s unloaded for want of work", self._name, self._worker.pid)
+        self._worker.stop()
+        self._worker = None
+        self._roster.rests()
+        try:
+            return self._queue.wait()
+        finally:
+            self._roster.wakes()
 
     def _ensure_worker(self) -> bool:
         """Have a living worker, however often loading fails; False when the pool is closing."""
@@ -162,6 +216,8 @@ class Supervisor(Generic[Item, Result]):
 
     def _outcomes(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         """A result or an error for each job, whatever happens to the worker."""
+        if not batch:
+            return []
         for _attempt in range(2):
             if error := self._load(self._options.first_backoff):
                 return [copy(error) for _ in batch]
@@ -187,6 +243,7 @@ class Supervisor(Generic[Item, Result]):
     def _run(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
         cost = sum(job.cost for job in batch)
+        began = time.monotonic()
         replies = self._worker.run(
             [job.item for job in batch],
             batch[0].group,
@@ -196,6 +253,7 @@ class Supervisor(Generic[Item, Result]):
                 and all(job.abandoned for job in batch)
             ),
         )
+        self._pace.worked(padded_cost(batch), time.monotonic() - began)
         return cast("list[_Outcome[Result]]", list(replies))
 
 

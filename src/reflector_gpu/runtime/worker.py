@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Protocol, TypeAlias, TypeGuard
 
@@ -49,13 +50,15 @@ class Recipe:
 
     ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
     ``method(items, options) -> one result or error per item``. ``memory`` is the number of
-    float32 values of shared memory that a batch may need.
+    float32 values of shared memory that a batch may need. ``environment`` are variables that the
+    process has besides ours: how many threads, which GPU.
     """
 
     engine: str
     method: str
     memory: int = 0
     arguments: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def build(self) -> Engine:
         module, _, name = self.engine.partition(":")
@@ -102,13 +105,7 @@ class Worker:
         self._process = _CONTEXT.Process(
             target=_serve, args=(theirs, self._memory, recipe), name=recipe.engine, daemon=True
         )
-        # Ctrl-C reaches the whole process group; until `_serve` ignores it, it has to wait.
-        resource_tracker.ensure_running()  # first: starting it would unblock the signal again
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        _start(self._process, recipe.environment)
         theirs.close()
         try:
             error = self._receive(time.monotonic() + load_timeout, abandoned)
@@ -210,6 +207,29 @@ class Worker:
             names = {number.value: number.name for number in signal.Signals}
             return f"killed by {names.get(-code, f'signal {-code}')}"
         return f"exited with status {code}"
+
+
+_STARTING = threading.Lock()
+
+
+def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
+    """Start ``process`` with these variables: it inherits ours, and has read them before it
+    could set any itself."""
+    # Ctrl-C reaches the whole process group; until `_serve` ignores it, it has to wait.
+    resource_tracker.ensure_running()  # first: starting it would unblock the signal again
+    with _STARTING:
+        before = {name: os.environ.get(name) for name in environment}
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        os.environ.update(environment)
+        try:
+            process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _serve(pipe: Connection, memory: ctypes.Array[ctypes.c_float], recipe: Recipe) -> None:

@@ -41,7 +41,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         async with AsyncExitStack() as resources:
             form = await desk.form(request, resources)
             fields = from_form(form.fields)
-            wish = desk.wish(fields, Priority.LIVE, "transcribe")
+            wish = await desk.wish(request, fields, Priority.LIVE, "transcribe")
             if len(form.files) == 1 and fields.stream:
                 parts = desk.parts(form.files[0].spool, wish)
                 return await desk.streamed(request, parts, fields, resources)
@@ -66,7 +66,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = from_form((n, v) for n, v in form.fields if n != "language")
             if fields.response_format is None:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
-            wish = desk.wish(fields, Priority.LIVE, "translate")
+            wish = await desk.wish(request, fields, Priority.LIVE, "translate")
             parts = desk.parts(_single(form).spool, wish)
             return await unless_disconnected(request, answers.translation(parts, fields))
 
@@ -79,7 +79,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         async with AsyncExitStack() as resources:
             resources.enter_context(service.admission.permit(Priority.FILE))
             fields = await _json_body(request, service.settings.body_seconds)
-            wish = desk.wish(fields, Priority.FILE, "transcribe")
+            wish = await desk.wish(request, fields, Priority.FILE, "transcribe")
             spool = resources.enter_context(service.spool())
             parts = desk.fetched(fields.audio_file_url, spool, wish, resources)
             offset = fields.timestamp_offset
@@ -93,7 +93,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         async with AsyncExitStack() as resources:
             form = await desk.form(request, resources)
             fields = from_form(form.fields)
-            wish = desk.wish(fields, Priority.LIVE, "transcribe")
+            wish = await desk.wish(request, fields, Priority.LIVE, "transcribe")
             parts = desk.parts(_single(form).spool, wish)
             return await unless_disconnected(request, answers.answer(parts, reflector.transcribe))
 
@@ -128,14 +128,17 @@ class _Desk:
             raise InvalidRequest("The request has no file; send it as 'file'.", param="file")
         return form
 
-    def wish(self, fields: TranscriptionFields, priority: Priority, task: Task) -> Wish:
+    async def wish(
+        self, request: Request, fields: TranscriptionFields, priority: Priority, task: Task
+    ) -> Wish:
+        """What is asked for, checked, and its model loaded. The body must have been read."""
         wish = self._service.request(
             fields.model,
             fields.options(task),
             priority=priority,
             vad=fields.vad(self._service.vad),
         )
-        self._service.check_loaded(wish.model)
+        await unless_disconnected(request, self._service.loaded(wish.model))
         return wish
 
     async def parts(self, spool: Spool, wish: Wish) -> AsyncGenerator[Part, None]:

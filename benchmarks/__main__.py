@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import accuracy, memory, recognisers
+from benchmarks import accuracy, latency, memory, recognisers
 from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "accuracy": accuracy.run,
+    "latency": latency.run,
     "memory": memory.run,
     "recognisers": recognisers.run,
 }

@@ -1,8 +1,8 @@
-"""Recordings to measure with: the sample meeting, as long as needed."""
+"""Recordings to measure with, as long as needed."""
 
 from __future__ import annotations
 
-import wave
+import json
 from pathlib import Path
 
 import av
@@ -13,6 +13,7 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+SPEECH = Path(__file__).parent.parent / "tests" / "fixtures" / "speech"
 
 
 def read(path: Path) -> Samples:
@@ -22,10 +23,22 @@ def read(path: Path) -> Samples:
         return np.concatenate(list(decode(spool.reader())))
 
 
-def write_mp3(path: Path, minutes: float) -> None:
-    """The sample meeting over and over, ``minutes`` of it."""
-    with wave.open(str(SAMPLES / "standup.wav")) as source:
-        pcm = np.frombuffer(source.readframes(source.getnframes()), np.int16)
+def meeting() -> Samples:
+    """The sample meeting."""
+    return read(SAMPLES / "standup.wav")
+
+
+def utterances() -> Samples:
+    """What the tiny models of the tests understand, sentence after sentence."""
+    entries = json.loads((SPEECH / "speech.json").read_text())
+    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
+    spoken = (read(SPEECH / name) for name, e in entries.items() if e["language"] == "en")
+    return np.concatenate([part for one in spoken for part in (one, pause)])
+
+
+def write_mp3(path: Path, audio: Samples, minutes: float) -> None:
+    """``audio`` over and over, ``minutes`` of it."""
+    pcm = np.round(audio * 32767).astype(np.int16)
     left = int(minutes * 60 * SAMPLE_RATE)
     with av.open(str(path), "w", format="mp3") as container:
         stream = container.add_stream("mp3", rate=SAMPLE_RATE, layout="mono", bit_rate=48_000)

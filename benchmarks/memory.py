@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.audio import write_mp3
+from benchmarks.audio import meeting, write_mp3
 from benchmarks.figures import Figure
 from benchmarks.server import Server
 
@@ -23,7 +23,7 @@ def run() -> list[Figure]:
 
 def _peak(folder: Path, minutes: int) -> int:
     path = folder / f"{minutes}.mp3"
-    write_mp3(path, minutes)
+    write_mp3(path, meeting(), minutes)
     with Server(model="scripted") as server, server.client() as client, path.open("rb") as file:
         answer = client.post("/v1/audio/transcriptions", files={"file": file})
         answer.raise_for_status()

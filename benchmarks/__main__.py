@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import accuracy, latency, memory, recognisers
+from benchmarks import accuracy, latency, memory, recognisers, tdt
 from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "latency": latency.run,
     "memory": memory.run,
     "recognisers": recognisers.run,
+    "tdt": tdt.run,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

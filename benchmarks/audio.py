@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import wave
 from pathlib import Path
 
 import av
@@ -34,6 +36,17 @@ def utterances() -> Samples:
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     spoken = (read(SPEECH / name) for name, e in entries.items() if e["language"] == "en")
     return np.concatenate([part for one in spoken for part in (one, pause)])
+
+
+def wav(audio: Samples) -> bytes:
+    """``audio`` as a 16-bit WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes(np.round(audio * 32767).astype("<i2").tobytes())
+    return file.getvalue()
 
 
 def write_mp3(path: Path, audio: Samples, minutes: float) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
 import wave
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,13 +14,13 @@ from onnx_asr.models.nemo import NemoConformerTdt
 
 from benchmarks.figures import Figure
 from benchmarks.server import Server
+from benchmarks.timing import times_as_fast
 from reflector_gpu.engines.parakeet import ParakeetTranscriber
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 CLIENTS = 16
 UTTERANCES = 32
-ROUNDS = 5
 
 
 def run() -> list[Figure]:
@@ -40,18 +37,6 @@ def _samples(path: Path) -> Samples:
     with wave.open(str(path)) as file:
         pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     return (pcm / 32768).astype(np.float32)
-
-
-def _ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, str]:
-    """How many times as fast as ``theirs`` is ``ours``: the median of rounds side by side."""
-    ratios: list[float] = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        theirs()
-        middle = time.perf_counter()
-        ours()
-        ratios.append((middle - began) / (time.perf_counter() - middle))
-    return statistics.median(ratios), f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 def _whisper() -> Figure:
@@ -83,7 +68,7 @@ def _whisper() -> Figure:
             return list(threads.map(request, paths))
 
         same = together() == one_by_one()
-        ratio, spread = _ratio(together, one_by_one)
+        ratio, spread = times_as_fast(together, one_by_one)
     detail = f"{CLIENTS} clips, {spread}, texts {'equal' if same else 'DIFFER'}"
     name = "Whisper, concurrent requests / sequential transcribe"
     return Figure(name, ratio, ">= 1.5", ratio >= 1.5 and same, detail)
@@ -110,6 +95,6 @@ def _tdt() -> Figure:
         return [" ".join(s.text for s in r.segments) for r in results if isinstance(r, Recognition)]
 
     same = ours() == theirs()
-    ratio, spread = _ratio(ours, theirs)
+    ratio, spread = times_as_fast(ours, theirs)
     detail = f"{UTTERANCES} clips, {spread}, texts {'equal' if same else 'DIFFER'}"
     return Figure("Parakeet, batched / onnx-asr, encoder included", ratio, ">= 1", same, detail)

@@ -28,7 +28,16 @@ class Server:
             **{f"REFLECTOR_{name.upper()}": value for name, value in settings.items()},
         }
         self.url = ""
-        self.peak = 0
+        self.memory: list[tuple[float, int]] = []
+        """(monotonic time, resident bytes of the whole process tree)."""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def peak(self) -> int:
+        return max(size for _, size in self.memory)
 
     def __enter__(self) -> Server:
         with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +74,6 @@ class Server:
         return httpx.Client(base_url=self.url, headers=headers, timeout=None, trust_env=False)
 
     def _watch(self) -> None:
-        """Keep the largest resident memory, in bytes, of the whole process tree."""
         root = psutil.Process(self._process.pid)
         while not self._stop.wait(0.05):
             total = 0
@@ -74,4 +82,4 @@ class Server:
                     total += process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue  # it ended since it was listed
-            self.peak = max(self.peak, total)
+            self.memory.append((time.monotonic(), total))

@@ -10,7 +10,10 @@ import pytest
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.engines import catalog
 from reflector_gpu.types import Samples
+from tests.engines.hub import Hub
+from tests.engines.tiny import WHISPER
 from tests.live import KEY, LiveServer
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +33,22 @@ def speech(standup: Path) -> Samples:
         spool.write(standup.read_bytes())
         spool.finish()
         return np.concatenate(list(decode(spool.reader())))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A model hub, known to every process that starts now, and an empty cache.
+
+    Its ``tiny`` is the one that was trained for these tests.
+    """
+    weights = catalog.MODELS["tiny"].weights
+    assert weights
+    files = {file.name: file.read_bytes() for file in WHISPER.iterdir()}
+    with Hub(weights.repository, files) as hub:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield hub
 
 
 @pytest.fixture(scope="session")

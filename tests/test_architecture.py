@@ -24,7 +24,8 @@ ALLOWED = {
     "engines": set(),
     "runtime": set(),
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
-    "service": {"audio", "engines", "runtime", "pipeline"},
+    "downloads": {"engines", "runtime"},
+    "service": {"audio", "engines", "runtime", "pipeline", "downloads"},
     "api": {"audio", "engines", "runtime", "pipeline", "service"},
     "cli": {"audio", "engines", "runtime", "pipeline", "service", "api", "deploy"},
     "deploy": {"audio", "engines", "runtime", "pipeline", "service", "api"},

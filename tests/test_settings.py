@@ -91,6 +91,12 @@ def test_profiles_set_what_exists_and_fits(name: str) -> None:
         assert getattr(settings, field) == value
 
 
+@pytest.mark.parametrize(("profile", "pulls"), [("embedded", False), ("cpu", True), ("gpu", True)])
+def test_downloads_are_for_the_profiles_that_need_them(profile: str, pulls: bool) -> None:
+    assert load_settings(profile=profile).auto_pull is pulls
+    assert not load_settings(profile=profile, auto_pull=False).auto_pull
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_setting_is_described_and_has_a_variable(field: str) -> None:
     assert FIELDS[field].description

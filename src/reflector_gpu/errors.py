@@ -17,6 +17,7 @@
     │   ├── StorageFull
     │   └── ShuttingDown
     ├── ClientTooSlow             the request stopped arriving
+    ├── DeadlineExceeded          the time that the client gave, or the server, is over
     ├── UpstreamFailed            the audio host misbehaves
     ├── UpstreamTimeout           the audio host is too slow
     └── ConfigurationError        the operator's settings do not work
@@ -122,6 +123,10 @@ class ShuttingDown(Unavailable):
 
 class ClientTooSlow(ReflectorError, TimeoutError):
     code = "request_timeout"
+
+
+class DeadlineExceeded(ReflectorError, TimeoutError):
+    code = "deadline_exceeded"
 
 
 class UpstreamFailed(ReflectorError, ConnectionError):

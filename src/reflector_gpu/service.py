@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.downloads import Downloads
+from reflector_gpu.engines.answers import check_recognition
 from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
-from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions
@@ -57,7 +60,11 @@ class Service:
         self.settings = settings
         self.catalog = catalog_of(settings)
         self.admission = Admission(
-            {Priority.LIVE: settings.live_requests, Priority.FILE: settings.file_requests}
+            {
+                Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
+                Priority.FILE: Limits(settings.file_requests, settings.file_audio_seconds),
+            },
+            Limits(settings.key_requests or inf, settings.key_hourly_audio_seconds or inf),
         )
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         self.fetcher = Fetcher(
@@ -70,26 +77,52 @@ class Service:
                 retries=settings.url_retries,
             ),
         )
+        self.downloads = Downloads(self._downloaded)
         self._pools: dict[str, Pool[Samples, Recognition]] = {}
         self._closed = False
 
     def start(self) -> None:
-        """Begin to load the default model, in the background."""
-        for model in self.catalog.defaults:
-            if not model.missing:
+        """Begin to load the configured models in the background, downloaded first if they may be.
+
+        Called in the event loop that the service is used in.
+        """
+        for model in self.configured:
+            if self.may_download(model):
+                self.downloads.start(model)
+            elif not model.missing:
                 self.pool(model)
 
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
         self._closed = True
+        await self.downloads.close()
         await self.fetcher.aclose()
         await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
         await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
 
+    @property
+    def configured(self) -> list[Model]:
+        """What to have ready: the configured models that are here, or may be downloaded."""
+        models = self.catalog.configured
+        possible = [model for model in models if not model.missing or self.may_download(model)]
+        return possible or self.catalog.defaults
+
+    def may_download(self, model: Model) -> bool:
+        """Whether ``model`` is only a download away, and downloads are wanted."""
+        return self.settings.auto_pull and model.downloadable
+
     def check_ready(self) -> None:
-        """Raise `ReflectorError` unless the default model can work now."""
-        for model in self.catalog.defaults:
+        """Raise `ReflectorError` unless the configured models can work now."""
+        for model in self.configured:
+            self.check_here(model)
             self.pool(model).wait_ready(timeout=0)
+
+    def check_here(self, model: Model) -> None:
+        """Raise `Unavailable` if ``model`` is not installed; begin to download it if it may be."""
+        if self.may_download(model):
+            self.downloads.start(model)
+            self.downloads.check(model)
+        model.check_installed()
 
     async def loaded(self, model: Model) -> None:
         """Load ``model`` if nobody has, and wait for it, within reason.
@@ -122,16 +155,31 @@ class Service:
         """Resolve and check what a client asked for.
 
         Raises:
-            UnknownModel, ModelNotInstalled, UnsupportedLanguage
+            UnknownModel, UnsupportedLanguage, InvalidRequest
+            ModelNotInstalled, EngineLoading: it is not here, or not yet.
         """
-        resolved = self.catalog.resolve(model, options.language, options.task)
-        resolved.check_installed()
-        resolved.check_language(options.language)
-        resolved.check_task(options.task)
+        resolved = self.resolve(model, options)
+        self.check_here(resolved)
         return Request(resolved, options, priority, vad or self.vad)
 
-    def transcribe(self, spool: Spool, request: Request) -> AsyncGenerator[Part, None]:
-        """Parts of the transcript of ``spool``, while it fills. The caller closes both."""
+    def resolve(self, model: str | None, options: TranscribeOptions) -> Model:
+        """The model that a client means, if it can do what is asked for.
+
+        Raises:
+            UnknownModel, UnsupportedLanguage, InvalidRequest
+        """
+        resolved = self.catalog.resolve(model, options.language, options.task)
+        resolved.check_language(options.language)
+        resolved.check_task(options.task)
+        return resolved
+
+    def transcribe(
+        self, spool: Spool, request: Request, expect: Callable[[float], None] = lambda _: None
+    ) -> AsyncGenerator[Part, None]:
+        """Parts of the transcript of ``spool``, while it fills. The caller closes both.
+
+        ``expect`` is told, by a thread, how many seconds the recording claims to have.
+        """
         pool = self.pool(request.model)
         spec = request.model.spec
 
@@ -139,7 +187,9 @@ class Service:
             chunk: Chunk, options: TranscribeOptions, priority: Priority
         ) -> Recognition:
             cost = max(chunk.duration, spec.window_seconds)
-            return await pool.submit(chunk.samples, options, cost=cost, priority=priority)
+            return check_recognition(
+                await pool.submit(chunk.samples, options, cost=cost, priority=priority)
+            )
 
         plan = Plan(
             request.options,
@@ -149,6 +199,7 @@ class Service:
             ahead=max(4, 2 * spec.max_batch, 2 * pool.workers),
             max_seconds=self.settings.max_audio_seconds,
             vad=request.vad,
+            expect=expect,
         )
         return transcribe(spool, plan, submit)
 
@@ -183,6 +234,10 @@ class Service:
             single_threaded=model.spec.single_threaded,
         )
 
+    def _downloaded(self, model: Model) -> None:
+        if not self._closed:
+            self.pool(model)
+
     def _recipe(self, model: Model, placement: Placement) -> Recipe:
         spec = model.spec
         longest = spec.max_chunk_seconds + 1
@@ -192,6 +247,8 @@ class Service:
             arguments["weights"] = str(model.weights.folder)
         if len(spec.devices) > 1:
             arguments["device"] = placement.device
+        if spec.compute_types and self.settings.compute_type:
+            arguments["compute_type"] = self.settings.compute_type
         return Recipe(
             model.engine,
             "transcribe",

@@ -47,12 +47,17 @@ PROFILES: Mapping[ProfileName, Profile] = {
         "REFLECTOR_PROFILE=cpu or gpu, with the extras 'parakeet' and 'whisper'",
         {"model": "sphinx"},
     ),
-    "cpu": Profile(_NEURAL, "REFLECTOR_PROFILE=gpu on a machine with CUDA", {"model": "auto"}),
+    "cpu": Profile(
+        _NEURAL,
+        "REFLECTOR_PROFILE=gpu on a machine with CUDA",
+        {"model": "auto", "auto_pull": True},
+    ),
     "gpu": Profile(
         _NEURAL,
         "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
         {
             "model": "auto",
+            "auto_pull": True,
             "devices": ("cuda",),
             "host": "0.0.0.0",  # noqa: S104  and so it wants a key
             "file_requests": 32,
@@ -107,10 +112,16 @@ class Settings(BaseSettings):
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
         description="Models that 'auto' chooses from: the first that knows the language",
     )
+    auto_pull: bool = Field(
+        False, description="Download weights that a request or the configuration needs"
+    )
     devices: Annotated[tuple[Device, ...], NoDecode] = Field(
         ("cpu",),
         min_length=1,
         description="Where models run that can choose: cpu, cuda, cuda:1, tensorrt, ...",
+    )
+    compute_type: str = Field(
+        "", description="Whisper's arithmetic; if not set, int8 on CPUs and float16 on GPUs"
     )
     workers: int = Field(
         0, ge=0, description="Processes per model and device; 0: as many as make it faster"
@@ -130,8 +141,23 @@ class Settings(BaseSettings):
     body_seconds: float = Field(
         60.0, gt=0, description="Longest wait for the next bytes of a request"
     )
+    request_seconds: float = Field(
+        12 * 3600, gt=0, description="Longest that a request may take; X-Request-Timeout asks less"
+    )
     live_requests: int = Field(64, ge=1, description="Uploads worked on at once; more get 429")
+    live_audio_seconds: float = Field(
+        4 * 3600, gt=0, description="Audio of uploads that may wait; beyond it they get 429"
+    )
     file_requests: int = Field(8, ge=1, description="URL requests at once; more get 429")
+    file_audio_seconds: float = Field(
+        24 * 3600, gt=0, description="Audio by URL that may wait; beyond it requests get 429"
+    )
+    key_requests: int = Field(
+        0, ge=0, description="Requests of one key at once; more get 429. 0: no limit"
+    )
+    key_hourly_audio_seconds: float = Field(
+        0, ge=0, description="Audio that one key may send in an hour. 0: no limit"
+    )
     spool_dir: Path | None = Field(
         None, description="Folder for audio in transit; the system's temporary one if not set"
     )

@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from reflector_gpu.errors import InvalidRequest
+
 SAMPLE_RATE = 16_000
 """Samples per second of every waveform inside the service."""
 
@@ -132,6 +134,50 @@ class TranscribeOptions:
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
     temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerTurn:
+    """Somebody speaks from ``start`` to ``end``. ``speaker`` counts from 0, as they first speak."""
+
+    start: float
+    end: float
+    speaker: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizeOptions:
+    """What a client knows of how many people speak; where it says nothing, the engine finds out.
+
+    Raises:
+        InvalidRequest: a number is less than one, or they contradict each other.
+    """
+
+    num_speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_speakers", "min_speakers", "max_speakers"):
+            value: int | None = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidRequest(f"'{name}' must be at least 1.", param=name)
+        if self.most is not None and self.fewest > self.most:
+            raise InvalidRequest(
+                "'num_speakers', 'min_speakers' and 'max_speakers' contradict each other.",
+                param="num_speakers" if self.num_speakers else "min_speakers",
+            )
+
+    @property
+    def fewest(self) -> int:
+        """At least so many speak."""
+        return max(self.num_speakers or 1, self.min_speakers or 1)
+
+    @property
+    def most(self) -> int | None:
+        """At most so many speak; None: nobody knows."""
+        told = [n for n in (self.num_speakers, self.max_speakers) if n is not None]
+        return min(told, default=None)
 
 
 def join_words(words: Iterable[Word]) -> str:

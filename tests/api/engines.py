@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
 
 from reflector_gpu.engines import scripted
 from reflector_gpu.engines.base import Model
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from reflector_gpu.types import (
+    Recognition,
+    Samples,
+    Segment,
+    SegmentScores,
+    TranscribeOptions,
+    Word,
+)
 
 
 class Slow:
@@ -49,10 +64,146 @@ class Deadly(Slow):
         os._exit(1)
 
 
+class Unreadable:
+    """Goes out of the worker all right, and can not be put together again."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return math.sqrt, (-1,)
+
+
+def _raise() -> NoReturn:
+    raise RuntimeError("a secret path: /home/me")
+
+
+CRASHES: Mapping[str, Callable[[], object]] = {
+    "segfault": lambda: ctypes.string_at(0),
+    "abort": os.abort,
+    "killed for its memory": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": threading.Event().wait,
+}
+"""Ways to lose the process."""
+
+_word: Callable[..., Word] = Word
+_segment: Callable[..., Segment] = Segment
+_scores: Callable[..., SegmentScores] = SegmentScores
+_heard: Callable[..., Recognition] = Recognition
+
+
+def _one(word: object, scores: object = None) -> Recognition:
+    return _heard((_segment(0.0, 1.0, "one", (word,), None, scores),))
+
+
+GARBAGE: Mapping[str, object] = {
+    "nothing": None,
+    "text": "hello",
+    "exception": ValueError("a secret path: /home/me"),
+    "unpicklable": lambda: None,
+    "unreadable": Unreadable(),
+    "no segments": _heard(None),
+    "words for segments": _heard((Word("one", 0.0, 1.0),)),
+    "no words": _heard((_segment(0.0, 1.0, "one", None),)),
+    "texts for words": _one("one"),
+    "no text": _one(_word(None, 0.0, 1.0)),
+    "bytes for text": _one(_word(b"one", 0.0, 1.0)),
+    "half a character": _one(_word("\ud83d", 0.0, 1.0)),
+    "no time": _one(_word("one", None, 1.0)),
+    "text for time": _one(_word("one", 0.0, "1.0")),
+    "endless time": _one(_word("one", 0.0, 10**400)),
+    "number for speaker": _one(_word("one", 0.0, 1.0, None, 0)),
+    "number for language": _heard((), 7),
+    "no scores": _one(_word("one", 0.0, 1.0), _scores(None, None, None)),
+}
+"""What is no transcript."""
+
+MISCOUNTS: Mapping[str, Callable[[list[Any]], Any]] = {
+    "too few": lambda answers: answers[:-1],
+    "too many": lambda answers: [*answers, answers[0]],
+    "none at all": lambda answers: None,
+    "raise": lambda answers: _raise(),
+}
+"""What becomes of the answers to a whole batch."""
+
+BAD_TIMES: Mapping[str, Callable[[Word], Word]] = {
+    "not numbers": lambda word: replace(word, start=math.nan, end=math.nan),
+    "infinite": lambda word: replace(word, start=-math.inf, end=math.inf),
+    "backwards": lambda word: replace(word, start=9 - word.start, end=-word.end),
+}
+"""What becomes of words, whose texts may be right all the same."""
+
+LOUD = 0.95
+"""A sample beyond it makes a chunk poisonous."""
+
+
+class Faulty(scripted.ScriptedTranscriber):
+    """Hears what `scripted` hears, but does to what is poisonous what the prompt names.
+
+    The prompt ``wait`` makes it wait for the file ``go`` in ``folder``; with ``die 7`` it waits to
+    be killed after the first batch of its life, until that has been done 7 times. It does not load
+    while there is the file ``shut``. All this is noted first: ``load``, ``batch`` with the number
+    of items, or ``die``, each followed by the process id.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._batches = 0
+
+    def load(self) -> None:
+        self._note("load")
+        _poll(lambda: not (self._folder / "shut").exists())
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        self._note(f"batch {len(chunks)}")
+        self._batches += 1
+        what, _, times = (options.prompt or "").partition(" ")
+        if what == "wait":
+            _poll((self._folder / "go").exists)
+        if what == "die" and self._batches > 1 and self._noted("die") < int(times):
+            self._note("die")
+            threading.Event().wait()
+        answers = super().transcribe(chunks, options)
+        poisonous = [np.abs(samples).max() > LOUD for samples in chunks]
+        return _spoilt(answers, poisonous, options.prompt or "") if any(poisonous) else answers
+
+    def _note(self, what: str) -> None:
+        with (self._folder / "notes").open("a") as file:
+            file.write(f"{what} {os.getpid()}\n")
+
+    def _noted(self, what: str) -> int:
+        return (self._folder / "notes").read_text().count(what)
+
+
+def _spoilt(answers: Sequence[Any], poisonous: Sequence[object], how: str) -> Any:
+    if how in CRASHES:
+        CRASHES[how]()
+    if how in MISCOUNTS:
+        return MISCOUNTS[how](list(answers))
+    return [_bad(one, how) if bad else one for one, bad in zip(answers, poisonous, strict=True)]
+
+
+def _bad(answer: Recognition, how: str) -> object:
+    if how not in BAD_TIMES:
+        return GARBAGE.get(how, answer)
+    words = [BAD_TIMES[how](word) for word in answer.segments[0].words]
+    return Recognition((Segment.of(words),))
+
+
+def _poll(condition: Callable[[], bool]) -> None:
+    while not condition():
+        threading.Event().wait(0.01)
+
+
 def model(name: str, pipe: str = "") -> Model:
     """The engine ``name`` of this module under its own name, in lower case."""
     engine = f"{__name__}:{name}"
     return Model(name.lower(), engine, scripted.SPEC, "For tests", "MIT", arguments={"pipe": pipe})
+
+
+def faulty(folder: Path) -> Model:
+    spec = replace(scripted.SPEC, max_chunk_seconds=10, max_batch=3)
+    arguments = {"folder": str(folder)}
+    return Model("faulty", f"{__name__}:Faulty", spec, "For tests", "MIT", arguments=arguments)
 
 
 ABSENT = Model(

@@ -23,6 +23,8 @@ class Answer:
     pause_at: int | None = None
     cut_at: int | None = None
     """The connection breaks here."""
+    cuts: list[int] = field(default_factory=list)
+    """Or here, once each, before all goes well."""
     paused: threading.Event = field(default_factory=threading.Event)
     resumed: threading.Event = field(default_factory=threading.Event)
     abandoned: threading.Event = field(default_factory=threading.Event)
@@ -30,10 +32,14 @@ class Answer:
 
 
 class AudioHost:
-    """Listens inside the ``with`` block. `asked` are the targets of all requests."""
+    """Listens inside the ``with`` block. `asked` are the targets of all requests.
+
+    What has an ``ETag`` can be asked for from some byte on; `ranges` are those that were.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.ranges: list[str] = []
         self._answers: dict[str, Answer] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -70,22 +76,30 @@ class AudioHost:
                     self._send(answer)
 
             def _send(self, answer: Answer) -> None:
-                headers = {"Content-Length": str(len(answer.body)), **answer.headers}
-                self.send_response(answer.status)
+                first, size = 0, len(answer.body)
+                headers = {"Content-Length": str(size), **answer.headers}
+                wanted = self.headers.get("Range")
+                if wanted and "ETag" in headers:
+                    host.ranges.append(wanted)
+                    first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                    headers["Content-Length"] = str(size - first)
+                    headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+                self.send_response(206 if first else answer.status)
                 for name, value in headers.items():
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
+                cut = answer.cuts.pop(0) if answer.cuts else answer.cut_at
                 if answer.pause_at is None:
-                    self.wfile.write(answer.body[: answer.cut_at])
+                    self.wfile.write(answer.body[first:cut])
                     return
-                self.wfile.write(answer.body[: answer.pause_at])
+                self.wfile.write(answer.body[first : answer.pause_at])
                 answer.paused.set()
                 while not answer.resumed.wait(0.01):
                     if _has_left(self.connection):
                         answer.abandoned.set()
                         return
-                self.wfile.write(answer.body[answer.pause_at : answer.cut_at])
+                self.wfile.write(answer.body[answer.pause_at : cut])
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -100,3 +100,36 @@ def test_a_known_model_without_weights_names_the_command(client: httpx.Client) -
     assert answer.status_code == 503
     assert "reflector-gpu models pull large-v2" in answer.json()["error"]["message"]
     assert answer.headers["Retry-After"]
+
+
+def test_the_model_can_be_another_for_every_request(client: httpx.Client) -> None:
+    clip = next(clip for clip in clips("en") if "rms" in clip.path.name)
+    for model in ("sphinx", "parakeet", "whisper", "sphinx"):
+        assert transcribe(client, clip, model=model).json()["text"] == clip.text
+        assert client.get(f"/v1/models/{model}").json()["state"] == "ready"
+
+
+def test_whispers_arithmetic_is_a_setting() -> None:
+    clip = clips("en")[0]
+    paths = {"whisper": str(WHISPER)}
+    with (
+        LiveServer(
+            model="whisper", model_paths=paths, compute_type="float32", apikey=KEY
+        ) as server,
+        server.client() as client,
+    ):
+        assert transcribe(client, clip).json()["text"] == clip.text
+
+
+def test_an_arithmetic_that_this_machine_can_not_do_is_told() -> None:
+    paths = {"whisper": str(WHISPER)}
+    with (
+        LiveServer(
+            wait=False, model="whisper", model_paths=paths, compute_type="int3", apikey=KEY
+        ) as server,
+        server.client() as client,
+    ):
+        answer = transcribe(client, clips("en")[0])
+    assert answer.status_code == 503
+    assert "int3" in answer.json()["error"]["message"]
+    assert "float32" in answer.json()["error"]["message"]

@@ -92,25 +92,25 @@ def _film(container: OutputContainer, codec: str, seconds: float) -> None:
     container.mux(stream.encode(None))
 
 
-def blocks(data: bytes, **options: float) -> list[Samples]:
+def blocks(data: bytes, max_seconds: float = float("inf")) -> list[Samples]:
     """What `decode` yields for a file that is all there."""
     with Spool(limit=10**9) as spool:
         spool.write(data)
         spool.finish()
-        return list(decode(spool.reader(), **options))
+        return list(decode(spool.reader(), max_seconds=max_seconds))
 
 
-def decoded(data: bytes, **options: float) -> Samples:
-    return np.concatenate(blocks(data, **options))
+def decoded(data: bytes, max_seconds: float = float("inf")) -> Samples:
+    return np.concatenate(blocks(data, max_seconds))
 
 
-def streamed(data: bytes, **options: float) -> Samples:
+def streamed(data: bytes, max_seconds: float = float("inf")) -> Samples:
     """As `decoded`, but the reader may not seek: the file still arrived when it was opened."""
     with Spool(limit=10**9) as spool:
         reader = spool.reader()
         spool.write(data)
         spool.finish()
-        return np.concatenate(list(decode(reader, **options)))
+        return np.concatenate(list(decode(reader, max_seconds=max_seconds)))
 
 
 def likeness(found: Samples, original: Samples) -> tuple[float, float]:

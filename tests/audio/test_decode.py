@@ -11,7 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from reflector_gpu.audio.decode import BLOCK_SAMPLES
+from reflector_gpu.audio.decode import BLOCK_SAMPLES, decode
+from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.audio.media import Form, blocks, decoded, encode, likeness, loudness, streamed
@@ -297,3 +298,13 @@ def test_what_is_no_audio_is_refused(name: str, read: Callable[[bytes], Samples]
     with pytest.raises(UndecodableAudio) as refusal:
         read(NO_AUDIO[name]())
     assert refusal.value.param == "file"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_length_that_the_header_claims_is_told(name: str, encoded: Encoder) -> None:
+    told: list[float] = []
+    with Spool(limit=10**9) as spool:
+        spool.write(encoded(name))
+        spool.finish()
+        found = sum(len(block) for block in decode(spool.reader(), expect=told.append))
+    assert told == [pytest.approx(found / SAMPLE_RATE, abs=0.3)]

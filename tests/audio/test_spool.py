@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge, UpstreamFailed
+from tests.disks import small_disk
 from tests.waiting import PATIENCE_SECONDS, patient, until
 
 
@@ -139,22 +139,8 @@ def test_closing_frees_the_file() -> None:
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("only root can mount a small file system")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def test_a_full_disk(small_disk: Path) -> None:
-    with Spool(limit=10**6, directory=small_disk) as spool:
+def test_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 64) as disk, Spool(limit=10**6, directory=disk) as spool:
         spool.write(b"x" * 50_000)
         with pytest.raises(StorageFull, match="full"):
             spool.write(b"x" * 50_000)

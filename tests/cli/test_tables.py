@@ -9,7 +9,7 @@ import pytest
 
 from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.engines.weights import Weights
+from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.settings import Settings, variables
 from tests.cli.conftest import Typed
 
@@ -59,6 +59,7 @@ def test_models_are_listed(typed: Typed) -> None:
     assert by_name["sphinx"]["languages"] == ["en"]
     missing = by_name["large-v2"]
     assert not missing["installed"]
+    assert (missing["megabytes"], missing["folder"]) == (3090, None)
     assert missing["installation"].endswith("reflector-gpu models pull large-v2")
 
 
@@ -68,7 +69,8 @@ def test_models_as_a_table_have_a_line_each(typed: Typed) -> None:
         [line] = [line for line in table.splitlines() if line.split()[:1] == [model.name]]
         assert model.licence in line
         assert model.summary in line
-    assert "weights (3.1 GB)" in table
+        assert (size(model.weights.megabytes) if model.weights else model.name) in line
+    assert "3.1 GB" in table
 
 
 def test_weights_are_pulled(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import ctranslate2
 import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
 from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.engines.whisper import WhisperTranscriber
-from reflector_gpu.errors import ModelNotInstalled
+from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from tests.engines.sounds import STEADY, clicks, hum, noise, silence, tone
 from tests.engines.tiny import WHISPER, Clip, clips, text_of, words_of, worst_times
 
 TOLERANCE = 0.3
+ENGLISH = TranscribeOptions(language="en")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,24 @@ def engine() -> WhisperTranscriber:
 
 @pytest.fixture(scope="module", params=["en", "es"])
 def spoken(request: pytest.FixtureRequest) -> list[Clip]:
-    return clips(request.param)[:8]
+    return clips(request.param)[::2]
+
+
+class Meddled:
+    """A loaded CTranslate2 model, some of whose methods are others."""
+
+    def __init__(self, real: Any, **methods: Callable[..., Any]) -> None:
+        self._real = real
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.fixture
+def inner(engine: WhisperTranscriber) -> WhisperModel:
+    assert engine._decoder is not None
+    return engine._decoder._model
 
 
 def hear(
@@ -63,12 +87,29 @@ def test_spanish_is_translated_into_english(engine: WhisperTranscriber) -> None:
     assert text_of(result) == "hello team"
 
 
-def test_alone_is_as_in_a_batch(engine: WhisperTranscriber) -> None:
-    spoken = clips("en")[:4]
-    options = TranscribeOptions(language="en")
-    together = hear(engine, [clip.samples for clip in spoken], options)
-    for clip, result in zip(spoken, together, strict=True):
-        (alone,) = hear(engine, [clip.samples], options)
+@pytest.mark.parametrize(
+    "options",
+    [
+        TranscribeOptions(),
+        TranscribeOptions(language="es", task="translate"),
+        TranscribeOptions(language="en", prompt="hello team", hotwords=("budget", "agenda")),
+    ],
+    ids=["detected", "translate", "prompt"],
+)
+def test_alone_is_as_in_a_batch_of_languages_lengths_and_no_speech(
+    engine: WhisperTranscriber, options: TranscribeOptions
+) -> None:
+    heard = [clip.samples for clip in (*clips("en")[::9], *clips("es")[::6])]
+    mixed = [
+        *heard,
+        np.concatenate([heard[0], silence(2.5), heard[-1]]),
+        heard[1][:6000],
+        noise(8.0),
+        silence(1.0),
+    ]
+    for samples, result in zip(mixed, hear(engine, mixed, options), strict=True):
+        (alone,) = hear(engine, [samples], options)
+        assert alone.language == result.language
         assert text_of(alone) == text_of(result)
         for one, other in zip(words_of(alone), words_of(result), strict=True):
             assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.03)
@@ -93,10 +134,198 @@ def test_scores_come_with_the_segments(engine: WhisperTranscriber) -> None:
     assert scores.tokens
 
 
-def test_silence_gives_no_words(engine: WhisperTranscriber) -> None:
-    for options in (TranscribeOptions(), TranscribeOptions(language="es")):
-        (result,) = hear(engine, [np.zeros(48_000, np.float32)], options)
-        assert not result.segments
+def test_no_speech_gives_no_words(engine: WhisperTranscriber) -> None:
+    sounds = {**STEADY, "one click": clicks(1), "clicks": clicks(20)}
+    results = hear(engine, list(sounds.values()), TranscribeOptions())
+    for name, result in zip(sounds, results, strict=True):
+        assert text_of(result) == "", name
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_nor_does_it_in_a_language_that_was_asked_for(
+    engine: WhisperTranscriber, language: str
+) -> None:
+    sounds = [tone(200), tone(900), tone(1000), tone(5000), hum(262), noise(), silence(2)]
+    results = hear(engine, sounds, TranscribeOptions(language=language))
+    assert [text_of(result) for result in results] == [""] * len(sounds)
+
+
+@pytest.mark.parametrize("clip", clips("en")[::5], ids=lambda clip: clip.path.stem)
+def test_no_word_is_lost_or_added_beside_sound_that_is_no_speech(
+    engine: WhisperTranscriber, clip: Clip
+) -> None:
+    others = [silence(5), noise(3, 0.05), hum(50, 3)]
+    joined = [np.concatenate([clip.samples, silence(0.3), other]) for other in others]
+    for result in hear(engine, joined, ENGLISH):
+        assert text_of(result) == clip.text
+        starts, ends = worst_times(result, clip)
+        assert starts <= TOLERANCE
+        assert ends <= TOLERANCE
+
+
+class Pretend(Protocol):
+    """Have a loaded model write ``text`` for whatever it hears: once, so often, or for ever."""
+
+    def __call__(self, text: str, times: int | None = 1, **scores: float) -> None: ...
+
+
+@pytest.fixture
+def pretend(inner: WhisperModel, monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    real = inner.model
+
+    def write(text: str, times: int | None = 1, **scores: float) -> None:
+        first, _, loop = text.partition("|")
+
+        def tokens(room: int) -> list[int]:
+            unit = inner.hf_tokenizer.encode(loop).ids
+            written = [*inner.hf_tokenizer.encode(first).ids, *unit * (times or room)]
+            return written if times else written[:room]
+
+        def generate(encoded: Any, prompts: Any, *, max_length: int, **options: Any) -> list[Any]:
+            results = real.generate(encoded, prompts, max_length=max_length, **options)
+            return [
+                SimpleNamespace(
+                    sequences_ids=[tokens(max_length // 2)],
+                    scores=[scores.get("avg_logprob", one.scores[0])],
+                    no_speech_prob=scores.get("no_speech_prob", one.no_speech_prob),
+                )
+                for one in results
+            ]
+
+        monkeypatch.setattr(inner, "model", Meddled(real, generate=generate))
+
+    return write
+
+
+@pytest.mark.parametrize("clip", clips("en")[::7], ids=lambda clip: clip.path.stem)
+@pytest.mark.parametrize("loop", ["nine", "no question"])
+@pytest.mark.parametrize("times", [30, None], ids=["often", "for ever"])
+def test_a_loop_is_said_once_and_the_words_before_it_are_where_they_were_spoken(
+    engine: WhisperTranscriber, pretend: Pretend, clip: Clip, loop: str, times: int | None
+) -> None:
+    pretend(f" {clip.text}| {loop}", times)
+    (result,) = hear(engine, [clip.samples], ENGLISH)
+    words = words_of(result)
+    assert f"{clip.text} {loop}".startswith(text_of(result))
+    assert len(words) >= len(clip.words)
+    for heard, true in zip(words, clip.words, strict=False):
+        assert heard.start == pytest.approx(true.start, abs=TOLERANCE)
+    scores = result.segments[0].scores
+    assert scores is not None
+    assert scores.compression_ratio > 2.4, "the client can see that the text was looping"
+    assert len(scores.tokens) < 10
+
+
+def test_a_loop_that_has_time_is_said_once_if_it_never_ended(
+    engine: WhisperTranscriber, pretend: Pretend
+) -> None:
+    """A row's tokens fill 30 seconds at a pace at which people do speak."""
+    clip = clips("en")[0]
+    loop = "one two three four five six seven eight nine zero"
+    pretend(f" {clip.text}| {loop}", None)
+    samples = np.resize(clip.samples, 29 * 16_000)
+    (result,) = hear(engine, [samples], ENGLISH)
+    assert text_of(result) == f"{clip.text} {loop}"
+
+
+@pytest.mark.parametrize(
+    ("no_speech_prob", "avg_logprob", "said"),
+    [(0.5, -0.9, True), (0.7, -0.9, True), (0.7, -1.6, False), (1, -0.3, True), (1, -0.9, False)],
+)
+def test_the_surer_of_silence_the_surer_it_must_be_of_the_words(
+    engine: WhisperTranscriber,
+    pretend: Pretend,
+    no_speech_prob: float,
+    avg_logprob: float,
+    said: bool,
+) -> None:
+    clip = clips("en")[0]
+    pretend(f" {clip.text}", no_speech_prob=no_speech_prob, avg_logprob=avg_logprob)
+    (result,) = hear(engine, [clip.samples], ENGLISH)
+    assert text_of(result) == (clip.text if said else "")
+
+
+def test_a_lone_word_that_it_finds_improbable_itself_is_not_said(
+    engine: WhisperTranscriber, pretend: Pretend
+) -> None:
+    clip = clips("en")[0]
+    pretend(" nine")
+    (result,) = hear(engine, [clip.samples], ENGLISH)
+    assert text_of(result) == ""
+
+
+def test_words_that_are_really_repeated_stay(engine: WhisperTranscriber) -> None:
+    counting = next(clip for clip in clips("en") if clip.text.startswith("one two"))
+    one, two = counting.words[:2]
+    pair = counting.samples[int(one.start * 16_000) : int(two.end * 16_000)]
+    samples = np.concatenate([silence(0.2), *[pair, silence(0.3)] * 4])
+    (result,) = hear(engine, [samples], ENGLISH)
+    assert text_of(result) == "one two one two one two one two"
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 4, 30])
+def test_there_is_room_for_languages_that_take_many_tokens(
+    engine: WhisperTranscriber,
+    inner: WhisperModel,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+) -> None:
+    """Burmese takes up to fifty a second."""
+    real, rooms = inner.model, []
+
+    def generate(encoded: Any, prompts: Any, *, max_length: int, **options: Any) -> Any:
+        rooms.append(min(max_length // 2, max_length - len(prompts[0]) + 1))
+        return real.generate(encoded, prompts, max_length=max_length, **options)
+
+    monkeypatch.setattr(inner, "model", Meddled(real, generate=generate))
+    hear(engine, [noise(seconds)], ENGLISH)
+    hear(engine, [noise(seconds)], TranscribeOptions(language="en", prompt="hello team " * 20))
+    assert min(rooms) >= min(50 * seconds, 448 // 2)
+
+
+@pytest.mark.parametrize("method", ["encode", "detect_language", "generate", "align"])
+def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
+    engine: WhisperTranscriber,
+    inner: WhisperModel,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    spoken = clips("en")[:4]
+    real = getattr(inner.model, method)
+
+    def short_of_memory(rows: Any, *args: Any, **options: Any) -> Any:
+        if rows.shape[0] > 2:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return real(rows, *args, **options)
+
+    monkeypatch.setattr(inner, "model", Meddled(inner.model, **{method: short_of_memory}))
+    with pytest.raises(EngineFailed, match=r"batch of 4.*out of memory"):
+        engine.transcribe([clip.samples for clip in spoken], TranscribeOptions())
+    for half in (spoken[:2], spoken[2:]):
+        results = hear(engine, [clip.samples for clip in half], TranscribeOptions())
+        assert [text_of(result) for result in results] == [clip.text for clip in half]
+
+
+@pytest.mark.parametrize("compute_type", ["int8", "float32", "auto"])
+def test_the_compute_type_makes_no_difference_to_the_words(compute_type: str) -> None:
+    engine = WhisperTranscriber(str(WHISPER), compute_type=compute_type)
+    engine.load()
+    spoken = clips("en")[:2]
+    results = hear(engine, [clip.samples for clip in spoken], ENGLISH)
+    assert [text_of(result) for result in results] == [clip.text for clip in spoken]
+
+
+@pytest.mark.parametrize("compute_type", ["float16", "int4"])
+def test_a_compute_type_that_the_device_lacks_is_told_the_others(compute_type: str) -> None:
+    engine = WhisperTranscriber(str(WHISPER), compute_type=compute_type)
+    with pytest.raises(ModelNotInstalled, match=f"'{compute_type}'.*float32.*int8"):
+        engine.load()
+
+
+@pytest.mark.skipif(ctranslate2.get_cuda_device_count() > 0, reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelNotInstalled, match="'cuda'"):
+        WhisperTranscriber(str(WHISPER), device="cuda").load()
 
 
 def test_a_folder_without_a_model_says_so(tmp_path: object) -> None:

@@ -125,6 +125,9 @@ class Unloadable(Engine):
                 raise RuntimeError("no such file")
             case "exit":
                 os._exit(9)
+            case "exit once":
+                Path(self._flag).unlink()
+                os._exit(9)
             case "hang":
                 _hang()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reflector_gpu.errors import Overloaded
-from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.types import Priority
 from tests.runtime.clock import Clock
 
@@ -19,11 +19,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def admission(clock: Clock) -> Admission:
-    return Admission({LIVE: 2, FILE: 1}, clock=clock)
+    return Admission({LIVE: Limits(2), FILE: Limits(1)}, clock=clock)
 
 
-def refusal(admission: Admission, priority: Priority) -> Overloaded:
-    with pytest.raises(Overloaded) as found, admission.permit(priority):
+def refusal(admission: Admission, priority: Priority, client: str = "") -> Overloaded:
+    with pytest.raises(Overloaded) as found, admission.permit(priority, client):
         raise AssertionError("it was let in")
     return found.value
 
@@ -61,7 +61,7 @@ def test_before_anything_was_measured_a_guess_is_told(admission: Admission) -> N
 
 def spend(admission: Admission, clock: Clock, priority: Priority, seconds: float) -> None:
     with admission.permit(priority):
-        clock.now += seconds
+        clock.advance(seconds)
 
 
 def test_the_wait_follows_how_long_requests_take(admission: Admission, clock: Clock) -> None:
@@ -92,3 +92,115 @@ def test_what_one_class_takes_says_nothing_of_the_other(admission: Admission, cl
     spend(admission, clock, LIVE, 1_000)
     with admission.permit(FILE):
         assert refusal(admission, FILE).retry_after == 5
+
+
+# Seconds of audio
+
+
+@pytest.fixture
+def narrow(clock: Clock) -> Admission:
+    """A minute of audio may wait."""
+    return Admission({LIVE: Limits(9, 60), FILE: Limits(9, 60)}, clock=clock)
+
+
+def test_a_recording_of_any_length_is_taken_on_but_none_on_top_of_it(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        with narrow.permit(FILE):
+            """Nobody knows yet how long the first one is."""
+        recording.expect(7_200)
+        assert narrow.backlog(FILE) == 7_200
+        assert "7200 seconds" in refusal(narrow, FILE).message
+        with narrow.permit(LIVE):
+            """Live work is counted apart."""
+        recording.done(7_141)
+        with narrow.permit(FILE):
+            """59 seconds are left of it."""
+    assert narrow.backlog(FILE) == 0
+
+
+def test_a_recording_longer_than_its_header_said_is_no_debt(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(10)
+        recording.done(500)
+        assert narrow.backlog(FILE) == 0
+
+
+def test_several_files_of_a_request_add_up_until_each_is_done(narrow: Admission) -> None:
+    with narrow.permit(LIVE) as permit:
+        with permit.recording() as first, permit.recording() as second:
+            first.expect(50)
+            second.expect(50)
+            assert refusal(narrow, LIVE)
+        with narrow.permit(LIVE):
+            """Both are closed."""
+
+
+def test_the_wait_is_what_the_excess_takes_at_the_measured_rate(
+    narrow: Admission, clock: Clock
+) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(1_000)
+        for second in range(1, 21):
+            clock.advance(1)
+            recording.done(20 * second)  # 20 times as fast as it was spoken
+        assert narrow.backlog(FILE) == 600
+        wait = refusal(narrow, FILE).retry_after
+        assert wait == pytest.approx((600 - 60) / 20)
+        clock.advance(wait)
+        recording.done(940)
+        with narrow.permit(FILE):
+            """And so it is: then there is a place."""
+
+
+def test_time_without_work_does_not_slow_the_measured_rate(narrow: Admission, clock: Clock) -> None:
+    for _ in range(2):
+        with narrow.permit(FILE) as permit, permit.recording() as recording:
+            recording.expect(1_000)
+            clock.advance(10)
+            recording.done(100)
+            wait = refusal(narrow, FILE).retry_after
+            assert wait == pytest.approx((900 - 60) / 10)
+        clock.advance(100_000)
+
+
+def test_nobody_is_told_to_wait_for_longer_than_an_hour(narrow: Admission, clock: Clock) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(1e9)
+        clock.advance(100)
+        recording.done(1)
+        assert refusal(narrow, FILE).retry_after == 3_600
+
+
+# Keys
+
+
+@pytest.fixture
+def shared(clock: Clock) -> Admission:
+    """Each key has two requests at once and ten minutes of audio an hour."""
+    return Admission({LIVE: Limits(), FILE: Limits()}, Limits(2, 600), clock=clock)
+
+
+def test_a_key_has_so_many_requests_at_once_whatever_they_are(shared: Admission) -> None:
+    with shared.permit(LIVE, "a"), shared.permit(FILE, "a"):
+        assert "2 requests" in refusal(shared, LIVE, "a").message
+        with shared.permit(LIVE, "b"):
+            """Another key has places of its own."""
+    with shared.permit(LIVE, "a"):
+        """And they are given back."""
+
+
+def test_a_key_has_so_much_audio_an_hour(shared: Admission, clock: Clock) -> None:
+    def send(seconds: float) -> None:
+        with shared.permit(LIVE, "a") as permit, permit.recording() as recording:
+            recording.done(seconds)
+
+    send(400)
+    clock.advance(1_200)
+    send(500)
+    refused = refusal(shared, LIVE, "a")
+    assert "600 seconds of audio" in refused.message
+    assert 2_400 - 60 <= refused.retry_after <= 2_400
+    with shared.permit(LIVE, "b"):
+        """Another key has an hour of its own."""
+    clock.advance(refused.retry_after)
+    send(1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,6 +210,30 @@ def test_an_item_that_can_not_be_sent_fails_alone() -> None:
         assert isinstance(bad, EngineFailed)
 
 
+def test_a_worker_that_dies_while_it_waits_is_replaced_before_there_is_work() -> None:
+    before = _children()
+    with pooled(engines.Echo) as pool:
+        ((*_, first),) = outcomes(pool, "a")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: state(pool) == "loading")
+        until(lambda: state(pool) == "ready")
+        (second,) = _children() - before
+        ((*_, found),) = outcomes(pool, "b")
+        assert first != second == found
+
+
+def test_workers_that_die_before_they_have_work_are_replaced_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    options = PoolOptions(first_backoff=1, longest_backoff=3)
+    with pooled(engines.Fleeting, options) as pool:
+        monkeypatch.setattr(pool._roster.closing, "wait", waited.append)
+        pool.start()
+        until(lambda: len(waited) >= 4)
+    assert waited[:4] == [0, 1, 2, 3]
+
+
 def test_a_wrong_number_of_results_fails_everybody_concerned() -> None:
     with pooled(engines.Miscounting, PoolOptions(max_batch=4)) as pool:
         assert all(isinstance(found, EngineFailed) for found in outcomes(pool, "a", "b"))
@@ -278,6 +304,17 @@ def test_an_engine_that_does_not_load_is_tried_again(tmp_path: Path) -> None:
         until(lambda: pool.state is PoolState.READY)
         assert pool.error is None
         assert asyncio.run(submit(pool, "a")) == "a"
+
+
+def test_a_worker_that_dies_while_loading_is_given_another_chance(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    options = PoolOptions(first_backoff=600)
+    with pooled(engines.Unloadable, options, how="exit once", flag=str(flag)) as pool:
+        assert outcomes(pool, "a") == ["a"]
+    assert "died while loading: exited with status 9" in caplog.text
 
 
 def test_tries_are_further_and_further_apart(caplog: pytest.LogCaptureFixture) -> None:

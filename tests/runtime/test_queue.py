@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -258,6 +259,17 @@ def test_nothing_is_handed_out_when_nobody_has_come_for_a_while() -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(queue.take, 0.01)
         clock.advance(0.02)
+        assert waiting.result(PATIENCE_SECONDS) == []
+
+
+def test_nothing_is_handed_out_to_who_can_not_work_any_more() -> None:
+    queue = filled([job("a")])
+    assert queue.take(unless=lambda: True) == []
+    assert take(queue) == "a"
+    failing = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(queue.take, unless=failing.is_set)
+        failing.set()
         assert waiting.result(PATIENCE_SECONDS) == []
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,6 +210,15 @@ def test_a_hang_is_ended() -> None:
         assert not worker.alive
 
 
+def test_a_stopped_process_that_reads_nothing_any_more_is_ended() -> None:
+    with running(engines.Echo) as worker:
+        assert worker.pid
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerDied, match="hung"):
+            worker.run(["x" * 10_000_000], None, timeout=0.1)
+        assert not worker.alive
+
+
 def test_work_that_nobody_waits_for_is_ended() -> None:
     asked = iter([False, True])
     with running(engines.Obedient) as worker:
@@ -278,3 +293,31 @@ def test_stopping_twice_is_harmless() -> None:
     worker.stop()
     worker.stop()
     assert not worker.alive
+
+
+AT_ONCE = """
+    from concurrent.futures import ThreadPoolExecutor
+    from reflector_gpu.runtime.worker import Worker
+    from tests.runtime import engines
+
+    recipe = engines.recipe(engines.Echo, memory=10_000_000)
+    with ThreadPoolExecutor() as threads:
+        workers = [each.result() for each in [threads.submit(Worker, recipe) for _ in range(4)]]
+    for worker in workers:
+        worker.stop()
+    print(len(workers))
+"""
+
+
+def test_workers_do_not_need_the_shared_memory_that_containers_have_little_of() -> None:
+    alone = ["unshare", "--mount", "sh", "-c"]
+    mount = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
+    if not shutil.which("unshare") or subprocess.run([*alone, mount], check=False).returncode:
+        pytest.skip("only root can have a /dev/shm of its own")
+    done = subprocess.run(
+        [*alone, f'{mount} && exec "$0" -c "$1"', sys.executable, textwrap.dedent(AT_ONCE)],
+        cwd=Path(__file__).parent.parent.parent,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout == b"4\n"

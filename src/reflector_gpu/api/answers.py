@@ -26,6 +26,8 @@ Parts = AsyncGenerator[Part, None]
 
 PATIENCE_SECONDS = 20.0
 
+_QUICK_SECONDS = 60.0  # of audio; a thread would take longer than to render so little
+
 _TOGETHER = 16  # files of one request that are worked on at the same time
 
 
@@ -90,6 +92,8 @@ async def answer(
 ) -> Response:
     """The finished transcript as ``render`` writes it."""
     transcript = await _whole(parts)
+    if transcript.duration <= _QUICK_SECONDS:
+        return response(render(transcript), form)
     # An hour of words takes long enough to render that others would notice.
     return await asyncio.to_thread(lambda: response(render(transcript), form))
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from reflector_gpu.api.errors import error_body
 from reflector_gpu.api.render.formats import EVENT_STREAM
 from reflector_gpu.api.render.openai import STREAM_END
-from reflector_gpu.errors import ClientTooSlow, ShuttingDown
+from reflector_gpu.errors import (
+    ClientTooSlow,
+    DeadlineExceeded,
+    InvalidRequest,
+    ReflectorError,
+    ShuttingDown,
+)
 
 T = TypeVar("T")
 
@@ -22,20 +29,54 @@ KEEP_ALIVE_SECONDS = 15.0
 """A stream says something at least this often, for the proxies in between."""
 
 
-_CUT_OFF = (
-    f"data: {error_body(ShuttingDown('The server is shutting down.')).model_dump_json()}\n\n"
-    f"{STREAM_END}"
-)
+TIMEOUT = "X-Request-Timeout"
+"""The header in which a client says how many seconds it will wait."""
+
+SLOWEST_RATE = 1_000.0
+"""Bytes a second: less than any speech, and less than any connection worth waiting for."""
+
+
+class Deadline:
+    """When a request has to be answered."""
+
+    def __init__(self, request: Request, longest: float) -> None:
+        """``longest``: the server's own limit in seconds; the client may ask for less.
+
+        Raises:
+            InvalidRequest: the header is no number of seconds.
+        """
+        self._seconds = min(longest, _asked(request))
+        self._at = asyncio.get_running_loop().time() + self._seconds
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Cancel what is inside when the time is over.
+
+        Raises:
+            DeadlineExceeded
+        """
+        timer = asyncio.timeout_at(self._at)
+        try:
+            async with timer:
+                yield
+        except TimeoutError as error:
+            if not timer.expired() or isinstance(error, ReflectorError):
+                raise
+            raise DeadlineExceeded(
+                f"The request was not done within its {self._seconds:g} seconds."
+            ) from None
 
 
 async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
     """The request's body as it arrives.
 
     Raises:
-        ClientTooSlow: nothing came for ``patience`` seconds.
+        ClientTooSlow: nothing came for ``patience`` seconds, or less than `SLOWEST_RATE`.
         ClientDisconnect: the client left.
     """
     stream = request.stream()
+    clock = asyncio.get_running_loop().time
+    began, got = clock(), 0
     while True:
         try:
             async with asyncio.timeout(patience):
@@ -46,6 +87,11 @@ async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
             ) from None
         if data is None:
             return
+        got += len(data)
+        if clock() - began > patience + got / SLOWEST_RATE:
+            raise ClientTooSlow(
+                f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
+            )
         yield data
 
 
@@ -73,20 +119,26 @@ class EventStream(Response):
 
     media_type = EVENT_STREAM
 
-    def __init__(self, events: AsyncIterator[str], resources: AsyncExitStack) -> None:
+    def __init__(
+        self, events: AsyncIterator[str], resources: AsyncExitStack, deadline: Deadline
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
         self._resources = resources
+        self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._resources:
             try:
-                await _race(receive, self._send_all(send))
+                async with self._deadline.kept():
+                    await _race(receive, self._send_all(send))
             except ClientDisconnect:
                 return  # the answer has begun: to leave in its middle is no error
+            except DeadlineExceeded as error:
+                await send(_last_words(error))
             except asyncio.CancelledError:
-                await send({"type": "http.response.body", "body": _CUT_OFF.encode()})
+                await send(_last_words(ShuttingDown("The server is shutting down.")))
                 raise
 
     async def _send_all(self, send: Send) -> None:
@@ -97,6 +149,27 @@ class EventStream(Response):
             async for text in texts:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _last_words(error: ReflectorError) -> Message:
+    """The end of a stream that is cut off."""
+    text = f"data: {error_body(error).model_dump_json()}\n\n{STREAM_END}"
+    return {"type": "http.response.body", "body": text.encode()}
+
+
+def _asked(request: Request) -> float:
+    header = request.headers.get(TIMEOUT)
+    if header is None:
+        return math.inf
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidRequest(
+            f"The header {TIMEOUT} must be a number of seconds above 0.", param=TIMEOUT
+        )
+    return seconds
 
 
 async def _kept_alive(events: AsyncIterator[str]) -> AsyncGenerator[str, None]:

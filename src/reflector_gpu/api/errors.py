@@ -27,6 +27,7 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.TooLarge: 413,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
+    errors.DeadlineExceeded: 504,
     errors.UpstreamFailed: 502,
     errors.UpstreamTimeout: 504,
     errors.ReflectorError: 500,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,7 +17,7 @@ from pydantic import (
     Tag,
     ValidationError,
 )
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 
 from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Granularity
 from reflector_gpu.audio.vad import VadOptions
@@ -54,7 +55,18 @@ def _code(value: object) -> object:
     return language_code(value) if isinstance(value, str) and value else _not_empty(value)
 
 
-Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_MAX_TEXT = 10_000
+"""Characters that a client may tell the engine, with every chunk: no model reads as many."""
+
+
+def _bounded(words: tuple[str, ...]) -> tuple[str, ...]:
+    if sum(map(len, words)) > _MAX_TEXT:
+        message = f"Words should have at most {_MAX_TEXT} characters in all"
+        raise PydanticCustomError("words_too_long", message)
+    return words
+
+
+Hotwords: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_bounded)]
 
 
 def _single(value: object) -> object:
@@ -102,9 +114,11 @@ class TranscriptionFields(BaseModel):
         None, description="ISO 639-1 code or English name of the spoken language.", examples=["en"]
     )
     prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
-        None, description="Text that the recording might follow: style and spelling."
+        None,
+        max_length=_MAX_TEXT,
+        description="Text that the recording might follow: style and spelling.",
     )
-    hotwords: Names = Field((), description="Words to expect: a list, or text between commas.")
+    hotwords: Hotwords = Field((), description="Words to expect: a list, or text between commas.")
     temperature: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
         None, ge=0, le=1, description="0 is deterministic; left out, the engine decides."
     )

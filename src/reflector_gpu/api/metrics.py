@@ -65,9 +65,15 @@ class _Gauges(Collector):
         running = GaugeMetricFamily(
             "reflector_requests_running", "Requests being worked on", labels=["class"]
         )
+        backlog = GaugeMetricFamily(
+            "reflector_backlog_seconds", "Seconds of their audio yet to be done", labels=["class"]
+        )
+        admission = self._service.admission
         for priority in Priority:
-            running.add_metric([priority.name.lower()], self._service.admission.taken(priority))
+            running.add_metric([priority.name.lower()], admission.taken(priority))
+            backlog.add_metric([priority.name.lower()], admission.backlog(priority))
         yield running
+        yield backlog
 
     def _pools(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(

@@ -27,7 +27,8 @@ REQUEST_ID = "X-Request-ID"
 class RequireKey:
     """``Authorization: Bearer <key>``, before a byte of the body is read.
 
-    Without ``keys`` everything is open. Paths in ``open_paths`` need no key.
+    Without ``keys`` everything is open. Paths in ``open_paths`` need no key. Which key it was,
+    by its number, goes into ``request.state.client``.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[str], open_paths: Collection[str]) -> None:
@@ -37,22 +38,26 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._keys and scope["path"] not in self._open:
-            problem = self._problem(Headers(scope=scope).get("authorization"))
-            if problem:
-                await error_response(Unauthorized(problem))(scope, receive, send)
+            try:
+                client = self._client(Headers(scope=scope).get("authorization"))
+            except Unauthorized as error:
+                await error_response(error)(scope, receive, send)
                 return
+            scope.setdefault("state", {})["client"] = client
         await self._app(scope, receive, send)
 
-    def _problem(self, header: str | None) -> str | None:
+    def _client(self, header: str | None) -> str:
         if not header:
-            return "No API key given: send the header 'Authorization: Bearer <key>'."
+            raise Unauthorized("No API key given: send the header 'Authorization: Bearer <key>'.")
         scheme, _, key = header.partition(" ")
         if scheme.lower() != "bearer":
-            return "The Authorization header must have the form 'Bearer <key>'."
+            raise Unauthorized("The Authorization header must have the form 'Bearer <key>'.")
         sent = key.strip().encode("latin-1")  # the very bytes that were sent
         # Every key is compared, each in constant time: how long it takes tells nothing.
         matches = [hmac.compare_digest(sent, known) for known in self._keys]
-        return None if any(matches) else "Incorrect API key provided."
+        if not any(matches):
+            raise Unauthorized("Incorrect API key provided.")
+        return f"key {matches.index(True)}"
 
 
 class Observe:

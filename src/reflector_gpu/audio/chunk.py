@@ -62,6 +62,7 @@ class Chunker:
     ) -> None:
         self._probabilities = probabilities
         self._threshold = threshold
+        self._silent = max(threshold - _HYSTERESIS, 0.01)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
         self._padding = min(_windows(padding), self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
@@ -91,20 +92,22 @@ class Chunker:
             yield from self._advance(np.pad(self._rest, (0, WINDOW - tail)))
         if self._speech is not None:
             surplus = WINDOW - tail if tail else 0
-            yield from self._close(self._end(), surplus)
+            if chunk := self._close(self._end(), surplus):
+                yield chunk
 
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
         self._audio = np.concatenate([self._audio, samples])
-        for probability in self._probabilities(samples):
+        for probability in self._probabilities(samples).tolist():
             if probability >= self._threshold:
                 self._active = True
-            elif probability < max(self._threshold - _HYSTERESIS, 0.01):
+            elif probability < self._silent:
                 self._active = False
-            yield from self._step(self._active)
+            if chunk := self._step(self._active):
+                yield chunk
         if self._speech is None:
             self._drop_before(self._seen - self._padding)
 
-    def _step(self, voiced: bool) -> Iterator[Chunk]:
+    def _step(self, voiced: bool) -> Chunk | None:
         window = self._seen
         self._seen += 1
         self._voiced.append(voiced)
@@ -113,14 +116,15 @@ class Chunker:
             if self._speech is None:
                 self._speech = window
         if self._speech is None:
-            return
+            return None
         gap = window - self._last_voiced
         length = self._seen - self._begin()
         if gap >= self._max_gap and length >= _MIN_CHUNK:
-            yield from self._close(self._end())
-        elif length >= self._longest:
+            return self._close(self._end())
+        if length >= self._longest:
             paused = gap >= 2 * self._padding > 0
-            yield from self._close(self._end() if paused else self._best_cut())
+            return self._close(self._end() if paused else self._best_cut())
+        return None
 
     def _begin(self) -> int:
         """The open chunk's first window."""
@@ -132,18 +136,24 @@ class Chunker:
         padded = max(self._last_voiced + 1 + self._padding, self._begin() + _MIN_CHUNK)
         return min(padded, self._seen)
 
-    def _close(self, end: int, surplus: int = 0) -> Iterator[Chunk]:
-        """Send the open chunk up to window ``end``, ``surplus`` samples of padding left off."""
+    def _close(self, end: int, surplus: int = 0) -> Chunk | None:
+        """The open chunk up to window ``end``, ``surplus`` samples of padding left off.
+
+        None if there is too little speech in it.
+        """
+        chunk = None
         begin = self._begin()
         if sum(self._voiced[begin - self._first : end - self._first]) >= _MIN_SPEECH:
             last = (end - self._first) * WINDOW - (surplus if end == self._seen else 0)
             samples = self._audio[(begin - self._first) * WINDOW : last]
             short = int(MIN_CHUNK_SECONDS * SAMPLE_RATE) - len(samples)
-            yield Chunk(np.pad(samples, (0, max(0, short))), begin * WINDOW_SECONDS)
+            padded = np.pad(samples, (0, short)) if short > 0 else samples
+            chunk = Chunk(padded, begin * WINDOW_SECONDS)
         self._drop_before(end)
         waiting = (i for i, voiced in enumerate(self._voiced) if voiced)
         following = next(waiting, None)
         self._speech = None if following is None else self._first + following
+        return chunk
 
     def _drop_before(self, window: int) -> None:
         count = window - self._first

@@ -6,7 +6,7 @@ Client bytes reach native demuxers here, so only plain media containers are let 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import av
@@ -26,6 +26,11 @@ BLOCK_SAMPLES = 16_384
 READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac"
 
 _DEMUXERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+_OPTIONS = {
+    "format_whitelist": _DEMUXERS,
+    "protocol_whitelist": "none",
+    "max_probe_packets": "1",  # else every packet of a short WAV is searched for DTS, which is slow
+}
 _NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
 _MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
@@ -34,11 +39,17 @@ _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime fi
 _MAX_BOXES = 100  # before the samples or their index; real files have a handful
 
 
-def decode(reader: SpoolReader, *, max_seconds: float = float("inf")) -> Iterator[Samples]:
+def decode(
+    reader: SpoolReader,
+    *,
+    max_seconds: float = float("inf"),
+    expect: Callable[[float], None] = lambda _: None,
+) -> Iterator[Samples]:
     """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
 
-    Damaged packets are skipped, a truncated file gives what it holds, and holes in the time
-    stamps (paused recordings, discontinuous transmission) become silence.
+    ``expect`` is told the seconds that the header claims, if it does. Damaged packets are
+    skipped, a truncated file gives what it holds, and holes in the time stamps (paused
+    recordings, discontinuous transmission) become silence.
 
     Raises:
         UndecodableAudio: nothing in the file can be decoded to audio.
@@ -48,7 +59,7 @@ def decode(reader: SpoolReader, *, max_seconds: float = float("inf")) -> Iterato
     if not reader.read(1):
         raise UndecodableAudio("The file is empty.", param="file")
     reader.seek(0)
-    for block in _blocks(reader):
+    for block in _blocks(reader, expect):
         produced += len(block)
         if produced > max_seconds * SAMPLE_RATE:
             raise TooLarge(
@@ -64,13 +75,19 @@ def header_seconds(reader: SpoolReader) -> float | None:
     """How long the recording says it is: an estimate, None where it does not say."""
     try:
         with _open(reader) as container:
-            return container.duration / av.time_base if container.duration else None
+            return _claimed(container)
     except (UndecodableAudio, av.FFmpegError):
         return None
 
 
-def _blocks(reader: SpoolReader) -> Iterator[Samples]:
+def _claimed(container: InputContainer) -> float | None:
+    return container.duration / av.time_base if container.duration else None
+
+
+def _blocks(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
     with _open(reader) as container:
+        if seconds := _claimed(container):
+            expect(seconds)
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             raise UndecodableAudio("The file has no audio track.", param="file")
@@ -91,7 +108,7 @@ def _open(reader: SpoolReader) -> InputContainer:
         return av.open(
             reader,
             mode="r",
-            options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"},
+            options=_OPTIONS,
             metadata_errors="ignore",
         )
     except av.FFmpegError as error:
@@ -138,7 +155,7 @@ class _Resampler:
     """Frames of any rate, layout and sample format, changing midway even, to mono blocks."""
 
     def __init__(self) -> None:
-        self._resampler: AudioResampler | None = None
+        self._resampler: AudioResampler | _Gatherer | None = None
         self._shape: tuple[str, str, int] | None = None
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
@@ -151,7 +168,10 @@ class _Resampler:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()
-            self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
+            if _as_wanted(frame):
+                self._resampler = _Gatherer()
+            else:
+                self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
             self._shape = shape
         frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
         frame.time_base = Fraction(1, frame.sample_rate)
@@ -164,12 +184,15 @@ class _Resampler:
     def _resample(self, frame: AudioFrame | None) -> Iterator[Samples]:
         if self._resampler is None:
             return
+        if isinstance(self._resampler, _Gatherer):
+            yield from self._resampler.gather(frame)
+            return
         try:
             resampled = self._resampler.resample(frame)
         except (av.FFmpegError, ValueError):
             return  # damage that made a frame of no possible shape
         for out in resampled:
-            yield _samples(out)
+            yield _samples(out, 2.0**-31)
 
     def silence(self, seconds: float) -> Iterator[Samples]:
         left = round(seconds * SAMPLE_RATE)
@@ -180,9 +203,36 @@ class _Resampler:
             left -= BLOCK_SAMPLES
 
 
-def _samples(frame: AudioFrame) -> Samples:
+def _as_wanted(frame: AudioFrame) -> bool:
+    """Whether there is nothing to resample, which for a short clip takes longer than decoding."""
+    mono = frame.layout.nb_channels == 1
+    return mono and frame.sample_rate == SAMPLE_RATE and frame.format.name in ("s16", "s16p")
+
+
+class _Gatherer:
+    """Frames that are as wanted, in blocks."""
+
+    def __init__(self) -> None:
+        self._parts: list[Samples] = []
+        self._room = BLOCK_SAMPLES
+
+    def gather(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        """The blocks that are full; what is left where ``frame`` is None."""
+        if frame is not None:
+            self._parts.append(_samples(frame, 2.0**-15))
+            self._room -= len(self._parts[-1])
+        if self._parts and (frame is None or self._room <= 0):
+            gathered = np.concatenate(self._parts)
+            rest = len(gathered) % BLOCK_SAMPLES if frame is not None else 0
+            for first in range(0, len(gathered) - rest, BLOCK_SAMPLES):
+                yield gathered[first : first + BLOCK_SAMPLES]
+            self._parts = [gathered[-rest:]] if rest else []
+            self._room = BLOCK_SAMPLES - rest
+
+
+def _samples(frame: AudioFrame, scale: float) -> Samples:
     # Integers, because FFmpeg lets a sum of channels clip only where the result is floating point.
-    return frame.to_ndarray().reshape(-1).astype(np.float32) * np.float32(2.0**-31)
+    return frame.to_ndarray().reshape(-1).astype(np.float32) * np.float32(scale)
 
 
 def _index_comes_last(reader: SpoolReader) -> bool:

@@ -57,6 +57,10 @@ class Spool:
         """Whether the last byte has arrived."""
         return self._complete
 
+    def fileno(self) -> int:
+        """The file's descriptor, while it is open."""
+        return self._file.fileno()
+
     def write(self, data: bytes) -> None:
         """Append ``data``.
 

@@ -189,7 +189,7 @@ def pull_models(
     """Download the weights of models.
 
     They go into the Hugging Face cache [env var: HF_HOME], whose folder for each is printed. What
-    is there already is not downloaded again.
+    is there already is not downloaded again; a download that was broken off goes on from there.
     """
     from reflector_gpu.cli.models import pull
 

@@ -17,6 +17,7 @@ from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
 from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import collect
 from reflector_gpu.service import catalog_of
@@ -88,6 +89,9 @@ def _engine(settings: Settings, model: Model, *, essential: bool) -> Check:
     """Whether ``model`` loads in a worker process and hears what is said."""
     name = model.name
     bad = Status.FAIL if essential else Status.WARN
+    if model.weights and model.downloadable and settings.auto_pull:
+        detail = f"will be downloaded first: {size(model.weights.megabytes)}"
+        return Check(name, Status.WARN, detail, model.installation)
     if model.missing:
         return Check(name, bad, "the configured model is not installed", model.installation)
     began = time.monotonic()

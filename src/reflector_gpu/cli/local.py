@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import EngineLoading, InvalidRequest
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.runtime.pool import Pool
@@ -26,14 +28,19 @@ class LocalRecogniser:
     def __init__(self, wish: Wish, settings: Settings) -> None:
         """Check everything that can be checked before the first recording.
 
+        Weights that may be downloaded are, with a bar.
+
         Raises:
             ReflectorError: the settings, the model or the language do not work.
         """
         self._service = Service(settings)
         fields = wish.fields()
-        self._request = self._service.request(
-            fields.model, fields.options(), priority=Priority.FILE
-        )
+        options = fields.options()
+        model = self._service.resolve(fields.model, options)
+        if model.weights and self._service.may_download(model):
+            sys.stderr.write(f"Downloading {model.name}: {size(model.weights.megabytes)}, once\n")
+            model.weights.pull()
+        self._request = self._service.request(fields.model, options, priority=Priority.FILE)
 
     @property
     def together(self) -> int:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from reflector_gpu.cli.console import console, print_json
 from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.weights import size
 from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import load_settings
 
@@ -24,18 +25,18 @@ def show(*, as_json: bool, **overrides: object) -> None:
     if as_json:
         print_json([_record(model, default) for model in models])
         return
-    table = Table("Name", "Default", "Installed", "Languages", "Licence", "Summary", box=None)
+    table = Table("Name", "Installed", "Size", "Languages", "Licence", "Summary", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
     for model in models:
         missing = model.missing
         table.add_row(
-            Text(model.name, "bold"),
-            "yes" if model is default else "",
+            Text.assemble((model.name, "bold"), " (default)" if model is default else ""),
             Text(f"no: {_needs(model)}", "yellow") if missing else Text("yes", "green"),
+            size(model.weights.megabytes) if model.weights else "",
             _languages(model),
             model.licence,
-            model.summary,
+            Text(model.summary, no_wrap=True, overflow="ellipsis"),
         )
     out = console()
     out.print(table)
@@ -73,6 +74,8 @@ def _record(model: Model, default: Model) -> dict[str, object]:
         "installed": not model.missing,
         "missing": list(model.missing),
         "installation": model.installation,
+        "megabytes": model.weights.megabytes if model.weights else None,
+        "folder": _folder(model),
         "languages": sorted(model.spec.languages),
         "licence": model.licence,
         "summary": model.summary,
@@ -82,9 +85,16 @@ def _record(model: Model, default: Model) -> dict[str, object]:
 def _needs(model: Model) -> str:
     packages = [name for name in model.missing if name != "weights"]
     needs = [f"extra {model.extra}" if model.extra else " ".join(packages)] if packages else []
-    if model.weights and "weights" in model.missing:
-        needs.append(f"weights ({model.weights.megabytes / 1000:.1f} GB)")
+    if "weights" in model.missing:
+        needs.append("weights")
     return ", ".join(needs)
+
+
+def _folder(model: Model) -> str | None:
+    """Where its files are, if they are here and not in a package."""
+    if model.weights and model.weights.folder:
+        return str(model.weights.folder)
+    return model.arguments.get("weights")
 
 
 def _languages(model: Model) -> str:

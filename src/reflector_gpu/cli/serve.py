@@ -38,8 +38,9 @@ def run(ready_file: Path | None, **overrides: object) -> None:
     settings.check_exposed()
     app = create_app(settings)
     service: Service = app.state.service
-    for model in service.catalog.defaults:
-        model.check_installed()
+    for model in service.configured:
+        if not service.may_download(model):
+            model.check_installed()
     if ready_file:
         _clear(ready_file)
     with listen(settings.host, settings.port) as listener:

@@ -16,7 +16,15 @@ from reflector_gpu.errors import (
     ReflectorError,
     UnsupportedLanguage,
 )
-from reflector_gpu.types import Recognition, Samples, Task, TranscribeOptions
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    DiarizeOptions,
+    Recognition,
+    Samples,
+    SpeakerTurn,
+    Task,
+    TranscribeOptions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,8 @@ class TranscriberSpec:
     ``window_seconds``: anything shorter costs as much. ``single_threaded``: a process for each
     core makes it faster. ``quick_restart``: loading takes about a second, so a batch that nobody
     waits for any more is ended by replacing its process. ``devices`` are those it runs on; where
-    there is a choice, the engine takes it as its argument ``device``. ``translates``: knows how
-    to turn speech into English text.
+    there is a choice, the engine takes it as its argument ``device``. ``compute_types``: takes the
+    argument ``compute_type``. ``translates``: knows how to turn speech into English text.
     """
 
     languages: frozenset[str]
@@ -42,6 +50,7 @@ class TranscriberSpec:
     single_threaded: bool = False
     quick_restart: bool = False
     devices: tuple[str, ...] = ("cpu",)
+    compute_types: bool = False
     translates: bool = False
 
 
@@ -63,6 +72,71 @@ class Transcriber(Protocol):
 
         Times are relative to the chunk, never decrease, and lie inside it. The same chunk gives
         the same result, whatever is beside it in the batch.
+
+        Raises:
+            EngineFailed: the batch as a whole failed, for want of memory perhaps; half of it
+                may not.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizerSpec:
+    """What the service must know about a diarizer before it is loaded.
+
+    ``needs_speech``: it wants to be told where anybody speaks, and does not look for itself. The
+    rest is as in `TranscriberSpec`.
+    """
+
+    needs_speech: bool = False
+    single_threaded: bool = False
+    quick_restart: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+
+
+class Pcm(Protocol):
+    """The waveform of a whole recording, which lies on disk: hours are never held in memory."""
+
+    @property
+    def length(self) -> int:
+        """How many samples there are."""
+
+    def read(self, first: int, last: int) -> Samples:
+        """``float32[last - first]``: the samples from ``first`` to before ``last``.
+
+        What would lie outside the recording is silent.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What a diarizer works on: ``speech`` are the (start, end) in seconds of where anybody
+    speaks, in order and apart; empty too where the engine does not need it."""
+
+    pcm: Pcm
+    speech: Sequence[tuple[float, float]] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.pcm.length / SAMPLE_RATE
+
+
+class Diarizer(Protocol):
+    """Tells speakers apart. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """As in `Transcriber`."""
+
+    def diarize(
+        self, recordings: Sequence[Recording], options: DiarizeOptions
+    ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
+        """Who speaks when: one result or one error for each recording, in order.
+
+        Turns are sorted by their start and lie inside the recording; those of one speaker do not
+        overlap. There are as many speakers as ``options`` allow, unless there is too little
+        speech for so many; silence gives no turns.
         """
 
     def close(self) -> None:
@@ -92,6 +166,11 @@ class Model:
         """What this machine lacks: names of packages, then ``weights``."""
         packages = (name for name in self.packages if importlib.util.find_spec(name) is None)
         return (*packages, *(("weights",) if self._lacks_weights else ()))
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether a download would make it complete."""
+        return self.missing == ("weights",)
 
     @property
     def _lacks_weights(self) -> bool:

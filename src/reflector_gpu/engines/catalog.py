@@ -59,12 +59,17 @@ class Catalog:
         self.default = self.resolve(None, "en")
 
     @property
-    def defaults(self) -> list[Model]:
-        """What to have ready: the default model, or all that ``auto`` may choose."""
+    def configured(self) -> list[Model]:
+        """The default model, or all that ``auto`` may choose from."""
         if self._default != AUTO:
             return [self.default]
-        models = [self.models[name] for name in self._automatic]
-        return [model for model in models if not model.missing] or models[:1]
+        return [self.models[name] for name in self._automatic]
+
+    @property
+    def defaults(self) -> list[Model]:
+        """What of `configured` is here; if nothing is, the first of what a download would bring."""
+        models = self.configured
+        return [model for model in models if not model.missing] or [min(models, key=_distance)]
 
     def resolve(
         self, name: str | None, language: str | None = None, task: Task = "transcribe"
@@ -98,8 +103,7 @@ class Catalog:
             for model in models
             if language in model.spec.languages and (task == "transcribe" or model.spec.translates)
         ]
-        candidates = [*fitting, broadest]
-        return next((model for model in candidates if not model.missing), candidates[0])
+        return min([*fitting, broadest], key=_distance)
 
     def _check(self, variable: str, names: Iterable[str], *also: str) -> None:
         for name in names:
@@ -107,6 +111,13 @@ class Catalog:
                 raise ConfigurationError(
                     f"{variable}: '{name}' is none of {', '.join((*self.models, *also))}."
                 )
+
+
+def _distance(model: Model) -> int:
+    """How far ``model`` is from working here."""
+    if not model.missing:
+        return 0
+    return 1 if model.downloadable else 2
 
 
 def _own(name: str, folder: Path) -> Model:

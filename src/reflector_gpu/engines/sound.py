@@ -1,14 +1,20 @@
-"""Word times fitted to where there is sound.
+"""Word times held against the sound itself.
 
 Aligners that follow attention give a word the silence before it as well, and let go of the last
 word before it is over. Where the audio around a word is far below the chunk's loudest, the word
 did not begin, or had ended; where sound goes on after the last word, it is still being said.
+
+Nobody speaks without changing the sound: a word is vowels and consonants, whose spectra differ. So
+words over silence, a tone, a hum or the rush of a fan were not spoken, however likely they seem to
+the recogniser. The measure is how much the spectrum varies over time, in the spirit of Ghosh,
+Tsiartas and Narayanan 2011 (long-term signal variability, https://doi.org/10.1109/TASL.2010.2052803).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +24,32 @@ from reflector_gpu.types import SAMPLE_RATE, Samples, Word
 FLOOR_DECIBELS = -40.0
 """Frames this far below the chunk's loudest are silent."""
 
+_Times: TypeAlias = npt.NDArray[np.float64]  # [n]
+
 _FRAME = SAMPLE_RATE // 100
 _SHORTEST = 5  # frames of a word that are left in any case
 _LONGEST_TAIL = 50  # frames that the last word may gain
 _LONGEST_STOP = 8  # silent frames inside a word, as before a plosive
+
+STEADY_DECIBELS = 2.0
+"""Spectra that vary less are those of one unchanging sound.
+
+Measured over a second: tones and hum 0.1; white, pink and brown noise 1.8, which is the error of
+estimating a band's level from so few bins. Clean speech has 5 and more, speech in meeting rooms
+2.2 and more, speech under noise as loud as itself 2.2 and more.
+"""
+
+_LOOK_SECONDS = 1.0  # of sound to look at, for a shorter word too: aligners are not exact
+_STRIDE_SECONDS = 0.25
+_NEAR_SECONDS = 1.0  # changing sound further than this from every word is not accounted for
+_WINDOW, _STEP = 1024, 512  # samples of a spectrum: a phone takes about two of them
+_HANNING = np.hanning(_WINDOW).astype(np.float32)
+_BANDS = np.concatenate([np.arange(100, 1000, 100), np.geomspace(1000, 7500, 16)])  # Hz
+_BINS = np.round(_BANDS / SAMPLE_RATE * _WINDOW).astype(np.intp)
+_FEWEST = 4  # spectra that can be said to vary
+_TINY = np.finfo(np.float32).tiny
+_RANGE_DECIBELS = 40.0  # below a spectrum's strongest band there is only leakage and noise
+_FAINT_DECIBELS = 60.0  # below the chunk's strongest band, further than any two voices are apart
 
 
 def fitted_to_sound(words: Sequence[Word], samples: Samples) -> list[Word]:
@@ -43,6 +71,79 @@ def fitted_to_sound(words: Sequence[Word], samples: Samples) -> list[Word]:
     if found:
         found[-1] = _prolonged(found[-1], loud)
     return found
+
+
+def spoken(words: Sequence[Word], samples: Samples) -> list[bool]:
+    """Whether there is sound where each of ``words`` is, and one that changes.
+
+    Sound that changes where no word is left shows that their times are wrong: all are kept then.
+    """
+    if not words:
+        return []
+    spectra = _Spectra(samples)
+    starts, ends = np.array([(word.start, word.end) for word in words]).T
+    kept = spectra.may_be_speech(starts, ends)
+    if not kept.all():
+        times = np.arange(0, len(samples) / SAMPLE_RATE, _STRIDE_SECONDS)
+        beside = np.clip(times[:, None], starts[kept], ends[kept]) - times[:, None]
+        alone = np.abs(beside).min(axis=1, initial=np.inf) > _NEAR_SECONDS
+        kept |= bool(spectra.changes(times, times)[alone].any())
+    found: list[bool] = kept.tolist()
+    return found
+
+
+class _Spectra:
+    """How the spectrum of a chunk changes, however loud it is. Times are seconds."""
+
+    def __init__(self, samples: Samples) -> None:
+        padded = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_STEP]
+        power = np.square(np.abs(np.fft.rfft(windows * _HANNING)))
+        levels = 10 * np.log10(np.add.reduceat(power, _BINS[:-1], axis=1) + _TINY)
+        strongest = levels.max(axis=1)
+        audible = strongest > strongest.max() - _FAINT_DECIBELS
+        # A window that reaches into silence shows the edge of a sound and not the sound.
+        beside = np.pad(audible, 1, constant_values=True)
+        whole = audible & beside[:-2] & beside[2:]
+        shapes = np.maximum(levels, strongest[:, None] - _RANGE_DECIBELS)
+        shapes = (shapes - shapes.mean(axis=1, keepdims=True)) * whole[:, None]
+        # Sums up to each window, for sums over any stretch of them.
+        self._audible, self._whole = _sums(audible), _sums(whole)
+        self._shapes, self._squares = _sums(shapes), _sums(np.square(shapes))
+
+    def may_be_speech(self, starts: _Times, ends: _Times) -> npt.NDArray[np.bool_]:
+        """``bool[n]``: false where the sound between two times is none at all, or never changes."""
+        first, last = self._near(starts, ends)
+        few = self._whole[last] - self._whole[first] < _FEWEST
+        there = self._audible[last] > self._audible[first]
+        return np.where(few, there, self.changes(starts, ends))
+
+    def changes(self, starts: _Times, ends: _Times) -> npt.NDArray[np.bool_]:
+        """``bool[n]``: whether it surely does."""
+        first, last = self._near(starts, ends)
+        count = self._whole[last] - self._whole[first]
+        means, squares = (
+            (sums[last] - sums[first]) / np.maximum(1, count)[:, None]
+            for sums in (self._shapes, self._squares)
+        )
+        deviations = np.sqrt(np.maximum(0, squares - np.square(means))).mean(axis=1)
+        changing: npt.NDArray[np.bool_] = (count >= _FEWEST) & (deviations > STEADY_DECIBELS)
+        return changing
+
+    def _near(
+        self, starts: _Times, ends: _Times
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        beside = np.maximum(0, _LOOK_SECONDS - (ends - starts)) / 2
+        first = ((starts - beside) * (SAMPLE_RATE / _STEP)).astype(np.intp)
+        last = ((ends + beside) * (SAMPLE_RATE / _STEP)).astype(np.intp) + 1
+        final = len(self._whole) - 1
+        return first.clip(0, final), last.clip(0, final)
+
+
+def _sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """``[n + 1, ...]``: what lies before each of ``values[n, ...]``, and at last all of it."""
+    zero = np.zeros((1, *values.shape[1:]))
+    return np.concatenate([zero, np.cumsum(values, axis=0, dtype=np.float64)])
 
 
 def _prolonged(word: Word, loud: npt.NDArray[np.intp]) -> Word:

@@ -52,43 +52,57 @@ def greedy(
     it are those of durations 0, 1, 2, … (none at all: a plain RNN-T). ``max_symbols`` tokens at
     one frame force the next.
     """
-    first, second = (state.copy() for state in states)
-    count = len(encoded)
-    time = np.zeros(count, np.int64)
-    last = np.full(count, blank, np.int64)
-    emitted = np.zeros(count, np.int64)
+    rows = np.arange(len(encoded))
+    ends = lengths
+    time, emitted = np.zeros_like(rows), np.zeros_like(rows)
+    last = np.full_like(rows, blank)
     steps: list[tuple[Ints, Ints, Ints, Ints, Floats]] = []
-    while len(active := np.flatnonzero(time < lengths)):
-        frames = encoded[active, time[active]]
-        logits, (next_first, next_second) = joint(
-            frames, last[active], (first[:, active], second[:, active])
-        )
-        token_logits = logits[:, :vocabulary]
-        tokens = token_logits.argmax(axis=1)
+    while True:
+        unfinished = time < ends
+        if not unfinished.all():
+            rows, ends, time, emitted, last = (
+                column[unfinished] for column in (rows, ends, time, emitted, last)
+            )
+            states = _rows_of(states, unfinished)
+        if not len(rows):
+            return _by_row(steps, len(encoded))
+
+        logits, after = joint(encoded[rows, time], last, states)
+        tokens = logits[:, :vocabulary].argmax(axis=1)
         has_durations = logits.shape[1] > vocabulary
         jumps = logits[:, vocabulary:].argmax(axis=1) if has_durations else np.zeros_like(tokens)
 
         spoken = tokens != blank
-        rows = active[spoken]
-        first[:, rows], second[:, rows] = next_first[:, spoken], next_second[:, spoken]
-        last[rows] = tokens[spoken]
-        emitted[rows] += 1
-        logprobs = _chosen_logprobs(token_logits[spoken], tokens[spoken])
-        steps.append((rows, tokens[spoken], time[rows], jumps[spoken], logprobs))
+        logprobs = _greatest_logprobs(logits[spoken, :vocabulary])
+        steps.append((rows[spoken], tokens[spoken], time[spoken], jumps[spoken], logprobs))
+        states = _where(spoken, after, states)
+        last = np.where(spoken, tokens, last)
+        emitted += spoken
 
         # No jump at a blank, or after too many tokens, would never end: go on by one frame.
-        stuck = (jumps == 0) & (~spoken | (emitted[active] >= max_symbols))
-        advance = jumps + stuck
-        time[active] += advance
-        emitted[active[advance > 0]] = 0
-    return _by_row(steps, count)
+        advance = np.maximum(jumps, ~spoken | (emitted >= max_symbols))
+        time += advance
+        emitted[advance > 0] = 0
 
 
-def _chosen_logprobs(logits: Floats, tokens: Ints) -> Floats:
-    top = logits.max(axis=1)
-    normaliser = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-    chosen: Floats = logits[np.arange(len(tokens)), tokens] - normaliser
-    return chosen
+def _rows_of(states: States, wanted: npt.NDArray[np.bool_]) -> States:
+    first, second = (state.compress(wanted, axis=1) for state in states)
+    return first, second
+
+
+def _where(spoken: npt.NDArray[np.bool_], after: States, before: States) -> States:
+    """A blank leaves the prediction network as it was."""
+    first, second = (
+        np.where(spoken[:, None], new, old) for new, old in zip(after, before, strict=True)
+    )
+    return first, second
+
+
+def _greatest_logprobs(logits: Floats) -> Floats:
+    """``float32[n]``: the log-softmax of the greatest of each row of ``float32[n, vocabulary]``."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    found: Floats = -np.log(np.exp(shifted, out=shifted).sum(axis=1))
+    return found
 
 
 def _by_row(steps: list[tuple[Ints, Ints, Ints, Ints, Floats]], count: int) -> list[Decoded]:

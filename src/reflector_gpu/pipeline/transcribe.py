@@ -47,7 +47,8 @@ class Plan:
     """How to transcribe one recording.
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
-    chunks that may be in flight, which bounds memory whatever the recording's length.
+    chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
+    is called, in a thread, with the seconds that the recording's header tells, if it does.
     """
 
     options: TranscribeOptions
@@ -57,6 +58,7 @@ class Plan:
     ahead: int = 4
     max_seconds: float = float("inf")
     vad: VadOptions = field(default_factory=VadOptions)
+    expect: Callable[[float], None] = lambda _: None
 
 
 async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
@@ -70,7 +72,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     meter = _Meter()
     source = ThreadStream(
         chunks(
-            meter.count(decode(spool.reader(), max_seconds=plan.max_seconds)),
+            meter.count(decode(spool.reader(), max_seconds=plan.max_seconds, expect=plan.expect)),
             max_seconds=plan.max_chunk_seconds,
             max_gap=plan.max_gap_seconds,
             options=plan.vad,

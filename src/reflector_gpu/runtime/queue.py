@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 
 WEIGHTS = {Priority.LIVE: 8.0, Priority.FILE: 1.0}
 
+LOOK_SECONDS = 0.25
+"""How often somebody who waits for work looks after his worker."""
+
 
 @dataclass(eq=False, slots=True)
 class Job(Generic[Item, Result]):
@@ -84,14 +87,19 @@ class BatchQueue(Generic[Item, Result]):
             self._last_use = self._clock()
             self._changed.notify_all()  # some wait to take it, others only to hear of it
 
-    def take(self, idle: float | None = None) -> list[Job[Item, Result]] | None:
+    def take(
+        self, idle: float | None = None, unless: Callable[[], bool] = lambda: False
+    ) -> list[Job[Item, Result]] | None:
         """Wait for work; None once the queue is closed and empty.
 
-        Nothing at all is taken when nobody has used the queue for ``idle`` seconds.
+        Nothing at all is taken when nobody has used the queue for ``idle`` seconds, or once
+        ``unless()`` is true, which is asked every `LOOK_SECONDS`.
         """
         with self._changed:
             self._last_use = self._clock()
             while True:
+                if unless():
+                    return []
                 batch = self._next_batch()
                 if batch:
                     return batch
@@ -100,7 +108,7 @@ class BatchQueue(Generic[Item, Result]):
                 left = None if idle is None else self._last_use + idle - self._clock()
                 if left is not None and left <= 0:
                     return []
-                self._changed.wait(left)
+                self._changed.wait(LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
 
     def wait(self) -> bool:
         """Until there is work, which stays; False once the queue is closed and empty."""

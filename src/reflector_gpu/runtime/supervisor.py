@@ -2,8 +2,9 @@
 
 A batch whose worker dies runs once more on a new one; if that dies too, the batch is halved until
 the one bad item is found, and only that item fails. So does a batch that the engine refuses as a
-whole, for want of memory perhaps. A worker without work for long enough is ended, to free its
-memory, and started again for the next job, which waits for it in the queue.
+whole, for want of memory perhaps. A worker that dies while it waits is replaced as well. One
+without work for long enough is ended, to free its memory, and started again for the next job,
+which waits for it in the queue.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class PoolOptions:
     """A batch may take ``base_timeout + cost * timeout_per_cost`` seconds.
 
     ``replace_abandoned``: kill a worker whose whole batch nobody waits for any more. Workers
-    are unloaded after ``idle_seconds`` without work. A worker that does not load is tried again
-    after ``first_backoff`` seconds, twice that, and so on.
+    are unloaded after ``idle_seconds`` without work. A worker that does not load, or dies before
+    it has done anything, is tried again after ``first_backoff`` seconds, twice that, and so on.
     """
 
     max_batch: int = 1
@@ -144,13 +145,17 @@ class Supervisor(Generic[Item, Result]):
         self._roster = roster
         self._pace = pace
         self._worker: Worker | None = None
+        self._pause = 0.0  # before a new worker; none after one that was given work
 
     def run(self) -> None:
         """Work until the queue is closed and empty."""
         idle = self._options.idle_seconds
         try:
-            while self._ensure_worker() and (batch := self._queue.take(idle)) is not None:
-                if not batch and not self._rest():
+            while self._ensure_worker():
+                batch = self._queue.take(idle, unless=self._worker_is_dead)
+                if batch is None:
+                    break
+                if not batch and not self._idled():
                     break
                 for job, outcome in zip(batch, self._outcomes(batch), strict=True):
                     if isinstance(outcome, ReflectorError):
@@ -162,12 +167,31 @@ class Supervisor(Generic[Item, Result]):
                 self._worker.stop()
                 self._drop_worker()
 
-    def _rest(self) -> bool:
-        """Free what the worker takes until there is work again; False when there will be none."""
+    def _worker_is_dead(self) -> bool:
+        return self._worker is not None and not self._worker.alive
+
+    def _bury(self, death: WorkerDied, when: str) -> None:
+        self._tell(death, when)
+        self._drop_worker()
+
+    def _tell(self, death: WorkerDied, when: str) -> None:
+        how = str(death)  # who keeps log records would keep all that the exception refers to
+        logger.error("%s: worker %s died %s: %s", self._name, death.pid, when, how)
+
+    def _idled(self) -> bool:
+        """Replace the worker if it died, else let it rest; False when there will be no work."""
         assert self._worker is not None
-        logger.info("%s: worker %s unloaded for want of work", self._name, self._worker.pid)
-        self._worker.stop()
+        if self._worker.alive:
+            return self._rest(self._worker)
+        self._bury(self._worker.death(), "while it waited")
+        return True
+
+    def _rest(self, worker: Worker) -> bool:
+        """Free what ``worker`` takes until there is work again; False when there will be none."""
+        logger.info("%s: worker %s unloaded for want of work", self._name, worker.pid)
+        worker.stop()
         self._worker = None
+        self._pause = 0.0
         self._roster.rests()
         try:
             return self._queue.wait()
@@ -176,26 +200,27 @@ class Supervisor(Generic[Item, Result]):
 
     def _ensure_worker(self) -> bool:
         """Have a living worker, however often loading fails; False when the pool is closing."""
-        backoff = self._options.first_backoff
-        while self._load(backoff) and not self._roster.closing.is_set():
-            self._roster.closing.wait(backoff)
-            backoff = min(2 * backoff, self._options.longest_backoff)
+        while self._worker is None and not self._roster.closing.is_set():
+            self._roster.closing.wait(self._pause)
+            self._load()
         return self._worker is not None
 
-    def _load(self, backoff: float) -> ReflectorError | None:
-        """Have a living worker, or tell why there is none; the next try is ``backoff`` away."""
+    def _load(self) -> ReflectorError | None:
+        """Have a living worker, or tell why there is none; the next try is a pause away."""
         if self._worker is not None:
             return None
         if self._roster.closing.is_set():
             return _shutting_down()
+        shortest, longest = self._options.first_backoff, self._options.longest_backoff
+        self._pause = min(max(shortest, 2 * self._pause), longest)
         started = time.monotonic()
         try:
-            self._worker = Worker(self._recipe, abandoned=self._roster.closing.is_set)
+            self._worker = self._new_worker()
         except Abandoned:
             return _shutting_down()
         except (WorkerDied, OSError) as death:
             error: ReflectorError = EngineFailed(
-                f"Model '{self._name}' died while loading: {death}.", retry_after=backoff
+                f"Model '{self._name}' died while loading: {death}.", retry_after=self._pause
             )
         except ReflectorError as failure:
             error = failure
@@ -204,11 +229,20 @@ class Supervisor(Generic[Item, Result]):
             logger.info("%s: worker %s ready in %.1f s", self._name, self._worker.pid, took)
             self._roster.joined()
             return None
-        logger.error("%s: %s Next try in %.1f s.", self._name, error.message, backoff)
+        logger.error("%s: %s Next try in %.1f s.", self._name, error.message, self._pause)
         self._roster.failed(error)
         if not self._roster.ready:
             fail_all(self._queue.drain(), error)
         return error
+
+    def _new_worker(self) -> Worker:
+        """One that dies while loading gets a second chance: something else may have killed it."""
+        closing = self._roster.closing.is_set
+        try:
+            return Worker(self._recipe, abandoned=closing)
+        except WorkerDied as death:
+            self._tell(death, "while loading")
+        return Worker(self._recipe, abandoned=closing)
 
     def _drop_worker(self) -> None:
         self._worker = None
@@ -219,7 +253,7 @@ class Supervisor(Generic[Item, Result]):
         if not batch:
             return []
         for _attempt in range(2):
-            if error := self._load(self._options.first_backoff):
+            if error := self._load():
                 return [copy(error) for _ in batch]
             try:
                 return self._run(batch)
@@ -228,8 +262,7 @@ class Supervisor(Generic[Item, Result]):
                 self._drop_worker()
                 return [EngineFailed("Nobody waits for this result.") for _ in batch]
             except WorkerDied as death:
-                logger.error("%s: worker died on %d items: %s", self._name, len(batch), death)
-                self._drop_worker()
+                self._bury(death, f"on {len(batch)} items")
             except ReflectorError as failure:
                 if len(batch) == 1:
                     return [failure]
@@ -242,6 +275,7 @@ class Supervisor(Generic[Item, Result]):
 
     def _run(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
+        self._pause = 0.0
         cost = sum(job.cost for job in batch)
         began = time.monotonic()
         replies = self._worker.run(

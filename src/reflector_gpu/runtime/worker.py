@@ -7,19 +7,21 @@ pipe; neither leaves a name behind that could outlive the processes.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.heap import Arena
 from multiprocessing.reduction import ForkingPickler
 from typing import Protocol, TypeAlias, TypeGuard
 
@@ -75,7 +77,11 @@ class _Shared:
 
 
 class WorkerDied(Exception):
-    """The process ended, was killed, or hung in the middle of a batch."""
+    """The process ended, was killed, or hung; the message says which."""
+
+    def __init__(self, how: str, pid: int | None) -> None:
+        super().__init__(how)
+        self.pid = pid
 
 
 class Abandoned(Exception):
@@ -99,16 +105,18 @@ class Worker:
             WorkerDied: the process died while loading, or took longer than ``load_timeout``.
             Abandoned: ``abandoned()`` turned true; the process is gone.
         """
-        self._memory = _CONTEXT.RawArray(ctypes.c_float, max(1, recipe.memory))
-        self._array = _view(self._memory)
+        memory = _shared_memory(max(1, recipe.memory))
+        self._array = _view(memory)
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_serve, args=(theirs, self._memory, recipe), name=recipe.engine, daemon=True
+            target=_serve, args=(theirs, memory, recipe), name=recipe.engine, daemon=True
         )
+        self._hung = False
         _start(self._process, recipe.environment)
         theirs.close()
         try:
-            error = self._receive(time.monotonic() + load_timeout, abandoned)
+            with self._watched(load_timeout):
+                error = self._receive(abandoned)
         except BaseException:
             self.stop()
             raise
@@ -139,13 +147,14 @@ class Worker:
             WorkerDied: the process died, or ``timeout`` seconds passed; it is gone.
             Abandoned: ``abandoned()`` turned true; the process is gone.
         """
-        try:
-            self._pipe.send((self._pack(items), options))
-        except OSError as error:
-            raise WorkerDied(self._obituary()) from error
-        except Exception as error:  # whatever pickling throws, and then nothing has been sent
-            raise EngineFailed(f"An item can not reach the engine: {error}") from error
-        reply = self._receive(time.monotonic() + timeout, abandoned)
+        with self._watched(timeout):
+            try:
+                self._pipe.send((self._pack(items), options))
+            except OSError as error:
+                raise self.death() from error
+            except Exception as error:  # whatever pickling throws, and then nothing has been sent
+                raise EngineFailed(f"An item can not reach the engine: {error}") from error
+            reply = self._receive(abandoned)
         if isinstance(reply, ReflectorError):
             raise reply
         if not isinstance(reply, Sequence) or len(reply) != len(items):
@@ -181,25 +190,46 @@ class Worker:
                 packed.append(item)
         return packed
 
-    def _receive(self, deadline: float, abandoned: Callable[[], bool]) -> object:
+    @contextmanager
+    def _watched(self, seconds: float) -> Iterator[None]:
+        """Kill the process if what is inside takes longer: pipes block on one that is stopped."""
+        watchdog = threading.Timer(seconds, self._end_hang)
+        watchdog.daemon = True
+        try:
+            watchdog.start()
+        except RuntimeError as error:
+            raise EngineFailed("The server has no thread left; try again later.") from error
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+
+    def _end_hang(self) -> None:
+        self._hung = True
+        self._process.kill()
+
+    def _receive(self, abandoned: Callable[[], bool]) -> object:
         while True:
             if wait([self._pipe, self._process.sentinel], _POLL_SECONDS):
                 try:
                     return self._pipe.recv()
                 except (EOFError, OSError) as error:
-                    raise WorkerDied(self._obituary()) from error
+                    raise self.death() from error
                 except Exception as error:  # whatever unpickling throws; the pipe itself is sound
                     raise EngineFailed("The engine's answer can not be read.") from error
-            if time.monotonic() > deadline:
-                self.kill()
-                raise WorkerDied("it hung and was killed")
             if abandoned():
                 self.kill()
                 raise Abandoned
 
+    def death(self) -> WorkerDied:
+        """How the process ended, which is made sure of."""
+        return WorkerDied(self._obituary(), self.pid)
+
     def _obituary(self) -> str:
         self._process.join(5)
         code = self._process.exitcode
+        if self._hung:
+            return "it hung and was killed"
         if code is None:
             self.kill()
             return "it closed its pipe and was killed"
@@ -232,7 +262,7 @@ def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _serve(pipe: Connection, memory: ctypes.Array[ctypes.c_float], recipe: Recipe) -> None:
+def _serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
     """The worker process: load, then answer batches until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -265,8 +295,24 @@ def _is_waveform(item: object) -> TypeGuard[Array]:
     return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype == np.float32
 
 
-def _view(memory: ctypes.Array[ctypes.c_float]) -> Array:
-    return np.frombuffer(memoryview(memory).cast("B"), np.float32)
+def _shared_memory(length: int) -> Arena:
+    """Room for ``float32[length]``, which can be sent to a process that is being started.
+
+    Multiprocessing's own way is a file in /dev/shm, which containers keep so small that a few
+    workers fill it; writing beyond that ends the service, by a SIGBUS.
+    """
+    size = length * np.dtype(np.float32).itemsize
+    if sys.platform != "linux":
+        return Arena(size)
+    file = os.memfd_create("reflector-gpu")
+    os.ftruncate(file, size)
+    memory = Arena(size, file)
+    weakref.finalize(memory, os.close, file)
+    return memory
+
+
+def _view(memory: Arena) -> Array:
+    return np.frombuffer(memory.buffer, np.float32)
 
 
 def _answer(

@@ -29,7 +29,8 @@ class ModelCard(BaseModel):
     licence: str
     default: bool = Field(description="What requests without a model get.")
     state: str = Field(
-        description="`ready`, `loading`, `failed`, `not loaded` or `not installed`.",
+        description="`ready`, `loading`, `idle` (loaded again when it is needed), `failed`, "
+        "`not loaded`, `downloading` or `not installed`.",
         examples=["ready"],
     )
 
@@ -85,6 +86,6 @@ def _card(service: Service, model: Model) -> ModelCard:
 
 def _state(service: Service, model: Model) -> str:
     if model.missing:
-        return "not installed"
+        return "downloading" if model in service.downloads else "not installed"
     state = service.state(model)
     return state.value if state else "not loaded"

@@ -1,0 +1,135 @@
+"""Where requests are let in, and what they hold while they are inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from reflector_gpu.api import answers
+from reflector_gpu.api.connection import (
+    Deadline,
+    EventStream,
+    body_of,
+    cancelled,
+    unless_disconnected,
+)
+from reflector_gpu.api.fields import TranscriptionFields
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.upload import Form, read_form
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.runtime.admission import Permit
+from reflector_gpu.service import Request as Wish
+from reflector_gpu.service import Service
+from reflector_gpu.types import Priority, Task
+
+
+class Desk:
+    """Takes requests in."""
+
+    def __init__(self, service: Service, metrics: Metrics) -> None:
+        self._service = service
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def visit(self, request: Request, priority: Priority) -> AsyncIterator[Visit]:
+        """A place for the request, until it is answered or its time is over.
+
+        Raises:
+            InvalidRequest, Overloaded, DeadlineExceeded
+        """
+        service = self._service
+        deadline = Deadline(request, service.settings.request_seconds)
+        client: str = getattr(request.state, "client", "")
+        async with deadline.kept(), AsyncExitStack() as resources:
+            permit = resources.enter_context(service.admission.permit(priority, client))
+            yield Visit(request, priority, deadline, permit, resources, service, self._metrics)
+
+    async def form(self, visit: Visit) -> Form:
+        """Read the form, which ends with the visit.
+
+        Raises:
+            InvalidRequest: not a form, or no file in it.
+            ClientTooSlow, TooLarge
+        """
+        settings = self._service.settings
+        form = await read_form(
+            visit.request.headers.get("content-type", ""),
+            body_of(visit.request, settings.body_seconds),
+            spool=self._service.spool,
+            max_bytes=settings.max_upload_bytes,
+            max_files=settings.max_files,
+        )
+        visit.resources.enter_context(form)
+        if not form.files:
+            raise InvalidRequest("The request has no file; send it as 'file'.", param="file")
+        return form
+
+    async def wish(self, visit: Visit, fields: TranscriptionFields, task: Task) -> Wish:
+        """What is asked for, checked, and its model loaded. The body must have been read."""
+        wish = self._service.request(
+            fields.model,
+            fields.options(task),
+            priority=visit.priority,
+            vad=fields.vad(self._service.vad),
+        )
+        await unless_disconnected(visit.request, self._service.loaded(wish.model))
+        return wish
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request that has been let in, and what is freed when it leaves."""
+
+    request: Request
+    priority: Priority
+    deadline: Deadline
+    permit: Permit
+    resources: AsyncExitStack
+    service: Service
+    metrics: Metrics
+
+    async def parts(self, spool: Spool, wish: Wish) -> AsyncGenerator[Part, None]:
+        """The service's parts, counted."""
+        with self.permit.recording() as recording:
+            async with aclosing(self.service.transcribe(spool, wish, recording.expect)) as parts:
+                async for part in parts:
+                    recording.done(part.position)
+                    if part.duration is not None:
+                        self.metrics.audio(wish.model.name, part.duration)
+                    yield part
+
+    def fetched(self, url: str, wish: Wish) -> AsyncGenerator[Part, None]:
+        """Parts of a recording that is downloaded at the same time."""
+        spool = self.resources.enter_context(self.service.spool())
+        download = asyncio.create_task(self.service.fetcher.fetch(url, spool))
+        self.resources.push_async_callback(cancelled, download)
+        return _blaming_the_url(self.parts(spool, wish))
+
+    async def streamed(
+        self,
+        parts: AsyncGenerator[Part, None],
+        fields: TranscriptionFields,
+        offset: float = 0.0,
+    ) -> EventStream:
+        """An answer that takes over what the visit holds."""
+        ready = await unless_disconnected(self.request, answers.primed(parts, self.resources))
+        events = answers.events(ready, fields, offset)
+        return EventStream(events, self.resources.pop_all(), self.deadline)
+
+
+async def _blaming_the_url(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, None]:
+    """``parts``; what is wrong with the audio is the fault of the field that named it."""
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                yield part
+        except ReflectorError as error:
+            if error.param == "file":
+                error.param = "audio_file_url"
+            raise

@@ -1,0 +1,140 @@
+"""What a GPU takes before an engine library can use it, and a clear word where that is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from reflector_gpu.errors import ModelNotInstalled
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Provider: TypeAlias = tuple[str, dict[str, str]]
+"""A provider of ONNX Runtime and its options."""
+
+_PROVIDERS: Mapping[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+_CUDA_OPTIONS = {
+    # Every batch has a shape of its own; the default would search anew for each of them
+    # (sglang-omni, pull request 2176: 148 ms against 17 for a tokenizer on an H200).
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # The default takes twice as much at each growth, and never gives it back.
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
+_TENSORRT_OPTIONS = {
+    "trt_fp16_enable": "True",
+    "trt_max_workspace_size": str(6 << 30),  # bytes, as onnx-asr advises for big models
+    # Building takes minutes, so what was built is kept.
+    "trt_engine_cache_enable": "True",
+    # Small networks see a new batch size at almost every step and would be built for each; they
+    # run on CUDA. Parakeet's encoder has thousands of nodes, its decoder about 40.
+    "trt_min_subgraph_size": "200",
+}
+
+
+def load_cublas() -> None:
+    """Have CUDA 12's cuBLAS in this process, from NVIDIA's wheel or from the system.
+
+    CTranslate2 opens it by name at its first multiplication, and takes one that is there already
+    wherever that came from; wheels are in no place where the linker would look.
+
+    Raises:
+        ModelNotInstalled: there is none; the message says how to get it.
+    """
+    names = list(_wheel_libraries()) or ["libcublas.so.12"]
+    try:
+        for name in names:
+            ctypes.CDLL(name)
+    except OSError as error:
+        raise ModelNotInstalled(
+            "Whisper on CUDA needs CUDA 12's cuBLAS: pip install nvidia-cublas-cu12"
+        ) from error
+
+
+def _wheel_libraries() -> Iterator[str]:
+    """The libraries of the wheel nvidia-cublas-cu12, what they need first."""
+    package = importlib.util.find_spec("nvidia")
+    for folder in (package and package.submodule_search_locations) or ():
+        for name in ("libcublasLt.so.12", "libcublas.so.12"):
+            library = Path(folder, "cublas", "lib", name)
+            if library.is_file():
+                yield str(library)
+
+
+def onnx_providers(device: str, longest_seconds: float, max_batch: int) -> list[Provider]:
+    """How ONNX Runtime reaches ``device``, then what it may fall back on for single operators.
+
+    TensorRT builds one engine for all batches of up to ``max_batch`` times ``longest_seconds``.
+
+    Raises:
+        ModelNotInstalled: the ONNX Runtime that is installed does not know the device.
+    """
+    import onnxruntime
+
+    if _PROVIDERS[device] not in onnxruntime.get_available_providers():
+        raise _no_provider(device)
+    providers: list[Provider] = [(_PROVIDERS["cpu"], {})]
+    if device != "cpu":
+        onnxruntime.preload_dlls()  # of NVIDIA's wheels, if they are installed
+        providers.insert(0, (_PROVIDERS["cuda"], _CUDA_OPTIONS))
+    if device == "tensorrt":
+        with suppress(ImportError):  # the wheel of TensorRT's libraries, unless the system has them
+            importlib.import_module("tensorrt_libs")
+        _set_tensorrt_profile(longest_seconds, max_batch)
+        cache = {"trt_engine_cache_path": str(_tensorrt_cache(onnxruntime.__version__))}
+        providers.insert(0, (_PROVIDERS["tensorrt"], {**_TENSORRT_OPTIONS, **cache}))
+    return providers
+
+
+def check_session(session: onnxruntime.InferenceSession, device: str) -> None:
+    """See that ``session`` runs on ``device``: without its libraries it would be the CPU.
+
+    Raises:
+        ModelNotInstalled: it does not.
+    """
+    if _PROVIDERS[device] not in session.get_providers():
+        raise _no_provider(device)
+
+
+def onnx_failures() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises where a run fails: for want of memory, above all."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
+
+    return EPFail, Fail, RuntimeException, MemoryError
+
+
+def _no_provider(device: str) -> ModelNotInstalled:
+    needed = "'onnxruntime-gpu[cuda,cudnn]'" + (" tensorrt" if device == "tensorrt" else "")
+    return ModelNotInstalled(
+        f"ONNX Runtime can not use the device '{device}' here: "
+        f"pip uninstall onnxruntime && pip install {needed}"
+    )
+
+
+def _set_tensorrt_profile(longest_seconds: float, max_batch: int) -> None:
+    """The shapes to build for; onnx-asr's own end at 16 and lack the last frame of 30 s."""
+    from onnx_asr.onnx import TensorRtOptions
+
+    longest = int(longest_seconds * 1000)
+    TensorRtOptions.profile_max_shapes = {"batch": max_batch, "waveform_len_ms": longest + 1000}
+    TensorRtOptions.profile_opt_shapes = {"batch": max_batch // 2, "waveform_len_ms": longest // 2}
+
+
+def _tensorrt_cache(version: str) -> Path:
+    """What one version built another may not be able to read."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    folder = home / "reflector-gpu" / f"tensorrt-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

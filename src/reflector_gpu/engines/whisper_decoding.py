@@ -1,0 +1,315 @@
+"""Whisper's decoding over a batch: encode, tell the language, generate, align, and doubt.
+
+A batch is one `encode`, one `generate` and one `align` a language, whoever sent the chunks. The
+thresholds are openai/whisper's (`transcribe.py`) unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reflector_gpu.engines.hallucination import (
+    Guard,
+    without_ending_loop,
+    without_guesses,
+    without_impossible_loops,
+)
+from reflector_gpu.engines.sound import fitted_to_sound, spoken
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Recognition,
+    Samples,
+    Segment,
+    SegmentScores,
+    TranscribeOptions,
+    Word,
+)
+
+if TYPE_CHECKING:
+    import ctranslate2
+    from faster_whisper import WhisperModel
+    from faster_whisper.tokenizer import Tokenizer
+
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Tried in turn while a row looks wrong."""
+
+MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
+MIN_AVG_LOGPROB = -1.0  # below: the model guesses
+
+NOBODY_SPOKE = ((0.6, -1.0), (0.9, -0.5))
+"""Above such a no_speech_prob and below such an avg_logprob nobody spoke.
+
+The first is openai/whisper's. The second: who is all but sure of silence must be surer of the words
+than that, or it is music and chords that are written down.
+"""
+
+_BEAM = 5
+_BEST_OF = 5
+_CONTEXT = 448  # tokens that the decoder sees
+_MAX_TEXT = _CONTEXT // 2  # tokens of text, as openai/whisper has it; CTranslate2 insists on it
+_MAX_PROMPT = _CONTEXT // 2 - 1  # tokens of hotwords and prompt
+_FRAMES_PER_SECOND = 100
+
+_TOKENS_PER_SECOND = 50
+"""A runaway row would hold up its whole batch, so nobody may write more than can be said.
+
+English takes 4, Hindi 17, Malayalam 40 and Burmese 50: their letters are several tokens each.
+"""
+
+_PREPENDED = "\"'“¿([{-"
+_APPENDED = "\"'.。,，!！?？:：”)]}、"
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A text for one chunk. ``ended``: the decoder came to its end, and was not stopped."""
+
+    tokens: tuple[int, ...]
+    scores: SegmentScores
+    ended: bool
+
+    @property
+    def repetitive(self) -> bool:
+        return self.scores.compression_ratio > MAX_COMPRESSION_RATIO
+
+    @property
+    def silent(self) -> bool:
+        return any(
+            self.scores.no_speech_prob > no_speech and self.scores.avg_logprob < logprob
+            for no_speech, logprob in NOBODY_SPOKE
+        )
+
+    @property
+    def good(self) -> bool:
+        guessed = self.scores.avg_logprob < MIN_AVG_LOGPROB
+        return self.silent or not (self.repetitive or guessed)
+
+    def better(self, known: Hypothesis | None) -> Hypothesis:
+        """A good one wins; of bad ones, what does not repeat itself, then what is likelier."""
+        if known is None or self.good:
+            return self
+        return max(known, self, key=lambda one: (not one.repetitive, one.scores.avg_logprob))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """A word and the tokens that spell it."""
+
+    word: Word
+    tokens: tuple[int, ...]
+
+
+class Decoder:
+    """What one loaded model makes of batches. CTranslate2's errors pass through."""
+
+    def __init__(self, model: WhisperModel) -> None:
+        self._model = model
+
+    def recognise(self, batch: Sequence[Samples], options: TranscribeOptions) -> list[Recognition]:
+        """One result for each of ``batch``, each of which holds 1 sample to 30 seconds."""
+        encoded = self._encode(batch)
+        languages = self._languages(encoded, len(batch), options.language)
+        hypotheses = self._generate(encoded, batch, languages, options)
+        written = [row for row, one in enumerate(hypotheses) if one.tokens and not one.silent]
+        segments: dict[int, tuple[Segment, ...]] = {}
+        for language in sorted({languages[row] for row in written}):
+            rows = [row for row in written if languages[row] == language]
+            found = self._spelled(
+                _rows(encoded, rows, len(batch)),
+                self._tokenizer(language, options.task),
+                [hypotheses[row] for row in rows],
+                [batch[row] for row in rows],
+            )
+            for row, words in zip(rows, found, strict=True):
+                segments[row] = _segments(words, hypotheses[row].scores)
+        return [
+            Recognition(segments.get(row, ()), language) for row, language in enumerate(languages)
+        ]
+
+    def _encode(self, batch: Sequence[Samples]) -> ctranslate2.StorageView:
+        from faster_whisper.audio import pad_or_trim
+
+        extractor = self._model.feature_extractor
+        features = np.stack([pad_or_trim(extractor(samples)[..., :-1]) for samples in batch])
+        return self._model.encode(features)
+
+    def _languages(
+        self, encoded: ctranslate2.StorageView, count: int, asked: str | None
+    ) -> list[str]:
+        if not self._model.model.is_multilingual:
+            return ["en"] * count
+        if asked:
+            return [asked] * count
+        detected = self._model.model.detect_language(encoded)
+        return [ranking[0][0].strip("<|>") for ranking in detected]
+
+    def _tokenizer(self, language: str, task: str) -> Tokenizer:
+        from faster_whisper.tokenizer import Tokenizer
+
+        multilingual = self._model.model.is_multilingual
+        return Tokenizer(self._model.hf_tokenizer, multilingual, task=task, language=language)
+
+    def _generate(
+        self,
+        encoded: ctranslate2.StorageView,
+        batch: Sequence[Samples],
+        languages: Sequence[str],
+        options: TranscribeOptions,
+    ) -> list[Hypothesis]:
+        """The best text of each row; rows that look wrong are tried again at more temperature."""
+        prompts = [self._prompt(language, options) for language in languages]
+        best: list[Hypothesis | None] = [None] * len(batch)
+        open_rows = list(range(len(batch)))
+        for temperature in (options.temperature,) if options.temperature else TEMPERATURES:
+            longest = max(len(batch[row]) for row in open_rows) / SAMPLE_RATE
+            tried = self._try(
+                _rows(encoded, open_rows, len(batch)),
+                [prompts[row] for row in open_rows],
+                longest,
+                temperature,
+            )
+            for row, hypothesis in zip(open_rows, tried, strict=True):
+                best[row] = hypothesis.better(best[row])
+            open_rows = [r for r, one in zip(open_rows, tried, strict=True) if not one.good]
+            if not open_rows:
+                break
+        return [one for one in best if one is not None]
+
+    def _try(
+        self,
+        encoded: ctranslate2.StorageView,
+        prompts: list[list[int]],
+        seconds: float,
+        temperature: float,
+    ) -> list[Hypothesis]:
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        tokenizer = self._tokenizer("en", "transcribe")
+        room = min(16 + int(seconds * _TOKENS_PER_SECOND), _MAX_TEXT)
+        # CTranslate2 writes at most half of this, and at most what the prompt leaves of it.
+        max_length = min(_CONTEXT, max(2 * room, len(prompts[0]) + room))
+        room = min(max_length // 2, max_length - len(prompts[0]) + 1)
+        sampling = {"beam_size": 1, "num_hypotheses": _BEST_OF, "sampling_topk": 0}
+        results = self._model.model.generate(
+            encoded,
+            prompts,
+            max_length=max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=list(get_suppressed_tokens(tokenizer, [-1])),
+            sampling_temperature=temperature,
+            **(sampling if temperature else {"beam_size": _BEAM}),
+        )
+        return [_hypothesis(tokenizer, result, temperature, room) for result in results]
+
+    def _prompt(self, language: str, options: TranscribeOptions) -> list[int]:
+        """Hotwords and the end of the client's prompt in one budget, then the task."""
+        tokenizer = self._tokenizer(language, options.task)
+        hotwords = tokenizer.encode(f" {', '.join(options.hotwords)}") if options.hotwords else []
+        hotwords = hotwords[: _MAX_PROMPT // 2]
+        previous = tokenizer.encode(f" {options.prompt.strip()}") if options.prompt else []
+        context = [*hotwords, *previous[len(previous) + len(hotwords) - _MAX_PROMPT :]]
+        start = [tokenizer.sot_prev, *context] if context else []
+        return [*start, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+
+    def _spelled(
+        self,
+        encoded: ctranslate2.StorageView,
+        tokenizer: Tokenizer,
+        hypotheses: Sequence[Hypothesis],
+        batch: Sequence[Samples],
+    ) -> list[list[_Spelled]]:
+        """The words of each row that were said, where they were said."""
+        found = self._align(encoded, tokenizer, [one.tokens for one in hypotheses], batch)
+        for row, (hypothesis, samples) in enumerate(zip(hypotheses, batch, strict=True)):
+            words = found[row]
+            if not hypothesis.ended:
+                words = _kept(words, without_ending_loop, samples)
+            words = _kept(words, without_impossible_loops, samples)
+            words = list(compress(words, spoken([one.word for one in words], samples)))
+            words = _kept(words, without_guesses, samples)
+            fitted = fitted_to_sound([one.word for one in words], samples)
+            found[row] = [replace(a, word=b) for a, b in zip(words, fitted, strict=True)]
+        return found
+
+    def _align(
+        self,
+        encoded: ctranslate2.StorageView,
+        tokenizer: Tokenizer,
+        tokens: Sequence[Sequence[int]],
+        batch: Sequence[Samples],
+    ) -> list[list[_Spelled]]:
+        from faster_whisper.transcribe import merge_punctuations
+
+        frames = [len(samples) * _FRAMES_PER_SECOND // SAMPLE_RATE for samples in batch]
+        rows = self._model.find_alignment(tokenizer, [list(row) for row in tokens], encoded, frames)
+        found: list[list[_Spelled]] = []
+        for row in rows:
+            merge_punctuations(row, _PREPENDED, _APPENDED)
+            words = [
+                _Spelled(
+                    Word(
+                        part["word"].strip(),
+                        float(part["start"]),
+                        float(part["end"]),
+                        probability=min(1.0, float(part["probability"])),
+                        glued=not part["word"].startswith(" "),
+                    ),
+                    tuple(part["tokens"]),
+                )
+                for part in row
+                if part["word"].strip()
+            ]
+            found.append(words)
+        return found
+
+
+def _hypothesis(
+    tokenizer: Tokenizer,
+    result: ctranslate2.models.WhisperGenerationResult,
+    temperature: float,
+    room: int,
+) -> Hypothesis:
+    sequence = result.sequences_ids[0]
+    tokens = tuple(token for token in sequence if token < tokenizer.eot)
+    text = tokenizer.decode(list(tokens)).strip().encode()
+    scores = SegmentScores(
+        # The score is the mean over the tokens; whisper's own mean counts the end as well.
+        avg_logprob=float(result.scores[0]) * len(sequence) / (len(sequence) + 1),
+        compression_ratio=len(text) / len(zlib.compress(text)),
+        no_speech_prob=float(result.no_speech_prob),
+        temperature=temperature,
+        tokens=tokens,
+    )
+    return Hypothesis(tokens if text else (), scores, ended=len(sequence) < room)
+
+
+def _kept(words: list[_Spelled], guard: Guard, samples: Samples) -> list[_Spelled]:
+    fitted = fitted_to_sound([one.word for one in words], samples)
+    return list(compress(words, guard(fitted)))
+
+
+def _segments(words: Sequence[_Spelled], scores: SegmentScores) -> tuple[Segment, ...]:
+    """The words as one segment, or none. Its scores are those of the whole text, as decoded."""
+    if not words:
+        return ()
+    tokens = tuple(token for one in words for token in one.tokens)
+    return (Segment.of((one.word for one in words), replace(scores, tokens=tokens)),)
+
+
+def _rows(
+    encoded: ctranslate2.StorageView, rows: Sequence[int], count: int
+) -> ctranslate2.StorageView:
+    """Some rows of an encoder output, ``[count, frames, d]``."""
+    if len(rows) == count:
+        return encoded
+    import ctranslate2
+
+    array = np.asarray(encoded.to_device(ctranslate2.Device.cpu))
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(array[list(rows)]))

@@ -27,18 +27,31 @@ from reflector_gpu.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TranscriberSpec:
-    """What the service must know about a recogniser before it is loaded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """What the service must know about any engine before it is loaded.
+
+    ``single_threaded``: a process for each core makes it faster. ``quick_restart``: loading takes
+    about a second, so a batch that nobody waits for any more is ended by replacing its process.
+    ``devices`` are those it runs on; where there is a choice, the engine takes it as its argument
+    ``device``. ``compute_types``: takes the argument ``compute_type``.
+    """
+
+    single_threaded: bool = False
+    quick_restart: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+    compute_types: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriberSpec(EngineSpec):
+    """What the service must know about a recogniser besides.
 
     ``languages`` are ISO 639-1 codes. ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
-    ``window_seconds``: anything shorter costs as much. ``single_threaded``: a process for each
-    core makes it faster. ``quick_restart``: loading takes about a second, so a batch that nobody
-    waits for any more is ended by replacing its process. ``devices`` are those it runs on; where
-    there is a choice, the engine takes it as its argument ``device``. ``compute_types``: takes the
-    argument ``compute_type``. ``translates``: knows how to turn speech into English text.
+    ``window_seconds``: anything shorter costs as much. ``translates``: knows how to turn speech
+    into English text.
     """
 
     languages: frozenset[str]
@@ -47,10 +60,6 @@ class TranscriberSpec:
     max_batch: int
     max_batch_seconds: float = float("inf")
     window_seconds: float = 0.0
-    single_threaded: bool = False
-    quick_restart: bool = False
-    devices: tuple[str, ...] = ("cpu",)
-    compute_types: bool = False
     translates: bool = False
 
 
@@ -82,18 +91,14 @@ class Transcriber(Protocol):
         """Free what `load` took."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiarizerSpec:
-    """What the service must know about a diarizer before it is loaded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiarizerSpec(EngineSpec):
+    """What the service must know about a diarizer besides.
 
-    ``needs_speech``: it wants to be told where anybody speaks, and does not look for itself. The
-    rest is as in `TranscriberSpec`.
+    ``needs_speech``: it wants to be told where anybody speaks, and does not look for itself.
     """
 
     needs_speech: bool = False
-    single_threaded: bool = False
-    quick_restart: bool = False
-    devices: tuple[str, ...] = ("cpu",)
 
 
 class Pcm(Protocol):
@@ -144,8 +149,8 @@ class Diarizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A recogniser by name. ``engine`` is ``module:Class``, built with ``arguments``.
+class Installable:
+    """An engine by name. ``engine`` is ``module:Class``, built with ``arguments``.
 
     ``extra`` is the package extra that brings ``packages``. ``weights`` are on the hub; the
     folder that holds them becomes the engine's argument ``weights``.
@@ -153,7 +158,7 @@ class Model:
 
     name: str
     engine: str
-    spec: TranscriberSpec
+    spec: EngineSpec
     summary: str
     licence: str
     packages: tuple[str, ...] = ()
@@ -199,6 +204,13 @@ class Model:
                 retry_after=3600,
             )
 
+
+@dataclass(frozen=True, slots=True)
+class Model(Installable):
+    """A recogniser by name."""
+
+    spec: TranscriberSpec
+
     def check_language(self, language: str | None) -> None:
         """Raise `UnsupportedLanguage` unless ``language`` is None or known to this model."""
         known = self.spec.languages
@@ -222,6 +234,13 @@ class Model:
                 f"Model '{self.name}' does not translate; use a multilingual Whisper.",
                 param="model",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizerModel(Installable):
+    """A diarizer by name."""
+
+    spec: DiarizerSpec
 
 
 def check_samples(samples: Samples) -> None:

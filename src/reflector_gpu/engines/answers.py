@@ -1,0 +1,87 @@
+"""What an engine answered, looked through before anybody relies on it.
+
+An engine is as good as the library and the weights behind it; what it gets wrong must fail as its
+failure, not wherever it is first used. Times may be any numbers: the pipeline mends them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TypeGuard
+
+from reflector_gpu.errors import EngineFailed
+from reflector_gpu.types import Recognition, Segment, SegmentScores, Word
+
+logger = logging.getLogger(__name__)
+
+
+def check_recognition(answer: object) -> Recognition:
+    """``answer``, if it is a `Recognition` through and through.
+
+    Raises:
+        EngineFailed: it is not.
+    """
+    if not _is_recognition(answer):
+        logger.error("an engine answered with a %s that is no transcript", type(answer).__name__)
+        raise EngineFailed("The engine answered with something that is no transcript.")
+    return answer
+
+
+def _is_recognition(value: object) -> TypeGuard[Recognition]:
+    return (
+        isinstance(value, Recognition)
+        and (value.language is None or _is_text(value.language))
+        and _is_tuple(value.segments, _is_segment)
+    )
+
+
+def _is_segment(value: object) -> bool:
+    return (
+        isinstance(value, Segment)
+        and _is_number(value.start)
+        and _is_number(value.end)
+        and _is_text(value.text)
+        and (value.speaker is None or _is_text(value.speaker))
+        and _is_tuple(value.words, _is_word)
+        and (value.scores is None or _is_scores(value.scores))
+    )
+
+
+def _is_word(value: object) -> bool:
+    return (
+        isinstance(value, Word)
+        and _is_text(value.text)
+        and _is_number(value.start)
+        and _is_number(value.end)
+        and (value.probability is None or _is_number(value.probability))
+        and (value.speaker is None or _is_text(value.speaker))
+    )
+
+
+def _is_scores(value: object) -> bool:
+    return (
+        isinstance(value, SegmentScores)
+        and _is_number(value.avg_logprob)
+        and _is_number(value.compression_ratio)
+        and _is_number(value.no_speech_prob)
+        and _is_number(value.temperature)
+        and _is_tuple(value.tokens, lambda token: isinstance(token, int))
+    )
+
+
+def _is_tuple(value: object, of: Callable[[object], bool]) -> bool:
+    return isinstance(value, tuple) and all(of(one) for one in value)
+
+
+def _is_text(value: object) -> bool:
+    """Surrogates can be in a `str`, and in no answer that is UTF-8."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_number(value: object) -> bool:
+    """An infinite one is; an ``int`` too large for a ``float`` is not."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)

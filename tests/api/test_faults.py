@@ -1,0 +1,399 @@
+"""What goes wrong behind the API, and how little of it clients are told.
+
+Engines crash, hang and answer nonsense, somebody kills their processes, the disk is full, audio
+hosts hang up: other requests do not notice, and nothing is left over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from reflector_gpu import service
+from reflector_gpu.engines import catalog
+from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.api import engines
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import (
+    ask_url,
+    check_words,
+    connect,
+    error_of,
+    eventually,
+    retry_after,
+    silence,
+    upload,
+    wav,
+)
+from tests.disks import small_disk
+from tests.live import KEY, LiveServer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server over the engine that misbehaves to order, and what that engine notes."""
+
+    server: LiveServer
+    folder: Path
+
+    def noted(self, what: str) -> list[int]:
+        """The processes that noted ``what``, one for each time."""
+        lines = (self.folder / "notes").read_text().splitlines()
+        return [int(line.rpartition(" ")[2]) for line in lines if line.startswith(what)]
+
+    def get(self, path: str) -> httpx.Response:
+        with connect(self.server) as client:
+            return client.get(path)
+
+    @property
+    def state(self) -> str:
+        return str(self.get("/v1/models/faulty").json()["state"])
+
+    @contextmanager
+    def marked(self, name: str) -> Iterator[None]:
+        """With the file ``name`` for the engine to see."""
+        (self.folder / name).touch()
+        try:
+            yield
+        finally:
+            (self.folder / name).unlink()
+
+    @contextmanager
+    def occupied(self, recording: bytes, text: str) -> Iterator[int]:
+        """While the only worker is at ``recording``, which is answered when the block ends.
+
+        Gives the worker's process.
+        """
+        before = len(self.noted("batch"))
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(upload, self.server, recording, data={"prompt": "wait"})
+            try:
+                yield eventually(lambda: self.noted("batch")[before:])[0]
+            finally:
+                with self.marked("go"):
+                    answered = answer.result()
+        assert answered.json()["text"] == text
+
+    def waits(self, chunks: int) -> None:
+        """Until so many have to wait for the worker."""
+        pool = self.server.service.pool(self.server.service.catalog.default)
+        eventually(lambda: pool.waiting == chunks)
+
+
+@contextmanager
+def staged(folder: Path, *, hasty: bool = False, **settings: object) -> Iterator[Stage]:
+    """With ``hasty``, a batch may take half as long as its audio."""
+    options = partial(PoolOptions, base_timeout=0, timeout_per_cost=0.5) if hasty else PoolOptions
+    given = {"model": "faulty", "apikey": KEY, "url_allow": "127.0.0.1", "workers": 1, **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.MODELS, "faulty", engines.faulty(folder))
+        patch.setattr(service, "PoolOptions", options)
+        with LiveServer(wait=True, **given) as server:
+            yield Stage(server, folder)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, clip: bytes) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("calm"), url_retries=1) as stage:
+        assert upload(stage.server, clip).status_code == 200
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("hasty"), hasty=True) as stage:
+        yield stage
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this process holds: open files, threads, children."""
+
+    files: int
+    threads: Counter[str]
+    children: int
+
+    @classmethod
+    def now(cls) -> Held:
+        names = (thread.name for thread in threading.enumerate())
+        threads = Counter(name for name in names if not name.startswith("asyncio_"))  # a pool's
+        files = len(list(Path("/dev/fd").iterdir()))
+        return cls(files, threads, len(psutil.Process().children()))
+
+    @classmethod
+    def idle(cls, server: LiveServer) -> Held:
+        """Once nobody is connected and nothing is decoded any more."""
+        eventually(lambda: not server._server.server_state.connections)
+        eventually(lambda: not cls.now().threads["decode"])
+        return cls.now()
+
+    def check_no_more(self) -> None:
+        """Wait until there is nothing beyond this."""
+
+        def freed() -> bool:
+            now = Held.now()
+            less = now.files <= self.files and now.children <= self.children
+            return less and now.threads <= self.threads
+
+        eventually(freed)
+
+
+@pytest.fixture
+def nothing_left(calm: Stage) -> Iterator[None]:
+    before = Held.idle(calm.server)
+    yield
+    before.check_no_more()
+    assert calm.state == "ready"
+
+
+# Killed
+
+
+def meeting(speech: Samples, minutes: int) -> bytes:
+    """The sample meeting over and over, ever more quietly: no two chunks are equal."""
+    left = minutes * 60 * SAMPLE_RATE
+    parts: list[Samples] = []
+    while left:
+        parts.append(speech[:left] * np.float32(0.99 ** len(parts)))
+        left -= len(parts[-1])
+    return wav(*parts)
+
+
+@pytest.mark.parametrize(("workers", "minutes", "kills"), [(1, 30, 20), (2, 4, 3)])
+def test_workers_killed_in_the_middle_of_a_long_recording_leave_no_trace(
+    speech: Samples, tmp_path: Path, workers: int, minutes: int, kills: int
+) -> None:
+    recording = meeting(speech, minutes)
+    with staged(tmp_path, workers=workers) as stage:
+        undisturbed = upload(stage.server, recording)
+        before = Held.idle(stage.server)
+        killed: list[int] = []
+        with ThreadPoolExecutor(1) as threads:
+            wish = {"prompt": f"die {kills}"}
+            answer = threads.submit(upload, stage.server, recording, data=wish)
+            while not answer.done():
+                for process in stage.noted("die")[len(killed) :]:
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+                threading.Event().wait(0.01)
+        assert len(set(killed)) >= kills
+        assert undisturbed.status_code == answer.result().status_code == 200
+        assert answer.result().content == undisturbed.content
+        before.check_no_more()
+
+
+def test_readiness_follows_the_worker_and_the_log_tells(
+    tmp_path: Path, clip: bytes, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with staged(tmp_path) as stage, ThreadPoolExecutor(1) as threads:
+        (first,) = stage.noted("load")
+        assert (stage.state, stage.get("/health/ready").status_code) == ("ready", 200)
+        with stage.marked("shut"):
+            os.kill(first, signal.SIGKILL)
+            eventually(lambda: stage.state == "loading")
+            refusal = stage.get("/health/ready")
+            assert error_of(refusal, 503)["code"] == "engine_loading"
+            assert retry_after(refusal) >= 1
+            assert stage.get("/health/live").status_code == 200
+            eventually(lambda: len(stage.noted("load")) == 2)
+            answer = threads.submit(upload, stage.server, clip)
+        assert answer.result().json()["text"] == text
+        assert (stage.state, stage.get("/health/ready").status_code) == ("ready", 200)
+        replacement = stage.noted("load")[1]
+    assert f"faulty: worker {first} died while it waited: killed by SIGKILL" in caplog.text
+    assert f"faulty: worker {replacement} died" not in caplog.text
+
+
+def test_a_replacement_killed_while_it_loads_is_replaced_and_no_request_fails(
+    calm: Stage, clip: bytes, text: str, caplog: pytest.LogCaptureFixture, nothing_left: None
+) -> None:
+    loads = len(calm.noted("load"))
+    with calm.occupied(clip, text) as first, calm.marked("shut"):
+        os.kill(first, signal.SIGKILL)
+        (second,) = eventually(lambda: calm.noted("load")[loads:])
+        assert calm.state == "loading"
+        os.kill(second, signal.SIGKILL)
+        eventually(lambda: len(calm.noted("load")) == loads + 2)
+    assert f"worker {first} died on 1 items: killed by SIGKILL" in caplog.text
+    assert f"worker {second} died while loading: killed by SIGKILL" in caplog.text
+
+
+# Engines that misbehave
+
+
+CAUSES = {
+    "segfault": "killed by SIGSEGV",
+    "abort": "killed by SIGABRT",
+    "killed for its memory": "killed by SIGKILL",
+    "hang": "it hung and was killed",
+}
+
+
+def check_poisoned(error: dict[str, Any]) -> None:
+    assert (error["type"], error["code"]) == ("server_error", "engine_failed")
+    assert "secret" not in error["message"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Recordings of a chunk each, all of them wholesome but for ``poison``."""
+
+    clips: Sequence[bytes]
+    texts: Sequence[str]
+    poison: bytes
+    long_clip: bytes
+    long_text: str
+
+    def heard(self, stage: Stage, how: str, *requests: Sequence[bytes]) -> list[httpx.Response]:
+        """The answers to ``requests``, whose files are all worked on in one batch."""
+        with ThreadPoolExecutor() as threads:
+            with stage.occupied(self.long_clip, self.long_text):
+                wish = {"prompt": how}
+                answers = [
+                    threads.submit(upload, stage.server, *files, data=wish) for files in requests
+                ]
+                stage.waits(sum(map(len, requests)))
+            found = [answer.result() for answer in answers]
+        eventually(lambda: stage.state == "ready")
+        return found
+
+    def check_alone(self, stage: Stage, how: str) -> None:
+        """What is poisonous fails, and not what is beside it."""
+        (answer,) = self.heard(stage, how, (self.clips[0], self.poison))
+        good, bad = answer.json()["results"]
+        assert good["text"] == self.texts[0]
+        check_poisoned(bad["error"])
+
+
+@pytest.fixture(scope="module")
+def bench(
+    scripted: LiveServer, snippets: list[Samples], clips: list[bytes], texts: list[str]
+) -> Bench:
+    poison = wav(snippets[3] * np.float32(0.99 / np.abs(snippets[3]).max()))
+    long_clip = wav(*snippets[:3])
+    return Bench(clips, texts, poison, long_clip, upload(scripted, long_clip).json()["text"])
+
+
+@pytest.mark.parametrize("how", engines.CRASHES)
+def test_what_crashes_the_engine_fails_alone(
+    request: pytest.FixtureRequest, bench: Bench, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage: Stage = request.getfixturevalue("hasty" if how == "hang" else "calm")
+    bench.check_alone(stage, how)
+    assert caplog.text.count(f"died on 2 items: {CAUSES[how]}") == 2
+    assert caplog.text.count(f"died on 1 items: {CAUSES[how]}") == 2
+
+
+@pytest.mark.parametrize("how", [*engines.GARBAGE, *engines.MISCOUNTS])
+def test_what_the_engine_answers_wrong_fails_alone(calm: Stage, bench: Bench, how: str) -> None:
+    workers = calm.noted("load")
+    bench.check_alone(calm, how)
+    assert calm.noted("load") == workers, "the process was not at fault"
+
+
+@pytest.mark.parametrize("how", ["segfault", "text"])
+def test_requests_that_share_a_batch_with_a_bad_one_do_not_notice(
+    calm: Stage, bench: Bench, how: str
+) -> None:
+    files = (bench.clips[0], bench.poison, bench.clips[1])
+    first, bad, last = bench.heard(calm, how, *([file] for file in files))
+    assert (first.json()["text"], last.json()["text"]) == tuple(bench.texts[:2])
+    check_poisoned(error_of(bad, 503))
+    assert retry_after(bad) >= 1
+
+
+@pytest.mark.parametrize("how", engines.BAD_TIMES)
+def test_bad_times_are_put_right(calm: Stage, bench: Bench, how: str) -> None:
+    expected = upload(calm.server, bench.poison).json()["text"]
+    body = upload(calm.server, bench.poison, data={"prompt": how}).json()
+    assert body["text"] == expected
+    check_words(body["words"], expected)
+
+
+@pytest.mark.parametrize("working", [False, True])
+def test_a_worker_that_is_stopped_is_replaced(
+    hasty: Stage, bench: Bench, working: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    eventually(lambda: hasty.state == "ready")
+    if working:
+        with hasty.occupied(bench.long_clip, bench.long_text) as worker:
+            os.kill(worker, signal.SIGSTOP)
+            eventually(lambda: "it hung" in caplog.text)
+    else:
+        worker = hasty.noted("load")[-1]
+        os.kill(worker, signal.SIGSTOP)
+        assert upload(hasty.server, bench.clips[0]).json()["text"] == bench.texts[0]
+    assert f"worker {worker} died on 1 items: it hung and was killed" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["prompt", "hotwords"])
+def test_a_client_can_not_tell_the_engine_more_than_it_reads(
+    calm: Stage, bench: Bench, name: str
+) -> None:
+    error = error_of(upload(calm.server, bench.clips[0], data={name: "x" * 10_001}), 400)
+    assert error["param"] == name
+    assert "at most 10000 characters" in error["message"]
+    assert upload(calm.server, bench.clips[0], data={name: "x" * 10_000}).status_code == 200
+
+
+# Disks and hosts
+
+
+def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(
+    tmp_path: Path, bench: Bench, host: AudioHost
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    large = wav(silence(40))
+    with small_disk(folder, 1_000) as disk, staged(tmp_path, spool_dir=disk) as stage:
+        empty = os.statvfs(disk).f_bfree
+        with stage.occupied(bench.long_clip, bench.long_text):
+            for response in (
+                upload(stage.server, large),
+                upload(stage.server, bench.clips[0], large),
+                ask_url(stage.server, host.put("/large.wav", Answer(large))),
+            ):
+                assert error_of(response, 503)["code"] == "storage_full"
+                assert retry_after(response) >= 1
+            assert os.statvfs(disk).f_bfree < empty
+        eventually(lambda: os.statvfs(disk).f_bfree == empty)
+        assert list(disk.iterdir()) == []
+        assert upload(stage.server, bench.clips[0]).json()["text"] == bench.texts[0]
+
+
+@pytest.mark.parametrize("headers", [{"ETag": '"1"'}, {}], ids=["resumed", "begun anew"])
+def test_a_download_that_breaks_off_once_is_whole_in_the_end(
+    calm: Stage, pauses: bytes, host: AudioHost, headers: dict[str, str], nothing_left: None
+) -> None:
+    half = len(pauses) // 2
+    url = host.put("/breaks.wav", Answer(pauses, headers=headers, cuts=[half]))
+    asked = len(host.ranges)
+    healed = ask_url(calm.server, url)
+    assert host.ranges[asked:] == ([f"bytes={half}-"] if headers else [])
+    assert healed.json()["words"] == upload(calm.server, pauses).json()["words"]
+
+
+def test_502_for_a_download_that_breaks_off_beyond_its_retries(
+    calm: Stage, pauses: bytes, host: AudioHost, nothing_left: None
+) -> None:
+    half = len(pauses) // 2
+    workers = calm.noted("load")
+    url = host.put("/breaks.wav", Answer(pauses, cuts=[half] * 2))
+    assert error_of(ask_url(calm.server, url), 502)["code"] == "upstream_failed"
+    assert ask_url(calm.server, url).status_code == 200
+    assert calm.noted("load") == workers

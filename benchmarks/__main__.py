@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import accuracy, latency, memory, recognisers, tdt
+from benchmarks import accuracy, latency, load, memory, overhead, recognisers, tdt
 from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "accuracy": accuracy.run,
     "latency": latency.run,
+    "load": load.run,
     "memory": memory.run,
+    "overhead": overhead.run,
     "recognisers": recognisers.run,
     "tdt": tdt.run,
 }

@@ -1,0 +1,87 @@
+"""Where the time of a small request goes: one client, one stage after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import ParamSpec, TypeVar
+from unittest.mock import patch
+
+import uvicorn
+
+from benchmarks.clients import Tally, keep_asking
+from benchmarks.server import KEY
+from reflector_gpu.api import answers, desk
+from reflector_gpu.api.app import create_app
+from reflector_gpu.api.upload import read_form
+from reflector_gpu.audio.vad import VoiceActivity
+from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.settings import load_settings
+
+SECONDS = 4.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def shares(message: bytes) -> dict[str, float]:
+    """The share of each stage in the time that a client waits for an answer."""
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def timed(stage: str, work: Callable[P, T]) -> Callable[P, T]:
+        def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+            began = time.perf_counter()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                spent[stage] += time.perf_counter() - began
+
+        return measured
+
+    def awaited(stage: str, work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+            began = time.perf_counter()
+            try:
+                return await work(*args, **kwargs)
+            finally:
+                spent[stage] += time.perf_counter() - began
+
+        return measured
+
+    tally = Tally()
+    with _server() as port, ExitStack() as patches:
+        asyncio.run(keep_asking("127.0.0.1", port, message, 1.0, Tally()))
+        for owner, name, wrapped in (
+            (desk, "read_form", awaited("form", read_form)),
+            (Pool, "submit", awaited("queue and worker", Pool.submit)),
+            (ThreadStream, "_pump", timed("decoding", ThreadStream._pump)),
+            (VoiceActivity, "probabilities", timed("voice", VoiceActivity.probabilities)),
+            (answers, "response", timed("answer", answers.response)),
+        ):
+            patches.enter_context(patch.object(owner, name, wrapped))
+        asyncio.run(keep_asking("127.0.0.1", port, message, SECONDS, tally))
+    spent["decoding"] -= spent["voice"]
+    total = sum(tally.seconds)
+    spent["everything else"] = total - sum(spent.values())
+    return {stage: seconds / total for stage, seconds in spent.items()}
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    """A server inside this process, where its stages can be watched."""
+    settings = load_settings(model="scripted", apikey=KEY, port=0)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -25,9 +25,10 @@ ALLOWED = {
     "runtime": set(),
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
     "downloads": {"engines", "runtime"},
-    "service": {"audio", "engines", "runtime", "pipeline", "downloads"},
+    "hosts": {"engines", "runtime"},
+    "service": {"audio", "engines", "runtime", "pipeline", "downloads", "hosts"},
     "api": {"audio", "engines", "runtime", "pipeline", "service"},
-    "cli": {"audio", "engines", "runtime", "pipeline", "service", "api", "deploy"},
+    "cli": {"audio", "engines", "runtime", "pipeline", "hosts", "service", "api", "deploy"},
     "deploy": {"audio", "engines", "runtime", "pipeline", "service", "api"},
     "web": set(),
     "__main__": {"cli"},

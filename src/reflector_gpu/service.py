@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.downloads import Downloads
 from reflector_gpu.engines.answers import check_recognition
 from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.engines.diarizers import diarizer_of
+from reflector_gpu.engines.pcm import FileRecording, PcmFile
+from reflector_gpu.hosts import Hosts
+from reflector_gpu.pipeline.diarize import SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
 from reflector_gpu.runtime.admission import Admission, Limits
-from reflector_gpu.runtime.placement import Placement, layout
-from reflector_gpu.runtime.pool import Pool, PoolState
-from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.runtime.worker import Recipe
+from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
-    SAMPLE_RATE,
     Chunk,
+    DiarizeOptions,
     Priority,
     Recognition,
     Samples,
+    SpeakerTurn,
     TranscribeOptions,
 )
 
@@ -45,6 +47,8 @@ class Request:
     options: TranscribeOptions = field(default_factory=TranscribeOptions)
     priority: Priority = Priority.LIVE
     vad: VadOptions = field(default_factory=VadOptions)
+    speakers: DiarizeOptions | None = None
+    """How to tell them apart; None: not at all."""
 
 
 class Service:
@@ -59,6 +63,7 @@ class Service:
         """
         self.settings = settings
         self.catalog = catalog_of(settings)
+        self.diarizer = diarizer_of(settings.diarizer)
         self.admission = Admission(
             {
                 Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
@@ -78,7 +83,7 @@ class Service:
             ),
         )
         self.downloads = Downloads(self._downloaded)
-        self._pools: dict[str, Pool[Samples, Recognition]] = {}
+        self.hosts = Hosts(settings, [model.name for model in self.catalog.configured])
         self._closed = False
 
     def start(self) -> None:
@@ -97,7 +102,7 @@ class Service:
         self._closed = True
         await self.downloads.close()
         await self.fetcher.aclose()
-        await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
+        await self.hosts.close()
         await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
 
     @property
@@ -132,14 +137,6 @@ class Service:
         """
         await self.pool(model).ready(self.settings.load_seconds)
 
-    def state(self, model: Model) -> PoolState | None:
-        """None: nobody has asked for this model yet."""
-        pool = self._pools.get(model.name)
-        return pool.state if pool else None
-
-    def pools(self) -> list[Pool[Samples, Recognition]]:
-        return list(self._pools.values())
-
     def spool(self) -> Spool:
         """An empty spool within the configured limits."""
         return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
@@ -151,6 +148,7 @@ class Service:
         *,
         priority: Priority,
         vad: VadOptions | None = None,
+        speakers: DiarizeOptions | None = None,
     ) -> Request:
         """Resolve and check what a client asked for.
 
@@ -160,7 +158,7 @@ class Service:
         """
         resolved = self.resolve(model, options)
         self.check_here(resolved)
-        return Request(resolved, options, priority, vad or self.vad)
+        return Request(resolved, options, priority, vad or self.vad, speakers)
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> Model:
         """The model that a client means, if it can do what is asked for.
@@ -173,7 +171,7 @@ class Service:
         resolved.check_task(options.task)
         return resolved
 
-    def transcribe(
+    async def transcribe(
         self, spool: Spool, request: Request, expect: Callable[[float], None] = lambda _: None
     ) -> AsyncGenerator[Part, None]:
         """Parts of the transcript of ``spool``, while it fills. The caller closes both.
@@ -201,66 +199,57 @@ class Service:
             vad=request.vad,
             expect=expect,
         )
-        return transcribe(spool, plan, submit)
+        if request.speakers is None:
+            async with aclosing(transcribe(spool, plan, submit)) as parts:
+                async for part in parts:
+                    yield part
+            return
+        with closing(Recorder(self.settings.spool_dir)) as recorder:
+            parts = transcribe(spool, replace(plan, recorder=recorder), submit)
+            whose = self._submit_recording(request.speakers)
+            async with aclosing(with_speakers(parts, recorder, whose)) as told:
+                async for part in told:
+                    yield part
+
+    async def diarize(
+        self,
+        spool: Spool,
+        options: DiarizeOptions,
+        *,
+        progress: Callable[[float], None] = lambda _: None,
+        expect: Callable[[float], None] = lambda _: None,
+    ) -> Sequence[SpeakerTurn]:
+        """Who speaks when in ``spool``, which may still fill. The caller closes it.
+
+        ``progress`` is told the seconds that have been decoded, ``expect`` as in `transcribe`.
+        """
+        with closing(Recorder(self.settings.spool_dir)) as recorder:
+            return await diarize(
+                spool,
+                recorder,
+                self._submit_recording(options),
+                max_seconds=self.settings.max_audio_seconds,
+                progress=progress,
+                expect=expect,
+            )
+
+    def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
+        pool = self.hosts.diarizer(self.diarizer)
+
+        async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
+            recording = FileRecording(PcmFile(recorder.descriptor), recorder.speech)
+            cost = recording.seconds
+            return await pool.submit(recording, options, cost=cost, priority=Priority.FILE)
+
+        return submit
 
     def pool(self, model: Model) -> Pool[Samples, Recognition]:
         """The workers of ``model``, started if this is the first use."""
-        model.check_installed()
-        if self._closed:
-            raise ShuttingDown("The service is shutting down.")
-        if model.name not in self._pools:
-            spec = model.spec
-            pool: Pool[Samples, Recognition] = Pool(
-                model.name,
-                [self._recipe(model, placement) for placement in self.layout(model)],
-                PoolOptions(
-                    max_batch=spec.max_batch,
-                    max_batch_cost=spec.max_batch_seconds,
-                    replace_abandoned=spec.quick_restart,
-                    idle_seconds=self._idle_seconds(model),
-                ),
-            )
-            self._pools[model.name] = pool
-            pool.start()
-        return self._pools[model.name]
-
-    def layout(self, model: Model) -> list[Placement]:
-        """Where the workers of ``model`` run."""
-        return layout(
-            self.settings.devices,
-            model.spec.devices,
-            cores=available_cores(),
-            workers=self.settings.workers,
-            single_threaded=model.spec.single_threaded,
-        )
+        return self.hosts.recogniser(model)
 
     def _downloaded(self, model: Model) -> None:
         if not self._closed:
             self.pool(model)
-
-    def _recipe(self, model: Model, placement: Placement) -> Recipe:
-        spec = model.spec
-        longest = spec.max_chunk_seconds + 1
-        most = max(longest, min(longest * spec.max_batch, spec.max_batch_seconds))
-        arguments: dict[str, str] = {}
-        if model.weights and model.weights.folder:
-            arguments["weights"] = str(model.weights.folder)
-        if len(spec.devices) > 1:
-            arguments["device"] = placement.device
-        if spec.compute_types and self.settings.compute_type:
-            arguments["compute_type"] = self.settings.compute_type
-        return Recipe(
-            model.engine,
-            "transcribe",
-            int(most * SAMPLE_RATE),
-            {**arguments, **model.arguments},
-            placement.environment,
-        )
-
-    def _idle_seconds(self, model: Model) -> float | None:
-        if self.settings.keep_default and model in self.catalog.defaults:
-            return None
-        return self.settings.idle_seconds or None
 
 
 def catalog_of(settings: Settings) -> Catalog:
@@ -272,10 +261,3 @@ def catalog_of(settings: Settings) -> Catalog:
     return Catalog(
         settings.model, settings.model_aliases, settings.model_paths, settings.auto_models
     )
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
         description="Models that 'auto' chooses from: the first that knows the language",
     )
+    diarizer: str = Field("bic", description="What tells speakers apart")
     auto_pull: bool = Field(
         False, description="Download weights that a request or the configuration needs"
     )

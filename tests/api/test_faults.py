@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import pytest
 
-from reflector_gpu import service
+from reflector_gpu import hosts
 from reflector_gpu.engines import catalog
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.types import SAMPLE_RATE, Samples
@@ -102,7 +102,7 @@ def staged(folder: Path, *, hasty: bool = False, **settings: object) -> Iterator
     given = {"model": "faulty", "apikey": KEY, "url_allow": "127.0.0.1", "workers": 1, **settings}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalog.MODELS, "faulty", engines.faulty(folder))
-        patch.setattr(service, "PoolOptions", options)
+        patch.setattr(hosts, "PoolOptions", options)
         with LiveServer(wait=True, **given) as server:
             yield Stage(server, folder)
 

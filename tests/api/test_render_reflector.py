@@ -39,7 +39,8 @@ def test_transcript_from_a_url_has_no_file_name_and_is_shifted() -> None:
 def test_transcribe_calls_a_word_text() -> None:
     assert reflector.transcribe(GREETING).model_dump_json(exclude_none=True) == (
         '{"text":"Hello world.","words":['
-        '{"text":"Hello","start":0.4,"end":0.81},{"text":"world.","start":0.81,"end":1.2}]}'
+        '{"text":"Hello","start":0.4,"end":0.81},'
+        '{"text":"world.","start":0.81,"end":1.2,"speaker":"Anna"}]}'
     )
 
 

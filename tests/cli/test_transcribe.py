@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,25 @@ def test_a_servers_refusal_is_told_in_its_words(
     unknown = typed("transcribe", clip, "--server", scripted.url, "--key", KEY, "--model", "no")
     assert unknown.status == 1
     assert "'no' does not exist" in unknown.err
+
+
+MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveServer) -> None:
+    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
+    done = typed("transcribe", MEETING, "--diarize", *there)
+    turns = [line.partition(": ") for line in done.out.splitlines()]
+    assert list(dict.fromkeys(speaker for speaker, _, _ in turns)) == ["A", "B", "C"]
+    assert all(text for _, _, text in turns)
+    assert all(one[0] != other[0] for one, other in pairwise(turns))
+
+
+def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer) -> None:
+    there = ("--server", scripted.url, "--key", KEY)
+    here = typed("transcribe", MEETING, "--diarize", "--format", "words", *LOCAL)
+    heading, *rows = here.out.splitlines()
+    assert heading.split() == ["start", "end", "who", "word"]
+    assert {row.split()[2] for row in rows} == {"A", "B", "C"}
+    assert typed("transcribe", MEETING, "--diarize", "-f", "words", *there).out == here.out

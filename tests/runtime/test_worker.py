@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,19 @@ def test_other_arrays_stay_what_they_are(
 ) -> None:
     ((total, shape, kind, _),) = run(arrays, array)
     assert (total, shape, kind) == (float(array.sum()), array.shape, str(array.dtype))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_an_open_file_crosses_and_is_closed_again() -> None:
+    with running(engines.Reader) as worker, TemporaryFile() as first, TemporaryFile() as second:
+        first.write(b"one")
+        second.write(b"two")
+        first.flush()
+        second.flush()
+        letters = [engines.Letter(first.fileno()), engines.Letter(second.fileno())]
+        found = [run(worker, *letters) for _ in range(3)]
+        assert [text for text, _ in found[0]] == [b"one", b"two"]
+        assert found[0] == found[1] == found[2]
 
 
 def test_one_bad_item_is_an_answer_like_any_other(obedient: Worker) -> None:

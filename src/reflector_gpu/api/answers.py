@@ -151,7 +151,8 @@ async def events(
                 for segment in part.segments:
                     yield openai.server_sent(make(segment, offset=offset))
                     make = openai.next_delta
-                    if fields.response_format is Format.DIARIZED_JSON:
+                if fields.response_format is Format.DIARIZED_JSON:
+                    for segment in part.attributed or ():
                         for event in openai.segment_events(segment, speakers, offset=offset):
                             yield openai.server_sent(event)
                             speakers += 1

@@ -11,7 +11,7 @@ from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import Observe, RequireKey
-from reflector_gpu.api.routes import operations, transcription
+from reflector_gpu.api.routes import diarization, operations, transcription
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 
@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.include_router(transcription.router(service, metrics))
+    app.include_router(diarization.router(service, metrics))
     app.include_router(operations.router(service, metrics))
     errors.install(app)
     app.add_middleware(RequireKey, keys=settings.keys, open_paths=_open_paths(settings))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -19,14 +19,14 @@ from reflector_gpu.api.connection import (
 )
 from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.upload import Form, read_form
+from reflector_gpu.api.upload import Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Request as Wish
 from reflector_gpu.service import Service
-from reflector_gpu.types import Priority, Task
+from reflector_gpu.types import DiarizeOptions, Priority, SpeakerTurn, Task
 
 
 class Desk:
@@ -77,6 +77,7 @@ class Desk:
             fields.options(task),
             priority=visit.priority,
             vad=fields.vad(self._service.vad),
+            speakers=fields.speakers,
         )
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
         return wish
@@ -104,12 +105,27 @@ class Visit:
                         self.metrics.audio(wish.model.name, part.duration)
                     yield part
 
-    def fetched(self, url: str, wish: Wish) -> AsyncGenerator[Part, None]:
+    async def fetched(self, url: str, wish: Wish) -> AsyncGenerator[Part, None]:
         """Parts of a recording that is downloaded at the same time."""
+        spool = self.download(url)
+        async with aclosing(self.parts(spool, wish)) as parts:
+            with blaming_the_url():
+                async for part in parts:
+                    yield part
+
+    async def turns(self, spool: Spool, options: DiarizeOptions) -> Sequence[SpeakerTurn]:
+        """Who speaks when in ``spool``, counted."""
+        with self.permit.recording() as recording:
+            return await self.service.diarize(
+                spool, options, progress=recording.done, expect=recording.expect
+            )
+
+    def download(self, url: str) -> Spool:
+        """What fills with the bytes from ``url`` until the visit ends."""
         spool = self.resources.enter_context(self.service.spool())
         download = asyncio.create_task(self.service.fetcher.fetch(url, spool))
         self.resources.push_async_callback(cancelled, download)
-        return _blaming_the_url(self.parts(spool, wish))
+        return spool
 
     async def streamed(
         self,
@@ -123,13 +139,19 @@ class Visit:
         return EventStream(events, self.resources.pop_all(), self.deadline)
 
 
-async def _blaming_the_url(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, None]:
-    """``parts``; what is wrong with the audio is the fault of the field that named it."""
-    async with aclosing(parts):
-        try:
-            async for part in parts:
-                yield part
-        except ReflectorError as error:
-            if error.param == "file":
-                error.param = "audio_file_url"
-            raise
+@contextmanager
+def blaming_the_url() -> Iterator[None]:
+    """What is wrong with the audio is the fault of the field that named it."""
+    try:
+        yield
+    except ReflectorError as error:
+        if error.param == "file":
+            error.param = "audio_file_url"
+        raise
+
+
+def single(form: Form) -> Upload:
+    """The file of a route that takes no more than one."""
+    if len(form.files) > 1:
+        raise InvalidRequest("This route takes a single file.", param="file")
+    return form.files[0]

@@ -23,7 +23,7 @@ from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Gran
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.languages import language_code
-from reflector_gpu.types import Task, TranscribeOptions
+from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
 
 
 def _listed(value: object) -> object:
@@ -100,10 +100,37 @@ ChunkingStrategy: TypeAlias = Annotated[
 """Told apart by what was sent, so that a problem is reported about the one that was meant."""
 
 
-class TranscriptionFields(BaseModel):
-    """What every transcription request may say. Fields that are not known here are ignored."""
+Count: TypeAlias = Annotated[int | None, BeforeValidator(_not_empty)]
+
+
+class SpeakerFields(BaseModel):
+    """How many people speak, as far as the client knows."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    num_speakers: Count = Field(None, ge=1, description="So many people speak.")
+    min_speakers: Count = Field(None, ge=1, description="At least so many people speak.")
+    max_speakers: Count = Field(None, ge=1, description="At most so many people speak.")
+
+    @property
+    def counts(self) -> DiarizeOptions:
+        """Raises `InvalidRequest` if they contradict each other."""
+        return DiarizeOptions(self.num_speakers, self.min_speakers, self.max_speakers)
+
+
+class DiarizeFields(SpeakerFields):
+    """The query of /diarize."""
+
+    audio_file_url: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Where the audio is, unless it is sent as `file`."
+    )
+    timestamp: Annotated[float, BeforeValidator(lambda value: value or 0.0)] = Field(
+        0.0, ge=-1e10, le=1e10, description="Seconds added to every time."
+    )
+
+
+class TranscriptionFields(SpeakerFields):
+    """What every transcription request may say. Fields that are not known here are ignored."""
 
     model: str | None = Field(
         None,
@@ -140,6 +167,9 @@ class TranscriptionFields(BaseModel):
     chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_decoded)] = Field(
         None, description="`auto`, or the voice activity detector's knobs."
     )
+    diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
+        None, description="Words say whose they are; `diarized_json` does in any case."
+    )
     known_speaker_names: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
         (), description="Names for speakers."
     )
@@ -155,6 +185,12 @@ class TranscriptionFields(BaseModel):
             hotwords=self.hotwords,
             temperature=self.temperature,
         )
+
+    @property
+    def speakers(self) -> DiarizeOptions | None:
+        """How to tell speakers apart; None: they need not be."""
+        wanted = self.diarize or self.response_format is Format.DIARIZED_JSON
+        return self.counts if wanted else None
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's knobs turned."""
@@ -212,6 +248,16 @@ def from_form(fields: Iterable[tuple[str, str]]) -> TranscriptionFields:
     }
     with _explained():
         return TranscriptionFields.model_validate({**values, **objects})
+
+
+def from_query(fields: Iterable[tuple[str, str]]) -> DiarizeFields:
+    """Fields of /diarize.
+
+    Raises:
+        InvalidRequest: a value does not fit; it names the field.
+    """
+    with _explained():
+        return DiarizeFields.model_validate(dict(fields))
 
 
 def from_json_body(body: bytes) -> FromUrl:

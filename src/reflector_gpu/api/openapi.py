@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel, JsonValue
 
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.fields import FromUrl, TranscriptionFields
+from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields
 from reflector_gpu.api.render.schemas import (
+    Diarization,
     DiarizedTranscription,
     ReflectorFile,
     ReflectorTranscript,
@@ -136,5 +137,28 @@ TRANSCRIBE: Extra = {
         texts=False,
         example={"text": "hello", "words": [{"text": "hello", "start": 0.42, "end": 0.81}]},
         errors=_ERRORS,
+    ),
+}
+
+
+def _query(model: type[BaseModel]) -> list[JsonValue]:
+    properties = inlined(model)["properties"]
+    assert isinstance(properties, dict)
+    return [{"name": name, "in": "query", "schema": kind} for name, kind in properties.items()]
+
+
+DIARIZE: Extra = {
+    "parameters": _query(DiarizeFields),
+    "requestBody": {
+        "required": False,
+        "content": {
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": _BINARY}}}
+        },
+    },
+    "responses": _answers(
+        Diarization,
+        texts=False,
+        example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
+        errors={**_ERRORS, **_URL_ERRORS},
     ),
 }

@@ -30,14 +30,16 @@ def chunks(
     max_seconds: float,
     max_gap: float,
     options: VadOptions | None = None,
+    detector: Callable[[Samples], Samples] | None = None,
 ) -> Iterator[Chunk]:
     """Cut a recording's ``blocks`` into speech chunks of at most ``max_seconds``.
 
-    ``max_gap`` is the longest silence, in seconds, that is kept inside a chunk.
+    ``max_gap`` is the longest silence, in seconds, that is kept inside a chunk. ``detector`` is
+    `VoiceActivity.probabilities` for one recording, or does the same.
     """
     options = options or VadOptions()
     chunker = Chunker(
-        VoiceActivity().probabilities,
+        detector or VoiceActivity().probabilities,
         max_seconds=max_seconds,
         max_gap=max_gap if options.silence is None else options.silence,
         threshold=options.threshold,

@@ -145,6 +145,9 @@ def transcribe(
     hotwords: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
     ] = None,
+    diarize: Annotated[
+        bool, typer.Option("--diarize", show_default=False, help="Tell who says what.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
     ] = False,
@@ -157,7 +160,7 @@ def transcribe(
     from reflector_gpu.cli.sources import Wish
     from reflector_gpu.cli.transcribe import run
 
-    wish = Wish(model=model, language=language, prompt=prompt, hotwords=hotwords)
+    wish = Wish(model, language, prompt, hotwords, "true" if diarize else None)
     raise typer.Exit(
         run(
             inputs,

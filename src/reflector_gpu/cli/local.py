@@ -40,7 +40,9 @@ class LocalRecogniser:
         if model.weights and self._service.may_download(model):
             sys.stderr.write(f"Downloading {model.name}: {size(model.weights.megabytes)}, once\n")
             model.weights.pull()
-        self._request = self._service.request(fields.model, options, priority=Priority.FILE)
+        self._request = self._service.request(
+            fields.model, options, priority=Priority.FILE, speakers=fields.speakers
+        )
 
     @property
     def together(self) -> int:

@@ -18,7 +18,8 @@ from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.service import Service, available_cores
+from reflector_gpu.hosts import available_cores
+from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 
 _GIB = 2**30
@@ -59,7 +60,7 @@ def devices(settings: Settings) -> Check:
 def layout(service: Service) -> Iterator[Check]:
     """Which workers the configured models get."""
     for model in service.catalog.defaults:
-        counted = Counter(map(str, service.layout(model)))
+        counted = Counter(map(str, service.hosts.layout(model)))
         workers = [f"{count} on {where}" for where, count in counted.items()]
         yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+
+from rich.style import Style
 
 from reflector_gpu.api.render import openai, reflector, subtitles
 from reflector_gpu.api.render.words import spans
@@ -15,6 +18,7 @@ from reflector_gpu.cli.sources import Source
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.types import Transcript
 
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _SUBTITLES = (OutputFormat.SRT, OutputFormat.VTT)
 _JSON = (OutputFormat.JSON, OutputFormat.VERBOSE_JSON)
 
@@ -23,7 +27,7 @@ def render(transcript: Transcript, form: OutputFormat, filename: str) -> str:
     """``transcript`` as a whole file, its last line ended."""
     match form:
         case OutputFormat.TXT:
-            return openai.text(transcript)
+            return dialogue(transcript) or openai.text(transcript)
         case OutputFormat.JSON:
             body = reflector.file(transcript, filename)
             return f"{body.model_dump_json(exclude_none=True)}\n"
@@ -38,13 +42,35 @@ def render(transcript: Transcript, form: OutputFormat, filename: str) -> str:
             return _table(transcript)
 
 
+def dialogue(transcript: Transcript, paint: Callable[[str], str] = str) -> str:
+    """A paragraph for each turn, behind its speaker, whom ``paint`` may colour; empty if unknown.
+
+    >>> print(dialogue(transcript))  # doctest: +SKIP
+    A: Shall we begin?
+    B: Yes.
+    """
+    told = [segment for segment in transcript.segments if segment.speaker]
+    lines = (
+        f"{paint(str(speaker))}: {' '.join(segment.text for segment in turn)}\n"
+        for speaker, turn in groupby(told, key=lambda segment: segment.speaker)
+    )
+    return "".join(lines)
+
+
+def painted(speaker: str) -> str:
+    """``speaker`` in a colour of their own, for a terminal."""
+    colour = _COLOURS[sum(map(ord, speaker)) % len(_COLOURS)]
+    return Style(color=colour, bold=True).render(speaker)
+
+
 def _table(transcript: Transcript) -> str:
     words = transcript.words
-    rows = (
-        f"{start:8.2f} {end:8.2f}  {word.text}\n"
-        for word, (start, end) in zip(words, spans(words), strict=True)
-    )
-    return f"{'start':>8} {'end':>8}  word\n{''.join(rows)}"
+    told = any(word.speaker for word in words)
+    rows = [f"{'start':>8} {'end':>8}  {'who   ' if told else ''}word\n"]
+    for word, (start, end) in zip(words, spans(words), strict=True):
+        who = f"{word.speaker or '':4}  " if told else ""
+        rows.append(f"{start:8.2f} {end:8.2f}  {who}{word.text}\n")
+    return "".join(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
 from reflector_gpu import __version__
-from reflector_gpu.api.render.schemas import DeltaEvent, DoneEvent, SpokenWord
+from reflector_gpu.api.render.schemas import DeltaEvent, DiarizedSegment, DoneEvent, SpokenWord
 from reflector_gpu.cli.sources import Report, Source, Wish
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.pipeline.transcribe import Part
@@ -45,6 +46,8 @@ class RemoteRecogniser:
         """
         wish.fields()
         self._form = {**wish.form(), "stream": "true"}
+        if wish.diarize:
+            self._form["response_format"] = "diarized_json"
         headers = {"User-Agent": f"reflector-gpu/{__version__}"}
         # A server's own setting may hold several keys; each of them opens.
         first = (key or "").split(",")[0].strip()
@@ -139,18 +142,24 @@ class _Upload(io.FileIO):
 
 async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenerator[Part, None]:
     """The events of a stream as parts; ``seconds`` is what we know of the recording's length."""
+    words: list[Word] = []
+    turns: list[DiarizedSegment] = []
     async for event in _events(response):
         if "error" in event:
             raise _refusal(200, json.dumps(event).encode())
         try:
             if event.get("type") == "transcript.text.delta":
                 segment = _segment(DeltaEvent.model_validate(event))
+                words.extend(segment.words)
                 yield Part((segment,), segment.end)
+            elif event.get("type") == "transcript.text.segment":
+                turns.append(DiarizedSegment.model_validate(event))
             elif event.get("type") == "transcript.text.done":
                 done = DoneEvent.model_validate(event)
                 language = done.languages[0].code if done.languages else None
                 duration = _duration(done.usage.seconds, seconds)
-                yield Part((), duration, language, duration)
+                attributed = tuple(_attributed(turns, words)) if turns else None
+                yield Part((), duration, language, duration, attributed)
                 return
         except ValidationError:
             raise UpstreamFailed("The server sends no times: it is no reflector-gpu.") from None
@@ -183,6 +192,18 @@ def _words(text: str, words: Sequence[SpokenWord]) -> Iterator[Word]:
         glued = 0 < position == found
         position = found + len(word.word)
         yield Word(word.word, word.start, word.end, speaker=word.speaker, glued=glued)
+
+
+def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iterator[Segment]:
+    """``turns`` with the words that spell their texts, one turn after the other."""
+    position = 0
+    for turn in turns:
+        begin, length = position, 0
+        while position < len(words) and length < len(turn.text):
+            length += len(words[position].text) + (not words[position].glued and position > begin)
+            position += 1
+        own = tuple(replace(word, speaker=turn.speaker) for word in words[begin:position])
+        yield Segment(turn.start, turn.end, turn.text, own, turn.speaker)
 
 
 def _duration(rounded_up: int, seconds: float | None) -> float:

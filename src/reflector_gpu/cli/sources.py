@@ -71,6 +71,7 @@ class Wish:
     language: str | None = None
     prompt: str | None = None
     hotwords: str | None = None
+    diarize: str | None = None
 
     def form(self) -> dict[str, str]:
         """What was given, as form fields."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.local import LocalRecogniser
-from reflector_gpu.cli.output import Output, outputs, render
+from reflector_gpu.cli.output import Output, dialogue, outputs, painted, render
 from reflector_gpu.cli.progress import Progress
 from reflector_gpu.cli.remote import RemoteRecogniser
 from reflector_gpu.cli.sources import Recogniser, Source, Wish
@@ -97,7 +97,10 @@ def _deliver(
         problem = outcome.message
     else:
         try:
-            place.write(render(outcome, form, source.label))
+            text = render(outcome, form, source.label)
+            if form is OutputFormat.TXT and place.path is None and sys.stdout.isatty():
+                text = dialogue(outcome, painted) or text
+            place.write(text)
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.pipeline.stitch import place
@@ -25,6 +33,8 @@ from reflector_gpu.types import (
     Transcript,
 )
 
+_UNBOUNDED = 2**31  # places of chunks, a few bytes each
+
 Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 """The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
 
@@ -33,13 +43,15 @@ Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 class Part:
     """What is new: ``segments`` in order, ``position`` seconds of the recording are behind us.
 
-    ``duration`` is None until the last part, which tells how long the recording is.
+    ``duration`` is None until the last part, which tells how long the recording is. Where speakers
+    are told apart, it has all segments once more, cut and labelled, as ``attributed``.
     """
 
     segments: tuple[Segment, ...]
     position: float
     language: str | None = None
     duration: float | None = None
+    attributed: tuple[Segment, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,8 @@ class Plan:
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
     chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
-    is called, in a thread, with the seconds that the recording's header tells, if it does.
+    is called, in a thread, with the seconds that the recording's header tells, if it does. A
+    ``recorder`` keeps what is decoded for somebody else, who need not wait for the recogniser.
     """
 
     options: TranscribeOptions
@@ -59,6 +72,7 @@ class Plan:
     max_seconds: float = float("inf")
     vad: VadOptions = field(default_factory=VadOptions)
     expect: Callable[[float], None] = lambda _: None
+    recorder: Recorder | None = None
 
 
 async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
@@ -69,31 +83,29 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter = _Meter()
-    source = ThreadStream(
-        chunks(
-            meter.count(decode(spool.reader(), max_seconds=plan.max_seconds, expect=plan.expect)),
-            max_seconds=plan.max_chunk_seconds,
-            max_gap=plan.max_gap_seconds,
-            options=plan.vad,
-        ),
-        ahead=2,
-        name="decode",
-    )
+    meter = Meter()
+    blocks = meter.count(decode(spool.reader(), max_seconds=plan.max_seconds, expect=plan.expect))
+    source: ThreadStream[Chunk] | ThreadStream[_Kept]
+    if plan.recorder:
+        kept = _recorded(blocks, plan, plan.recorder)
+        source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode")
+    else:
+        source = ThreadStream(_chunks(blocks, plan), ahead=2, name="decode")
     in_flight: deque[tuple[Chunk, asyncio.Task[Recognition]]] = deque()
-    upcoming: asyncio.Task[Chunk | None] | None = asyncio.create_task(_next(source))
+    upcoming: asyncio.Task[Chunk | _Kept | None] | None = asyncio.create_task(_next(source))
     try:
         while upcoming or in_flight:
-            waiting: list[asyncio.Task[Chunk | None] | asyncio.Task[Recognition]] = []
+            waiting: list[asyncio.Task[Chunk | _Kept | None] | asyncio.Task[Recognition]] = []
             if upcoming and len(in_flight) < plan.ahead:
                 waiting.append(upcoming)
             if in_flight:
                 waiting.append(in_flight[0][1])
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if upcoming and upcoming.done() and len(in_flight) < plan.ahead:
-                chunk = upcoming.result()
+                found = upcoming.result()
                 upcoming = None
-                if chunk is not None:
+                if found is not None:
+                    chunk = found.loaded() if isinstance(found, _Kept) else found
                     work = _recognise(submit, chunk, plan)
                     in_flight.append((chunk, asyncio.create_task(work)))
                     upcoming = asyncio.create_task(_next(source))
@@ -129,6 +141,8 @@ class Gathered:
             self._languages[part.language] += said or 1
         if part.duration is not None:
             self._duration = part.duration
+        if part.attributed is not None:
+            self._segments = list(part.attributed)
 
     @property
     def transcript(self) -> Transcript:
@@ -144,15 +158,46 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
     return gathered.transcript
 
 
-async def _next(source: ThreadStream[Chunk]) -> Chunk | None:
+async def _next(source: ThreadStream[Chunk] | ThreadStream[_Kept]) -> Chunk | _Kept | None:
     return await anext(source, None)
+
+
+def _chunks(
+    blocks: Iterable[Samples], plan: Plan, detector: Callable[[Samples], Samples] | None = None
+) -> Iterator[Chunk]:
+    return chunks(
+        blocks,
+        max_seconds=plan.max_chunk_seconds,
+        max_gap=plan.max_gap_seconds,
+        options=plan.vad,
+        detector=detector,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A chunk that lies on disk, so that any number of them may wait."""
+
+    recorder: Recorder
+    start: float
+    length: int
+
+    def loaded(self) -> Chunk:
+        first = round(self.start * SAMPLE_RATE)
+        return Chunk(self.recorder.read(first, first + self.length), self.start)
+
+
+def _recorded(blocks: Iterable[Samples], plan: Plan, recorder: Recorder) -> Iterator[_Kept]:
+    with recorder.completing():
+        for chunk in _chunks(recorder.kept(blocks), plan, recorder.detector()):
+            yield _Kept(recorder, chunk.start, len(chunk.samples))
 
 
 async def _recognise(submit: Submit, chunk: Chunk, plan: Plan) -> Recognition:
     return await submit(chunk, plan.options, plan.priority)
 
 
-class _Meter:
+class Meter:
     """How much audio has passed, and where it can be stopped: block by block."""
 
     def __init__(self) -> None:

@@ -22,8 +22,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.heap import Arena
-from multiprocessing.reduction import ForkingPickler
-from typing import Protocol, TypeAlias, TypeGuard
+from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,17 @@ class _Shared:
 
     offset: int
     length: int
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """An item that reads from an open file, which crosses to the worker beside it."""
+
+    def fileno(self) -> int:
+        """The file's descriptor here."""
+
+    def reopened(self, descriptor: int) -> object:
+        """The same item where the file has this ``descriptor``."""
 
 
 class WorkerDied(Exception):
@@ -150,6 +161,9 @@ class Worker:
         with self._watched(timeout):
             try:
                 self._pipe.send((self._pack(items), options))
+                for item in items:
+                    if isinstance(item, Filed):
+                        send_handle(self._pipe, item.fileno(), self.pid)
             except OSError as error:
                 raise self.death() from error
             except Exception as error:  # whatever pickling throws, and then nothing has been sent
@@ -287,7 +301,14 @@ def _serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
             break
         if batch is None:
             break
-        pipe.send_bytes(_answer(method, array, *batch))
+        packed, options = batch
+        files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
+        try:
+            items = _unpacked(packed, array, files)
+            pipe.send_bytes(_answer(method, items, options))
+        finally:
+            for file in files:
+                os.close(file)
     engine.close()
 
 
@@ -315,17 +336,23 @@ def _view(memory: Arena) -> Array:
     return np.frombuffer(memory.buffer, np.float32)
 
 
+def _unpacked(packed: list[object], array: Array, files: Sequence[int]) -> list[object]:
+    remaining = iter(files)
+    items: list[object] = []
+    for item in packed:
+        if isinstance(item, _Shared):
+            items.append(array[item.offset : item.offset + item.length])
+        elif isinstance(item, Filed):
+            items.append(item.reopened(next(remaining)))
+        else:
+            items.append(item)
+    return items
+
+
 def _answer(
-    method: Callable[[list[object], object], Sequence[object]],
-    array: Array,
-    packed: list[object],
-    options: object,
+    method: Callable[[list[object], object], Sequence[object]], items: list[object], options: object
 ) -> memoryview:
     """The pickled reply: one result or error an item, or one error for all."""
-    items = [
-        array[item.offset : item.offset + item.length] if isinstance(item, _Shared) else item
-        for item in packed
-    ]
     try:
         return ForkingPickler.dumps(list(method(items, options)))
     except ReflectorError as error:

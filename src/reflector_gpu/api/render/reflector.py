@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reflector_gpu.api.render.schemas import (
+    Diarization,
+    DiarizedTurn,
     ReflectorFile,
     ReflectorTranscript,
     TranscribeTranscript,
     TranscribeWord,
 )
 from reflector_gpu.api.render.words import spans, spoken_words
-from reflector_gpu.types import Transcript
+from reflector_gpu.types import SpeakerTurn, Transcript
 
 
 def transcript(source: Transcript, *, offset: float = 0.0) -> ReflectorTranscript:
@@ -28,7 +32,21 @@ def transcribe(source: Transcript) -> TranscribeTranscript:
     return TranscribeTranscript(
         text=source.text,
         words=tuple(
-            TranscribeWord(text=word.text, start=start, end=end)
+            TranscribeWord(text=word.text, start=start, end=end, speaker=word.speaker)
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
+    )
+
+
+def diarization(turns: Iterable[SpeakerTurn], *, offset: float = 0.0) -> Diarization:
+    """The answer of /diarize."""
+    return Diarization(
+        diarization=tuple(
+            DiarizedTurn(
+                start=round(turn.start + offset, 3),
+                end=round(turn.end + offset, 3),
+                speaker=turn.speaker,
+            )
+            for turn in sorted(turns, key=lambda turn: turn.start)
+        )
     )

@@ -60,9 +60,24 @@ class TranscribeWord(Body):
     text: str = Field(description="The word, with its punctuation.", examples=["Hello"])
     start: Start
     end: End
+    speaker: Speaker | None = None
 
 
 # Reflector
+
+
+class DiarizedTurn(Body):
+    """Somebody speaks."""
+
+    start: float = Field(description="Seconds, three decimals.", examples=[0.42])
+    end: float = Field(description="Seconds, three decimals.", examples=[2.05])
+    speaker: int = Field(description="From 0, as they first speak.", examples=[0])
+
+
+class Diarization(Body):
+    """Who speaks when, sorted by start."""
+
+    diarization: tuple[DiarizedTurn, ...]
 
 
 class ReflectorTranscript(Body):

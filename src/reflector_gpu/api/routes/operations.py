@@ -87,5 +87,5 @@ def _card(service: Service, model: Model) -> ModelCard:
 def _state(service: Service, model: Model) -> str:
     if model.missing:
         return "downloading" if model in service.downloads else "not installed"
-    state = service.state(model)
+    state = service.hosts.state(model)
     return state.value if state else "not loaded"

@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from reflector_gpu.api import answers, openapi
 from reflector_gpu.api.connection import body_of, unless_disconnected
-from reflector_gpu.api.desk import Desk
+from reflector_gpu.api.desk import Desk, single
 from reflector_gpu.api.fields import FromUrl, from_form, from_json_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.render.formats import Format
-from reflector_gpu.api.upload import Form, Upload
+from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest, TooLarge
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
@@ -60,7 +60,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             if fields.response_format is None:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
             wish = await desk.wish(visit, fields, "translate")
-            parts = visit.parts(_single(form).spool, wish)
+            parts = visit.parts(single(form).spool, wish)
             return await unless_disconnected(request, answers.translation(parts, fields))
 
     @routes.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
@@ -85,16 +85,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             form = await desk.form(visit)
             fields = from_form(form.fields)
             wish = await desk.wish(visit, fields, "transcribe")
-            parts = visit.parts(_single(form).spool, wish)
+            parts = visit.parts(single(form).spool, wish)
             return await unless_disconnected(request, answers.answer(parts, reflector.transcribe))
 
     return routes
-
-
-def _single(form: Form) -> Upload:
-    if len(form.files) > 1:
-        raise InvalidRequest("This route takes a single file.", param="file")
-    return form.files[0]
 
 
 async def _json_body(request: Request, patience: float) -> FromUrl:

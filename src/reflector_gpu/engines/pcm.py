@@ -1,0 +1,47 @@
+"""A decoded recording in a file: 16-bit samples, mono, `SAMPLE_RATE`, nothing before or after."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from reflector_gpu.engines.base import Recording
+from reflector_gpu.types import Samples
+
+SCALE = np.float32(1 / 32768)
+"""What a 16-bit sample is multiplied by to lie in [-1, 1)."""
+
+
+class PcmFile:
+    """An open file, which needs no name; it stays the caller's. Fulfils `engines.base.Pcm`.
+
+    It is read, not mapped: pages of a mapping count as memory of the process.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.length = os.fstat(descriptor).st_size // 2
+
+    def read(self, first: int, last: int) -> Samples:
+        samples = np.zeros(last - first, np.float32)
+        begin, end = max(first, 0), min(last, self.length)
+        if begin < end:
+            data = os.pread(self.descriptor, 2 * (end - begin), 2 * begin)
+            samples[begin - first : end - first] = np.frombuffer(data, "<i2") * SCALE
+        return samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRecording(Recording):
+    """A `Recording` whose file crosses to a worker process with it."""
+
+    pcm: PcmFile
+
+    def fileno(self) -> int:
+        return self.pcm.descriptor
+
+    def reopened(self, descriptor: int) -> FileRecording:
+        """The same, read from ``descriptor``."""
+        return FileRecording(PcmFile(descriptor), self.speech)

@@ -1,0 +1,74 @@
+"""A spooled recording to speaker turns, alone or beside its transcript."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.pipeline.attribute import attribute
+from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.pipeline.transcribe import Meter, Part
+from reflector_gpu.types import Segment, SpeakerTurn
+
+SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
+"""Has a recording that is complete diarized, wherever that is done."""
+
+
+async def diarize(
+    spool: Spool,
+    recorder: Recorder,
+    submit: SubmitRecording,
+    *,
+    max_seconds: float = float("inf"),
+    progress: Callable[[float], None] = lambda _: None,
+    expect: Callable[[float], None] = lambda _: None,
+) -> Sequence[SpeakerTurn]:
+    """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
+
+    ``progress`` is told the seconds that have been decoded, ``expect`` what the header claims.
+
+    Raises:
+        ReflectorError: the audio is unusable, too long, or the engine fails.
+    """
+    meter = Meter()
+    blocks = meter.count(decode(spool.reader(), max_seconds=max_seconds, expect=expect))
+    source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
+    try:
+        async for seconds in source:
+            progress(seconds)
+        return await submit(recorder)
+    finally:
+        meter.stop()
+        source.close()
+
+
+async def with_speakers(
+    parts: AsyncGenerator[Part, None], recorder: Recorder, submit: SubmitRecording
+) -> AsyncGenerator[Part, None]:
+    """``parts`` as they come; the last one has all segments with their speakers as well.
+
+    The diarizer begins as soon as ``recorder`` is complete, long before the recogniser is done.
+    """
+    turns = asyncio.create_task(_turns(recorder, submit))
+    spoken: list[Segment] = []
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                spoken.extend(part.segments)
+                if part.duration is None:
+                    yield part
+                else:
+                    yield replace(part, attributed=tuple(attribute(spoken, await turns)))
+    finally:
+        turns.cancel()
+        await asyncio.gather(turns, return_exceptions=True)
+
+
+async def _turns(recorder: Recorder, submit: SubmitRecording) -> Sequence[SpeakerTurn]:
+    await asyncio.wrap_future(recorder.complete)
+    return await submit(recorder)

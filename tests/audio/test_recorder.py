@@ -1,0 +1,78 @@
+"""One decoding for two: what passes is kept, and what speech was found is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflector_gpu.audio.chunk import chunks
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.speech import speech_spans
+from reflector_gpu.errors import ShuttingDown, UndecodableAudio
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.waiting import patient
+
+HALF_A_STEP = 0.5 / 32768 + 1e-7
+
+
+def blocks(samples: Samples, size: int) -> Iterator[Samples]:
+    return (samples[first : first + size] for first in range(0, len(samples), size))
+
+
+@patient
+@given(st.integers(1, 5_000), st.integers(0, 20_000), st.data())
+def test_any_part_can_be_read_again_to_16_bits(size: int, length: int, data: st.DataObject) -> None:
+    dice = np.random.default_rng(length)
+    samples = dice.uniform(-1, 1, length).astype(np.float32)
+    with closing(Recorder()) as recorder:
+        assert sum(len(block) for block in recorder.kept(blocks(samples, size))) == length
+        first = data.draw(st.integers(0, length))
+        last = data.draw(st.integers(first, length + 100))
+        found = recorder.read(first, last)
+        assert len(found) == last - first
+        expected = np.pad(samples[first:last], (0, last - max(first, min(last, length))))
+        assert np.abs(found - expected).max(initial=0) <= 2 * HALF_A_STEP
+        assert recorder.seconds == length / SAMPLE_RATE
+
+
+def test_listening_finds_the_speech_that_is_there(speech: Samples) -> None:
+    with closing(Recorder()) as recorder:
+        times = list(recorder.listen(blocks(speech, 9_999)))
+        assert times == sorted(times)
+        assert times[-1] == recorder.seconds == len(speech) / SAMPLE_RATE
+        assert recorder.complete.done()
+        assert recorder.speech == speech_spans([speech])
+
+
+def test_a_recognisers_detector_serves_both(speech: Samples) -> None:
+    with closing(Recorder()) as recorder:
+        cut = list(
+            chunks(
+                recorder.kept(blocks(speech, 16_384)),
+                max_seconds=20,
+                max_gap=1,
+                detector=recorder.detector(),
+            )
+        )
+        alone = list(chunks(blocks(speech, 16_384), max_seconds=20, max_gap=1))
+        assert [chunk.start for chunk in cut] == [chunk.start for chunk in alone]
+        assert recorder.speech == speech_spans([speech])
+
+
+def test_how_it_ended_is_told_to_those_who_wait() -> None:
+    with closing(Recorder()) as recorder:
+        with pytest.raises(UndecodableAudio), recorder.completing():
+            raise UndecodableAudio("Broken.")
+        assert isinstance(recorder.complete.exception(), UndecodableAudio)
+
+
+def test_nothing_is_kept_once_it_is_closed(speech: Samples) -> None:
+    recorder = Recorder()
+    recorder.close()
+    with pytest.raises(ShuttingDown):
+        list(recorder.kept([speech]))

@@ -76,19 +76,24 @@ class Downloads:
         """End the download that runs; those that wait do not begin."""
         self._closing.set()
         if self._task:
-            await self._task
+            await asyncio.wait({self._task})
 
     async def _work(self) -> None:
         while self._queue and not self._closing.is_set():
             model = self._queue[0]
-            error = await self._download(model)
-            self._queue.pop(0)
+            try:
+                error = await self._download(model)
+            finally:
+                self._queue.pop(0)
             if error:
                 logger.error("%s could not be downloaded: %s", model.name, error.message)
                 self._failures[model.name] = _Failure(error, self._clock() + RETRY_SECONDS)
             elif not self._closing.is_set():
                 self._failures.pop(model.name, None)
-                self._finished(model)
+                try:
+                    self._finished(model)
+                except ReflectorError as error:  # whoever asks for the model next is told
+                    logger.error("%s does not start: %s", model.name, error.message)
 
     async def _download(self, model: Model) -> ReflectorError | None:
         """Why it did not come, if it did not."""
@@ -105,6 +110,8 @@ class Downloads:
             return UpstreamFailed(f"Its download ended early: {death}.")
         except ReflectorError as error:
             return error
+        except (OSError, RuntimeError) as error:  # no descriptor, memory or thread is left
+            return UpstreamFailed(f"Its download can not be started: {error}.")
         else:
             logger.info("%s: downloaded in %.0f s", model.name, self._clock() - self._began)
         return None

@@ -23,6 +23,8 @@ class Hosts:
         """The models named in ``kept`` are never unloaded."""
         self._settings = settings
         self._kept = kept
+        # Read once: while a worker is started, its own value stands there.
+        self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[str, Pool[Any, Any]] = {}
         self._closed = False
 
@@ -55,6 +57,7 @@ class Hosts:
             cores=available_cores(),
             workers=self._settings.workers,
             single_threaded=model.spec.single_threaded,
+            visible=self._gpus,
         )
 
     async def close(self) -> None:

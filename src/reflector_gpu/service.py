@@ -216,12 +216,11 @@ class Service:
         spool: Spool,
         options: DiarizeOptions,
         *,
-        progress: Callable[[float], None] = lambda _: None,
         expect: Callable[[float], None] = lambda _: None,
     ) -> Sequence[SpeakerTurn]:
         """Who speaks when in ``spool``, which may still fill. The caller closes it.
 
-        ``progress`` is told the seconds that have been decoded, ``expect`` as in `transcribe`.
+        ``expect`` is as in `transcribe`.
         """
         with closing(Recorder(self.settings.spool_dir)) as recorder:
             return await diarize(
@@ -229,7 +228,6 @@ class Service:
                 recorder,
                 self._submit_recording(options),
                 max_seconds=self.settings.max_audio_seconds,
-                progress=progress,
                 expect=expect,
             )
 
@@ -237,7 +235,8 @@ class Service:
         pool = self.hosts.diarizer(self.diarizer)
 
         async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
-            recording = FileRecording(PcmFile(recorder.descriptor), recorder.speech)
+            pcm = PcmFile.duplicate(recorder.descriptor)
+            recording = FileRecording(pcm, await asyncio.to_thread(lambda: recorder.speech))
             cost = recording.seconds
             return await pool.submit(recording, options, cost=cost, priority=Priority.FILE)
 

@@ -125,6 +125,7 @@ def test_where_nobody_speaks_there_are_no_turns(scripted: LiveServer, quiet: byt
     ("query", "param"),
     [
         ({"num_speakers": 0}, "num_speakers"),
+        ({"num_speakers": 101}, "num_speakers"),
         ({"max_speakers": "many"}, "max_speakers"),
         ({"min_speakers": 3, "max_speakers": 2}, "min_speakers"),
         ({"timestamp": "soon"}, "timestamp"),

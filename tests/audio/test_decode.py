@@ -307,4 +307,19 @@ def test_the_length_that_the_header_claims_is_told(name: str, encoded: Encoder) 
         spool.write(encoded(name))
         spool.finish()
         found = sum(len(block) for block in decode(spool.reader(), expect=told.append))
-    assert told == [pytest.approx(found / SAMPLE_RATE, abs=0.3)]
+    assert told == [pytest.approx(found / SAMPLE_RATE, abs=0.3), found / SAMPLE_RATE]
+
+
+def test_a_header_that_claims_more_than_its_bytes_can_hold_is_not_believed(
+    encoded: Encoder,
+) -> None:
+    flac = bytearray(encoded("flac"))
+    flac[21] |= 0x0F  # the number of samples, 36 bits of STREAMINFO (RFC 9639, 8.2)
+    flac[22:26] = b"\xff" * 4
+    told: list[float] = []
+    with Spool(limit=10**9) as spool:
+        spool.write(bytes(flac))
+        spool.finish()
+        list(decode(spool.reader(), max_seconds=3600, expect=told.append))
+    assert told[0] <= len(flac) / 250
+    assert told[-1] < 4

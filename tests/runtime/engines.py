@@ -165,6 +165,19 @@ class Unloadable(Engine):
         return list(items)
 
 
+class Patient(Engine):
+    """Loads until somebody has written to a named pipe."""
+
+    def __init__(self, pipe: str) -> None:
+        self._pipe = Path(pipe)
+
+    def load(self) -> None:
+        self._pipe.read_bytes()
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return list(items)
+
+
 class Fleeting(Engine):
     """Ends as soon as it has loaded, before anybody sends it work."""
 

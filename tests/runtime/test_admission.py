@@ -182,7 +182,7 @@ def shared(clock: Clock) -> Admission:
 
 def test_a_key_has_so_many_requests_at_once_whatever_they_are(shared: Admission) -> None:
     with shared.permit(LIVE, "a"), shared.permit(FILE, "a"):
-        assert "2 requests" in refusal(shared, LIVE, "a").message
+        assert "2 of 2 requests" in refusal(shared, LIVE, "a").message
         with shared.permit(LIVE, "b"):
             """Another key has places of its own."""
     with shared.permit(LIVE, "a"):

@@ -55,6 +55,15 @@ def test_the_latest_batches_count_most(pace: Pace) -> None:
     assert 95 < pace.rate <= 100
 
 
+def test_a_batch_that_takes_long_whatever_is_in_it_is_worth_filling(pace: Pace) -> None:
+    """Else it would shrink, seem slower for it, and shrink again."""
+    cost = 480.0
+    for _ in range(40):
+        pace.worked(cost, 0.8 + 0.1 * cost / 30)
+        cost = max(30.0, min(480.0, pace.file_cost // 30 * 30))
+    assert cost >= 0.75 * 30 * 0.8 / 0.1  # as much time as the batch takes for itself
+
+
 @patient
 @given(st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(1e-3, 1e3)), min_size=1))
 def test_the_rate_lies_between_the_slowest_batch_and_the_fastest(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.runtime.placement import layout
 from tests.waiting import patient
 
@@ -56,8 +57,7 @@ def test_threads_do_not_outnumber_the_cores_unless_workers_do(
     assert {each.device for each in placed} <= set(supported)
 
 
-def test_a_worker_sees_its_threads_and_its_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def test_a_worker_sees_its_threads_and_its_gpu_alone() -> None:
     first, second = layout(["cuda:0", "cuda:1"], CUDA, cores=8)
     assert first.environment["OMP_NUM_THREADS"] == "4"
     assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in (first, second)] == ["0", "1"]
@@ -65,9 +65,12 @@ def test_a_worker_sees_its_threads_and_its_gpu_alone(monkeypatch: pytest.MonkeyP
     assert "CUDA_VISIBLE_DEVICES" not in anywhere.environment
 
 
-def test_gpus_are_counted_among_those_that_the_service_may_see(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-0a1b")
-    placed = layout(["cuda:0", "cuda:1"], CUDA, cores=8)
+@pytest.mark.parametrize("visible", ["", "7", "7, "])
+def test_no_gpu_is_taken_that_the_service_may_not_see(visible: str) -> None:
+    with pytest.raises(ConfigurationError, match="no GPU 1"):
+        layout(["cuda:1"], CUDA, cores=8, visible=visible)
+
+
+def test_gpus_are_counted_among_those_that_the_service_may_see() -> None:
+    placed = layout(["cuda:0", "cuda:1"], CUDA, cores=8, visible="5,GPU-0a1b")
     assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in placed] == ["5", "GPU-0a1b"]

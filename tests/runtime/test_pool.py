@@ -444,3 +444,26 @@ def _line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def test_a_worker_that_does_not_load_fails_nobody_while_another_may(tmp_path: Path) -> None:
+    gate, flag = tmp_path / "gate", tmp_path / "broken"
+    os.mkfifo(gate)
+    flag.touch()
+    broken = recipe(engines.Unloadable, memory=0, how="missing", flag=str(flag))
+    slow = recipe(engines.Patient, memory=0, pipe=str(gate))
+    options = PoolOptions(first_backoff=0.01)
+    pool: TextPool = Pool("test", [broken, slow], options)
+
+    async def scene() -> object:
+        task = asyncio.ensure_future(submit(pool, "a"))
+        await asyncio.sleep(0)
+        pool.start()
+        await in_thread(lambda: gate.write_bytes(b"go on"))
+        return await asyncio.wait_for(task, PATIENCE_SECONDS)
+
+    try:
+        assert asyncio.run(scene()) == "a"
+        assert pool.error is None
+    finally:
+        pool.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from reflector_gpu.api.errors import error_body
 from reflector_gpu.api.render.formats import EVENT_STREAM
@@ -28,6 +28,8 @@ T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 15.0
 """A stream says something at least this often, for the proxies in between."""
 
+
+_LAST_SECONDS = 5.0  # that a client gets to read why its stream ends
 
 TIMEOUT = "X-Request-Timeout"
 """The header in which a client says how many seconds it will wait."""
@@ -129,6 +131,7 @@ class EventStream(Response):
         self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        late: DeadlineExceeded | None = None
         async with self._resources:
             try:
                 async with self._deadline.kept():
@@ -136,10 +139,12 @@ class EventStream(Response):
             except ClientDisconnect:
                 return  # the answer has begun: to leave in its middle is no error
             except DeadlineExceeded as error:
-                await send(_last_words(error))
+                late = error
             except asyncio.CancelledError:
-                await send(_last_words(ShuttingDown("The server is shutting down.")))
+                await _say_last(send, ShuttingDown("The server is shutting down."))
                 raise
+        if late:
+            await _say_last(send, late)
 
     async def _send_all(self, send: Send) -> None:
         await send(
@@ -151,10 +156,12 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _last_words(error: ReflectorError) -> Message:
-    """The end of a stream that is cut off."""
+async def _say_last(send: Send, error: ReflectorError) -> None:
+    """End a stream that is cut off; a client that does not read is not waited for."""
     text = f"data: {error_body(error).model_dump_json()}\n\n{STREAM_END}"
-    return {"type": "http.response.body", "body": text.encode()}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_SECONDS):
+            await send({"type": "http.response.body", "body": text.encode()})
 
 
 def _asked(request: Request) -> float:

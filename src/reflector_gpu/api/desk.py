@@ -116,9 +116,9 @@ class Visit:
     async def turns(self, spool: Spool, options: DiarizeOptions) -> Sequence[SpeakerTurn]:
         """Who speaks when in ``spool``, counted."""
         with self.permit.recording() as recording:
-            return await self.service.diarize(
-                spool, options, progress=recording.done, expect=recording.expect
-            )
+            found = await self.service.diarize(spool, options, expect=recording.expect)
+            recording.finish()
+            return found
 
     def download(self, url: str) -> Spool:
         """What fills with the bytes from ``url`` until the visit ends."""

@@ -100,6 +100,8 @@ ChunkingStrategy: TypeAlias = Annotated[
 """Told apart by what was sent, so that a problem is reported about the one that was meant."""
 
 
+_MOST_SPEAKERS = 100  # work and memory grow with what is asked for
+
 Count: TypeAlias = Annotated[int | None, BeforeValidator(_not_empty)]
 
 
@@ -108,9 +110,13 @@ class SpeakerFields(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    num_speakers: Count = Field(None, ge=1, description="So many people speak.")
-    min_speakers: Count = Field(None, ge=1, description="At least so many people speak.")
-    max_speakers: Count = Field(None, ge=1, description="At most so many people speak.")
+    num_speakers: Count = Field(None, ge=1, le=_MOST_SPEAKERS, description="So many people speak.")
+    min_speakers: Count = Field(
+        None, ge=1, le=_MOST_SPEAKERS, description="At least so many people speak."
+    )
+    max_speakers: Count = Field(
+        None, ge=1, le=_MOST_SPEAKERS, description="At most so many people speak."
+    )
 
     @property
     def counts(self) -> DiarizeOptions:

@@ -6,6 +6,7 @@ Client bytes reach native demuxers here, so only plain media containers are let 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
@@ -35,6 +36,7 @@ _NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps a
 _MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _MIN_GAP = 0.25
+_THINNEST = 250  # bytes a second: no codec makes less of speech, and headers may lie
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
 _MAX_BOXES = 100  # before the samples or their index; real files have a handful
 
@@ -47,7 +49,8 @@ def decode(
 ) -> Iterator[Samples]:
     """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
 
-    ``expect`` is told the seconds that the header claims, if it does. Damaged packets are
+    ``expect`` is told the seconds that the header claims, as far as its bytes can hold them, and
+    in the end how many there were. Damaged packets are
     skipped, a truncated file gives what it holds, and holes in the time stamps (paused
     recordings, discontinuous transmission) become silence.
 
@@ -59,7 +62,12 @@ def decode(
     if not reader.read(1):
         raise UndecodableAudio("The file is empty.", param="file")
     reader.seek(0)
-    for block in _blocks(reader, expect):
+    least = math.inf if reader.total is None else reader.total / _THINNEST
+
+    def claimed(seconds: float) -> None:
+        expect(min(seconds, max_seconds, least))
+
+    for block in _blocks(reader, claimed):
         produced += len(block)
         if produced > max_seconds * SAMPLE_RATE:
             raise TooLarge(
@@ -67,6 +75,7 @@ def decode(
                 param="file",
             )
         yield block
+    expect(produced / SAMPLE_RATE)
     if produced == 0:
         raise UndecodableAudio("The file holds no decodable audio.", param="file")
 

@@ -152,6 +152,11 @@ class SpoolReader:
         self._position = 0
         self._may_seek = spool.complete
 
+    @property
+    def total(self) -> int | None:
+        """Bytes of the whole recording; None while it still arrives."""
+        return self._spool.size if self._spool.complete else None
+
     def allow_seeking(self) -> None:
         self._may_seek = True
 

@@ -51,9 +51,10 @@ def devices(settings: Settings) -> Check:
         detail = f"{', '.join(cards)}, but this ONNX Runtime is for CPUs only"
         fix = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
         return Check("devices", Status.WARN, detail, fix)
-    if settings.profile == "gpu":
-        fix = "install the NVIDIA driver (nvidia-smi must list the card), or choose profile cpu"
-        return Check("devices", Status.WARN, "CPU only, but the profile is gpu", fix)
+    if set(settings.devices) != {"cpu"}:
+        fix = "install the NVIDIA driver (nvidia-smi must list the card), or REFLECTOR_DEVICES=cpu"
+        detail = f"CPU only, but the devices are to be {', '.join(settings.devices)}"
+        return Check("devices", Status.WARN, detail, fix)
     return Check("devices", Status.OK, "CPU only")
 
 

@@ -22,7 +22,19 @@ class PcmFile:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._owned: object = None
         self.length = os.fstat(descriptor).st_size // 2
+
+    @classmethod
+    def duplicate(cls, descriptor: int) -> PcmFile:
+        """One that stays open while it is referred to, whatever becomes of the caller's."""
+        file = os.fdopen(os.dup(descriptor), "rb", buffering=0)
+        found = cls(file.fileno())
+        found._owned = file
+        return found
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_owned": None}
 
     def read(self, first: int, last: int) -> Samples:
         samples = np.zeros(last - first, np.float32)

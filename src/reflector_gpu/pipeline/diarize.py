@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 
 from reflector_gpu.audio.decode import decode
@@ -25,12 +24,11 @@ async def diarize(
     submit: SubmitRecording,
     *,
     max_seconds: float = float("inf"),
-    progress: Callable[[float], None] = lambda _: None,
     expect: Callable[[float], None] = lambda _: None,
 ) -> Sequence[SpeakerTurn]:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
-    ``progress`` is told the seconds that have been decoded, ``expect`` what the header claims.
+    ``expect`` is told how many seconds there will be, as well as is known.
 
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
@@ -39,8 +37,8 @@ async def diarize(
     blocks = meter.count(decode(spool.reader(), max_seconds=max_seconds, expect=expect))
     source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
     try:
-        async for seconds in source:
-            progress(seconds)
+        async for _ in source:
+            pass
         return await submit(recorder)
     finally:
         meter.stop()
@@ -57,16 +55,21 @@ async def with_speakers(
     turns = asyncio.create_task(_turns(recorder, submit))
     spoken: list[Segment] = []
     try:
-        async with aclosing(parts):
-            async for part in parts:
-                spoken.extend(part.segments)
-                if part.duration is None:
-                    yield part
-                else:
-                    yield replace(part, attributed=tuple(attribute(spoken, await turns)))
+        async for part in parts:
+            spoken.extend(part.segments)
+            if part.duration is None:
+                if turns.done():
+                    turns.result()  # if it failed, there is no use in going on
+                yield part
+                continue
+            found = await turns
+            # Hours of words take long enough that others would notice.
+            told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found)))  # noqa: B023
+            yield replace(part, attributed=told)
     finally:
-        turns.cancel()
+        turns.cancel()  # first: a decoder that is stopped looks like one that is done
         await asyncio.gather(turns, return_exceptions=True)
+        await parts.aclose()
 
 
 async def _turns(recorder: Recorder, submit: SubmitRecording) -> Sequence[SpeakerTurn]:

@@ -82,7 +82,7 @@ class Admission:
         limits = self._each_client
         if self._in_work[client] >= limits.requests:
             raise Overloaded(
-                f"This key has {limits.requests:g} requests in work, which is its limit.",
+                f"This key has {self._in_work[client]} of {limits.requests:g} requests in work.",
                 retry_after=kind.seconds / limits.requests,
             )
         used = self._used[client]
@@ -131,6 +131,10 @@ class Recording:
     def expect(self, seconds: float) -> None:
         """It will be ``seconds`` long. From any thread."""
         self._expected = seconds
+
+    def finish(self) -> None:
+        """All of it has been worked on."""
+        self.done(self._expected)
 
     def done(self, position: float) -> None:
         """Everything before ``position`` has been worked on."""

@@ -46,7 +46,7 @@ class Pool(Generic[Item, Result]):
         self._queue: BatchQueue[Item, Result] = BatchQueue(
             max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=self.pace
         )
-        self._roster = Roster()
+        self._roster = Roster(len(recipes))
         self._threads = [
             threading.Thread(
                 target=Supervisor(name, recipe, options, self._queue, self._roster, self.pace).run,

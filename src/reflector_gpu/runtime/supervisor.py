@@ -53,12 +53,14 @@ class PoolOptions:
 class Roster:
     """Which workers of a pool can work, and why the others can not. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
         self.closing = threading.Event()
+        self._workers = workers
         self._changed = threading.Condition()
         self._listeners: list[Future[None]] = []
         self._ready = 0
         self._resting = 0
+        self._failing = 0
         self._error: ReflectorError | None = None
 
     @property
@@ -72,18 +74,17 @@ class Roster:
 
     @property
     def error(self) -> ReflectorError | None:
-        """Why no worker loads, while none does. Whoever raises it has a copy of his own."""
-        return None if self._ready or self._resting else copy(self._error)
+        """Why no worker loads, once each has failed to. Whoever raises it has his own copy."""
+        return copy(self._error) if self._failing == self._workers else None
 
     @property
     def settled(self) -> bool:
         """Whether a worker can work, or will when there is work, or none can."""
-        return bool(self._ready or self._resting or self._error or self.closing.is_set())
+        return bool(self._ready or self._resting or self.error or self.closing.is_set())
 
     def joined(self) -> None:
         with self._change():
             self._ready += 1
-            self._error = None
 
     def left(self) -> None:
         with self._change():
@@ -98,9 +99,15 @@ class Roster:
         with self._change():
             self._resting -= 1
 
-    def failed(self, error: ReflectorError) -> None:
+    def fails(self, error: ReflectorError) -> None:
+        """A worker has begun to fail at loading."""
         with self._change():
+            self._failing += 1
             self._error = error
+
+    def recovers(self) -> None:
+        with self._change():
+            self._failing -= 1
 
     def close(self) -> None:
         with self._change():
@@ -145,6 +152,7 @@ class Supervisor(Generic[Item, Result]):
         self._roster = roster
         self._pace = pace
         self._worker: Worker | None = None
+        self._failing = False
         self._pause = 0.0  # before a new worker; none after one that was given work
 
     def run(self) -> None:
@@ -228,10 +236,15 @@ class Supervisor(Generic[Item, Result]):
             took = time.monotonic() - started
             logger.info("%s: worker %s ready in %.1f s", self._name, self._worker.pid, took)
             self._roster.joined()
+            if self._failing:
+                self._roster.recovers()
+                self._failing = False
             return None
         logger.error("%s: %s Next try in %.1f s.", self._name, error.message, self._pause)
-        self._roster.failed(error)
-        if not self._roster.ready:
+        if not self._failing:
+            self._roster.fails(error)
+            self._failing = True
+        if self._roster.error:  # else another worker may still load
             fail_all(self._queue.drain(), error)
         return error
 
@@ -253,6 +266,8 @@ class Supervisor(Generic[Item, Result]):
         if not batch:
             return []
         for _attempt in range(2):
+            if all(job.abandoned for job in batch):
+                return [EngineFailed("Nobody waits for this result.") for _ in batch]
             if error := self._load():
                 return [copy(error) for _ in batch]
             try:

@@ -92,7 +92,7 @@ class _Span:
     @classmethod
     def of(cls, start: float, end: float, pcm: Pcm) -> _Span:
         first, last = int(start * _FRAMES_PER_SECOND), int(end * _FRAMES_PER_SECOND)
-        return cls(start, end, first, (min(last, pcm.length // HOP) - first) // BLOCK)
+        return cls(start, end, first, max(0, min(last, pcm.length // HOP) - first) // BLOCK)
 
     def frames(self, pcm: Pcm) -> Iterator[Frames]:
         last = self.first + self.blocks * BLOCK

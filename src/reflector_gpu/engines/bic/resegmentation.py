@@ -59,7 +59,7 @@ def _training_rows(store: FrameStore, evidence: Evidence, labels: Labels) -> lis
         owner, cepstra = np.repeat(labels[blocks], BLOCK)[telling], batch[telling, :CEPSTRA]
         for k in np.unique(owner):
             own = cepstra[owner == k]
-            rows[k].append(own[-seen[k] % step[k] :: step[k]])
+            rows[k].append(own[-seen[k] % step[k] :: step[k]].copy())
             seen[k] += len(own)
     return [np.concatenate(r) if r else np.zeros((0, CEPSTRA), np.float32) for r in rows]
 

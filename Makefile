@@ -16,7 +16,7 @@ serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8
 	@$(BIN)/python -m samples.serve
 
 test: .venv/dev  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/dev  ## Check style and types
 	@$(BIN)/ruff check

@@ -21,6 +21,7 @@ from reflector_gpu.engines.diarizers import diarizer_of
 from reflector_gpu.engines.pcm import FileRecording, PcmFile
 from reflector_gpu.hosts import Hosts
 from reflector_gpu.pipeline.diarize import SubmitRecording, diarize, with_speakers
+from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
 from reflector_gpu.runtime.admission import Admission, Limits
@@ -49,6 +50,8 @@ class Request:
     vad: VadOptions = field(default_factory=VadOptions)
     speakers: DiarizeOptions | None = None
     """How to tell them apart; None: not at all."""
+    voices: Sequence[Voice] = ()
+    """Of speakers whose names are known."""
 
 
 class Service:
@@ -141,6 +144,22 @@ class Service:
         """An empty spool within the configured limits."""
         return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
 
+    async def voice(self, name: str, audio: bytes) -> Voice:
+        """How the speaker ``name`` sounds, from a short file of any format.
+
+        Raises:
+            InvalidRequest: not audio, too long, or nobody speaks in it.
+            StorageFull
+        """
+
+        def decoded() -> Voice:
+            with closing(self.spool()) as spool:
+                spool.write(audio)
+                spool.finish()
+                return voice(name, spool)
+
+        return await asyncio.to_thread(decoded)
+
     def request(
         self,
         model: str | None,
@@ -206,8 +225,9 @@ class Service:
             return
         with closing(Recorder(self.settings.spool_dir)) as recorder:
             parts = transcribe(spool, replace(plan, recorder=recorder), submit)
-            whose = self._submit_recording(request.speakers)
-            async with aclosing(with_speakers(parts, recorder, whose)) as told:
+            whose = self._submit_recording(allowing_for(request.speakers, request.voices))
+            told_apart = with_speakers(parts, recorder, whose, request.voices)
+            async with aclosing(told_apart) as told:
                 async for part in told:
                     yield part
 

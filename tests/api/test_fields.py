@@ -148,12 +148,6 @@ def test_fields_that_change_nothing_here(
     assert upload(scripted, clip, data=form).json()["text"] == text
 
 
-def test_known_speakers_of_one_voice(scripted: LiveServer, clip: bytes) -> None:
-    form: Form = {"response_format": "diarized_json", "known_speaker_names[]": ["Anna", "Ben"]}
-    (segment,) = upload(scripted, clip, data=form).json()["segments"]
-    assert segment["speaker"] in ("A", "Anna", "Ben")
-
-
 # timestamp_granularities, stream, response_format
 
 GRANULARITIES: list[tuple[Form, set[str]]] = [

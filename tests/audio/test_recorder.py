@@ -49,6 +49,20 @@ def test_listening_finds_the_speech_that_is_there(speech: Samples) -> None:
         assert recorder.speech == speech_spans([speech])
 
 
+def test_what_is_appended_is_speech_where_it_was_spoken(speech: Samples) -> None:
+    quiet = np.zeros(40_001, np.float32)  # ends inside a window
+    with closing(Recorder()) as recorder:
+        list(recorder.listen(blocks(quiet, 9_999)))
+        recorder.append(speech[:80_000])
+        begin = recorder.seconds - 5
+        assert 0 <= begin - len(quiet) / SAMPLE_RATE < 0.032
+        first = round(begin * SAMPLE_RATE)
+        kept = recorder.read(first, first + 1000)
+        assert np.abs(kept - speech[:1000]).max() <= 2 * HALF_A_STEP
+        moved = [(begin + a, begin + b) for a, b in speech_spans([speech[:80_000]])]
+        assert np.ravel(recorder.speech) == pytest.approx(np.ravel(moved))
+
+
 def test_a_recognisers_detector_serves_both(speech: Samples) -> None:
     with closing(Recorder()) as recorder:
         cut = list(

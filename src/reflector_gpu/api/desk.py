@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import Request
 
@@ -22,6 +22,7 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.upload import Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Request as Wish
@@ -79,8 +80,14 @@ class Desk:
             vad=fields.vad(self._service.vad),
             speakers=fields.speakers,
         )
+        if wish.speakers is not None and (known := fields.known_speakers):
+            voices = await unless_disconnected(visit.request, self._voices(known))
+            wish = replace(wish, voices=voices)
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
         return wish
+
+    async def _voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
+        return [await self._service.voice(name, audio) for name, audio in known]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StringConstraints,
     Tag,
     ValidationError,
 )
 from pydantic_core import PydanticCustomError, from_json
 
+from reflector_gpu.api.data_url import data_of
 from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Granularity
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
@@ -135,6 +137,11 @@ class DiarizeFields(SpeakerFields):
     )
 
 
+_MOST_KNOWN = 16  # OpenAI's server takes four
+
+Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
+
+
 class TranscriptionFields(SpeakerFields):
     """What every transcription request may say. Fields that are not known here are ignored."""
 
@@ -176,11 +183,13 @@ class TranscriptionFields(SpeakerFields):
     diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
         None, description="Words say whose they are; `diarized_json` does in any case."
     )
-    known_speaker_names: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
-        (), description="Names for speakers."
+    known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
+        (), max_length=_MOST_KNOWN, description="Names of speakers, where they are told apart."
     )
     known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
-        (), description="Their voices: data URLs, in the order of the names."
+        (),
+        max_length=_MOST_KNOWN,
+        description="Their voices in the order of the names: data URLs of two to ten seconds each.",
     )
 
     def options(self, task: Task = "transcribe") -> TranscribeOptions:
@@ -197,6 +206,23 @@ class TranscriptionFields(SpeakerFields):
         """How to tell speakers apart; None: they need not be."""
         wanted = self.diarize or self.response_format is Format.DIARIZED_JSON
         return self.counts if wanted else None
+
+    @property
+    def known_speakers(self) -> list[tuple[str, bytes]]:
+        """Names, and the files with their voices.
+
+        Raises:
+            InvalidRequest: they do not match, or a reference is not a data URL.
+        """
+        names, references = self.known_speaker_names, self.known_speaker_references
+        if len(names) != len(references) or len(set(names)) < len(names):
+            raise InvalidRequest(
+                f"There are {len(names)} known_speaker_names for {len(references)} "
+                "known_speaker_references; send a name of its own for every reference.",
+                param="known_speaker_names",
+            )
+        param = "known_speaker_references"
+        return [(n, data_of(url, param)) for n, url in zip(names, references, strict=True)]
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's knobs turned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.speech import spans, whole_windows
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.audio.vad import VoiceActivity
+from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 _FULL_SCALE = 32768.0
@@ -78,6 +80,19 @@ class Recorder:
             for windows, _ in whole_windows(self.kept(blocks)):
                 probabilities(windows)
                 yield self.seconds
+
+    def append(self, samples: Samples) -> None:
+        """Write ``samples`` behind a recording that is complete, from the next whole window on.
+
+        Raises:
+            StorageFull: the disk is full.
+        """
+        padding = np.zeros(-self._samples % WINDOW, np.float32)
+        blocks = np.split(samples, range(BLOCK_SAMPLES, len(samples), BLOCK_SAMPLES))
+        probabilities = self.detector()
+        deque(self.kept([padding]), maxlen=0)
+        for windows, _ in whole_windows(self.kept(blocks)):
+            probabilities(windows)
 
     @contextmanager
     def completing(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ with the words beside it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 
@@ -21,8 +21,14 @@ _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 _CLOSING = "\"'”’»)]}"
 
 
-def attribute(segments: Iterable[Segment], turns: Sequence[SpeakerTurn]) -> Iterator[Segment]:
-    """``segments`` cut where the speaker changes; each part and its words carry a `label`.
+def attribute(
+    segments: Iterable[Segment],
+    turns: Sequence[SpeakerTurn],
+    names: Mapping[int, str] | None = None,
+) -> Iterator[Segment]:
+    """``segments`` cut where the speaker changes; each part and its words say whose they are.
+
+    ``names`` are the speakers', by their numbers; who has none is called by the `label`.
 
     ``turns`` are sorted by start and may overlap. With no turns at all nothing is changed; a
     word outside all of them goes to the nearest. The words themselves, their order and their
@@ -31,17 +37,17 @@ def attribute(segments: Iterable[Segment], turns: Sequence[SpeakerTurn]) -> Iter
     if not turns:
         yield from segments
         return
-    found = _Turns(turns)
+    found, called = _Turns(turns), names or {}
     for segment in segments:
         if not segment.words:
-            speaker = label(found.speaker(segment.start, segment.end))
-            yield replace(segment, speaker=speaker)
+            number = found.speaker(segment.start, segment.end)
+            yield replace(segment, speaker=called.get(number) or label(number))
             continue
         words: list[Word] = []
         for sentence in _sentences(segment.words):
             speakers = [found.speaker(word.start, word.end) for word in sentence]
             for word, number in zip(sentence, _without_strays(speakers), strict=True):
-                words.append(replace(word, speaker=label(number)))
+                words.append(replace(word, speaker=called.get(number) or label(number)))
         for speaker, spoken in groupby(words, key=lambda word: word.speaker):
             yield replace(Segment.of(spoken, segment.scores), speaker=speaker)
 

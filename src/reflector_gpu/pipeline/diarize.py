@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.pipeline import known
 from reflector_gpu.pipeline.attribute import attribute
+from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.threads import ThreadStream
 from reflector_gpu.pipeline.transcribe import Meter, Part
 from reflector_gpu.types import Segment, SpeakerTurn
@@ -46,13 +48,17 @@ async def diarize(
 
 
 async def with_speakers(
-    parts: AsyncGenerator[Part, None], recorder: Recorder, submit: SubmitRecording
+    parts: AsyncGenerator[Part, None],
+    recorder: Recorder,
+    submit: SubmitRecording,
+    voices: Sequence[Voice] = (),
 ) -> AsyncGenerator[Part, None]:
     """``parts`` as they come; the last one has all segments with their speakers as well.
 
     The diarizer begins as soon as ``recorder`` is complete, long before the recogniser is done.
+    Those whose ``voices`` are known bear their names.
     """
-    turns = asyncio.create_task(_turns(recorder, submit))
+    turns = asyncio.create_task(_turns(recorder, submit, voices))
     spoken: list[Segment] = []
     try:
         async for part in parts:
@@ -62,9 +68,9 @@ async def with_speakers(
                     turns.result()  # if it failed, there is no use in going on
                 yield part
                 continue
-            found = await turns
+            found, names = await turns
             # Hours of words take long enough that others would notice.
-            told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found)))  # noqa: B023
+            told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found, names)))  # noqa: B023
             yield replace(part, attributed=told)
     finally:
         turns.cancel()  # first: a decoder that is stopped looks like one that is done
@@ -72,6 +78,13 @@ async def with_speakers(
         await parts.aclose()
 
 
-async def _turns(recorder: Recorder, submit: SubmitRecording) -> Sequence[SpeakerTurn]:
+async def _turns(
+    recorder: Recorder, submit: SubmitRecording, voices: Sequence[Voice]
+) -> tuple[Sequence[SpeakerTurn], Mapping[int, str]]:
     await asyncio.wrap_future(recorder.complete)
-    return await submit(recorder)
+    seconds = recorder.seconds
+    if not voices:
+        return await submit(recorder), {}
+    where = await asyncio.to_thread(known.append, recorder, voices)
+    turns = await submit(recorder)
+    return known.identify(turns, seconds, [voice.name for voice in voices], where)

@@ -1,0 +1,30 @@
+"""Bytes inside a URL (RFC 2397), which is how OpenAI clients send the voices of speakers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import unquote_to_bytes
+
+from reflector_gpu.errors import InvalidRequest
+
+
+def data_of(url: str, param: str) -> bytes:
+    """What ``url`` holds; its media type says nothing that the bytes do not.
+
+    Raises:
+        InvalidRequest: not a data URL, or a broken one; the error is about ``param``.
+    """
+    scheme, _, rest = url.partition(":")
+    kind, comma, data = rest.partition(",")
+    if scheme.lower() != "data" or not comma:
+        raise InvalidRequest(
+            f"{param}: not a data URL; send audio as 'data:audio/wav;base64,...'.", param=param
+        )
+    content = unquote_to_bytes(data)
+    if not kind.lower().endswith(";base64"):
+        return content
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise InvalidRequest(f"{param}: its base64 is broken: {error}.", param=param) from error

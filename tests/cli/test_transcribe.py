@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -188,6 +189,33 @@ def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveSer
     assert list(dict.fromkeys(speaker for speaker, _, _ in turns)) == ["A", "B", "C"]
     assert all(text for _, _, text in turns)
     assert all(one[0] != other[0] for one, other in pairwise(turns))
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_speakers_whose_voices_are_known_have_names(
+    where: str, typed: Typed, scripted: LiveServer, tmp_path: Path
+) -> None:
+    with wave.open(str(MEETING.with_suffix(".wav"))) as whole:
+        whole.setpos(15 * whole.getframerate())
+        heard = whole.readframes(3 * whole.getframerate())
+        with wave.open(str(tmp_path / "anna.wav"), "wb") as part:
+            part.setparams(whole.getparams())
+            part.writeframes(heard)
+    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
+    done = typed("transcribe", MEETING, "--speaker", f"Anna={tmp_path / 'anna.wav'}", *there)
+    speakers = [line.partition(": ")[0] for line in done.out.splitlines()]
+    assert list(dict.fromkeys(speakers)) == ["Anna", "A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("speaker", "told"),
+    [("Anna", "NAME=FILE"), ("=a.wav", "NAME=FILE"), ("Anna=nowhere.wav", "can not be read")],
+)
+def test_a_speaker_without_a_voice(speaker: str, told: str, typed: Typed, clip: Path) -> None:
+    done = typed("transcribe", clip, "--speaker", speaker, *LOCAL)
+    assert done.status == 2
+    assert done.out == ""
+    assert told in done.err
 
 
 def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer) -> None:

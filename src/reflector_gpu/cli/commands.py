@@ -148,6 +148,14 @@ def transcribe(
     diarize: Annotated[
         bool, typer.Option("--diarize", show_default=False, help="Tell who says what.")
     ] = False,
+    speaker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            show_default=False,
+            help="Tell who says what, and call whoever sounds as in this file by name. Repeatable.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
     ] = False,
@@ -160,7 +168,7 @@ def transcribe(
     from reflector_gpu.cli.sources import Wish
     from reflector_gpu.cli.transcribe import run
 
-    wish = Wish(model, language, prompt, hotwords, "true" if diarize else None)
+    wish = Wish(model, language, prompt, hotwords, diarize, tuple(speaker or ()))
     raise typer.Exit(
         run(
             inputs,

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.audio.spool import Spool
@@ -40,6 +41,7 @@ class LocalRecogniser:
         if model.weights and self._service.may_download(model):
             sys.stderr.write(f"Downloading {model.name}: {size(model.weights.megabytes)}, once\n")
             model.weights.pull()
+        self._known = fields.known_speakers
         self._request = self._service.request(
             fields.model, options, priority=Priority.FILE, speakers=fields.speakers
         )
@@ -57,6 +59,8 @@ class LocalRecogniser:
         """Load the model in the background, and leave no process behind."""
         self._pool.start()
         try:
+            voices = [await self._service.voice(name, audio) for name, audio in self._known]
+            self._request = replace(self._request, voices=voices)
             yield
         finally:
             await self._service.close()

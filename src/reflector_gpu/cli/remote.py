@@ -45,8 +45,8 @@ class RemoteRecogniser:
             InvalidRequest: a value does not fit.
         """
         wish.fields()
-        self._form = {**wish.form(), "stream": "true"}
-        if wish.diarize:
+        self._form: dict[str, str | list[str]] = {**wish.form(), "stream": "true"}
+        if wish.told_apart:
             self._form["response_format"] = "diarized_json"
         headers = {"User-Agent": f"reflector-gpu/{__version__}"}
         # A server's own setting may hold several keys; each of them opens.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -71,11 +72,33 @@ class Wish:
     language: str | None = None
     prompt: str | None = None
     hotwords: str | None = None
-    diarize: str | None = None
+    diarize: bool = False
+    speakers: tuple[str, ...] = ()
+    """``name=file`` for each whose voice is known; where there are any, speakers are told apart."""
 
-    def form(self) -> dict[str, str]:
-        """What was given, as form fields."""
-        return {name: value for name, value in asdict(self).items() if value}
+    @property
+    def told_apart(self) -> bool:
+        """Whether words say whose they are."""
+        return self.diarize or bool(self.speakers)
+
+    def form(self) -> dict[str, str | list[str]]:
+        """What was given, as form fields.
+
+        Raises:
+            InvalidRequest: a speaker has no name, or no voice that can be read.
+        """
+        found: dict[str, str | list[str]] = {
+            name: value
+            for name in ("model", "language", "prompt", "hotwords")
+            if (value := getattr(self, name))
+        }
+        if self.told_apart:
+            found["diarize"] = "true"
+        if self.speakers:
+            known = [_voice(typed) for typed in self.speakers]
+            found["known_speaker_names"] = [name for name, _ in known]
+            found["known_speaker_references"] = [reference for _, reference in known]
+        return found
 
     def fields(self) -> TranscriptionFields:
         """The same, checked.
@@ -83,7 +106,24 @@ class Wish:
         Raises:
             InvalidRequest: a value does not fit.
         """
-        return from_form(self.form().items())
+        sent = self.form().items()
+        return from_form(
+            (name, one)
+            for name, value in sent
+            for one in ([value] if isinstance(value, str) else value)
+        )
+
+
+def _voice(typed: str) -> tuple[str, str]:
+    """A speaker's name, and the data URL of their voice, from ``name=file``."""
+    name, _, file = typed.partition("=")
+    if not name.strip() or not file:
+        raise InvalidRequest(f"--speaker: '{typed}' is not NAME=FILE.")
+    try:
+        audio = Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"--speaker: '{file}' can not be read: {error.strerror}.") from error
+    return name, f"data:audio;base64,{base64.b64encode(audio).decode()}"
 
 
 Report: TypeAlias = Callable[[str], None]

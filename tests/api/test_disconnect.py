@@ -46,7 +46,7 @@ class Watch:
         """Wait until permits, files, threads and tasks are gone; ``files`` is how many it had."""
         eventually(lambda: running(self.server, "live") == 0 == running(self.server, "file"))
         assert len(self.spools) == files
-        eventually(lambda: all(spool._file.closed for spool in self.spools))
+        eventually(lambda: all(spool.closed for spool in self.spools))
         eventually(lambda: "decode" not in {thread.name for thread in threading.enumerate()})
         eventually(lambda: self.tasks <= self.idle_tasks)
 
@@ -106,7 +106,7 @@ def test_while_the_engine_works(
     connection = begin(scripted, path, clip)
     eventually(lambda: gate.arrived)
     assert running(scripted, "live") == 1
-    assert not watch.spools[0]._file.closed
+    assert not watch.spools[0].closed
     connection.close()
     watch.check_freed(files=1)
     assert gate.cancelled == 1

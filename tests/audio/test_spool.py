@@ -9,15 +9,23 @@ import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge, UpstreamFailed
 from tests.disks import small_disk
 from tests.waiting import PATIENCE_SECONDS, patient, until
+
+LONG = bytes(IN_MEMORY + 1)
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 @pytest.fixture
@@ -126,17 +134,43 @@ def test_a_failure_outlives_the_spool(spool: Spool) -> None:
 
 
 def test_the_file_has_no_name(tmp_path: Path) -> None:
-    with Spool(limit=100, directory=tmp_path) as spool:
-        spool.write(b"abc")
+    with Spool(limit=10**6, directory=tmp_path) as spool:
+        spool.write(LONG)
+        assert os.fstat(spool.fileno()).st_size == len(LONG)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_frees_the_file() -> None:
-    before = len(list(Path("/dev/fd").iterdir()))
+    before = descriptors()
     for _ in range(5):
-        with Spool(limit=100) as spool:
-            spool.write(b"abc")
-    assert len(list(Path("/dev/fd").iterdir())) == before
+        with Spool(limit=10**6) as spool:
+            spool.write(LONG)
+            assert descriptors() == before + 1
+    assert descriptors() == before
+
+
+def test_what_is_short_needs_no_disk(tmp_path: Path) -> None:
+    with Spool(limit=10**6, directory=tmp_path / "missing") as spool:
+        spool.write(bytes(IN_MEMORY))
+        spool.finish()
+        assert spool.read_at(IN_MEMORY - 1, 10) == b"\0"
+        assert spool.read_at(IN_MEMORY, 10) == b""
+
+
+def test_whoever_wants_a_file_gets_one_with_everything_in_it(spool: Spool) -> None:
+    spool.write(b"abc")
+    file = spool.fileno()
+    spool.write(b"def")
+    assert os.pread(file, 10, 0) == spool.read_at(0, 10) == b"abcdef"
+    assert spool.fileno() == file
+
+
+def test_a_closed_spool_makes_no_file(spool: Spool) -> None:
+    spool.write(b"abc")
+    spool.close()
+    assert spool.closed
+    with pytest.raises(ShuttingDown):
+        spool.fileno()
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -169,13 +203,16 @@ def test_every_failure_of_the_disk_is_told(
     number: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Broken(number))
-    with Spool(limit=100) as spool, pytest.raises(StorageFull, match=message):
-        spool.write(b"abc")
+    with Spool(limit=10**6) as spool, pytest.raises(StorageFull, match=message):
+        spool.write(LONG)
 
 
 def test_no_folder_to_write_to(tmp_path: Path) -> None:
-    with pytest.raises(StorageFull) as failure:
-        Spool(limit=100, directory=tmp_path / "missing")
+    with (
+        Spool(limit=10**6, directory=tmp_path / "missing") as spool,
+        pytest.raises(StorageFull) as failure,
+    ):
+        spool.write(LONG)
     assert str(tmp_path) not in failure.value.message
 
 
@@ -183,10 +220,15 @@ def test_no_file_descriptors_left() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = max(int(path.name) for path in Path("/dev/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 3, hard))
-    spools: list[Spool] = []
+    spools = [Spool(limit=10**6) for _ in range(taken + 10)]
+
+    def fill() -> None:
+        for spool in spools:
+            spool.write(LONG)
+
     try:
         with pytest.raises(StorageFull):
-            spools.extend(Spool(limit=100) for _ in range(taken + 10))
+            fill()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for spool in spools:
@@ -195,15 +237,16 @@ def test_no_file_descriptors_left() -> None:
 
 PIECES = st.lists(st.binary(max_size=300), max_size=20)
 READS = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 500)), max_size=20)
+IN_MEMORY_OF = st.sampled_from([0, 100, 1_000, IN_MEMORY])
 
 
 @settings(patient, max_examples=60)
-@given(PIECES, READS)
+@given(PIECES, READS, IN_MEMORY_OF)
 def test_any_read_gives_what_was_written_there(
-    pieces: list[bytes], reads: list[tuple[int, int]]
+    pieces: list[bytes], reads: list[tuple[int, int]], in_memory: int
 ) -> None:
     whole = b"".join(pieces)
-    with Spool(limit=10**6) as spool:
+    with patch("reflector_gpu.audio.spool.IN_MEMORY", in_memory), Spool(limit=10**6) as spool:
         for piece in pieces:
             before = spool.size
             spool.write(piece)
@@ -215,9 +258,9 @@ def test_any_read_gives_what_was_written_there(
 
 
 @settings(patient, max_examples=40)
-@given(PIECES, st.integers(1, 200), st.booleans())
+@given(PIECES, st.integers(1, 200), st.booleans(), IN_MEMORY_OF)
 def test_a_reader_beside_the_writer_misses_nothing(
-    pieces: list[bytes], count: int, failing: bool
+    pieces: list[bytes], count: int, failing: bool, in_memory: int
 ) -> None:
     def read_all(spool: Spool) -> tuple[bytes, ReflectorError | None]:
         reader, found = spool.reader(), b""
@@ -228,7 +271,11 @@ def test_a_reader_beside_the_writer_misses_nothing(
             return found, error
         return found, None
 
-    with ThreadPoolExecutor(1) as pool, Spool(limit=10**6) as spool:
+    with (
+        patch("reflector_gpu.audio.spool.IN_MEMORY", in_memory),
+        ThreadPoolExecutor(1) as pool,
+        Spool(limit=10**6) as spool,
+    ):
         reading = pool.submit(read_all, spool)
         for piece in pieces:
             spool.write(piece)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
+import faster_whisper
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reflector_gpu.audio import vad
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.waiting import patient
@@ -136,3 +140,15 @@ def test_the_samples_are_left_alone(speech: Samples) -> None:
     rest = detector.probabilities(speech[100 * WINDOW : 200 * WINDOW])
     whole = probabilities(speech[: 200 * WINDOW])
     assert np.concatenate([first, rest]) == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_the_network_hears_what_silero_s_own_hears(
+    speech: Samples, gain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = speech[: len(speech) // WINDOW * WINDOW] * np.float32(gain)
+    found = probabilities(samples)
+    original = Path(faster_whisper.__file__).with_name("assets") / "silero_vad_v6.onnx"
+    session = onnxruntime.InferenceSession(str(original), providers=["CPUExecutionProvider"])
+    monkeypatch.setattr(vad, "_session", lambda: session)
+    assert found == pytest.approx(probabilities(samples), abs=1e-4)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.pipeline.threads import ThreadStream, join_all
+from reflector_gpu.pipeline.threads import SPARE_THREADS, ThreadStream, join_all
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -24,8 +24,10 @@ def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @asynccontextmanager
-async def stream(items: Iterator[int], ahead: int = 2) -> AsyncIterator[ThreadStream[int]]:
-    source = ThreadStream(items, ahead=ahead, name="test-stream")
+async def stream(
+    items: Iterator[int], ahead: int = 2, ending: Callable[[], bool] = lambda: False
+) -> AsyncIterator[ThreadStream[int]]:
+    source = ThreadStream(items, ahead=ahead, name="test-stream", ending=ending)
     try:
         yield source
     finally:
@@ -189,3 +191,78 @@ def test_the_threads_of_closed_streams_can_be_waited_for() -> None:
         assert not alive()
 
     run(scene)
+
+
+def test_what_is_left_at_the_end_comes_in_one_go() -> None:
+    async def scene() -> None:
+        first, last, second, end = (threading.Event() for _ in range(4))
+
+        def items() -> Iterator[int]:
+            yield 1
+            first.set()
+            last.wait(PATIENCE_SECONDS)
+            yield 2
+            second.set()
+            end.wait(PATIENCE_SECONDS)
+            yield 3
+
+        async with stream(items(), ahead=4, ending=last.is_set) as source:
+            assert await anext(source) == 1
+            await asyncio.to_thread(first.wait, PATIENCE_SECONDS)
+            waiting = asyncio.ensure_future(anext(source))
+            await asyncio.sleep(0)  # it has looked and found nothing
+            last.set()
+            await asyncio.to_thread(second.wait, PATIENCE_SECONDS)
+            assert not waiting.done()
+            end.set()
+            assert [await waiting, await anext(source)] == [2, 3]
+            with pytest.raises(StopAsyncIteration):
+                await anext(source)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_what_is_left_at_the_end_may_be_more_than_there_is_room_for(ahead: int) -> None:
+    async def scene() -> None:
+        async with stream(iter(range(10)), ahead, ending=lambda: True) as source:
+            assert [item async for item in source] == list(range(10))
+
+    run(scene)
+
+
+def test_streams_that_follow_each_other_share_threads() -> None:
+    threads: set[int] = set()
+
+    def items() -> Iterator[int]:
+        threads.add(threading.get_ident())
+        yield 1
+
+    async def scene() -> None:
+        for _ in range(5 * SPARE_THREADS):
+            async with stream(items()) as source:
+                assert [item async for item in source] == [1]
+            await asyncio.to_thread(join_all, PATIENCE_SECONDS)
+
+    run(scene)
+    assert len(threads) <= SPARE_THREADS + 1
+
+
+def test_any_number_of_streams_run_at_once_and_few_threads_are_kept() -> None:
+    many = 2 * SPARE_THREADS
+
+    async def scene() -> None:
+        together = threading.Barrier(many)
+
+        def items() -> Iterator[int]:
+            yield together.wait(PATIENCE_SECONDS)
+
+        sources = [ThreadStream(items(), ahead=1, name="test-stream") for _ in range(many)]
+        assert {await anext(source) for source in sources} == set(range(many))
+        for source in sources:
+            source.close()
+
+    run(scene)
+    until(lambda: not alive())
+    names = [thread.name for thread in threading.enumerate()]
+    assert 0 < names.count("spare") <= SPARE_THREADS

@@ -21,6 +21,7 @@ from reflector_gpu.errors import (
     InvalidRequest,
     ReflectorError,
     ShuttingDown,
+    TooLarge,
 )
 
 T = TypeVar("T")
@@ -28,8 +29,9 @@ T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 15.0
 """A stream says something at least this often, for the proxies in between."""
 
-
 _LAST_SECONDS = 5.0  # that a client gets to read why its stream ends
+
+_QUICK_SECONDS = 0.2  # within which nobody looks whether the client is still there
 
 TIMEOUT = "X-Request-Timeout"
 """The header in which a client says how many seconds it will wait."""
@@ -97,8 +99,23 @@ async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
         yield data
 
 
+async def read_body(request: Request, patience: float, most: int) -> bytes:
+    """The whole of a body that is small.
+
+    Raises:
+        TooLarge: there are more than ``most`` bytes.
+        ClientTooSlow, ClientDisconnect: as in `body_of`.
+    """
+    body = bytearray()
+    async for data in body_of(request, patience):
+        body += data
+        if len(body) > most:
+            raise TooLarge(f"The JSON body is larger than {most} bytes.")
+    return bytes(body)
+
+
 async def unless_disconnected(request: Request, work: Coroutine[None, None, T]) -> T:
-    """The result of ``work``, which is cancelled the moment the client leaves.
+    """The result of ``work``, which is cancelled when the client leaves.
 
     The request's body must have been read.
 
@@ -202,16 +219,35 @@ async def _next(events: AsyncIterator[str]) -> str | None:
 
 
 async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_disconnected(receive))
+    task = asyncio.current_task()
+    assert task
+    cancelled_before = task.cancelling()
+    watcher: asyncio.Task[None] | None = None
+    over = left = False
+
+    def watch() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(_disconnected(receive))
+        watcher.add_done_callback(leave)
+
+    def leave(_: asyncio.Task[None]) -> None:
+        nonlocal left
+        if not over and task.cancelling() == cancelled_before:  # else it ends already
+            left = True
+            task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(_QUICK_SECONDS, watch)
     try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if left and task.uncancel() <= cancelled_before:  # else it was not only the client
+            raise ClientDisconnect from None
+        raise
     finally:
-        await cancelled(watcher)
-        await cancelled(task)
+        over = True
+        timer.cancel()
+        if watcher:
+            await cancelled(watcher)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples
 
@@ -22,6 +23,7 @@ where the recording ends is a chunk padded."""
 _MIN_SPEECH = 3  # windows; a click is not an utterance
 _MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
 _HYSTERESIS = 0.15
+_AT_ONCE = BLOCK_SAMPLES  # at least, but at the end: the detector's calls have their price
 
 
 def chunks(
@@ -68,7 +70,7 @@ class Chunker:
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
         self._padding = min(_windows(padding), self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
-        self._rest: Samples = np.zeros(0, np.float32)  # less than a window
+        self._rest: Samples = np.zeros(0, np.float32)  # too little to look at yet
         self._active = False
         # What is held: audio and decisions from window `_first` on; all before has been sent
         # or dropped. `_speech` is the first voiced window of the chunk that is being filled.
@@ -82,23 +84,21 @@ class Chunker:
     def push(self, block: Samples) -> Iterator[Chunk]:
         """Take the next samples of the recording; yield the chunks that are complete."""
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
-        whole = len(samples) // WINDOW * WINDOW
+        whole = len(samples) // WINDOW * WINDOW if len(samples) >= _AT_ONCE else 0
         self._rest = samples[whole:]
         if whole:
             yield from self._advance(samples[:whole])
 
     def finish(self) -> Iterator[Chunk]:
         """Yield what is left once the last block has been pushed."""
-        tail = len(self._rest)
-        if tail:
-            yield from self._advance(np.pad(self._rest, (0, WINDOW - tail)))
-        if self._speech is not None:
-            surplus = WINDOW - tail if tail else 0
-            if chunk := self._close(self._end(), surplus):
-                yield chunk
+        surplus = -len(self._rest) % WINDOW
+        if len(self._rest):
+            yield from self._advance(np.concatenate([self._rest, np.zeros(surplus, np.float32)]))
+        if self._speech is not None and (chunk := self._close(self._end(), surplus)):
+            yield chunk
 
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
-        self._audio = np.concatenate([self._audio, samples])
+        self._audio = np.concatenate([self._audio, samples]) if len(self._audio) else samples
         for probability in self._probabilities(samples).tolist():
             if probability >= self._threshold:
                 self._active = True

@@ -18,6 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.audio.wav import PlainWav
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
@@ -94,6 +95,14 @@ def _claimed(container: InputContainer) -> float | None:
 
 
 def _blocks(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
+    if plain := PlainWav.of(reader):
+        expect(plain.seconds)
+        yield from plain.blocks(BLOCK_SAMPLES)
+    else:
+        yield from _decoded(reader, expect)
+
+
+def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
     with _open(reader) as container:
         if seconds := _claimed(container):
             expect(seconds)

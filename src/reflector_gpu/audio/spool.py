@@ -1,13 +1,14 @@
-"""A recording on disk that is read while it still arrives.
+"""A recording that is read while it still arrives: on disk, unless it is short.
 
 The writer (an upload or a download, on the event loop) and the reader (a decoder, in a thread)
 share one anonymous temporary file: it has no name, so nothing is left on disk however the process
-ends.
+ends. It is made once there is more than a clip's worth, which is kept in memory.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
 import threading
@@ -17,19 +18,22 @@ from typing import Self
 
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge
 
+IN_MEMORY = 65_536
+"""Bytes of a recording that need no file."""
+
 
 class Spool:
     """An append-only temporary file with a byte limit and blocking readers. Thread-safe."""
 
     def __init__(self, limit: int, directory: Path | None = None) -> None:
         """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
-        try:
-            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115  ours
-        except OSError as error:
-            raise _storage_error(error) from error
+        self._directory = directory
+        self._held = bytearray()  # everything, while there is no file
+        self._file: io.FileIO | None = None
         self._limit = limit
         self._size = 0
         self._complete = False
+        self._closed = False
         self._error: ReflectorError | None = None
         self._grown = threading.Condition()
 
@@ -41,7 +45,6 @@ class Spool:
             OSError: it can not be opened.
         """
         spool = cls(limit=0)
-        spool._file.close()
         spool._file = path.open("rb", buffering=0)
         spool._size = os.fstat(spool._file.fileno()).st_size
         spool.finish()
@@ -57,9 +60,21 @@ class Spool:
         """Whether the last byte has arrived."""
         return self._complete
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def fileno(self) -> int:
-        """The file's descriptor, while it is open."""
-        return self._file.fileno()
+        """The descriptor of the file, which everything is in from now on, until it is closed.
+
+        Raises:
+            StorageFull: there is no room for it.
+            ShuttingDown: the spool is closed.
+        """
+        with self._grown:
+            if self._closed:
+                raise ShuttingDown("The recording was dropped.")
+            return self._on_disk().fileno()
 
     def write(self, data: bytes) -> None:
         """Append ``data``.
@@ -74,17 +89,14 @@ class Spool:
                 f"The audio is larger than this server's limit of {_megabytes(self._limit)}.",
                 param="file",
             )
-        view = memoryview(data)
         with self._grown:
-            if self._file.closed:
+            if self._closed:
                 raise ShuttingDown("The recording was dropped before it was complete.")
-            while view:
-                try:
-                    written = self._file.write(view)
-                except OSError as error:
-                    raise _storage_error(error) from error
-                self._size += written
-                view = view[written:]
+            if self._file is None and self._size + len(data) <= IN_MEMORY:
+                self._held += data
+                self._size += len(data)
+            else:
+                self._append(data)
             self._grown.notify_all()
 
     def finish(self) -> None:
@@ -104,7 +116,10 @@ class Spool:
         with self._grown:
             if self._error is None:
                 self._error = ShuttingDown("The recording was dropped before it was read.")
-            self._file.close()
+            self._closed = True
+            self._held = bytearray()
+            if self._file is not None:
+                self._file.close()
             self._grown.notify_all()
 
     def __enter__(self) -> Self:
@@ -128,11 +143,34 @@ class Spool:
             self._grown.wait_for(
                 lambda: self._error is not None or self._complete or self._size > offset
             )
-            if self._file.closed or (self._error is not None and self._size <= offset):
+            if self._closed or (self._error is not None and self._size <= offset):
                 raise self._error or ShuttingDown("The recording was dropped.")
             if offset >= self._size:
                 return b""
+            if self._file is None:
+                return bytes(self._held[offset : offset + count])
             return os.pread(self._file.fileno(), min(count, self._size - offset), offset)
+
+    def _append(self, data: bytes | bytearray) -> None:
+        view, file = memoryview(data), self._on_disk()
+        while view:
+            try:
+                written = file.write(view)
+            except OSError as error:
+                raise _storage_error(error) from error
+            self._size += written
+            view = view[written:]
+
+    def _on_disk(self) -> io.FileIO:
+        """The file, which is made if there is none, and gets what was held in its stead."""
+        if self._file is None:
+            try:
+                self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  ours
+            except OSError as error:
+                raise _storage_error(error) from error
+            held, self._held, self._size = self._held, bytearray(), 0
+            self._append(held)
+        return self._file
 
     def reader(self) -> SpoolReader:
         """A file-like view for a decoder, from the first byte."""

@@ -84,8 +84,8 @@ class VoiceActivity:
 
     def _gains(self, windows: Samples) -> Samples:
         """``float32[n, WINDOW]`` to ``float32[n, 1]``: each window's, by the loudest of late."""
-        gains = np.empty((len(windows), 1), np.float32)
-        for i, peak in enumerate(np.abs(windows).max(axis=1)):
-            self._peak = max(self._peak * _PEAK_DECAY, float(peak))
-            gains[i] = min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, 1e-6)))
-        return gains
+        gains: list[float] = []
+        for peak in np.abs(windows).max(axis=1).tolist():
+            self._peak = max(self._peak * _PEAK_DECAY, peak)
+            gains.append(min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, 1e-6))))
+        return np.array(gains, np.float32)[:, None]

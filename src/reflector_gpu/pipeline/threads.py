@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-import weakref
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_alive: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+SPARE_THREADS = 8
+"""Threads that are kept for later: to start one takes longer than to decode a short clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +23,60 @@ class _End:
 
 
 class ThreadStream(Generic[T]):
-    """Iterate ``items`` in a thread of its own, at most ``ahead`` items before the consumer.
+    """Iterate ``items``, none of which is None, in a thread, ``ahead`` before the consumer at most.
 
     Must be closed: the thread then stops at its next item. What it blocks on (a `Spool`) has to
     be closed by its owner as well.
     """
 
-    def __init__(self, items: Iterator[T], *, ahead: int, name: str) -> None:
+    def __init__(
+        self,
+        items: Iterator[T],
+        *,
+        ahead: int,
+        name: str,
+        ending: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Once ``ending()`` is true, what is left takes no time and is handed over in one go."""
+        self.news = asyncio.Event()
+        """Set whenever there may be more to take."""
         self._items = items
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[T | _End] = asyncio.Queue()
+        self._made: deque[T] = deque()
+        self._end: _End | None = None
         self._room = threading.Semaphore(ahead)
+        self._ending = ending
+        self._told = False
         self._stopped = False
-        thread = threading.Thread(target=self._pump, name=name, daemon=True)
-        _alive.add(thread)
-        thread.start()
+        _crew.run(self._pump, name)
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been taken, and no error is left to raise."""
+        return self._end is not None and self._end.error is None and not self._made
+
+    def taken(self) -> T | None:
+        """The next item, None where there is none at present; the error that ended them."""
+        end = self._end  # looked at first: what is made before it comes before it
+        if self._made:
+            self._room.release()
+            return self._made.popleft()
+        if end is not None and end.error is not None:
+            raise end.error
+        return None
 
     def __aiter__(self) -> ThreadStream[T]:
         return self
 
     async def __anext__(self) -> T:
-        item = await self._queue.get()
-        if isinstance(item, _End):
-            self._queue.put_nowait(item)
-            if item.error is not None:
-                raise item.error
-            raise StopAsyncIteration
-        self._room.release()
-        return item
+        while True:
+            self.news.clear()
+            item = self.taken()
+            if item is not None:
+                return item
+            if self.ended:
+                raise StopAsyncIteration
+            await self.news.wait()
 
     def close(self) -> None:
         self._stopped = True
@@ -58,29 +86,80 @@ class ThreadStream(Generic[T]):
         error: BaseException | None = None
         try:
             for item in self._items:
-                self._room.acquire()
-                if self._stopped:
+                if not self._room.acquire(blocking=False):
+                    self._tell()
+                    self._room.acquire()
+                if self._stopped or self._loop.is_closed():
                     break
-                self._send(item)
+                self._made.append(item)
+                if not self._ending():
+                    self._tell()
             if isinstance(self._items, Generator):
                 self._items.close()  # frees what it holds here and now, and in its own thread
         except BaseException as failure:  # noqa: BLE001  it is raised in the consumer
             error = failure
-        self._send(_End(error))
+        self._end = _End(error)
+        self._tell()
 
-    def _send(self, item: T | _End) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
-        except RuntimeError:
-            self._stopped = True  # the loop is closed: nobody listens
+    def _tell(self) -> None:
+        """Wake the consumer, once for all that he has not heard of yet."""
+        if self._told:
+            return
+        self._told = True
+        with suppress(RuntimeError):  # the loop is closed: nobody listens
+            self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._told = False
+        self.news.set()
+
+
+class _Crew:
+    """Threads that take one job after the other, as many as there are jobs."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[], None], str]] = SimpleQueue()
+        self._changed = threading.Condition()
+        self._working = 0
+        self._waiting = 0
+
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Begin ``work`` now, in a thread that bears this ``name`` meanwhile."""
+        with self._changed:
+            if self._waiting:
+                self._waiting -= 1
+            else:
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._working += 1
+        self._jobs.put((work, name))
+
+    def join(self, timeout: float) -> None:
+        """Wait until nobody works, ``timeout`` seconds at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._working, timeout)
+
+    def _serve(self) -> None:
+        thread = threading.current_thread()
+        while True:
+            work, thread.name = self._jobs.get()
+            work()
+            del work  # and with it what it holds
+            thread.name = "spare"
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
+                if self._waiting >= SPARE_THREADS:
+                    return
+                self._waiting += 1
+
+
+_crew = _Crew()
 
 
 def join_all(timeout: float) -> None:
-    """Wait until the threads of closed streams have ended, ``timeout`` seconds at most.
+    """Wait until the threads of closed streams have ended their work, ``timeout`` seconds at most.
 
     A thread inside a native library while the interpreter goes down ends the process with an
     abort.
     """
-    deadline = time.monotonic() + timeout
-    for thread in list(_alive):
-        thread.join(max(0.0, deadline - time.monotonic()))
+    _crew.join(timeout)

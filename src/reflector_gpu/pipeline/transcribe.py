@@ -13,7 +13,6 @@ from collections.abc import (
     Iterator,
 )
 from dataclasses import dataclass, field
-from typing import Any
 
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.audio.decode import decode
@@ -88,39 +87,30 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
         kept = _recorded(blocks, plan, plan.recorder)
-        source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode")
+        source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode", ending=meter.at_end)
     else:
-        source = ThreadStream(_chunks(blocks, plan), ahead=2, name="decode")
+        cut = _chunks(blocks, plan)
+        source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
     in_flight: deque[tuple[Chunk, asyncio.Task[Recognition]]] = deque()
-    upcoming: asyncio.Task[Chunk | _Kept | None] | None = asyncio.create_task(_next(source))
     try:
-        while upcoming or in_flight:
-            waiting: list[asyncio.Task[Chunk | _Kept | None] | asyncio.Task[Recognition]] = []
-            if upcoming and len(in_flight) < plan.ahead:
-                waiting.append(upcoming)
-            if in_flight:
-                waiting.append(in_flight[0][1])
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if upcoming and upcoming.done() and len(in_flight) < plan.ahead:
-                found = upcoming.result()
-                upcoming = None
-                if found is not None:
-                    chunk = found.loaded() if isinstance(found, _Kept) else found
-                    work = _recognise(submit, chunk, plan)
-                    in_flight.append((chunk, asyncio.create_task(work)))
-                    upcoming = asyncio.create_task(_next(source))
+        while not source.ended or in_flight:
+            await source.news.wait()
+            source.news.clear()
             while in_flight and in_flight[0][1].done():
                 chunk, task = in_flight.popleft()
                 recognition = task.result()
                 position = min(chunk.end, meter.seconds)  # the last chunk may be padded
                 yield Part(place(recognition, chunk), position, recognition.language)
+            while len(in_flight) < plan.ahead and (found := source.taken()) is not None:
+                chunk = found.loaded() if isinstance(found, _Kept) else found
+                task = asyncio.create_task(_recognise(submit, chunk, plan))
+                task.add_done_callback(lambda _: source.news.set())
+                in_flight.append((chunk, task))
         yield Part((), meter.seconds, duration=meter.seconds)
     finally:
         meter.stop()
         source.close()
-        tasks: list[asyncio.Task[Any]] = [task for _, task in in_flight]
-        if upcoming:
-            tasks.append(upcoming)
+        tasks = [task for _, task in in_flight]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
@@ -156,10 +146,6 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
     async for part in parts:
         gathered.add(part)
     return gathered.transcript
-
-
-async def _next(source: ThreadStream[Chunk] | ThreadStream[_Kept]) -> Chunk | _Kept | None:
-    return await anext(source, None)
 
 
 def _chunks(
@@ -202,6 +188,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._samples = 0
+        self._ended = False
         self._stopped = False
 
     @property
@@ -214,6 +201,11 @@ class Meter:
                 return
             self._samples += len(block)
             yield block
+        self._ended = True
+
+    def at_end(self) -> bool:
+        """Whether no more audio will pass."""
+        return self._ended
 
     def stop(self) -> None:
         """End the audio at the next block, from any thread."""

@@ -1,0 +1,134 @@
+"""Work that is dropped when its client leaves, and nothing else of its task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from reflector_gpu.api import connection
+from reflector_gpu.api.connection import unless_disconnected
+from tests.waiting import PATIENCE_SECONDS
+
+
+class Client:
+    """Somebody who may leave."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.looked_at = asyncio.Event()
+        self.request = Request({"type": "http"}, self._receive)
+
+    async def _receive(self) -> Message:
+        self.looked_at.set()
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+class Work:
+    """What runs until it is told to end, and cleans up in its own time."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.end = asyncio.Event()
+        self.cleaned_up = False
+
+    async def done(self) -> str:
+        self.begun.set()
+        try:
+            await self.end.wait()
+            return "done"
+        finally:
+            await asyncio.sleep(0)
+            self.cleaned_up = True
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after the client from the beginning."""
+    monkeypatch.setattr(connection, "_QUICK_SECONDS", 0.0)
+
+
+def run(scene: Callable[[Client, Work], Coroutine[None, None, None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await scene(Client(), Work())
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(limited())
+
+
+def test_quick_work_does_not_look_after_its_client() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        work.end.set()
+        assert await unless_disconnected(client.request, work.done()) == "done"
+        assert not client.looked_at.is_set()
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_work_that_takes_longer_does_and_is_done_with_it() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
+        await client.looked_at.wait()
+        work.end.set()
+        assert await asking == "done"
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_client_that_leaves_ends_the_work_and_not_the_task() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        task = asyncio.current_task()
+        assert task
+        client.left.set()
+        with pytest.raises(ClientDisconnect):
+            await unless_disconnected(client.request, work.done())
+        assert work.cleaned_up
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_work_that_fails_says_so() -> None:
+    async def fail() -> None:
+        raise ValueError("bad")
+
+    async def scene(client: Client, _: Work) -> None:
+        with pytest.raises(ValueError, match="bad"):
+            await unless_disconnected(client.request, fail())
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_cancels_the_task_still_cancels_it(leaves: bool) -> None:
+    async def scene(client: Client, work: Work) -> None:
+        asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
+        await client.looked_at.wait()
+        if leaves:
+            client.left.set()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert work.cleaned_up
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_deadline_that_passes_is_no_client_that_leaves() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await unless_disconnected(client.request, work.done())
+
+    run(scene)

@@ -11,9 +11,10 @@ import pytest
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.engines import catalog
+from reflector_gpu.engines.diarizers import DIARIZERS
 from reflector_gpu.types import Samples
 from tests.engines.hub import Hub
-from tests.engines.tiny import WHISPER
+from tests.engines.tiny import SEGMENTATION, WHISPER
 from tests.live import KEY, LiveServer
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +46,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     assert weights
     files = {file.name: file.read_bytes() for file in WHISPER.iterdir()}
     with Hub(weights.repository, files) as hub:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield hub
+
+
+@pytest.fixture
+def diarizer_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The same with the two repositories of the diarizer ``segmentation``: the tiny pair."""
+    model = DIARIZERS["segmentation"]
+    assert model.weights
+    assert model.weights.beside
+    files = {
+        model.arguments[name]: (SEGMENTATION / f"{name}.onnx").read_bytes()
+        for name in ("segmentation", "embedding")
+    }
+    with Hub((model.weights.repository, model.weights.beside.repository), files) as hub:
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from openai import OpenAI
 
 from reflector_gpu.api.app import create_app
@@ -21,11 +22,21 @@ class LiveServer:
     """Settings go in as keywords; the server is ready inside the ``with`` block."""
 
     def __init__(self, *, wait: bool = True, **given: object) -> None:
-        settings = load_settings(**{"port": 0, "workers": 2, "shutdown_seconds": 5, **given})
-        self._app = create_app(settings)
+        settings = {"port": 0, "workers": 2, "shutdown_seconds": 5, **given}
+        self._serve(create_app(load_settings(**settings)), wait)
+
+    @classmethod
+    def over(cls, app: FastAPI) -> LiveServer:
+        """A server of an ``app`` that somebody else has made."""
+        server = cls.__new__(cls)
+        server._serve(app, wait=False)
+        return server
+
+    def _serve(self, app: FastAPI, wait: bool) -> None:
+        self._app = app
         self._wait = wait
-        grace = math.ceil(settings.shutdown_seconds)
-        config = uvicorn.Config(self._app, port=0, log_config=None, timeout_graceful_shutdown=grace)
+        grace = math.ceil(min(self.service.settings.shutdown_seconds, 5))
+        config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=grace)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server")
 

@@ -26,17 +26,31 @@ ALLOWED = {
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
     "downloads": {"engines", "runtime"},
     "hosts": {"engines", "runtime"},
-    "service": {"audio", "engines", "runtime", "pipeline", "downloads", "hosts"},
-    "api": {"audio", "engines", "runtime", "pipeline", "service"},
-    "cli": {"audio", "engines", "runtime", "pipeline", "hosts", "service", "api", "deploy"},
-    "deploy": {"audio", "engines", "runtime", "pipeline", "service", "api"},
+    "translations": {"engines", "pipeline", "hosts"},
+    "llm": {"engines", "runtime"},
+    "service": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "llm",
+        "downloads",
+        "hosts",
+        "translations",
+    },
+    "api": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service"},
+    "cli": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service", "api", "deploy"},
+    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service", "api"},
     "web": set(),
     "__main__": {"cli"},
 }
 """Rooms, and the rooms below them that they may import besides the leaves."""
 
-ENGINE_VOCABULARY = {"base", "catalog", "weights"}
+ENGINE_VOCABULARY = {"base", "catalog", "weights", "translators"}
 """Modules of `engines` that are no engine."""
+
+CATALOGS = {"catalog", "completers", "diarizers", "translators"}
+"""Those that know every engine of their kind."""
 
 HEAVY = ("torch", "ctranslate2", "onnxruntime", "pocketsphinx", "ray", "modal", "faster_whisper")
 
@@ -106,7 +120,7 @@ def test_engines_do_not_know_each_other() -> None:
     }
     assert {"sphinx", "scripted"} <= with_models <= engines
     for path in (PACKAGE / "engines").glob("*.py"):
-        if path.stem == "catalog":
+        if path.stem in CATALOGS:
             continue
         used = {target[1] for target in imports(path) if target[0] == "engines" and target[1:]}
         assert not used & (with_models - {path.stem}), path.stem
@@ -128,6 +142,7 @@ FRAMEWORKS = {
     "engines": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "runtime": {"fastapi", "starlette", "uvicorn", "av", "httpx"},
     "pipeline": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "llm": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "service": {"fastapi", "starlette", "uvicorn"},
 }
 """Libraries that a room has no business with."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.downloads import RETRY_SECONDS, Downloads, patience
 from reflector_gpu.engines import scripted
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import Installable, Model
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled
 from tests.conftest import ROOT
@@ -51,7 +51,7 @@ async def downloads(clock: Clock | None = None) -> AsyncIterator[tuple[Downloads
     """And the names of those that have come, each of which is there by then."""
     came: list[str] = []
 
-    def finished(model: Model) -> None:
+    def finished(model: Installable) -> None:
         assert not model.missing
         came.append(model.name)
 

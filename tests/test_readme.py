@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 PYTHON = [code for kind, code in BLOCKS if kind == "python"]
 SHELL = [code for kind, code in BLOCKS if kind == "sh" and re.match(r"curl|\S+ transcribe", code)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    """One with everything that the blocks use."""
+    with LiveServer(
+        model="scripted",
+        apikey=KEY,
+        llm_engine="ctranslate2",
+        llm_model=str(ROOT / "tests" / "fixtures" / "llm-tiny"),
+    ) as server:
+        yield server
 
 
 def _here(code: str, server: LiveServer) -> str:
@@ -40,14 +53,14 @@ def test_the_readme_has_code() -> None:
 
 
 @pytest.mark.parametrize("code", PYTHON)
-def test_python_blocks_run(code: str, scripted: LiveServer) -> None:
-    assert _run([sys.executable, "-c", _here(code, scripted)]).strip()
+def test_python_blocks_run(code: str, server: LiveServer) -> None:
+    assert _run([sys.executable, "-c", _here(code, server)]).strip()
 
 
 @pytest.mark.parametrize("code", SHELL)
-def test_shell_blocks_run(code: str, scripted: LiveServer) -> None:
+def test_shell_blocks_run(code: str, server: LiveServer) -> None:
     code = code.replace("curl ", "curl --fail --silent --show-error ")
-    output = _run(["bash", "-euc", _here(code, scripted)])
+    output = _run(["bash", "-euc", _here(code, server)])
     assert "error" not in output
     assert output.strip()
 

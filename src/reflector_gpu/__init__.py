@@ -8,3 +8,4 @@ __version__ = "0.1.0"
 # to their makers unless told not to, and read it when they are first imported.
 for _variable in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(_variable, "1")
+os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")

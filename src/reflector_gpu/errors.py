@@ -3,7 +3,8 @@
     ReflectorError
     ├── InvalidRequest            a field or a file that can not be used as it is
     │   ├── UnsupportedLanguage
-    │   └── UndecodableAudio      the bytes are no audio that we read
+    │   ├── UndecodableAudio      the bytes are no audio that we read
+    │   └── ContextExceeded       more tokens than the language model reads
     ├── Unauthorized              no key, or a wrong one
     ├── UrlForbidden              the address policy refuses this URL
     ├── AudioNotFound             the audio URL answers 404
@@ -61,6 +62,10 @@ class UnsupportedLanguage(InvalidRequest):
 
 class UndecodableAudio(InvalidRequest):
     code = "undecodable_audio"
+
+
+class ContextExceeded(InvalidRequest):
+    code = "context_length_exceeded"
 
 
 class Unauthorized(ReflectorError, PermissionError):

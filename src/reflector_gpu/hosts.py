@@ -1,28 +1,46 @@
-"""Engines as pools of workers on this machine: each model's are started when it is first used."""
+"""Engines as pools of workers, of this machine or elsewhere, started when they are first used."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from reflector_gpu.engines.base import DiarizerModel, Installable, Model, Recording
+from reflector_gpu.engines.base import CompleterModel, DiarizerModel, Installable, Model, Recording
+from reflector_gpu.engines.translation import TranslatorModel
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.supervisor import PoolOptions, Starter
 from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.settings import Settings
-from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, SpeakerTurn
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Completion,
+    Priority,
+    Prompt,
+    Recognition,
+    Samples,
+    SpeakerTurn,
+)
+
+Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
+"""By a model's name: its workers that are no processes of this machine, for each priority."""
+
+NOWHERE: Elsewhere = {}
 
 
 class Hosts:
-    def __init__(self, settings: Settings, kept: Collection[str]) -> None:
-        """The models named in ``kept`` are never unloaded."""
+    def __init__(
+        self, settings: Settings, kept: Collection[str], elsewhere: Elsewhere = NOWHERE
+    ) -> None:
+        """The models named in ``kept`` are never unloaded. Those ``elsewhere`` have no process
+        here, and need not be installed."""
         self._settings = settings
         self._kept = kept
+        self._elsewhere = elsewhere
         # Read once: while a worker is started, its own value stands there.
         self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[str, Pool[Any, Any]] = {}
@@ -34,20 +52,43 @@ class Hosts:
 
     def state(self, model: Installable) -> PoolState | None:
         """None: nobody has asked for this model yet."""
-        pool = self._pools.get(model.name)
-        return pool.state if pool else None
+        keys = {self._key(model, priority) for priority in Priority}
+        return next((pool.state for key, pool in self._pools.items() if key in keys), None)
 
-    def recogniser(self, model: Model) -> Pool[Samples, Recognition]:
-        """Raises `ModelNotInstalled`, `ShuttingDown`."""
+    def missing(self, model: Installable) -> tuple[str, ...]:
+        """What ``model`` lacks to be used; see `Installable.missing`."""
+        return () if model.name in self._elsewhere else model.missing
+
+    def recogniser(
+        self, model: Model, priority: Priority = Priority.LIVE
+    ) -> Pool[Samples, Recognition]:
+        """Who works on what has this ``priority``.
+
+        Raises `ModelNotInstalled`, `ShuttingDown`.
+        """
         spec = model.spec
         longest = spec.max_chunk_seconds + 1
         most = max(longest, min(longest * spec.max_batch, spec.max_batch_seconds))
         options = PoolOptions(max_batch=spec.max_batch, max_batch_cost=spec.max_batch_seconds)
-        return self._pool(model, "transcribe", int(most * SAMPLE_RATE), options)
+        return self._pool(model, "transcribe", int(most * SAMPLE_RATE), options, priority)
 
     def diarizer(self, model: DiarizerModel) -> Pool[Recording, Sequence[SpeakerTurn]]:
         """Raises `ModelNotInstalled`, `ShuttingDown`."""
         return self._pool(model, "diarize", 0, PoolOptions())
+
+    def completer(self, model: CompleterModel) -> Pool[Prompt, Completion]:
+        """Raises `ModelNotInstalled`, `ShuttingDown`."""
+        # Costs are tokens: even a large model on a slow machine writes one in a second.
+        options = PoolOptions(
+            max_batch=model.spec.max_batch, base_timeout=120.0, timeout_per_cost=1.0
+        )
+        return self._pool(model, "complete", 0, options)
+
+    def translator(self, model: TranslatorModel) -> Pool[str, str]:
+        """Raises `ModelNotInstalled`, `ShuttingDown`."""
+        spec = model.spec
+        options = PoolOptions(max_batch=spec.max_batch, max_batch_cost=spec.max_batch_characters)
+        return self._pool(model, "translate", 0, options)
 
     def layout(self, model: Installable) -> list[Placement]:
         """Where the workers of ``model`` run."""
@@ -66,44 +107,68 @@ class Hosts:
         await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
 
     def _pool(
-        self, model: Installable, method: str, memory: int, options: PoolOptions
+        self,
+        model: Installable,
+        method: str,
+        memory: int,
+        options: PoolOptions,
+        priority: Priority = Priority.LIVE,
     ) -> Pool[Any, Any]:
-        model.check_installed()
         if self._closed:
             raise ShuttingDown("The service is shutting down.")
-        if model.name not in self._pools:
-            kept = self._settings.keep_default and model.name in self._kept
-            pool: Pool[Any, Any] = Pool(
-                model.name,
-                [
-                    Recipe(
-                        model.engine,
-                        method,
-                        memory,
-                        self._arguments(model, placement),
-                        placement.environment,
-                    )
-                    for placement in self.layout(model)
-                ],
-                replace(
-                    options,
-                    replace_abandoned=model.spec.quick_restart,
-                    idle_seconds=None if kept else self._settings.idle_seconds or None,
-                ),
-            )
-            self._pools[model.name] = pool
+        key = self._key(model, priority)
+        if key not in self._pools:
+            workers = self._elsewhere.get(model.name)
+            if workers is None:
+                model.check_installed()
+                pool = self._local(model, method, memory, options)
+            else:
+                pool = Pool(key, workers[priority], replace(options, interruptible=False))
+            self._pools[key] = pool
             pool.start()
-        return self._pools[model.name]
+        return self._pools[key]
 
-    def _arguments(self, model: Installable, placement: Placement) -> dict[str, str]:
-        found: dict[str, str] = {}
-        if model.weights and model.weights.folder:
-            found["weights"] = str(model.weights.folder)
-        if len(model.spec.devices) > 1:
-            found["device"] = placement.device
-        if model.spec.compute_types and self._settings.compute_type:
-            found["compute_type"] = self._settings.compute_type
-        return {**found, **model.arguments}
+    def _key(self, model: Installable, priority: Priority) -> str:
+        """The name of the pool; here one serves both priorities."""
+        if model.name in self._elsewhere:
+            return f"{model.name} ({priority.name.lower()})"
+        return model.name
+
+    def _local(
+        self, model: Installable, method: str, memory: int, options: PoolOptions
+    ) -> Pool[Any, Any]:
+        kept = self._settings.keep_default and model.name in self._kept
+        return Pool(
+            model.name,
+            [
+                Recipe(
+                    model.engine,
+                    method,
+                    memory,
+                    arguments=arguments(model, placement.device, self._settings),
+                    environment=placement.environment,
+                    streams=isinstance(model, CompleterModel),
+                )
+                for placement in self.layout(model)
+            ],
+            replace(
+                options,
+                replace_abandoned=model.spec.quick_restart,
+                idle_seconds=None if kept else self._settings.idle_seconds or None,
+            ),
+        )
+
+
+def arguments(model: Installable, device: str, settings: Settings) -> dict[str, str]:
+    """What the engine of ``model`` is built with, to run on ``device``."""
+    found: dict[str, str] = {}
+    if model.weights and model.weights.folder:
+        found["weights"] = os.pathsep.join(map(str, model.weights.folders))
+    if len(model.spec.devices) > 1:
+        found["device"] = device
+    if model.spec.compute_types and settings.compute_type:
+        found["compute_type"] = settings.compute_type
+    return {**found, **model.arguments}
 
 
 def available_cores() -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
@@ -15,22 +16,30 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.downloads import Downloads
 from reflector_gpu.engines.answers import check_recognition
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import CompleterModel, DiarizerModel, Installable, Model
 from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.diarizers import diarizer_of
+from reflector_gpu.engines.diarizers import diarizer_of, own_diarizers
 from reflector_gpu.engines.pcm import FileRecording, PcmFile
-from reflector_gpu.hosts import Hosts
+from reflector_gpu.engines.translation import TranslatorModel
+from reflector_gpu.errors import ModelNotInstalled, UnknownModel
+from reflector_gpu.hosts import NOWHERE, Elsewhere, Hosts
+from reflector_gpu.llm.base import LanguageModel
+from reflector_gpu.llm.configured import language_model
 from reflector_gpu.pipeline.diarize import SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
+from reflector_gpu.pipeline.translate import with_translations
 from reflector_gpu.runtime.admission import Admission, Limits
-from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.settings import Settings
+from reflector_gpu.translations import Translations
 from reflector_gpu.types import (
     Chunk,
+    Completion,
     DiarizeOptions,
     Priority,
+    Prompt,
     Recognition,
     Samples,
     SpeakerTurn,
@@ -52,13 +61,20 @@ class Request:
     """How to tell them apart; None: not at all."""
     voices: Sequence[Voice] = ()
     """Of speakers whose names are known."""
+    translate_to: str | None = None
+    """The language that segments are translated to, if any, as the client writes it."""
+
+    @property
+    def written(self) -> str | None:
+        """The language of the transcript, if that is told."""
+        return "en" if self.options.task == "translate" else self.options.language
 
 
 class Service:
     """Everything behind the API and the command line. `start` it, use it, `close` it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build from settings, loading nothing.
+    def __init__(self, settings: Settings, elsewhere: Elsewhere = NOWHERE) -> None:
+        """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here.
 
         Raises:
             ConfigurationError: a setting does not work.
@@ -66,7 +82,7 @@ class Service:
         """
         self.settings = settings
         self.catalog = catalog_of(settings)
-        self.diarizer = diarizer_of(settings.diarizer)
+        self.diarizer = diarizer_of(settings.diarizer, settings.model_paths)
         self.admission = Admission(
             {
                 Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
@@ -86,7 +102,12 @@ class Service:
             ),
         )
         self.downloads = Downloads(self._downloaded)
-        self.hosts = Hosts(settings, [model.name for model in self.catalog.configured])
+        self._llm = language_model(settings, self._completer)
+        kept = [model.name for model in self.catalog.configured]
+        kept += [model.name for model in self.language_models]
+        self.hosts = Hosts(settings, kept, elsewhere)
+        self.translations = Translations(settings, self.hosts, self.check_here)
+        self._elsewhere = elsewhere
         self._closed = False
 
     def start(self) -> None:
@@ -94,43 +115,92 @@ class Service:
 
         Called in the event loop that the service is used in.
         """
-        for model in self.configured:
+        for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
-            elif not model.missing:
-                self.pool(model)
+            elif not self.hosts.missing(model):
+                self._pool(model)
+        if self._llm:
+            self._llm.start()
 
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
         self._closed = True
         await self.downloads.close()
         await self.fetcher.aclose()
+        if self._llm:
+            await self._llm.aclose()
         await self.hosts.close()
         await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
 
     @property
     def configured(self) -> list[Model]:
-        """What to have ready: the configured models that are here, or may be downloaded."""
+        """What to have ready: the configured models that are here, or may be downloaded.
+
+        A service with models elsewhere answers for those alone.
+        """
         models = self.catalog.configured
+        if self._elsewhere:
+            return [model for model in models if model.name in self._elsewhere]
         possible = [model for model in models if not model.missing or self.may_download(model)]
         return possible or self.catalog.defaults
 
-    def may_download(self, model: Model) -> bool:
+    @property
+    def prepared(self) -> list[Installable]:
+        """`configured`, and the diarizer if it has a model to load."""
+        ours = not self._elsewhere or self.diarizer.name in self._elsewhere
+        diarizers = [self.diarizer] if self.diarizer.trained and ours else []
+        return [*self.configured, *diarizers]
+
+    def may_download(self, model: Installable) -> bool:
         """Whether ``model`` is only a download away, and downloads are wanted."""
-        return self.settings.auto_pull and model.downloadable
+        return self.settings.auto_pull and self.hosts.missing(model) == ("weights",)
 
     def check_ready(self) -> None:
         """Raise `ReflectorError` unless the configured models can work now."""
-        for model in self.configured:
+        for model in self.prepared:
             self.check_here(model)
-            self.pool(model).wait_ready(timeout=0)
+            self._pool(model).wait_ready(timeout=0)
+        if self._llm:
+            self._llm.check_ready()
 
-    def check_here(self, model: Model) -> None:
+    @property
+    def language_models(self) -> list[LanguageModel]:
+        """The one that is configured, if any is."""
+        return [self._llm] if self._llm else []
+
+    def language_model(self, name: str | None = None) -> LanguageModel:
+        """The one that a client means; without a name, the configured one.
+
+        Raises:
+            ModelNotInstalled: none is configured.
+            UnknownModel
+        """
+        if self._llm is None:
+            raise ModelNotInstalled(
+                "No language model is configured here: set REFLECTOR_LLM_ENGINE=openai with "
+                "REFLECTOR_LLM_BASE_URL and REFLECTOR_LLM_MODEL, or REFLECTOR_LLM_ENGINE="
+                "ctranslate2 with the model's folder as REFLECTOR_LLM_MODEL.",
+                param="model",
+                retry_after=3600,
+            )
+        if name and name not in (self._llm.name, "llm"):
+            raise UnknownModel(
+                f"Language model '{name[:100]}' does not exist here; it is '{self._llm.name}', "
+                "and 'llm' means the same.",
+                param="model",
+            )
+        return self._llm
+
+    def check_here(self, model: Installable) -> None:
         """Raise `Unavailable` if ``model`` is not installed; begin to download it if it may be."""
+        if self.hosts.state(model) is PoolState.READY:
+            return  # it is here, and need not be looked for on disk
         if self.may_download(model):
             self.downloads.start(model)
             self.downloads.check(model)
-        model.check_installed()
+        if self.hosts.missing(model):
+            model.check_installed()
 
     async def loaded(self, model: Model) -> None:
         """Load ``model`` if nobody has, and wait for it, within reason.
@@ -168,6 +238,7 @@ class Service:
         priority: Priority,
         vad: VadOptions | None = None,
         speakers: DiarizeOptions | None = None,
+        translate_to: str | None = None,
     ) -> Request:
         """Resolve and check what a client asked for.
 
@@ -177,7 +248,16 @@ class Service:
         """
         resolved = self.resolve(model, options)
         self.check_here(resolved)
-        return Request(resolved, options, priority, vad or self.vad, speakers)
+        if speakers is not None:
+            self.check_here(self.diarizer)
+        return Request(
+            resolved,
+            options,
+            priority,
+            vad or self.vad,
+            speakers,
+            translate_to=translate_to,
+        )
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> Model:
         """The model that a client means, if it can do what is asked for.
@@ -197,7 +277,18 @@ class Service:
 
         ``expect`` is told, by a thread, how many seconds the recording claims to have.
         """
-        pool = self.pool(request.model)
+        parts = self._spoken(spool, request, expect)
+        if request.translate_to:
+            translate_all = self.translations.of_segments(request.translate_to, request.priority)
+            parts = with_translations(parts, request.written, translate_all)
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+
+    async def _spoken(
+        self, spool: Spool, request: Request, expect: Callable[[float], None]
+    ) -> AsyncGenerator[Part, None]:
+        pool = self.hosts.recogniser(request.model, request.priority)
         spec = request.model.spec
 
         async def submit(
@@ -213,7 +304,8 @@ class Service:
             request.priority,
             max_chunk_seconds=spec.max_chunk_seconds,
             max_gap_seconds=spec.max_gap_seconds,
-            ahead=max(4, 2 * spec.max_batch, 2 * pool.workers),
+            # A batch for each worker, and one that gathers.
+            ahead=max(4, spec.max_batch * (pool.workers + 1), 2 * pool.workers),
             max_seconds=self.settings.max_audio_seconds,
             vad=request.vad,
             expect=expect,
@@ -225,7 +317,9 @@ class Service:
             return
         with closing(Recorder(self.settings.spool_dir)) as recorder:
             parts = transcribe(spool, replace(plan, recorder=recorder), submit)
-            whose = self._submit_recording(allowing_for(request.speakers, request.voices))
+            # A recogniser writes down one of those who speak at once: the one whom it hears best.
+            speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
+            whose = self._submit_recording(speakers)
             told_apart = with_speakers(parts, recorder, whose, request.voices)
             async with aclosing(told_apart) as told:
                 async for part in told:
@@ -252,6 +346,7 @@ class Service:
             )
 
     def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
+        self.check_here(self.diarizer)
         pool = self.hosts.diarizer(self.diarizer)
 
         async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
@@ -266,9 +361,20 @@ class Service:
         """The workers of ``model``, started if this is the first use."""
         return self.hosts.recogniser(model)
 
-    def _downloaded(self, model: Model) -> None:
+    def _pool(self, model: Installable) -> Pool[Any, Any]:
+        if isinstance(model, DiarizerModel):
+            return self.hosts.diarizer(model)
+        if isinstance(model, TranslatorModel):
+            return self.hosts.translator(model)
+        assert isinstance(model, Model), "these are all that is configured"
+        return self.pool(model)
+
+    def _completer(self, model: CompleterModel) -> Pool[Prompt, Completion]:
+        return self.hosts.completer(model)
+
+    def _downloaded(self, model: Installable) -> None:
         if not self._closed:
-            self.pool(model)
+            self._pool(model)
 
 
 def catalog_of(settings: Settings) -> Catalog:
@@ -277,6 +383,6 @@ def catalog_of(settings: Settings) -> Catalog:
     Raises:
         UnknownModel, ConfigurationError
     """
-    return Catalog(
-        settings.model, settings.model_aliases, settings.model_paths, settings.auto_models
-    )
+    diarizers = own_diarizers(settings.model_paths)
+    folders = {name: path for name, path in settings.model_paths.items() if name not in diarizers}
+    return Catalog(settings.model, settings.model_aliases, folders, settings.auto_models)

@@ -50,13 +50,20 @@ PROFILES: Mapping[ProfileName, Profile] = {
     "cpu": Profile(
         _NEURAL,
         "REFLECTOR_PROFILE=gpu on a machine with CUDA",
-        {"model": "auto", "auto_pull": True},
+        {
+            "model": "auto",
+            "diarizer": "segmentation",
+            "translator": ("m2m100",),
+            "auto_pull": True,
+        },
     ),
     "gpu": Profile(
         _NEURAL,
         "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
         {
             "model": "auto",
+            "diarizer": "segmentation",
+            "translator": ("m2m100",),
             "auto_pull": True,
             "devices": ("cuda",),
             "host": "0.0.0.0",  # noqa: S104  and so it wants a key
@@ -112,7 +119,37 @@ class Settings(BaseSettings):
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
         description="Models that 'auto' chooses from: the first that knows the language",
     )
-    diarizer: str = Field("bic", description="What tells speakers apart")
+    diarizer: str = Field(
+        "bic", description="What tells speakers apart: bic, segmentation, or one of your own"
+    )
+    llm_engine: Literal["none", "openai", "ctranslate2"] = Field(
+        "none", description="Language model: another server's OpenAI API, or one that runs here"
+    )
+    llm_model: str = Field(
+        "", description="Its name on that server, or the folder of a CTranslate2 model"
+    )
+    llm_base_url: str = Field(
+        "", description="That server's API: http://127.0.0.1:8080/v1 for llama.cpp, vLLM, Ollama"
+    )
+    llm_api_key: SecretStr | None = Field(None, description="That server's key")
+    llm_silence_seconds: float = Field(
+        120.0, gt=0, description="Longest that the LLM server may say nothing"
+    )
+    llm_retries: int = Field(
+        2, ge=0, description="Further tries of an LLM request of which nothing was streamed yet"
+    )
+    llm_context: int = Field(
+        0, ge=0, description="Tokens that a CTranslate2 model reads; 0: as many as its files say"
+    )
+    llm_max_tokens: int = Field(
+        4096, ge=1, description="Most tokens that a CTranslate2 model answers with"
+    )
+    translator: List = Field(
+        ("apertium",),
+        min_length=1,
+        description="What translates: apertium, m2m100, nllb-200-600m, opus-mt-en-fr, ..., or "
+        "folders; of several the first that knows the languages",
+    )
     auto_pull: bool = Field(
         False, description="Download weights that a request or the configuration needs"
     )
@@ -122,7 +159,9 @@ class Settings(BaseSettings):
         description="Where models run that can choose: cpu, cuda, cuda:1, tensorrt, ...",
     )
     compute_type: str = Field(
-        "", description="Whisper's arithmetic; if not set, int8 on CPUs and float16 on GPUs"
+        "",
+        description="Arithmetic of Whisper and of translators; if not set, int8 on CPUs and "
+        "float16 on GPUs",
     )
     workers: int = Field(
         0, ge=0, description="Processes per model and device; 0: as many as make it faster"
@@ -138,6 +177,9 @@ class Settings(BaseSettings):
     # Limits
     max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
     max_audio_seconds: float = Field(6 * 3600, gt=0, description="Longest recording")
+    translate_characters: int = Field(
+        100_000, ge=1, description="Longest text of one translation request"
+    )
     max_files: int = Field(100, ge=1, description="Most files in one request")
     body_seconds: float = Field(
         60.0, gt=0, description="Longest wait for the next bytes of a request"
@@ -178,7 +220,7 @@ class Settings(BaseSettings):
         0.3, ge=0, le=5, description="Audio kept on either side of speech"
     )
 
-    @field_validator("auto_models", "devices", "url_allow", mode="before")
+    @field_validator("auto_models", "devices", "translator", "url_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -85,6 +85,7 @@ class Segment:
     words: tuple[Word, ...] = ()
     speaker: str | None = None
     scores: SegmentScores | None = None
+    translation: str | None = None
 
     @property
     def glued(self) -> bool:
@@ -124,6 +125,12 @@ class Transcript:
     def words(self) -> tuple[Word, ...]:
         return tuple(word for segment in self.segments for word in segment.words)
 
+    @property
+    def translation(self) -> str | None:
+        """The translations of its segments; None if nobody asked for any."""
+        found = [s.translation for s in self.segments if s.translation is not None]
+        return " ".join(found) if found else None
+
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
@@ -146,8 +153,19 @@ class SpeakerTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class TranslateOptions:
+    """From which language to which, by a model's own codes. Hashable, as `TranscribeOptions`."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiarizeOptions:
     """What a client knows of how many people speak; where it says nothing, the engine finds out.
+
+    ``exclusive``: of those who speak at once, the one who is heard best has the turn alone, where
+    the engine can tell.
 
     Raises:
         InvalidRequest: a number is less than one, or they contradict each other.
@@ -156,6 +174,7 @@ class DiarizeOptions:
     num_speakers: int | None = None
     min_speakers: int | None = None
     max_speakers: int | None = None
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_speakers", "min_speakers", "max_speakers"):
@@ -178,6 +197,54 @@ class DiarizeOptions:
         """At most so many speak; None: nobody knows."""
         told = [n for n in (self.num_speakers, self.max_speakers) if n is not None]
         return min(told, default=None)
+
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation with a language model."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a language model is to go on from.
+
+    The answer ends before the first of ``stop`` that it would hold, and after ``max_tokens`` at
+    most; None: when the model has no more room.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """How the next token is chosen. Hashable: equal options may share a batch.
+
+    ``temperature`` 0 takes the likeliest; ``top_p`` chooses among the likeliest that together
+    have so much of the probability. None: as the model's server has it. ``seed``: the same
+    answer to the same request, where the engine can.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A language model's answer. ``length``: it was cut off, for want of tokens."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
 
 
 def join_words(words: Iterable[Word]) -> str:

@@ -13,6 +13,7 @@ from openai import OpenAI
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.engines import catalog
 from reflector_gpu.types import Samples
+from tests.api import llms
 from tests.api.engines import ABSENT
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import Gate, silence, upload, wav
@@ -84,13 +85,13 @@ def small() -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def texts(scripted: LiveServer, clips: list[bytes]) -> list[str]:
     """What the server hears in each of `clips`."""
     return [str(upload(scripted, clip).json()["text"]) for clip in clips]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def text(texts: list[str]) -> str:
     """What the server hears in `clip`."""
     return texts[0]
@@ -126,6 +127,27 @@ def gate(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
 
 
 @pytest.fixture(scope="session")
+def llm() -> Iterator[LiveServer]:
+    """A server that runs the tiny language model."""
+    with llms.local() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def relay(llm: LiveServer) -> Iterator[LiveServer]:
+    """A server that has `llm` do its work, by the OpenAI API."""
+    with llms.relay(f"{llm.url}/v1", llm_retries=0) as server:
+        yield server
+
+
+@pytest.fixture(params=["llm", "relay"])
+def either(request: pytest.FixtureRequest) -> LiveServer:
+    """What both have to do alike."""
+    server: LiveServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(scope="package")
 def client(scripted: LiveServer) -> Iterator[OpenAI]:
     with scripted.openai() as client:
         yield client.with_options(timeout=60)

@@ -228,6 +228,24 @@ def test_the_diarizer_does_not_wait_for_the_recogniser(
     assert {word["speaker"] for word in answer.json()["words"]} == {"A", "B", "C"}
 
 
+def test_turns_may_overlap_where_nobody_asks_for_words(
+    bare: START, meeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recogniser hears one of those who speak at once, and so each word has one speaker."""
+    server = bare(model="scripted", apikey=KEY)
+    pool = server.service.hosts.diarizer(server.service.diarizer)
+    submit, asked = pool.submit, []
+
+    async def noted(recording: Any, options: Any, **rest: Any) -> object:
+        asked.append(options.exclusive)
+        return await submit(recording, options, **rest)
+
+    monkeypatch.setattr(pool, "submit", noted)
+    diarize(server, meeting)
+    upload(server, meeting, data={"diarize": "true"})
+    assert asked == [False, True]
+
+
 def test_real_words_of_the_meeting_are_whose_they_were(
     meeting: bytes, reference: Mapping[str, Any]
 ) -> None:

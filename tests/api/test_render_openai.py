@@ -129,7 +129,7 @@ def test_every_score_is_a_number_that_json_has(score: float) -> None:
 
 def test_translations_are_english() -> None:
     source = Transcript((SECOND,), "fr", 2.5)
-    assert openai.translation(source).model_dump_json() == '{"text":"Hello!"}'
+    assert openai.translation(source).model_dump_json(exclude_none=True) == '{"text":"Hello!"}'
     assert not parsed(Translation, openai.translation(source)).model_extra
     client = parsed(TranslationVerbose, openai.verbose_translation(source))
     assert (client.language, client.text) == ("english", "Hello!")

@@ -23,6 +23,8 @@ COMMANDS: list[list[str]] = [
     [],
     ["serve"],
     ["transcribe"],
+    ["llm"],
+    ["translate"],
     ["models"],
     ["models", "list"],
     ["config"],

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.catalog import MODELS
+from reflector_gpu.engines.diarizers import DIARIZERS
+from reflector_gpu.engines.translators import TRANSLATORS
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.settings import Settings, variables
 from tests.cli.conftest import Typed
@@ -52,11 +54,16 @@ def test_config_as_a_table_has_a_line_each(typed: Typed, monkeypatch: pytest.Mon
 
 def test_models_are_listed(typed: Typed) -> None:
     records = json.loads(typed("models", "list", "--model", "scripted", "--json").out)
-    assert [record["name"] for record in records] == list(MODELS)
-    assert [record["name"] for record in records if record["default"]] == ["scripted"]
+    assert [record["name"] for record in records] == [*MODELS, *DIARIZERS, *TRANSLATORS]
+    assert [record["name"] for record in records if record["default"]] == [
+        "scripted",
+        "bic",
+        "apertium",
+    ]
     by_name = {record["name"]: record for record in records}
     assert by_name["sphinx"]["installed"]
     assert by_name["sphinx"]["languages"] == ["en"]
+    assert {name for name, r in by_name.items() if r["type"] == "diarizer"} == set(DIARIZERS)
     missing = by_name["large-v2"]
     assert not missing["installed"]
     assert (missing["megabytes"], missing["folder"]) == (3090, None)
@@ -65,7 +72,7 @@ def test_models_are_listed(typed: Typed) -> None:
 
 def test_models_as_a_table_have_a_line_each(typed: Typed) -> None:
     table = typed("models", "list").out
-    for model in MODELS.values():
+    for model in (*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values()):
         [line] = [line for line in table.splitlines() if line.split()[:1] == [model.name]]
         assert model.licence in line
         assert model.summary in line
@@ -78,6 +85,9 @@ def test_weights_are_pulled(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     repository = weights_of(MODELS["tiny"]).repository
     done = typed("models", "pull", "tiny", "sphinx")
     assert done == (0, f"/cache/{repository}\n", "sphinx: needs no download\n")
+    done = typed("models", "pull", "bic", "segmentation")
+    repository = weights_of(DIARIZERS["segmentation"]).repository
+    assert done == (0, f"/cache/{repository}\n", "bic: needs no download\n")
 
 
 def test_nothing_is_pulled_if_a_name_is_wrong(
@@ -89,6 +99,6 @@ def test_nothing_is_pulled_if_a_name_is_wrong(
     assert "'nonesuch' does not exist" in done.err
 
 
-def weights_of(model: Model) -> Weights:
+def weights_of(model: Installable) -> Weights:
     assert model.weights
     return model.weights

@@ -34,15 +34,18 @@ class Download:
 
 
 class Hub:
-    """Serves ``files`` as one repository; ``downloads`` lists what was fetched, ``looked_up``
-    the paths of the questions that came before.
+    """Serves ``files`` as a repository, or each of several; ``downloads`` lists what was fetched,
+    ``looked_up`` the paths of the questions that came before.
 
     It breaks where it is told to: ``stops_after`` so many bytes of a file it sends no more until
     it shall `go_on`; files in ``damaged`` arrive with their last byte flipped; ``refuses`` is a
     status for every question; ``names`` are a mirror's own names for contents.
     """
 
-    def __init__(self, repository: str, files: Mapping[str, bytes], commit: str = COMMIT) -> None:
+    def __init__(
+        self, repository: str | tuple[str, ...], files: Mapping[str, bytes], commit: str = COMMIT
+    ) -> None:
+        repositories = (repository,) if isinstance(repository, str) else repository
         self.files = dict(files)
         self.downloads: list[Download] = []
         self.looked_up: list[str] = []
@@ -67,10 +70,11 @@ class Hub:
                 if hub.refuses:
                     self.send_error(hub.refuses)
                     return
-                if path.startswith(f"/api/models/{repository}"):
+                if any(path.startswith(f"/api/models/{one}") for one in repositories):
                     self._info()
                     return
-                name = path.partition(f"/{repository}/resolve/{commit}/")[2]
+                owner, _, name = path.partition(f"/resolve/{commit}/")
+                name = name if owner[1:] in repositories else ""
                 stored = path.partition("/store/")[2]
                 if stored in hub.files:
                     self._send(stored)
@@ -96,7 +100,7 @@ class Hub:
                 ]
                 body: object = listed
                 if "/tree/" not in self.path:
-                    body = {"id": repository, "sha": commit, "siblings": listed}
+                    body = {"id": "any", "sha": commit, "siblings": listed}
                 self._answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
             def _redirect(self, name: str) -> None:

@@ -89,8 +89,8 @@ def test_a_model_of_several_languages_lists_them() -> None:
 
 
 def test_what_is_not_installed_is_told() -> None:
-    model = replace(MODELS["sphinx"], packages=("numpy", "no_such_package", "nor_this_one"))
-    assert model.missing == ("no_such_package", "nor_this_one")
+    model = replace(MODELS["sphinx"], packages=("numpy", "no_such_package", "nor.this_one"))
+    assert model.missing == ("no_such_package", "nor.this_one")
     assert replace(model, packages=("numpy",)).missing == ()
 
 

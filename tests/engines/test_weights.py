@@ -26,7 +26,9 @@ PULL = """
 import json, sys
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import ReflectorError
-weights = Weights(*json.loads(sys.argv[1]))
+def made(repository, patterns, required, megabytes, beside):
+    return Weights(repository, patterns, required, megabytes, beside and made(*beside))
+weights = made(*json.loads(sys.argv[1]))
 try:
     print(weights.pull())
 except ReflectorError as error:
@@ -193,6 +195,24 @@ def test_models_that_share_a_repository_do_not_get_in_each_others_way(home: Path
     assert large.folder == both, "an update of one does not take the other away"
 
 
+def test_what_is_of_two_repositories_is_complete_when_both_are(home: Path) -> None:
+    other = Weights("somebody/another-model", ("voice.*",), ("voice.bin",), 1)
+    both = replace(WEIGHTS, megabytes=13, beside=other)
+    with Hub((both.repository, other.repository), {**FILES, "voice.bin": b"a voice"}) as hub:
+        assert pull(home, hub.url).returncode == 0
+        assert found()
+        assert replace(both).folder is None
+
+        done = pull(home, hub.url, weights=both)
+        assert done.returncode == 0, done.stderr
+        assert sorted(hub.fetched) == ["config.json", "model.bin", "voice.bin"]
+        own, beside = both.folders
+        assert own == found() == Path(done.stdout.strip())
+        assert (beside / "voice.bin").read_bytes() == b"a voice"
+        assert both.fetched == pytest.approx(12.0, abs=0.001)
+    assert pull(home, "http://127.0.0.1:9", weights=both).stdout == done.stdout
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.bin"])
 def test_what_arrives_damaged_is_refused(home: Path, name: str) -> None:
     with Hub(WEIGHTS.repository, FILES) as hub:
@@ -244,7 +264,10 @@ def test_a_hub_out_of_reach_is_a_clear_error(
     assert WEIGHTS.repository in done.stderr
 
 
-@pytest.mark.parametrize(("status", "hint"), [(404, ""), (401, "HF_TOKEN"), (403, "HF_TOKEN")])
+GATED = f"accept its terms at https://huggingface.co/{WEIGHTS.repository}, and set HF_TOKEN."
+
+
+@pytest.mark.parametrize(("status", "hint"), [(404, ""), (401, GATED), (403, GATED)])
 def test_a_hub_that_refuses_is_a_clear_error(home: Path, status: int, hint: str) -> None:
     with Hub(WEIGHTS.repository, FILES) as hub:
         hub.refuses = status

@@ -17,6 +17,7 @@ from reflector_gpu.types import Recognition, Samples, Word
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PARAKEET = FIXTURES / "parakeet-tiny"
 WHISPER = FIXTURES / "whisper-tiny"
+SEGMENTATION = FIXTURES / "segmentation-tiny"
 
 
 def models() -> list[Model]:

@@ -47,6 +47,13 @@ def test_it_gets_less_for_as_long_as_somebody_has_been_waiting_live(
     assert pace.file_cost == pytest.approx(30 * FILE_SECONDS)
 
 
+def test_where_live_work_runs_elsewhere_nothing_is_bounded(clock: Clock) -> None:
+    pace = Pace(clock, interruptible=False)
+    pace.worked(cost=60, seconds=2)
+    pace.live_arrived()
+    assert pace.file_cost == float("inf")
+
+
 def test_the_latest_batches_count_most(pace: Pace) -> None:
     for _ in range(20):
         pace.worked(cost=10, seconds=1)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
+from typing import TypeVar
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -18,7 +19,10 @@ from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
+from reflector_gpu.pipeline.translate import in_translation
 from reflector_gpu.types import Transcript
+
+T = TypeVar("T")
 
 JSON = "application/json"
 
@@ -37,11 +41,11 @@ def rendered(
     """``transcript`` in the format that was asked for; a model or plain text."""
     match fields.response_format:
         case Format.TEXT:
-            return openai.text(transcript)
+            return openai.text(in_translation(transcript))
         case Format.SRT:
-            return subtitles.srt(transcript, offset=offset)
+            return subtitles.srt(in_translation(transcript), offset=offset)
         case Format.VTT:
-            return subtitles.vtt(transcript, offset=offset)
+            return subtitles.vtt(in_translation(transcript), offset=offset)
         case Format.VERBOSE_JSON:
             granularities = fields.timestamp_granularities
             return openai.verbose_json(transcript, granularities, offset=offset)
@@ -163,7 +167,9 @@ async def events(
     yield openai.STREAM_END
 
 
-async def primed(parts: Parts, resources: AsyncExitStack) -> Parts:
+async def primed(
+    parts: AsyncGenerator[T, None], resources: AsyncExitStack
+) -> AsyncGenerator[T, None]:
     """``parts``, held back until the first is there or `PATIENCE_SECONDS` have passed.
 
     A stream's status is sent before its first event: what fails early can still fail by status.
@@ -178,7 +184,9 @@ async def primed(parts: Parts, resources: AsyncExitStack) -> Parts:
     return _chained(first, parts)
 
 
-async def _chained(first: asyncio.Future[Part], parts: Parts) -> Parts:
+async def _chained(
+    first: asyncio.Future[T], parts: AsyncGenerator[T, None]
+) -> AsyncGenerator[T, None]:
     yield await first
     async for part in parts:
         yield part

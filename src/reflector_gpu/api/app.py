@@ -11,7 +11,8 @@ from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import Observe, RequireKey
-from reflector_gpu.api.routes import diarization, operations, transcription
+from reflector_gpu.api.routes import completion, diarization, operations, transcription, translation
+from reflector_gpu.hosts import NOWHERE, Elsewhere
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 
@@ -22,13 +23,15 @@ Send the key as `Authorization: Bearer <key>`.
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
     """An ASGI app that starts its own `Service` and closes it at shutdown.
+
+    Models that are ``elsewhere`` are worked with there.
 
     Raises:
         ReflectorError: the settings do not work together.
     """
-    service = Service(settings)
+    service = Service(settings, elsewhere)
     metrics = Metrics(service)
 
     @asynccontextmanager
@@ -49,6 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.include_router(transcription.router(service, metrics))
     app.include_router(diarization.router(service, metrics))
+    app.include_router(translation.router(service, metrics))
+    app.include_router(completion.router(service, metrics))
     app.include_router(operations.router(service, metrics))
     errors.install(app)
     app.add_middleware(RequireKey, keys=settings.keys, open_paths=_open_paths(settings))

@@ -79,7 +79,10 @@ class Desk:
             priority=visit.priority,
             vad=fields.vad(self._service.vad),
             speakers=fields.speakers,
+            translate_to=fields.translate_to,
         )
+        if wish.translate_to:
+            await self._service.translations.check_target(wish.written, wish.translate_to)
         if wish.speakers is not None and (known := fields.known_speakers):
             voices = await unless_disconnected(visit.request, self._voices(known))
             wish = replace(wish, voices=voices)

@@ -57,6 +57,9 @@ def _code(value: object) -> object:
     return language_code(value) if isinstance(value, str) and value else _not_empty(value)
 
 
+_MAX_CODE = 100
+"""Characters of a language's code, far more than any has."""
+
 _MAX_TEXT = 10_000
 """Characters that a client may tell the engine, with every chunk: no model reads as many."""
 
@@ -183,6 +186,12 @@ class TranscriptionFields(SpeakerFields):
     diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
         None, description="Words say whose they are; `diarized_json` does in any case."
     )
+    translate_to: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
+        None,
+        max_length=_MAX_CODE,
+        description="Translate every segment to this language; subtitles and `text` are in it. Of "
+        "a stream, the last events have it.",
+    )
     known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
         (), max_length=_MOST_KNOWN, description="Names of speakers, where they are told apart."
     )
@@ -237,6 +246,20 @@ class TranscriptionFields(SpeakerFields):
         )
 
 
+class TranslateFields(BaseModel):
+    """What /translate is told, in the query, in a JSON body, or in both."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    text: str = Field(description="What to translate.", examples=["Thank you very much."])
+    source_language: Annotated[str, BeforeValidator(lambda value: value or "en")] = Field(
+        "en", max_length=_MAX_CODE, description="Its language: a code of ISO 639 or BCP 47."
+    )
+    target_language: Annotated[str, BeforeValidator(lambda value: value or "fr")] = Field(
+        "fr", max_length=_MAX_CODE, description="The language to translate to."
+    )
+
+
 class FromUrl(TranscriptionFields):
     """The body of /v1/audio/transcriptions-from-url."""
 
@@ -278,8 +301,27 @@ def from_form(fields: Iterable[tuple[str, str]]) -> TranscriptionFields:
     values: dict[str, object] = {
         name: sent if name in _LISTS and len(sent) > 1 else sent[-1] for name, sent in texts.items()
     }
-    with _explained():
+    with explained():
         return TranscriptionFields.model_validate({**values, **objects})
+
+
+def from_query_and_body(fields: Iterable[tuple[str, str]], body: bytes) -> TranslateFields:
+    """Fields of /translate; what both places say counts as the body has it.
+
+    Raises:
+        InvalidRequest: the body is no JSON object, or a value does not fit; it names the field.
+    """
+    values: dict[str, object] = dict(fields)
+    if body.strip():
+        try:
+            sent: object = from_json(body)
+        except ValueError as error:
+            raise InvalidRequest(f"The body is not JSON: {error}.") from None
+        if not isinstance(sent, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        values |= sent
+    with explained():
+        return TranslateFields.model_validate(values)
 
 
 def from_query(fields: Iterable[tuple[str, str]]) -> DiarizeFields:
@@ -288,7 +330,7 @@ def from_query(fields: Iterable[tuple[str, str]]) -> DiarizeFields:
     Raises:
         InvalidRequest: a value does not fit; it names the field.
     """
-    with _explained():
+    with explained():
         return DiarizeFields.model_validate(dict(fields))
 
 
@@ -298,12 +340,12 @@ def from_json_body(body: bytes) -> FromUrl:
     Raises:
         InvalidRequest: not JSON, not an object, or a value does not fit; it names the field.
     """
-    with _explained():
+    with explained():
         return FromUrl.model_validate_json(body)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """The first problem that pydantic finds, as an `InvalidRequest` about its field."""
     try:
         yield

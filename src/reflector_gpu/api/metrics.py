@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reflector_gpu.service import Service
-from reflector_gpu.types import Priority
+from reflector_gpu.types import Completion, Priority
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,6 +38,12 @@ class Metrics:
             ("model",),
             registry=self._registry,
         )
+        self._tokens = Counter(
+            "reflector_llm_tokens",
+            "Tokens that language models read and wrote",
+            ("model", "kind"),
+            registry=self._registry,
+        )
         self._registry.register(_Gauges(service))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -46,6 +52,10 @@ class Metrics:
 
     def audio(self, model: str, seconds: float) -> None:
         self._audio.labels(model).inc(seconds)
+
+    def completion(self, model: str, done: Completion) -> None:
+        self._tokens.labels(model, "prompt").inc(done.prompt_tokens)
+        self._tokens.labels(model, "completion").inc(done.completion_tokens)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from pydantic import BaseModel, JsonValue
 
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields
+from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields, TranslateFields
+from reflector_gpu.api.prompts import ChatFields, LlmFields
+from reflector_gpu.api.render.chat import ChatCompletion, LlmText, Rendering
 from reflector_gpu.api.render.schemas import (
     Diarization,
     DiarizedTranscription,
     ReflectorFile,
     ReflectorTranscript,
+    TextTranslation,
     TranscribeTranscript,
     Transcription,
     Translation,
     VerboseTranscription,
 )
+from reflector_gpu.types import Completion
 
 Extra = dict[str, JsonValue]
 
@@ -94,6 +99,10 @@ def _answers(
     return found
 
 
+def _json_in(model: type[BaseModel]) -> Extra:
+    return {"required": True, "content": {"application/json": {"schema": inlined(model)}}}
+
+
 TRANSCRIPTIONS: Extra = {
     "requestBody": _form("file", "files"),
     "responses": _answers(
@@ -147,6 +156,22 @@ def _query(model: type[BaseModel]) -> list[JsonValue]:
     return [{"name": name, "in": "query", "schema": kind} for name, kind in properties.items()]
 
 
+TRANSLATE: Extra = {
+    "parameters": _query(TranslateFields),
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {"schema": {**inlined(TranslateFields), "required": []}},
+        },
+    },
+    "responses": _answers(
+        TextTranslation,
+        texts=False,
+        example={"text": {"en": "Thank you.", "fr": "Merci."}},
+        errors={key: _ERRORS[key] for key in ("400", "401", "413", "429", "503")},
+    ),
+}
+
 DIARIZE: Extra = {
     "parameters": _query(DiarizeFields),
     "requestBody": {
@@ -160,5 +185,33 @@ DIARIZE: Extra = {
         texts=False,
         example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
         errors={**_ERRORS, **_URL_ERRORS},
+    ),
+}
+
+_LLM_ERRORS = {
+    **{status: _ERRORS[status] for status in ("401", "429")},
+    "400": "A field can not be used, or the prompt is too long",
+    "404": "Unknown model",
+    "502": "The language model's server fails",
+    "503": "No language model is configured, it still loads, or it found no JSON that fits",
+    "504": "The language model's server is too slow",
+}
+
+LLM: Extra = {
+    "requestBody": _json_in(LlmFields),
+    "responses": _answers(
+        LlmText, texts=False, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
+    ),
+}
+
+CHAT: Extra = {
+    "requestBody": _json_in(ChatFields),
+    "responses": _answers(
+        ChatCompletion,
+        texts=False,
+        example=json.loads(
+            Rendering("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
+        ),
+        errors=_LLM_ERRORS,
     ),
 }

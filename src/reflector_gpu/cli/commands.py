@@ -30,6 +30,10 @@ models = typer.Typer(
     help="The models that this machine knows.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(models, name="models")
+modal = typer.Typer(
+    help="The same service on Modal's GPUs.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(modal, name="modal")
 
 
 def _print_version(asked: bool) -> None:
@@ -183,6 +187,82 @@ def transcribe(
     )
 
 
+@app.command()
+def translate(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", show_default=False, help="Left out: standard input."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="CODE", help="Language of the text.")
+    ] = "en",
+    target: Annotated[
+        str, typer.Option("--to", metavar="CODE", help="Language to translate to.")
+    ] = "fr",
+    profile: Profile = None,
+) -> None:
+    """Translate text. White space and line breaks stay.
+
+    What translates is a setting. [env var: REFLECTOR_TRANSLATOR]
+    """
+    from reflector_gpu.cli.translate import run
+
+    run(text, source, target, profile=profile)
+
+
+@app.command()
+def llm(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROMPT]", show_default=False, help="Left out: standard input."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Who the model is to be.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Most tokens of the answer.")
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", min=0, max=2, help="0 gives the same answer every time."),
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="JSON schema; the answer is JSON that fits it."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Let this server answer, instead of this very process."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
+            help="The server's key.",
+        ),
+    ] = None,
+) -> None:
+    """Ask a language model.
+
+    Which one answers are settings. [env var: REFLECTOR_LLM_ENGINE, REFLECTOR_LLM_MODEL, ...] The
+    exit status is 1 if the answer was cut off.
+    """
+    from reflector_gpu.cli.llm import run
+
+    raise typer.Exit(
+        run(
+            prompt,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            schema_file=schema,
+            server=server,
+            key=key,
+        )
+    )
+
+
 @models.command("list")
 def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = False) -> None:
     """List the models, installed or not."""
@@ -252,3 +332,39 @@ def doctor(
     from reflector_gpu.cli.doctor import run
 
     raise typer.Exit(run(as_json=as_json, host=host, port=port, profile=profile, model=model))
+
+
+@modal.callback()
+def on_modal() -> None:
+    """The same service on Modal's GPUs.
+
+    What can be set about a deployment are variables: REFLECTOR_MODAL_LIVE_GPU=H100, ...; see
+    reflector_gpu/deploy/modal_settings.py.
+    """
+
+
+@modal.command("deploy")
+def deploy_on_modal(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            help="transcriber, transcriber-parakeet, diarizer, translator or llm.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", show_default=False, help="All of them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", show_default=False, help="Show what would be done.")
+    ] = False,
+) -> None:
+    """Deploy apps, with their secrets and weights, and print what Reflector needs to use them.
+
+    A key is made once, kept in the secret reflector-gpu, and printed once. Gated weights take the
+    hub token from the environment. [env var: HF_TOKEN]
+    """
+    from reflector_gpu.cli.modal import run
+
+    run(names or [], everything=everything, dry_run=dry_run)

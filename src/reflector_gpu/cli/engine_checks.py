@@ -17,12 +17,21 @@ from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
 from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.diarizers import diarizer_of
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
+from reflector_gpu.llm.base import Ask
 from reflector_gpu.pipeline.transcribe import collect
-from reflector_gpu.service import catalog_of
+from reflector_gpu.service import Service, catalog_of
 from reflector_gpu.settings import Settings
-from reflector_gpu.types import SAMPLE_RATE, Samples
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    DiarizeOptions,
+    Message,
+    Prompt,
+    Samples,
+    SamplingOptions,
+)
 
 SENTENCE = Path(__file__).with_name("hello.ogg")
 """Three seconds of Opus, spoken by flite's voice slt, whose licence sets no condition on it."""
@@ -31,6 +40,8 @@ SPOKEN = "hello everyone thank you for coming today"
 
 _CODECS = ("aac", "flac", "mp3", "opus", "pcm_s16le", "vorbis")
 _REINSTALL = "pip install --force-reinstall {}"
+_QUESTION = "Say hello."
+_ENOUGH_TOKENS = 16  # reasoning models may still be thinking by then, which is an answer too
 _DEAF = "scripted"  # makes its words up
 
 
@@ -50,6 +61,9 @@ def engines(settings: Settings) -> Iterator[Check]:
     for model in others:
         if not model.missing:
             yield _engine(settings, model, essential=False)
+    yield diarizer(settings)
+    if settings.llm_engine != "none":
+        yield language_model(settings)
     absent = sum(bool(model.missing) for model in others)
     if absent:
         yield Check("models", Status.OK, f"{absent} more are not installed: see models list")
@@ -104,6 +118,58 @@ def _engine(settings: Settings, model: Model, *, essential: bool) -> Check:
         detail = f'heard "{heard}" instead of "{SPOKEN}" {took}'
         return Check(name, bad, detail, "this engine does not recognise speech on this machine")
     return Check(name, Status.OK, f'heard "{heard}" {took}')
+
+
+def diarizer(settings: Settings) -> Check:
+    """Whether the configured diarizer loads in a worker process and hears that one person speaks.
+
+    Nothing is essential about it: who asks for no speakers does not need it.
+    """
+    model = diarizer_of(settings.diarizer, settings.model_paths)
+    if model.missing:
+        wait = settings.auto_pull and model.downloadable
+        detail = "will be downloaded first" if wait else "the configured diarizer is not installed"
+        return Check(model.name, Status.WARN, detail, model.installation)
+    try:
+        found = asyncio.run(_speakers(settings))
+    except ReflectorError as error:
+        return Check(model.name, Status.WARN, error.message, "REFLECTOR_DIARIZER=bic needs nothing")
+    if found != 1:
+        fix = "this diarizer does not tell speakers apart on this machine"
+        return Check(model.name, Status.WARN, f"heard {found} speakers instead of one", fix)
+    return Check(model.name, Status.OK, "heard that one person speaks")
+
+
+async def _speakers(settings: Settings) -> int:
+    service = Service(settings)
+    try:
+        with Spool.of(SENTENCE) as spool:
+            turns = await service.diarize(spool, DiarizeOptions())
+    finally:
+        await service.close()
+    return len({turn.speaker for turn in turns})
+
+
+def language_model(settings: Settings) -> Check:
+    """Whether the configured language model answers."""
+    try:
+        name, said = asyncio.run(_answered(settings))
+    except ReflectorError as error:
+        fix = "see REFLECTOR_LLM_ENGINE, REFLECTOR_LLM_MODEL and REFLECTOR_LLM_BASE_URL"
+        return Check("llm", Status.WARN, error.message, fix)
+    return Check("llm", Status.OK, f'{name} began to answer "{_QUESTION}": "{said}"')
+
+
+async def _answered(settings: Settings) -> tuple[str, str]:
+    service = Service(settings)
+    try:
+        model = service.language_model()
+        await model.ready(settings.load_seconds)
+        prompt = Prompt((Message("user", _QUESTION),), max_tokens=_ENOUGH_TOKENS)
+        found = await model.complete(Ask(prompt, SamplingOptions(temperature=0)))
+        return model.name, found.text
+    finally:
+        await service.close()
 
 
 async def _heard(recogniser: LocalRecogniser) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import EngineLoading, InvalidRequest
 from reflector_gpu.pipeline.transcribe import Part
@@ -37,10 +38,14 @@ class LocalRecogniser:
         self._service = Service(settings)
         fields = wish.fields()
         options = fields.options()
-        model = self._service.resolve(fields.model, options)
-        if model.weights and self._service.may_download(model):
-            sys.stderr.write(f"Downloading {model.name}: {size(model.weights.megabytes)}, once\n")
-            model.weights.pull()
+        needed: list[Installable] = [self._service.resolve(fields.model, options)]
+        if fields.speakers is not None:
+            needed.append(self._service.diarizer)
+        for model in needed:
+            if model.weights and self._service.may_download(model):
+                megabytes = size(model.weights.megabytes)
+                sys.stderr.write(f"Downloading {model.name}: {megabytes}, once\n")
+                model.weights.pull()
         self._known = fields.known_speakers
         self._request = self._service.request(
             fields.model, options, priority=Priority.FILE, speakers=fields.speakers

@@ -1,18 +1,23 @@
-"""``models``: the catalog as it stands on this machine, and downloads for it."""
+"""``models``: what the service knows as it stands on this machine, and downloads for it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from reflector_gpu.cli.console import console, print_json
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import DiarizerModel, Installable, Model
+from reflector_gpu.engines.catalog import Catalog
+from reflector_gpu.engines.ctranslate2_translation import opus
+from reflector_gpu.engines.diarizers import ALIASES, DIARIZERS, own_diarizers
+from reflector_gpu.engines.translation import TranslatorModel
+from reflector_gpu.engines.translators import TRANSLATORS, translators_of
 from reflector_gpu.engines.weights import size
 from reflector_gpu.service import catalog_of
-from reflector_gpu.settings import load_settings
+from reflector_gpu.settings import Settings, load_settings
 
 _SHOWN_LANGUAGES = 4
 
@@ -21,9 +26,15 @@ def show(*, as_json: bool, **overrides: object) -> None:
     """Print a table of all models, or JSON."""
     settings = load_settings(**overrides)
     catalog = catalog_of(settings)
-    models, default = catalog.models.values(), catalog.default
+    translators = {**TRANSLATORS, **{m.name: m for m in translators_of(settings.translator)}}
+    models = [
+        *catalog.models.values(),
+        *_diarizers(settings).values(),
+        *translators.values(),
+    ]
+    defaults = catalog.default.name, settings.diarizer, *settings.translator
     if as_json:
-        print_json([_record(model, default) for model in models])
+        print_json([_record(model, defaults) for model in models])
         return
     table = Table("Name", "Installed", "Size", "Languages", "Licence", "Summary", box=None)
     for column in table.columns[:-1]:
@@ -31,7 +42,7 @@ def show(*, as_json: bool, **overrides: object) -> None:
     for model in models:
         missing = model.missing
         table.add_row(
-            Text.assemble((model.name, "bold"), " (default)" if model is default else ""),
+            Text.assemble((model.name, "bold"), " (default)" if model.name in defaults else ""),
             Text(f"no: {_needs(model)}", "yellow") if missing else Text("yes", "green"),
             size(model.weights.megabytes) if model.weights else "",
             _languages(model),
@@ -57,8 +68,8 @@ def pull(names: Sequence[str]) -> None:
         ReflectorError: a download failed.
     """
     settings = load_settings()
-    catalog = catalog_of(settings)
-    for model in [catalog.resolve(name) for name in names]:
+    catalog, diarizers = catalog_of(settings), _diarizers(settings)
+    for model in [_named(name, catalog, diarizers) for name in names]:
         if set(model.missing) - {"weights"}:
             model.check_installed()  # the weights alone would not make it run
         if model.weights is None:
@@ -67,22 +78,42 @@ def pull(names: Sequence[str]) -> None:
             sys.stdout.write(f"{model.weights.pull()}\n")
 
 
-def _record(model: Model, default: Model) -> dict[str, object]:
+def _diarizers(settings: Settings) -> Mapping[str, DiarizerModel]:
+    return {**DIARIZERS, **own_diarizers(settings.model_paths)}
+
+
+def _named(name: str, catalog: Catalog, diarizers: Mapping[str, DiarizerModel]) -> Installable:
+    diarizer = diarizers.get(ALIASES.get(name, name))
+    if diarizer and name not in catalog.names:
+        return diarizer
+    if name not in catalog.names and (translator := TRANSLATORS.get(name) or opus(name)):
+        return translator
+    return catalog.resolve(name)
+
+
+def _record(model: Installable, defaults: Collection[str]) -> dict[str, object]:
     return {
         "name": model.name,
-        "default": model is default,
+        "type": _type(model),
+        "default": model.name in defaults,
         "installed": not model.missing,
         "missing": list(model.missing),
         "installation": model.installation,
         "megabytes": model.weights.megabytes if model.weights else None,
         "folder": _folder(model),
-        "languages": sorted(model.spec.languages),
+        "languages": sorted(model.spec.languages) if isinstance(model, Model) else [],
         "licence": model.licence,
         "summary": model.summary,
     }
 
 
-def _needs(model: Model) -> str:
+def _type(model: Installable) -> str:
+    if isinstance(model, TranslatorModel):
+        return "translator"
+    return "recogniser" if isinstance(model, Model) else "diarizer"
+
+
+def _needs(model: Installable) -> str:
     packages = [name for name in model.missing if name != "weights"]
     needs = [f"extra {model.extra}" if model.extra else " ".join(packages)] if packages else []
     if "weights" in model.missing:
@@ -90,13 +121,17 @@ def _needs(model: Model) -> str:
     return ", ".join(needs)
 
 
-def _folder(model: Model) -> str | None:
+def _folder(model: Installable) -> str | None:
     """Where its files are, if they are here and not in a package."""
     if model.weights and model.weights.folder:
         return str(model.weights.folder)
     return model.arguments.get("weights")
 
 
-def _languages(model: Model) -> str:
+def _languages(model: Installable) -> str:
+    if isinstance(model, TranslatorModel):
+        return "translates"
+    if not isinstance(model, Model):
+        return "tells speakers"
     codes = sorted(model.spec.languages)
     return " ".join(codes) if len(codes) <= _SHOWN_LANGUAGES else f"{len(codes)} languages"

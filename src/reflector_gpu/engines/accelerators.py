@@ -25,6 +25,9 @@ _PROVIDERS: Mapping[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 
+_CHOSEN_BY_CTRANSLATE2 = ("default", "auto")
+"""Compute types that stand for another: that of the weights, and the fastest."""
+
 _CUDA_OPTIONS = {
     # Every batch has a shape of its own; the default would search anew for each of them
     # (sglang-omni, pull request 2176: 148 ms against 17 for a tokenizer on an H200).
@@ -44,6 +47,29 @@ _TENSORRT_OPTIONS = {
 }
 
 
+def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
+    """See that CTranslate2 can compute so on ``device``, and make that ready.
+
+    Raises:
+        ModelNotInstalled: it can not; the message is about ``what``.
+    """
+    import ctranslate2
+
+    try:
+        supported = ctranslate2.get_supported_compute_types(device)
+    except (RuntimeError, ValueError) as error:  # no driver, no GPU; no such device
+        raise ModelNotInstalled(
+            f"{what} can not run on the device '{device}' here: {error}."
+        ) from error
+    if compute_type not in {*_CHOSEN_BY_CTRANSLATE2, *supported}:
+        raise ModelNotInstalled(
+            f"{what} can not compute in '{compute_type}' on the device '{device}' here, but in: "
+            f"{', '.join(sorted(supported))}."
+        )
+    if device == "cuda":
+        load_cublas()
+
+
 def load_cublas() -> None:
     """Have CUDA 12's cuBLAS in this process, from NVIDIA's wheel or from the system.
 
@@ -59,7 +85,7 @@ def load_cublas() -> None:
             ctypes.CDLL(name)
     except OSError as error:
         raise ModelNotInstalled(
-            "Whisper on CUDA needs CUDA 12's cuBLAS: pip install nvidia-cublas-cu12"
+            "CTranslate2 on CUDA needs CUDA 12's cuBLAS: pip install nvidia-cublas-cu12"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,9 +19,12 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.types import (
     SAMPLE_RATE,
+    Completion,
     DiarizeOptions,
+    Prompt,
     Recognition,
     Samples,
+    SamplingOptions,
     SpeakerTurn,
     Task,
     TranscribeOptions,
@@ -148,12 +152,53 @@ class Diarizer(Protocol):
         """Free what `load` took."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleterSpec(EngineSpec):
+    """What the service must know about a language model besides.
+
+    ``max_batch`` are the prompts of one call; ``context`` the tokens of a prompt and its answer.
+    """
+
+    max_batch: int
+    context: int
+
+
+class Progress(Protocol):
+    """What hears of the answers while they are written."""
+
+    def say(self, index: int, part: object) -> bool:
+        """More text of the answer to the prompt ``index``; True: nobody wants any more of it."""
+
+
+class Completer(Protocol):
+    """A language model. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """As in `Transcriber`."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress
+    ) -> Sequence[Completion | ReflectorError]:
+        """Answer ``prompts``: one completion or one error for each, in order.
+
+        What ``progress`` hears of an answer is its text, in pieces, from its beginning to its
+        end.
+
+        Raises:
+            EngineFailed: as in `Transcriber`.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installable:
     """An engine by name. ``engine`` is ``module:Class``, built with ``arguments``.
 
-    ``extra`` is the package extra that brings ``packages``. ``weights`` are on the hub; the
-    folder that holds them becomes the engine's argument ``weights``.
+    ``extra`` is the package extra that brings ``packages``; ``programs`` are looked for on the
+    PATH, each with the command that installs it. ``weights`` are on the hub; the folder that holds
+    them becomes the engine's argument ``weights``, several as in ``PATH``.
     """
 
     name: str
@@ -165,12 +210,14 @@ class Installable:
     extra: str | None = None
     weights: Weights | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What this machine lacks: names of packages, then ``weights``."""
-        packages = (name for name in self.packages if importlib.util.find_spec(name) is None)
-        return (*packages, *(("weights",) if self._lacks_weights else ()))
+        """What this machine lacks: names of packages, of programs, then ``weights``."""
+        packages = (name for name in self.packages if not _is_installed(name))
+        programs = (name for name in self.programs if shutil.which(name) is None)
+        return (*packages, *programs, *(("weights",) if self._lacks_weights else ()))
 
     @property
     def downloadable(self) -> bool:
@@ -186,11 +233,18 @@ class Installable:
         )
 
     @property
+    def trained(self) -> bool:
+        """Whether it has a model to load, from the hub or from a folder."""
+        return self.weights is not None or "weights" in self.arguments
+
+    @property
     def installation(self) -> str:
         """The shell command that brings what is missing; empty if nothing is."""
         missing = self.missing
-        what = f"'reflector-gpu[{self.extra}]'" if self.extra else " ".join(missing)
-        commands = [f"pip install {what}"] if set(missing) - {"weights"} else []
+        packages = [name for name in missing if name in self.packages]
+        what = f"'reflector-gpu[{self.extra}]'" if self.extra else " ".join(packages)
+        commands = [f"pip install {what}"] if packages else []
+        commands += [self.programs[name] for name in missing if name in self.programs]
         if "weights" in missing:
             commands.append(f"reflector-gpu models pull {self.name}")
         return " && ".join(commands)
@@ -241,6 +295,20 @@ class DiarizerModel(Installable):
     """A diarizer by name."""
 
     spec: DiarizerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CompleterModel(Installable):
+    """A language model by name."""
+
+    spec: CompleterSpec
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is the one that it lies in
+        return False
 
 
 def check_samples(samples: Samples) -> None:

@@ -127,7 +127,8 @@ def _own(name: str, folder: Path) -> Model:
             return model
     raise ConfigurationError(
         f"REFLECTOR_MODEL_PATHS: '{folder}' ({name}) holds neither a CTranslate2 Whisper "
-        "(model.bin, tokenizer.json) nor a Parakeet in onnx-asr's form (vocab.txt, config.json)."
+        "(model.bin, tokenizer.json) nor a Parakeet in onnx-asr's form (vocab.txt, config.json) "
+        "nor what tells speakers apart (segmentation.onnx, embedding.onnx)."
     )
 
 

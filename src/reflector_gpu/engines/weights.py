@@ -24,15 +24,34 @@ from reflector_gpu.errors import ModelNotInstalled, ReflectorError, StorageFull,
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Files of a hub repository: ``patterns`` to fetch, ``required`` ones to be complete."""
+    """Files of a hub repository: ``patterns`` to fetch, ``required`` ones to be complete.
+
+    What is ``beside`` them belongs to them, and is of another repository; ``megabytes`` are those
+    of all.
+    """
 
     repository: str
     patterns: tuple[str, ...]
     required: tuple[str, ...]
     megabytes: int
+    beside: Weights | None = None
 
     @property
     def folder(self) -> Path | None:
+        """The first of `folders`."""
+        return next(iter(self.folders), None)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The local copy, then that of what is beside it; empty unless all are complete."""
+        own = self._folder
+        if own is None or self.beside is None:
+            return (own,) if own else ()
+        others = self.beside.folders
+        return (own, *others) if others else ()
+
+    @property
+    def _folder(self) -> Path | None:
         """The local copy, if it is complete: the current one, or what is left of earlier ones.
 
         Reads the hub's documented cache layout instead of importing its library, which takes
@@ -57,10 +76,12 @@ class Weights:
             others = {file.resolve().name for file in linked if not self._wants(file.name)}
             for blob in (self._cached / "blobs").iterdir():
                 found += blob.stat().st_size if blob.name not in others else 0
-        return found / 1e6
+        return found / 1e6 + (self.beside.fetched if self.beside else 0.0)
 
     def pull(self) -> Path:
         """Download what is missing, going on where an earlier attempt stopped, and check it.
+
+        What is beside comes after; the folder is that of the first.
 
         Each file is compared with the hash that the hub gives for it. On a terminal's standard
         error it is a bar. Of two processes that pull the same file, one waits for the other.
@@ -70,6 +91,12 @@ class Weights:
             StorageFull: the files do not fit into the cache.
             ModelNotInstalled: the hub library is missing.
         """
+        folder = self._pull()
+        if self.beside:
+            self.beside.pull()
+        return folder
+
+    def _pull(self) -> Path:
         try:
             from huggingface_hub import HfApi, hf_hub_download
             from huggingface_hub.errors import HfHubHTTPError
@@ -97,9 +124,9 @@ class Weights:
         except Exception as error:  # the library's transport differs by version, and what it raises
             if isinstance(error, OSError) and error.errno:
                 raise _not_written(self.repository, error) from error
-            if self.folder is None:
+            if self._folder is None:
                 raise _out_of_reach(self.repository, error) from error
-            return self.folder
+            return self._folder
         return folder
 
     @property
@@ -183,7 +210,8 @@ def _matches(file: BufferedRandom, name: str) -> bool:
 
 
 def _refused(repository: str, status: int) -> UpstreamFailed:
-    gated = " It may be gated: accept its terms there, and set HF_TOKEN."
+    page = f"https://huggingface.co/{repository}"
+    gated = f" It may be gated: accept its terms at {page}, and set HF_TOKEN."
     hint = gated if status in (401, 403) else ""
     return UpstreamFailed(f"The model hub answers {status} for {repository}.{hint}")
 

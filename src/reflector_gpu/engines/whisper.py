@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reflector_gpu.engines.accelerators import load_cublas
+from reflector_gpu.engines.accelerators import check_ctranslate2
 from reflector_gpu.engines.base import Model, TranscriberSpec, check_samples
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.engines.whisper_decoding import Decoder
@@ -104,10 +104,6 @@ def local(name: str, folder: Path) -> Model | None:
     )
 
 
-_CHOSEN_BY_CTRANSLATE2 = ("default", "auto")
-"""Compute types that stand for another: that of the weights, and the fastest."""
-
-
 class WhisperTranscriber:
     """``weights`` is a folder in CTranslate2's form, with tokenizer.json.
 
@@ -123,7 +119,6 @@ class WhisperTranscriber:
 
     def load(self) -> None:
         try:
-            import ctranslate2
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise ModelNotInstalled(
@@ -132,19 +127,7 @@ class WhisperTranscriber:
         # A folder that is missing would send faster-whisper to the hub.
         if not (self._weights / "model.bin").is_file():
             raise ModelNotInstalled("The folder of this Whisper model has no model.bin.")
-        try:
-            supported = ctranslate2.get_supported_compute_types(self._device)
-        except (RuntimeError, ValueError) as error:  # no driver, no GPU; no such device
-            raise ModelNotInstalled(
-                f"Whisper can not run on the device '{self._device}' here: {error}."
-            ) from error
-        if self._compute_type not in {*_CHOSEN_BY_CTRANSLATE2, *supported}:
-            raise ModelNotInstalled(
-                f"Whisper can not compute in '{self._compute_type}' on the device "
-                f"'{self._device}' here, but in: {', '.join(sorted(supported))}."
-            )
-        if self._device == "cuda":
-            load_cublas()
+        check_ctranslate2("Whisper", self._device, self._compute_type)
         self._decoder = Decoder(
             WhisperModel(
                 str(self._weights),

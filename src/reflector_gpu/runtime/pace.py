@@ -26,8 +26,12 @@ _KEPT = 0.8  # of the past, at every batch
 class Pace:
     """Measured over the batches of one pool; shared by its threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, interruptible: bool = True
+    ) -> None:
+        """``interruptible``: whether batches have to be short at all."""
         self._clock = clock
+        self._interruptible = interruptible
         self._batches = self._cost = self._seconds = 0.0
         self._squares = self._products = 0.0  # of costs, of costs and seconds
         self._last_live = float("-inf")
@@ -44,6 +48,8 @@ class Pace:
         Where a batch takes long whatever is in it, it may take that time again for what is: else
         the batches would shrink to nothing and hardly be over any sooner.
         """
+        if not self._interruptible:
+            return float("inf")
         contested = self._clock() - self._last_live < MEMORY_SECONDS
         target = CONTESTED_SECONDS if contested else FILE_SECONDS
         fixed, each = self._fitted()

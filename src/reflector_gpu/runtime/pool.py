@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import Generic, TypeVar
 
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
-from reflector_gpu.runtime.supervisor import PoolOptions, Roster, Supervisor, fail_all
+from reflector_gpu.runtime.supervisor import (
+    PoolOptions,
+    Roster,
+    Starter,
+    Supervisor,
+    fail_all,
+)
 from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.types import Priority
 
@@ -39,10 +46,12 @@ class Pool(Generic[Item, Result]):
     `start` it, `submit` from the event loop, `close` it.
     """
 
-    def __init__(self, name: str, recipes: Sequence[Recipe], options: PoolOptions) -> None:
+    def __init__(
+        self, name: str, recipes: Sequence[Recipe | Starter], options: PoolOptions
+    ) -> None:
         """One worker for each of ``recipes``, which differ at most in where they run."""
         self.name = name
-        self.pace = Pace()
+        self.pace = Pace(interruptible=options.interruptible)
         self._queue: BatchQueue[Item, Result] = BatchQueue(
             max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=self.pace
         )
@@ -120,24 +129,52 @@ class Pool(Generic[Item, Result]):
             raise EngineLoading(f"Model '{self.name}' is still loading.")
 
     async def submit(
-        self, item: Item, group: Hashable, *, cost: float, priority: Priority
+        self,
+        item: Item,
+        group: Hashable,
+        *,
+        cost: float,
+        priority: Priority,
+        listener: Callable[[object], None] | None = None,
     ) -> Result:
         """Have ``item`` worked on, in a batch with others of the same ``group`` (its options).
 
-        Cancelling the caller drops the job.
+        ``listener`` is told, in the event loop, the parts of the result that an engine gives
+        ahead of it; once it was, the item is not run again if the engine dies. Cancelling the
+        caller drops the job.
 
         Raises:
             ReflectorError: the item failed, or the engine can not work at present.
         """
-        if error := self._roster.error:
-            raise error
-        job: Job[Item, Result] = Job(item, group, cost, priority)
-        self._queue.put(job)
+        heard = listener and partial(_in_loop, asyncio.get_running_loop(), listener)
+        job = self.put(item, group, cost=cost, priority=priority, listener=heard)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
             job.abandon()
             raise
+
+    def put(
+        self,
+        item: Item,
+        group: Hashable,
+        *,
+        cost: float,
+        priority: Priority,
+        listener: Callable[[object], None] | None = None,
+    ) -> Job[Item, Result]:
+        """`submit` for threads: the job has the result once it is there.
+
+        ``listener`` is told in a thread of the pool.
+
+        Raises:
+            ReflectorError: the engine can not work at present.
+        """
+        if error := self._roster.error:
+            raise error
+        job: Job[Item, Result] = Job(item, group, cost, priority, listener=listener)
+        self._queue.put(job)
+        return job
 
     def close(self) -> None:
         """Stop the workers; what waits fails with `ShuttingDown`."""
@@ -147,3 +184,10 @@ class Pool(Generic[Item, Result]):
         if self._started:
             for thread in self._threads:
                 thread.join()
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, listener: Callable[[object], None], part: object
+) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        loop.call_soon_threadsafe(listener, part)

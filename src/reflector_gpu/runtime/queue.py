@@ -42,6 +42,16 @@ class Job(Generic[Item, Result]):
     future: Future[Result] = field(default_factory=Future)
     abandoned: bool = False
     """Nobody waits for the result any more, though it may be running."""
+    listener: Callable[[object], None] | None = None
+    """Is told parts of the result ahead of it."""
+    begun: bool = False
+    """Parts have been told: to run it again would tell them twice."""
+
+    def hear(self, part: object) -> None:
+        """Tell the listener, which there must be."""
+        assert self.listener is not None
+        self.begun = True
+        self.listener(part)
 
     def abandon(self) -> None:
         self.abandoned = True

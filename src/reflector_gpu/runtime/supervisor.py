@@ -2,7 +2,8 @@
 
 A batch whose worker dies runs once more on a new one; if that dies too, the batch is halved until
 the one bad item is found, and only that item fails. So does a batch that the engine refuses as a
-whole, for want of memory perhaps. A worker that dies while it waits is replaced as well. One
+whole, for want of memory perhaps. An item of which parts have been told already is not run again:
+its listener would hear them twice. A worker that dies while it waits is replaced as well. One
 without work for long enough is ended, to free its memory, and started again for the next job,
 which waits for it in the queue.
 """
@@ -12,17 +13,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
-from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
+from reflector_gpu.runtime.worker import Abandoned, Listeners, Recipe, Worker, WorkerDied
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +32,45 @@ Result = TypeVar("Result")
 _Outcome: TypeAlias = "Result | ReflectorError"
 
 
+class Runner(Protocol):
+    """What runs batches: a `Worker` here, or one that is elsewhere. Used by one thread at a time.
+
+    Its methods do what those of `Worker` do.
+    """
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def alive(self) -> bool: ...
+    def run(
+        self,
+        items: Sequence[object],
+        options: object,
+        *,
+        timeout: float,
+        abandoned: Callable[[], bool],
+        listeners: Listeners,
+        given_up: Callable[[], Collection[int]],
+    ) -> Sequence[object]: ...
+    def stop(self) -> None: ...
+    def death(self) -> WorkerDied: ...
+
+
+class Starter(Protocol):
+    """The way to a worker that is elsewhere, where a `Recipe` makes one here."""
+
+    @property
+    def streams(self) -> bool: ...
+    def start(self, abandoned: Callable[[], bool]) -> Runner:
+        """One whose engine is loaded, or will be when it is needed. Raises what `Worker` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """A batch may take ``base_timeout + cost * timeout_per_cost`` seconds.
 
+    ``interruptible``: live work and that of long files share the workers, so the batches of the
+    latter are kept short.
     ``replace_abandoned``: kill a worker whose whole batch nobody waits for any more. Workers
     are unloaded after ``idle_seconds`` without work. A worker that does not load, or dies before
     it has done anything, is tried again after ``first_backoff`` seconds, twice that, and so on.
@@ -42,6 +78,7 @@ class PoolOptions:
 
     max_batch: int = 1
     max_batch_cost: float = float("inf")
+    interruptible: bool = True
     base_timeout: float = 60.0
     timeout_per_cost: float = 10.0
     replace_abandoned: bool = False
@@ -139,7 +176,7 @@ class Supervisor(Generic[Item, Result]):
     def __init__(
         self,
         name: str,
-        recipe: Recipe,
+        recipe: Recipe | Starter,
         options: PoolOptions,
         queue: BatchQueue[Item, Result],
         roster: Roster,
@@ -151,7 +188,7 @@ class Supervisor(Generic[Item, Result]):
         self._queue = queue
         self._roster = roster
         self._pace = pace
-        self._worker: Worker | None = None
+        self._worker: Runner | None = None
         self._failing = False
         self._pause = 0.0  # before a new worker; none after one that was given work
 
@@ -172,7 +209,6 @@ class Supervisor(Generic[Item, Result]):
                         job.future.set_result(outcome)
         finally:
             if self._worker is not None:
-                self._worker.stop()
                 self._drop_worker()
 
     def _worker_is_dead(self) -> bool:
@@ -194,7 +230,7 @@ class Supervisor(Generic[Item, Result]):
         self._bury(self._worker.death(), "while it waited")
         return True
 
-    def _rest(self, worker: Worker) -> bool:
+    def _rest(self, worker: Runner) -> bool:
         """Free what ``worker`` takes until there is work again; False when there will be none."""
         logger.info("%s: worker %s unloaded for want of work", self._name, worker.pid)
         worker.stop()
@@ -248,16 +284,18 @@ class Supervisor(Generic[Item, Result]):
             fail_all(self._queue.drain(), error)
         return error
 
-    def _new_worker(self) -> Worker:
+    def _new_worker(self) -> Runner:
         """One that dies while loading gets a second chance: something else may have killed it."""
         closing = self._roster.closing.is_set
         try:
-            return Worker(self._recipe, abandoned=closing)
+            return _started(self._recipe, closing)
         except WorkerDied as death:
             self._tell(death, "while loading")
-        return Worker(self._recipe, abandoned=closing)
+        return _started(self._recipe, closing)
 
     def _drop_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()  # frees what it holds here, dead or not
         self._worker = None
         self._roster.left()
 
@@ -278,15 +316,31 @@ class Supervisor(Generic[Item, Result]):
                 return [EngineFailed("Nobody waits for this result.") for _ in batch]
             except WorkerDied as death:
                 self._bury(death, f"on {len(batch)} items")
+                if any(job.begun for job in batch):
+                    return self._without_begun(batch)
             except ReflectorError as failure:
                 if len(batch) == 1:
                     return [failure]
+                if any(job.begun for job in batch):
+                    return self._without_begun(batch)
                 break
         else:
             if len(batch) == 1:
-                return [EngineFailed("The engine died twice on this piece of audio.")]
+                return [EngineFailed("The engine died twice on this piece of work.")]
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
+
+    def _without_begun(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
+        """`_outcomes` of a batch that failed while parts of some results had been told."""
+        begun = [job.begun for job in batch]
+        again = [job for job in batch if not job.begun]
+        outcomes = iter(self._outcomes(again))
+        return [
+            EngineFailed("The engine failed in the middle of this answer.")
+            if broken
+            else next(outcomes)
+            for broken in begun
+        ]
 
     def _run(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
@@ -301,6 +355,10 @@ class Supervisor(Generic[Item, Result]):
                 (self._options.replace_abandoned or self._roster.closing.is_set())
                 and all(job.abandoned for job in batch)
             ),
+            listeners={i: job.hear for i, job in enumerate(batch) if job.listener},
+            given_up=lambda: (
+                [i for i, job in enumerate(batch) if job.abandoned] if self._recipe.streams else ()
+            ),
         )
         self._pace.worked(padded_cost(batch), time.monotonic() - began)
         return cast("list[_Outcome[Result]]", list(replies))
@@ -311,6 +369,12 @@ def fail_all(jobs: list[Job[Item, Result]], error: ReflectorError) -> None:
     for job in jobs:
         if job.future.set_running_or_notify_cancel():
             job.future.set_exception(copy(error))
+
+
+def _started(recipe: Recipe | Starter, closing: Callable[[], bool]) -> Runner:
+    if isinstance(recipe, Recipe):
+        return Worker(recipe, abandoned=closing)
+    return recipe.start(closing)
 
 
 def _shutting_down() -> ReflectorError:

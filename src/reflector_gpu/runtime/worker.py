@@ -2,7 +2,8 @@
 
 A native crash, an out-of-memory kill or a hang takes the worker with it, never the service. Arrays
 cross through a block of anonymous shared memory that both sides map, everything else through a
-pipe; neither leaves a name behind that could outlive the processes.
+pipe; neither leaves a name behind that could outlive the processes. An engine that streams sends
+parts of its results ahead of them, and hears in the middle of a batch who has given up.
 """
 
 from __future__ import annotations
@@ -11,32 +12,39 @@ import importlib
 import logging
 import multiprocessing
 import os
+import select
 import signal
-import sys
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.heap import Arena
-from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
-from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from multiprocessing.reduction import send_handle
+from typing import Protocol, TypeAlias
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.serving import (
+    Filed,
+    GivenUp,
+    Said,
+    Shared,
+    is_waveform,
+    serve,
+    shared_memory,
+    view,
+)
+from reflector_gpu.runtime.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
 
-Array: TypeAlias = npt.NDArray[np.float32]
-_Batch: TypeAlias = "tuple[list[object], object] | None"
+Listeners: TypeAlias = Mapping[int, Callable[[object], None]]
+"""By the index of an item: who is told the parts of its result."""
+
+_NOBODY: Listeners = {}
 
 
 class Engine(Protocol):
@@ -51,9 +59,10 @@ class Recipe:
     """How to build an engine in another process: picklable, imports nothing until built.
 
     ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
-    ``method(items, options) -> one result or error per item``. ``memory`` is the number of
-    float32 values of shared memory that a batch may need. ``environment`` are variables that the
-    process has besides ours: how many threads, which GPU.
+    ``method(items, options) -> one result or error per item``; one that ``streams`` takes a
+    `Progress` besides. ``memory`` is the number of float32 values of shared memory that a batch
+    may need. ``environment`` are variables that the process has besides ours: how many threads,
+    which GPU.
     """
 
     engine: str
@@ -61,30 +70,12 @@ class Recipe:
     memory: int = 0
     arguments: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    streams: bool = False
 
     def build(self) -> Engine:
         module, _, name = self.engine.partition(":")
         engine: Engine = getattr(importlib.import_module(module), name)(**self.arguments)
         return engine
-
-
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """An array's place in shared memory, which crosses the pipe in its stead."""
-
-    offset: int
-    length: int
-
-
-@runtime_checkable
-class Filed(Protocol):
-    """An item that reads from an open file, which crosses to the worker beside it."""
-
-    def fileno(self) -> int:
-        """The file's descriptor here."""
-
-    def reopened(self, descriptor: int) -> object:
-        """The same item where the file has this ``descriptor``."""
 
 
 class WorkerDied(Exception):
@@ -116,17 +107,26 @@ class Worker:
             WorkerDied: the process died while loading, or took longer than ``load_timeout``.
             Abandoned: ``abandoned()`` turned true; the process is gone.
         """
-        memory = _shared_memory(max(1, recipe.memory))
-        self._array = _view(memory)
+        memory = shared_memory(max(1, recipe.memory))
+        self._array = view(memory)
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_serve, args=(theirs, memory, recipe), name=recipe.engine, daemon=True
+            target=serve, args=(theirs, memory, recipe), name=recipe.engine, daemon=True
         )
+        self._streams = recipe.streams
         self._hung = False
-        _start(self._process, recipe.environment)
-        theirs.close()
+        self._watchdog = Watchdog(self._end_hang)
         try:
-            with self._watched(load_timeout):
+            _start(self._process, recipe.environment)
+        except BaseException:
+            self._watchdog.close()
+            raise
+        theirs.close()
+        self._news = select.poll()  # made once: `multiprocessing.connection.wait` makes one a time
+        for source in (self._pipe.fileno(), self._process.sentinel):
+            self._news.register(source, select.POLLIN)
+        try:
+            with self._watchdog.watching(load_timeout):
                 error = self._receive(abandoned)
         except BaseException:
             self.stop()
@@ -150,17 +150,22 @@ class Worker:
         *,
         timeout: float,
         abandoned: Callable[[], bool] = lambda: False,
+        listeners: Listeners = _NOBODY,
+        given_up: Callable[[], Collection[int]] = tuple,
     ) -> Sequence[object]:
         """One batch: a result or a `ReflectorError` per item.
+
+        From an engine that streams, ``listeners`` hear parts of results ahead of them, in this
+        thread; it is told which items are ``given_up()``, and others would not listen.
 
         Raises:
             ReflectorError: the engine failed on the batch as a whole.
             WorkerDied: the process died, or ``timeout`` seconds passed; it is gone.
             Abandoned: ``abandoned()`` turned true; the process is gone.
         """
-        with self._watched(timeout):
+        with self._watchdog.watching(timeout):
             try:
-                self._pipe.send((self._pack(items), options))
+                self._pipe.send((self._pack(items), options, frozenset(listeners)))
                 for item in items:
                     if isinstance(item, Filed):
                         send_handle(self._pipe, item.fileno(), self.pid)
@@ -168,7 +173,7 @@ class Worker:
                 raise self.death() from error
             except Exception as error:  # whatever pickling throws, and then nothing has been sent
                 raise EngineFailed(f"An item can not reach the engine: {error}") from error
-            reply = self._receive(abandoned)
+            reply = self._receive(abandoned, listeners, given_up if self._streams else tuple)
         if isinstance(reply, ReflectorError):
             raise reply
         if not isinstance(reply, Sequence) or len(reply) != len(items):
@@ -186,6 +191,7 @@ class Worker:
             self._process.kill()
             self._process.join()
         self._pipe.close()
+        self._watchdog.close()
 
     def kill(self) -> None:
         """End the process in the middle of what it does."""
@@ -196,44 +202,61 @@ class Worker:
         packed: list[object] = []
         offset = 0
         for item in items:
-            if _is_waveform(item) and offset + item.size <= len(self._array):
+            if is_waveform(item) and offset + item.size <= len(self._array):
                 self._array[offset : offset + item.size] = item
-                packed.append(_Shared(offset, item.size))
+                packed.append(Shared(offset, item.size))
                 offset += item.size
             else:
                 packed.append(item)
         return packed
 
-    @contextmanager
-    def _watched(self, seconds: float) -> Iterator[None]:
-        """Kill the process if what is inside takes longer: pipes block on one that is stopped."""
-        watchdog = threading.Timer(seconds, self._end_hang)
-        watchdog.daemon = True
-        try:
-            watchdog.start()
-        except RuntimeError as error:
-            raise EngineFailed("The server has no thread left; try again later.") from error
-        try:
-            yield
-        finally:
-            watchdog.cancel()
-
     def _end_hang(self) -> None:
         self._hung = True
         self._process.kill()
 
-    def _receive(self, abandoned: Callable[[], bool]) -> object:
+    def _receive(
+        self,
+        abandoned: Callable[[], bool],
+        listeners: Listeners = _NOBODY,
+        given_up: Callable[[], Collection[int]] = tuple,
+    ) -> object:
+        """The next message that is no part of a result; those are told on the way."""
+        told: set[int] = set()
+        looked = time.monotonic()
         while True:
-            if wait([self._pipe, self._process.sentinel], _POLL_SECONDS):
+            if self._news.poll(_POLL_SECONDS * 1000):
                 try:
-                    return self._pipe.recv()
-                except (EOFError, OSError) as error:
-                    raise self.death() from error
-                except Exception as error:  # whatever unpickling throws; the pipe itself is sound
-                    raise EngineFailed("The engine's answer can not be read.") from error
+                    message = self._message()
+                except EngineFailed:
+                    if listeners:  # it may have been a part, and the rest of the batch follows
+                        self.kill()
+                    raise
+                if not isinstance(message, Said):
+                    return message
+                listeners[message.index](message.part)
+            if time.monotonic() - looked < _POLL_SECONDS:
+                continue
+            looked = time.monotonic()
             if abandoned():
                 self.kill()
                 raise Abandoned
+            for index in set(given_up()) - told:
+                told.add(index)
+                self._tell(GivenUp(index))
+
+    def _message(self) -> object:
+        try:
+            return self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self.death() from error
+        except Exception as error:  # whatever unpickling throws; the pipe itself is sound
+            raise EngineFailed("The engine's answer can not be read.") from error
+
+    def _tell(self, message: object) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError as error:
+            raise self.death() from error
 
     def death(self) -> WorkerDied:
         """How the process ended, which is made sure of."""
@@ -259,7 +282,7 @@ _STARTING = threading.Lock()
 def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
     """Start ``process`` with these variables: it inherits ours, and has read them before it
     could set any itself."""
-    # Ctrl-C reaches the whole process group; until `_serve` ignores it, it has to wait.
+    # Ctrl-C reaches the whole process group; until `serve` ignores it, it has to wait.
     resource_tracker.ensure_running()  # first: starting it would unblock the signal again
     with _STARTING:
         before = {name: os.environ.get(name) for name in environment}
@@ -274,97 +297,3 @@ def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
                 else:
                     os.environ[name] = value
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
-    """The worker process: load, then answer batches until told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    array = _view(memory)
-    array.setflags(write=False)
-    try:
-        engine = recipe.build()
-        engine.load()
-    except ReflectorError as error:
-        pipe.send(error)
-        return
-    except Exception as error:  # whatever a model library throws while loading, say it upstairs
-        logger.exception("%s did not load", recipe.engine)
-        pipe.send(EngineFailed(f"The engine did not load: {type(error).__name__}: {error}"))
-        return
-    pipe.send(None)
-    method: Callable[[list[object], object], Sequence[object]] = getattr(engine, recipe.method)
-    while True:
-        try:
-            batch: _Batch = pipe.recv()
-        except EOFError:
-            break
-        if batch is None:
-            break
-        packed, options = batch
-        files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
-        try:
-            items = _unpacked(packed, array, files)
-            pipe.send_bytes(_answer(method, items, options))
-        finally:
-            for file in files:
-                os.close(file)
-    engine.close()
-
-
-def _is_waveform(item: object) -> TypeGuard[Array]:
-    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype == np.float32
-
-
-def _shared_memory(length: int) -> Arena:
-    """Room for ``float32[length]``, which can be sent to a process that is being started.
-
-    Multiprocessing's own way is a file in /dev/shm, which containers keep so small that a few
-    workers fill it; writing beyond that ends the service, by a SIGBUS.
-    """
-    size = length * np.dtype(np.float32).itemsize
-    if sys.platform != "linux":
-        return Arena(size)
-    file = os.memfd_create("reflector-gpu")
-    os.ftruncate(file, size)
-    memory = Arena(size, file)
-    weakref.finalize(memory, os.close, file)
-    return memory
-
-
-def _view(memory: Arena) -> Array:
-    return np.frombuffer(memory.buffer, np.float32)
-
-
-def _unpacked(packed: list[object], array: Array, files: Sequence[int]) -> list[object]:
-    remaining = iter(files)
-    items: list[object] = []
-    for item in packed:
-        if isinstance(item, _Shared):
-            items.append(array[item.offset : item.offset + item.length])
-        elif isinstance(item, Filed):
-            items.append(item.reopened(next(remaining)))
-        else:
-            items.append(item)
-    return items
-
-
-def _answer(
-    method: Callable[[list[object], object], Sequence[object]], items: list[object], options: object
-) -> memoryview:
-    """The pickled reply: one result or error an item, or one error for all."""
-    try:
-        return ForkingPickler.dumps(list(method(items, options)))
-    except ReflectorError as error:
-        return ForkingPickler.dumps(error)
-    except Exception as error:  # a library's failure must not end the worker
-        logger.exception("a batch of %d failed", len(items))
-        return ForkingPickler.dumps(EngineFailed(f"The engine failed: {type(error).__name__}"))
-
-
-def _die_with_parent() -> None:
-    """A worker whose service was killed outright must not stay behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

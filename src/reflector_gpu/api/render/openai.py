@@ -45,7 +45,9 @@ STREAM_END = "data: [DONE]\n\n"
 
 
 def json(transcript: Transcript) -> Transcription:
-    return Transcription(text=transcript.text, usage=_usage(transcript))
+    return Transcription(
+        text=transcript.text, translation=transcript.translation, usage=_usage(transcript)
+    )
 
 
 def text(transcript: Transcript) -> str:
@@ -72,6 +74,7 @@ def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTra
     return DiarizedTranscription(
         duration=seconds(transcript.duration),
         text=transcript.text,
+        translation=transcript.translation,
         segments=tuple(_diarized(transcript.segments, 0, offset)),
         usage=_usage(transcript),
     )
@@ -79,7 +82,7 @@ def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTra
 
 def translation(transcript: Transcript) -> Translation:
     """The ``json`` of /v1/audio/translations, which has no usage."""
-    return Translation(text=transcript.text)
+    return Translation(text=transcript.text, translation=transcript.translation)
 
 
 def verbose_translation(transcript: Transcript) -> VerboseTranscription:
@@ -117,6 +120,7 @@ def done(transcript: Transcript) -> DoneEvent:
     code = transcript.language
     return DoneEvent(
         text=transcript.text,
+        translation=transcript.translation,
         languages=(Language(code=code),) if code else (),
         usage=StreamUsage(seconds=math.ceil(transcript.duration)),
     )
@@ -150,6 +154,7 @@ def _verbose(
         language=language,
         duration=seconds(transcript.duration),
         text=transcript.text,
+        translation=transcript.translation,
         segments=segments,
         words=words,
         usage=_usage(transcript),
@@ -177,6 +182,7 @@ def _verbose_segment(
         avg_logprob=_finite(scores.avg_logprob, NO_SCORES.avg_logprob),
         compression_ratio=_finite(scores.compression_ratio, NO_SCORES.compression_ratio),
         no_speech_prob=_finite(scores.no_speech_prob, NO_SCORES.no_speech_prob),
+        translation=segment.translation,
     )
 
 
@@ -194,6 +200,7 @@ def _diarized(segments: Iterable[Segment], first: int, offset: float) -> Iterato
             end=seconds(part.end, offset),
             text=part.text,
             speaker=part.speaker or ONLY_SPEAKER,
+            translation=part.translation,
         )
 
 

@@ -9,21 +9,34 @@ from reflector_gpu.api.render.schemas import (
     DiarizedTurn,
     ReflectorFile,
     ReflectorTranscript,
+    TextTranslation,
     TranscribeTranscript,
     TranscribeWord,
+    TranslatedSegment,
 )
-from reflector_gpu.api.render.words import spans, spoken_words
+from reflector_gpu.api.render.words import seconds, spans, spoken_words
 from reflector_gpu.types import SpeakerTurn, Transcript
 
 
 def transcript(source: Transcript, *, offset: float = 0.0) -> ReflectorTranscript:
     """The form of /v1/audio/transcriptions-from-url, which has no file name."""
-    return ReflectorTranscript(text=source.text, words=spoken_words(source.words, offset))
+    return ReflectorTranscript(
+        text=source.text,
+        words=spoken_words(source.words, offset),
+        translation=source.translation,
+        segments=_segments(source, offset),
+    )
 
 
 def file(source: Transcript, filename: str) -> ReflectorFile:
     """The form of /v1/audio/transcriptions, once per uploaded file."""
-    return ReflectorFile(text=source.text, words=spoken_words(source.words), filename=filename)
+    return ReflectorFile(
+        text=source.text,
+        words=spoken_words(source.words),
+        filename=filename,
+        translation=source.translation,
+        segments=_segments(source),
+    )
 
 
 def transcribe(source: Transcript) -> TranscribeTranscript:
@@ -35,6 +48,27 @@ def transcribe(source: Transcript) -> TranscribeTranscript:
             TranscribeWord(text=word.text, start=start, end=end, speaker=word.speaker)
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
+        translation=source.translation,
+    )
+
+
+def translation(source: str, target: str, text: str, translated: str) -> TextTranslation:
+    """The answer of /translate; of two equal codes there is one entry."""
+    return TextTranslation(text={source: text, target: translated})
+
+
+def _segments(source: Transcript, offset: float = 0.0) -> tuple[TranslatedSegment, ...] | None:
+    if source.translation is None:
+        return None
+    return tuple(
+        TranslatedSegment(
+            start=seconds(segment.start, offset),
+            end=seconds(segment.end, offset),
+            text=segment.text,
+            translation=segment.translation or "",
+            speaker=segment.speaker,
+        )
+        for segment in source.segments
     )
 
 

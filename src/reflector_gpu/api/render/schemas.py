@@ -24,6 +24,9 @@ Text: TypeAlias = Annotated[
 SegmentText: TypeAlias = Annotated[
     str, Field(description="What was said in it.", examples=["Hello world."])
 ]
+Translated: TypeAlias = Annotated[
+    str | None, Field(description="The same in the language of `translate_to`, if that is set.")
+]
 Duration: TypeAlias = Annotated[
     float, Field(description="Seconds of audio received, two decimals.", examples=[12.37])
 ]
@@ -80,11 +83,25 @@ class Diarization(Body):
     diarization: tuple[DiarizedTurn, ...]
 
 
+class TranslatedSegment(Body):
+    """What was said at a stretch, in two languages."""
+
+    start: Start
+    end: End
+    text: SegmentText
+    translation: str = Field(description="The same in the language of `translate_to`.")
+    speaker: Speaker | None = None
+
+
 class ReflectorTranscript(Body):
     """The text and its words: the answer where no `response_format` was asked for."""
 
     text: Text
     words: tuple[SpokenWord, ...]
+    translation: Translated = None
+    segments: tuple[TranslatedSegment, ...] | None = Field(
+        default=None, description="Absent unless `translate_to` is set."
+    )
 
 
 class ReflectorFile(ReflectorTranscript):
@@ -98,6 +115,16 @@ class TranscribeTranscript(Body):
 
     text: Text
     words: tuple[TranscribeWord, ...]
+    translation: Translated = None
+
+
+class TextTranslation(Body):
+    """The answer of /translate."""
+
+    text: dict[str, str] = Field(
+        description="The text and its translation, by the codes that the client sent.",
+        examples=[{"en": "Thank you.", "fr": "Merci."}],
+    )
 
 
 # OpenAI
@@ -114,6 +141,7 @@ class Transcription(Body):
     """`json`: the text alone."""
 
     text: Text
+    translation: Translated = None
     usage: DurationUsage
 
 
@@ -139,6 +167,7 @@ class VerboseSegment(Body):
         description="How far the text compresses; over 2.4 it repeats itself.", examples=[1.3]
     )
     no_speech_prob: float = Field(description="How likely nobody spoke.", examples=[0.01])
+    translation: Translated = None
 
 
 class VerboseTranscription(Body):
@@ -151,6 +180,7 @@ class VerboseTranscription(Body):
     )
     duration: Duration
     text: Text
+    translation: Translated = None
     segments: tuple[VerboseSegment, ...] | None = Field(
         default=None, description="Absent when only `word` granularity was asked for."
     )
@@ -169,6 +199,7 @@ class DiarizedSegment(Body):
     end: End
     text: SegmentText
     speaker: Speaker
+    translation: Translated = None
 
 
 class DiarizedTranscription(Body):
@@ -177,6 +208,7 @@ class DiarizedTranscription(Body):
     task: Literal["transcribe"] = "transcribe"
     duration: Duration
     text: Text
+    translation: Translated = None
     segments: tuple[DiarizedSegment, ...]
     usage: DurationUsage
 
@@ -185,6 +217,7 @@ class Translation(Body):
     """The `json` of /v1/audio/translations: English text."""
 
     text: Text
+    translation: Translated = None
 
 
 # Stream events
@@ -227,6 +260,7 @@ class DoneEvent(Body):
 
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: Text
+    translation: Translated = None
     languages: tuple[Language, ...] = Field(
         description="Empty where no language was told or detected."
     )

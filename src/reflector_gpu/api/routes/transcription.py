@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reflector_gpu.api import answers, openapi
-from reflector_gpu.api.connection import body_of, unless_disconnected
+from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk, single
 from reflector_gpu.api.fields import FromUrl, from_form, from_json_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.render.formats import Format
 from reflector_gpu.api.upload import Upload
-from reflector_gpu.errors import InvalidRequest, TooLarge
+from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -92,9 +92,4 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
 
 async def _json_body(request: Request, patience: float) -> FromUrl:
-    body = bytearray()
-    async for data in body_of(request, patience):
-        body += data
-        if len(body) > _MAX_JSON_BYTES:
-            raise TooLarge(f"The JSON body is larger than {_MAX_JSON_BYTES} bytes.")
-    return from_json_body(bytes(body))
+    return from_json_body(await read_body(request, patience, _MAX_JSON_BYTES))

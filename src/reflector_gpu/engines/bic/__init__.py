@@ -46,6 +46,7 @@ _VOICE_SECONDS = 8  # of speech for each voice that resegmentation starts from, 
 _LEAST_VOICES, _MOST_VOICES = 8, 16  # how many these are at least and at most
 _DIFFERENT = 0.48  # nats that each frame of a pair gains apart if they are two speakers
 _BALANCE = 6  # a voice counts for no more than this many times what it is compared with
+_SLIVER = 5  # blocks; what is shorter, at the edge of a span, is no turn
 _FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
 
@@ -110,9 +111,8 @@ def _voices(store: FrameStore, spans: Sequence[_Span], options: DiarizeOptions) 
     labels = agglomerate(evidence.clusters(store, units), voices)[units]
     while labels.max() > 0:
         found = resegment(store, evidence, labels)
-        if found.max() + 1 < options.fewest:
-            break  # somebody who barely speaks has got lost
-        labels = found
+        if found.max() + 1 >= options.fewest:  # else somebody who barely speaks has got lost
+            labels = found
         pair = _same(evidence.clusters(store, labels), options)
         if pair is None:
             break
@@ -153,16 +153,39 @@ def _same(clusters: Clusters, options: DiarizeOptions) -> tuple[int, int] | None
 
 def turns(spans: Sequence[_Span], labels: Labels) -> list[SpeakerTurn]:
     """The stretches of ``labels`` with equal ones, speakers numbered as they appear."""
+    begins = np.cumsum([span.blocks for span in spans])[:-1]
+    labels = np.concatenate([_without_slivers(own) for own in np.split(labels, begins)])
     _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
     number = first.argsort().argsort()
     found: list[SpeakerTurn] = []
-    begin = 0
-    for span in spans:
-        own = number[labels[begin : begin + span.blocks]]
-        begin += span.blocks
-        cuts = np.flatnonzero(np.diff(own)) + 1
+    for span, own in zip(spans, np.split(number[labels], begins), strict=True):
+        cuts = _changes(own)
         inner = [float(span.first + cut * BLOCK) / _FRAMES_PER_SECOND for cut in cuts]
         edges = pairwise([span.start, *inner, span.end])
         speakers = own[[0, *cuts]]
         found += [SpeakerTurn(*e, int(k)) for e, k in zip(edges, speakers, strict=True)]
     return found
+
+
+def _without_slivers(labels: Labels) -> Labels:
+    """``labels`` of a span, its shortest runs joined to the longer one beside them.
+
+    The best path knows no pauses. If somebody else speaks after one, it may change a little before
+    it or after, since in the quiet all voices fit alike.
+    """
+    while True:
+        edges = np.array([0, *_changes(labels), len(labels)])
+        lengths = np.diff(edges)
+        k = int(lengths.argmin())
+        if len(lengths) == 1 or lengths[k] >= _SLIVER:
+            return labels
+        neighbours = [i for i in (k - 1, k + 1) if 0 <= i < len(lengths)]
+        beside = max(neighbours, key=lengths.__getitem__)
+        labels = labels.copy()
+        labels[edges[k] : edges[k + 1]] = labels[edges[beside]]
+
+
+def _changes(labels: Labels) -> Labels:
+    """The indices at which another one begins."""
+    changes: Labels = np.flatnonzero(np.diff(labels)) + 1
+    return changes

@@ -8,6 +8,7 @@ and Wooters 2003). Nothing here is random: mixtures grow by splitting their heav
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ _FRAMES_PER_COMPONENT = 60
 _FEWEST_FRAMES = 36  # of a voice; with less it can not be modelled and is given up
 _TRAINING_FRAMES = 8_000  # of a voice; more change nothing
 _SHORTEST_TURN = 15  # blocks
-_PIECE = 6_000  # blocks in one path: ten minutes of speech
+_PIECE = 6_000  # blocks in one path, at most: ten minutes of speech
 _HALF, _TURN = np.float32(0.5), np.float32(2 * np.pi)
 _NEVER = np.float32(-1e9)  # the weight, as a logarithm, of a component that is not there
 
@@ -32,6 +33,8 @@ _NEVER = np.float32(-1e9)  # the weight, as a logarithm, of a component that is 
 def resegment(store: FrameStore, evidence: Evidence, labels: Labels) -> Labels:
     """The blocks given anew to the voices that ``labels`` gives them to; some may get none."""
     floor = (np.diagonal(evidence.cepstral) * 0.02 + 1e-4).astype(np.float32)
+    # Equal pieces: the last one would be too short for a turn otherwise.
+    edges = np.linspace(0, store.blocks, 1 + -(-store.blocks // _PIECE)).astype(int)
     for _ in range(_ROUNDS):
         rows = _training_rows(store, evidence, labels)
         rows = [own for own in rows if len(own) >= _FEWEST_FRAMES]
@@ -39,8 +42,8 @@ def resegment(store: FrameStore, evidence: Evidence, labels: Labels) -> Labels:
             return np.zeros_like(labels)
         voices = _Voices.trained(rows, floor)
         pieces = [
-            _best_path(_scores(store, evidence, voices, first, first + _PIECE))
-            for first in range(0, store.blocks, _PIECE)
+            _best_path(_scores(store, evidence, voices, int(first), int(last)))
+            for first, last in pairwise(edges)
         ]
         found = np.unique(np.concatenate(pieces), return_inverse=True)[1]
         if np.array_equal(found, labels):
@@ -69,7 +72,7 @@ def _scores(
 ) -> Matrix:
     """``float32[blocks, voices]``: log likelihoods of blocks, their quiet frames left out."""
     parts = []
-    for _, rows in store.batches(first, min(last, store.blocks)):
+    for _, rows in store.batches(first, last):
         scores = voices.log_likelihood(rows[:, :CEPSTRA]) * evidence.telling(rows)[:, None]
         parts.append(scores.reshape(-1, BLOCK, scores.shape[1]).sum(axis=1))
     return np.concatenate(parts)

@@ -1,0 +1,120 @@
+"""The answers of language models: the OpenAI chat API's, as openai-python 3.54 types them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Literal
+
+from pydantic import Field
+
+from reflector_gpu.api.render.schemas import Body
+from reflector_gpu.types import Completion
+
+
+class LlmText(Body):
+    """The answer of /llm."""
+
+    text: str = Field(
+        description="The answer; with `gen_schema`, JSON.", examples=["The budget was agreed on."]
+    )
+
+
+class AnswerMessage(Body):
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class Choice(Body):
+    index: Literal[0] = 0
+    message: AnswerMessage
+    logprobs: None = None
+    finish_reason: Literal["stop", "length"]
+
+
+class TokenUsage(Body):
+    """Tokens; 0 where another server does not count them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatCompletion(Body):
+    """The answer of /v1/chat/completions."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int = Field(description="Seconds since 1970.")
+    model: str
+    choices: tuple[Choice]
+    usage: TokenUsage
+
+
+class Delta(Body):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(Body):
+    index: Literal[0] = 0
+    delta: Delta
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class ChatChunk(Body):
+    """A piece of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: tuple[ChunkChoice, ...]
+    usage: TokenUsage | None = None
+
+
+class Rendering:
+    """One answer of ``model``: what of it is sent has one id."""
+
+    def __init__(self, model: str) -> None:
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._model = model
+        self._begun = False
+
+    def whole(self, completion: Completion) -> str:
+        """JSON of all of it. OpenAI sends null where there is nothing to say."""
+        message = AnswerMessage(content=completion.text)
+        return ChatCompletion(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=(Choice(message=message, finish_reason=completion.finish),),
+            usage=usage(completion),
+        ).model_dump_json()
+
+    def piece(self, text: str) -> str:
+        """An event with more text; the first says whose it is."""
+        role: Literal["assistant"] | None = None if self._begun else "assistant"
+        self._begun = True
+        return self._event(ChunkChoice(delta=Delta(role=role, content=text)))
+
+    def end(self, completion: Completion) -> str:
+        """The event that says why there is no more."""
+        return self._event(ChunkChoice(delta=Delta(), finish_reason=completion.finish))
+
+    def usage(self, completion: Completion) -> str:
+        """The event for those who asked what it took."""
+        return self._event(used=usage(completion))
+
+    def _event(self, *choices: ChunkChoice, used: TokenUsage | None = None) -> str:
+        chunk = ChatChunk(
+            id=self._id, created=self._created, model=self._model, choices=choices, usage=used
+        )
+        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+
+
+def usage(completion: Completion) -> TokenUsage:
+    prompt, answer = completion.prompt_tokens, completion.completion_tokens
+    return TokenUsage(prompt_tokens=prompt, completion_tokens=answer, total_tokens=prompt + answer)

@@ -1,0 +1,39 @@
+"""The language model that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.engines.completers import completer_of
+from reflector_gpu.llm.base import LanguageModel
+from reflector_gpu.llm.pooled import PooledModel
+from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import Completion, Prompt
+
+
+def language_model(
+    settings: Settings, pool: Callable[[CompleterModel], Pool[Prompt, Completion]]
+) -> LanguageModel | None:
+    """None: there is to be none. ``pool`` starts the workers of a model that runs here.
+
+    Raises:
+        ConfigurationError: what the engine needs is not there.
+    """
+    if settings.llm_engine == "openai":
+        key = settings.llm_api_key
+        return UpstreamModel(
+            UpstreamOptions(
+                settings.llm_base_url,
+                settings.llm_model,
+                key.get_secret_value() if key else "",
+                settings.llm_silence_seconds,
+                settings.llm_retries,
+            )
+        )
+    if settings.llm_engine == "ctranslate2":
+        model = completer_of(settings.llm_model, settings.llm_context)
+        return PooledModel(model, lambda: pool(model), settings.llm_max_tokens)
+    return None

@@ -1,0 +1,92 @@
+"""A language model in worker processes of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.types import Completion, Priority, Prompt
+
+_CHARACTERS = 3.0  # of a token, roughly
+_READING = 0.05  # of the time that it takes to write a token
+
+
+class PooledModel:
+    def __init__(
+        self,
+        model: CompleterModel,
+        pool: Callable[[], Pool[Prompt, Completion]],
+        max_tokens: int,
+    ) -> None:
+        """``pool()`` are its workers, which are started when it is first called; ``max_tokens``
+        the most of an answer."""
+        self._model = model
+        self._pool = pool
+        self._max_tokens = max_tokens
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def summary(self) -> str:
+        return self._model.summary
+
+    @property
+    def licence(self) -> str:
+        return self._model.licence
+
+    @property
+    def enforces_schemas(self) -> bool:
+        return False
+
+    @property
+    def state(self) -> str:
+        return "not installed" if self._model.missing else self._pool().state.value
+
+    def start(self) -> None:
+        if not self._model.missing:
+            self._pool()
+
+    def check_ready(self) -> None:
+        self._pool().wait_ready(timeout=0)
+
+    async def ready(self, patience: float) -> None:
+        await self._pool().ready(patience)
+
+    async def complete(self, ask: Ask) -> Completion:
+        return await self._submit(ask)
+
+    async def stream(self, ask: Ask) -> Answer:
+        pieces: asyncio.Queue[object] = asyncio.Queue()
+        work = asyncio.ensure_future(self._submit(ask, pieces.put_nowait))
+        work.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while isinstance(piece := await pieces.get(), str):
+                if piece:
+                    yield piece
+            yield await work
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+
+    async def aclose(self) -> None:
+        """The workers are their hosts' to stop."""
+
+    async def _submit(
+        self, ask: Ask, listener: Callable[[object], None] | None = None
+    ) -> Completion:
+        limit = min(ask.prompt.max_tokens or self._max_tokens, self._max_tokens)
+        prompt = replace(ask.prompt, max_tokens=limit)
+        read = sum(len(message.content) for message in prompt.messages) / _CHARACTERS
+        return await self._pool().submit(
+            prompt,
+            ask.sampling,
+            cost=limit + _READING * read,
+            priority=Priority.LIVE,
+            listener=listener,
+        )

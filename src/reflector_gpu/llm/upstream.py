@@ -1,0 +1,360 @@
+"""A language model behind another server's OpenAI API: vLLM, llama.cpp, Ollama and their like.
+
+Every answer is streamed from there, also where it is wanted whole: so its silence can be told from
+its work, and it stops when nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import httpx
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from reflector_gpu import __version__
+from reflector_gpu.errors import (
+    ConfigurationError,
+    ContextExceeded,
+    InvalidRequest,
+    Overloaded,
+    ReflectorError,
+    TooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.types import Completion
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 10.0
+_LONGEST_PAUSE = 10.0  # seconds; a server that wants more is too busy for this request
+_BUSY_SECONDS = 5.0  # that a client waits if the server does not say
+_MOST_ERROR_BYTES = 100_000
+_SHOWN = 500  # characters of what the server says
+_TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
+_TOO_LONG = ("context length", "context size", "context window", "context_length_exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamOptions:
+    """``silence_seconds`` is the longest that the server may say nothing. ``backoff`` is the pause
+    before the first of the ``retries``, and doubles with each."""
+
+    base_url: str
+    model: str
+    api_key: str = ""
+    silence_seconds: float = 120.0
+    retries: int = 2
+    backoff: float = 0.5
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Delta(_Lenient):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(_Lenient):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _Usage(_Lenient):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Chunk(_Lenient):
+    choices: tuple[_Choice, ...] = ()
+    usage: _Usage | None = None
+
+
+class _Transient(Exception):
+    """Another attempt may help; ``error`` is what to say if there is none."""
+
+    def __init__(self, error: ReflectorError, pause: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.pause = pause
+
+
+class UpstreamModel:
+    licence = "see the server"
+    enforces_schemas = True
+    state = "ready"
+
+    def __init__(
+        self,
+        options: UpstreamOptions,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """
+        Raises:
+            ConfigurationError: the address or the key can not be used.
+        """
+        if not (_is_url(options.base_url) and options.model):
+            raise ConfigurationError(
+                "REFLECTOR_LLM_ENGINE=openai needs REFLECTOR_LLM_BASE_URL, such as "
+                "http://127.0.0.1:8080/v1, and REFLECTOR_LLM_MODEL, the model's name there."
+            )
+        if not (options.api_key.isascii() and options.api_key.isprintable()):
+            raise ConfigurationError("REFLECTOR_LLM_API_KEY holds what no key can hold.")
+        self.name = options.model
+        self.summary = "A language model on another server, by its OpenAI API"
+        self._options = options
+        self._transport = transport
+        self._sleep = sleep
+        self._client: httpx.AsyncClient | None = None
+
+    def start(self) -> None:
+        """Nothing to load."""
+
+    def check_ready(self) -> None:
+        """Whether the server is there shows when it is asked."""
+
+    async def ready(self, patience: float) -> None:
+        """Nothing to wait for."""
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def complete(self, ask: Ask) -> Completion:
+        attempt = 0
+        while True:
+            try:
+                async with aclosing(self._attempt(ask)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Completion):
+                            return piece
+            except _Transient as failure:
+                await self._pause(failure, attempt)
+            attempt += 1
+
+    async def stream(self, ask: Ask) -> Answer:
+        attempt, begun = 0, False
+        while True:
+            try:
+                async with aclosing(self._attempt(ask)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+                return
+            except _Transient as failure:
+                if begun:
+                    raise failure.error from failure
+                await self._pause(failure, attempt)
+            attempt += 1
+
+    async def _pause(self, failure: _Transient, attempt: int) -> None:
+        """Before the next attempt. Raises what failed if there is none."""
+        pause = failure.pause if failure.pause is not None else self._options.backoff * 2**attempt
+        if attempt >= self._options.retries or pause > _LONGEST_PAUSE:
+            raise failure.error from failure
+        logger.info("asking the language model's server again: %s", failure.error.message)
+        await self._sleep(pause)
+
+    async def _attempt(self, ask: Ask) -> Answer:
+        """
+        Raises:
+            _Transient, ReflectorError
+        """
+        try:
+            async with self._connected().stream(
+                "POST", "chat/completions", json=_body(ask, self.name)
+            ) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise _refusal(response, await _start_of(response))
+                async with aclosing(_answer(response)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+        except httpx.ConnectTimeout as error:
+            raise _Transient(UpstreamTimeout("The LLM server can not be reached.")) from error
+        except httpx.TimeoutException as error:
+            raise UpstreamTimeout(
+                f"The LLM server said nothing for {self._options.silence_seconds:g} seconds."
+            ) from error
+        except httpx.TransportError as error:
+            # Its text may hold the address, which is none of the client's business.
+            raise _Transient(
+                UpstreamFailed(
+                    "The LLM server can not be reached, or its connection broke "
+                    f"({type(error).__name__})."
+                )
+            ) from error
+
+    def _connected(self) -> httpx.AsyncClient:
+        """Made when it is needed: reading the certificates takes a while."""
+        if self._client is None:
+            key = self._options.api_key
+            headers = {"User-Agent": f"reflector-gpu/{__version__}"}
+            timeout = httpx.Timeout(self._options.silence_seconds, connect=_CONNECT_SECONDS)
+            self._client = httpx.AsyncClient(
+                base_url=self._options.base_url,
+                headers={**headers, **({"Authorization": f"Bearer {key}"} if key else {})},
+                timeout=timeout,
+                limits=httpx.Limits(max_connections=None),
+                transport=self._transport,
+            )
+        return self._client
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _body(ask: Ask, model: str) -> dict[str, JsonValue]:
+    prompt, sampling = ask.prompt, ask.sampling
+    body: dict[str, JsonValue] = {
+        "model": model,
+        "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    wishes: Mapping[str, JsonValue] = {
+        "max_tokens": prompt.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "stop": list(prompt.stop) or None,
+    }
+    body.update({name: wish for name, wish in wishes.items() if wish is not None})
+    if ask.schema is not None:
+        form: dict[str, JsonValue] = {"name": "answer", "schema": dict(ask.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    return body
+
+
+async def _answer(response: httpx.Response) -> AsyncGenerator[str | Completion, None]:
+    """
+    Raises:
+        _Transient: it ends early, or makes no sense.
+    """
+    text, usage, finish = "", _Usage(), None
+    async for data in _events(response):
+        if data == "[DONE]":
+            break
+        chunk = _chunk(data)
+        usage = chunk.usage or usage
+        for choice in chunk.choices[:1]:
+            finish = choice.finish_reason or finish
+            if piece := choice.delta.content or choice.delta.refusal:
+                text += piece
+                yield piece
+    if finish is None:
+        raise _Transient(UpstreamFailed("The LLM server's answer ends early."))
+    yield Completion(
+        text,
+        "length" if finish == "length" else "stop",
+        usage.prompt_tokens,
+        usage.completion_tokens,
+    )
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[str]:
+    """The data of server-sent events. Only line feeds end a line, not U+2028 within a text."""
+    rest = b""
+    async for data in response.aiter_bytes():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip().decode(errors="replace")
+
+
+def _chunk(data: str) -> _Chunk:
+    try:
+        found = json.loads(data)
+        if isinstance(found, dict) and ("error" in found or found.get("object") == "error"):
+            raise _failure(_status(found), found, None)
+        return _Chunk.model_validate(found)
+    except (ValueError, ValidationError) as error:
+        if isinstance(error, ReflectorError):
+            raise
+        raise _Transient(UpstreamFailed("The LLM server's answer makes no sense.")) from None
+
+
+async def _start_of(response: httpx.Response) -> bytes:
+    body = b""
+    async for data in response.aiter_bytes():
+        body += data
+        if len(body) > _MOST_ERROR_BYTES:
+            break
+    return body
+
+
+def _refusal(response: httpx.Response, body: bytes) -> Exception:
+    try:
+        found: object = json.loads(body)
+    except ValueError:
+        found = None
+    return _failure(response.status_code, found, _wait(response))
+
+
+def _failure(status: int, body: object, wait: float | None) -> Exception:
+    """What the server's refusal is here: `_Transient` if it may change its mind.
+
+    Its words are passed on only where they are about the request: others may hold secrets.
+    """
+    said = _message(body)[:_SHOWN] or f"it answers {status}"
+    error: ReflectorError
+    if status in (400, 422):
+        whole = json.dumps(body).lower()  # some say it in words, some by a code
+        if any(words in whole for words in _TOO_LONG):
+            return ContextExceeded(f"The prompt is too long: {said}", param="messages")
+        return InvalidRequest(f"The LLM server refuses the request: {said}")
+    if status == 413:
+        return TooLarge(f"The LLM server refuses the request: {said}")
+    if status in (401, 403):
+        return UpstreamFailed("The LLM server refuses our key: see REFLECTOR_LLM_API_KEY.")
+    if status == 404:
+        return UpstreamFailed(
+            "The LLM server does not know the model, or has no chat completions: see "
+            "REFLECTOR_LLM_MODEL and REFLECTOR_LLM_BASE_URL."
+        )
+    if status == 429:
+        error = Overloaded(
+            "The LLM server is busy; try again later.", retry_after=wait or _BUSY_SECONDS
+        )
+    elif status in (408, 504):
+        error = UpstreamTimeout("The LLM server is too slow.")
+    else:
+        error = UpstreamFailed(f"The LLM server failed: it answers {status}.")
+    return _Transient(error, wait) if status in _TRANSIENT else error
+
+
+def _message(body: object) -> str:
+    """What went wrong, in OpenAI's shape or vLLM's older flat one."""
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        if isinstance(inner, str):
+            return inner
+        if isinstance(inner, dict) and isinstance(inner.get("message"), str):
+            return str(inner["message"])
+    return ""
+
+
+def _status(body: dict[str, object]) -> int:
+    """Of an error in the middle of a stream, which has no status line of its own."""
+    inner = body.get("error", body)
+    code = inner.get("code") if isinstance(inner, dict) else None
+    return code if isinstance(code, int) else 500
+
+
+def _wait(response: httpx.Response) -> float | None:
+    header = response.headers.get("retry-after", "")
+    return float(header) if header.isdecimal() else None

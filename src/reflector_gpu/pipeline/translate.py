@@ -1,0 +1,155 @@
+"""Text to its translation, sentence by sentence, with its white space; and whole transcripts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from reflector_gpu.pipeline.transcribe import Gathered, Part
+from reflector_gpu.types import Transcript
+
+SubmitText = Callable[[str], Awaitable[str]]
+"""Has one line of text translated, wherever that is done."""
+
+TranslateAll = Callable[[Sequence[str], str | None], Awaitable[Sequence[str]]]
+"""Translates texts out of a language, if it is known."""
+
+_LINE = re.compile(r"[^\r\n]+")
+_CLAUSE = re.compile(r"[,;:]\s+|[،；，：、]\s*")
+_SPACE = re.compile(r"\s+")
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
+)
+"""Of scripts without a space between sentences: Thai, Lao, Burmese, Khmer, Chinese, Japanese."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How a text is cut for an engine: into ``sentences`` of its ``language`` (a code) or lines,
+    none of which is longer than ``longest`` characters."""
+
+    language: str
+    sentences: bool
+    longest: int
+
+
+async def translate(
+    texts: Sequence[str], splitting: Splitting, submit: SubmitText, *, ahead: int
+) -> list[str]:
+    """The translation of each of ``texts``; at most ``ahead`` pieces are in work at once.
+
+    White space and line breaks stay, and so does what has no letters.
+
+    Raises:
+        ReflectorError: a piece could not be translated.
+    """
+    cut = [list(pieces(text, splitting)) for text in texts]
+    places = asyncio.Semaphore(ahead)
+
+    async def one(text: str) -> str:
+        if not any(character.isalpha() for character in text):
+            return text
+        async with places:
+            return await submit(text)
+
+    tasks = [asyncio.create_task(one(text)) for spans in cut for _, text in spans]
+    try:
+        translations = iter(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [
+        _joined(text, [(start, found, next(translations)) for start, found in spans])
+        for text, spans in zip(texts, cut, strict=True)
+    ]
+
+
+def pieces(text: str, splitting: Splitting) -> Iterator[tuple[int, str]]:
+    """What is translated of ``text``: where each piece begins, and the piece without white space
+    around it. Whatever is between the pieces is white space."""
+    for line in _LINE.finditer(text):
+        start = line.start()
+        for sentence in _sentences(line[0], splitting):
+            for part in _shortened(sentence, splitting.longest):
+                stripped = part.strip()
+                if stripped:
+                    yield start + part.index(stripped[0]), stripped
+                start += len(part)
+
+
+def _sentences(line: str, splitting: Splitting) -> Iterable[str]:
+    if not splitting.sentences:
+        return [line]
+    import sentencex
+
+    found: list[str] = list(sentencex.segment(splitting.language, line))
+    return found if "".join(found) == line else [line]
+
+
+def _shortened(text: str, longest: int) -> Iterator[str]:
+    """``text``, cut after a clause, else between words, else anywhere."""
+    while len(text) > longest:
+        clauses, words = (
+            [gap.end() for gap in where.finditer(text, longest // 2, longest)]
+            for where in (_CLAUSE, _SPACE)
+        )
+        at = max(clauses or words or [longest])
+        yield text[:at]
+        text = text[at:]
+    yield text
+
+
+def _joined(text: str, translated: Sequence[tuple[int, str, str]]) -> str:
+    """``text`` with its pieces (start, original, translation) replaced."""
+    found: list[str] = []
+    before, end = "", 0
+    for start, original, translation in translated:
+        gap = text[end:start]
+        if not gap and _UNSPACED.search(before[-1:]):
+            # A sentence that ran on into the next one does not in every script.
+            runs_on = _UNSPACED.search(f"{found[-1][-1:]}{translation[:1]}")
+            gap = "" if runs_on else " "
+        found += [gap, translation]
+        before, end = original, start + len(original)
+    return "".join([*found, text[end:]])
+
+
+async def with_translations(
+    parts: AsyncGenerator[Part, None], language: str | None, translate_all: TranslateAll
+) -> AsyncGenerator[Part, None]:
+    """``parts`` as they come; the last one has all segments with their translations as well.
+
+    The language of the transcript is known only then; ``language`` is what the client said.
+    """
+    gathered = Gathered()
+    try:
+        async for part in parts:
+            gathered.add(part)
+            if part.duration is None:
+                yield part
+                continue
+            transcript = gathered.transcript
+            spoken = language or transcript.language
+            texts = [segment.text for segment in transcript.segments]
+            found = await translate_all(texts, spoken)
+            told = (
+                replace(segment, translation=translation)
+                for segment, translation in zip(transcript.segments, found, strict=True)
+            )
+            yield replace(part, attributed=tuple(told))
+    finally:
+        await parts.aclose()
+
+
+def in_translation(transcript: Transcript) -> Transcript:
+    """The transcript in the language it was translated to, if it was.
+
+    When each of those words would have been said nobody knows: there are none.
+    """
+    if transcript.translation is None:
+        return transcript
+    told = (replace(s, text=s.translation or "", words=()) for s in transcript.segments)
+    return replace(transcript, segments=tuple(told))

@@ -1,0 +1,196 @@
+"""The side of a worker that is a process of its own, and what crosses between the two."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.heap import Arena
+from multiprocessing.reduction import ForkingPickler, recv_handle
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from reflector_gpu.errors import EngineFailed, ReflectorError
+
+if TYPE_CHECKING:
+    from reflector_gpu.runtime.worker import Recipe
+
+logger = logging.getLogger(__name__)
+
+_LISTEN_SECONDS = 0.02  # how often an engine that streams asks who has given up
+
+Array: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An array's place in shared memory, which crosses the pipe in its stead."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A part of the result of an item, sent ahead of it."""
+
+    index: int
+    part: object
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Nobody waits for this item of the batch any more."""
+
+    index: int
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """An item that reads from an open file, which crosses to the worker beside it."""
+
+    def fileno(self) -> int:
+        """The file's descriptor here."""
+
+    def reopened(self, descriptor: int) -> object:
+        """The same item where the file has this ``descriptor``."""
+
+
+Batch: TypeAlias = tuple[list[object], object, frozenset[int]]
+"""Items, their options, and the indices of those whose parts somebody wants to hear."""
+
+
+def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
+    """The worker process: load, then answer batches until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    array = view(memory)
+    array.setflags(write=False)
+    try:
+        engine = recipe.build()
+        engine.load()
+    except ReflectorError as error:
+        pipe.send(error)
+        return
+    except Exception as error:  # whatever a model library throws while loading, say it upstairs
+        logger.exception("%s did not load", recipe.engine)
+        pipe.send(EngineFailed(f"The engine did not load: {type(error).__name__}: {error}"))
+        return
+    pipe.send(None)
+    method: Callable[..., Sequence[object]] = getattr(engine, recipe.method)
+    while True:
+        try:
+            message: Batch | GivenUp | None = pipe.recv()
+        except EOFError:
+            break
+        if message is None:
+            break
+        if isinstance(message, GivenUp):
+            continue  # of a batch that was done before this came
+        packed, options, heard = message
+        files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
+        try:
+            items = _unpacked(packed, array, files)
+            progress = [Progress(pipe, heard)] if recipe.streams else []
+            pipe.send_bytes(_answer(method, items, options, *progress))
+        finally:
+            for file in files:
+                os.close(file)
+    engine.close()
+
+
+class Progress:
+    """What an engine that streams says in the middle of a batch, one thread at a time."""
+
+    def __init__(self, pipe: Connection, heard: Collection[int]) -> None:
+        self._pipe = pipe
+        self._heard = heard
+        self._given_up: set[int] = set()
+        self._looks = time.monotonic()
+
+    def say(self, index: int, part: object) -> bool:
+        """Hand on a part of the result of an item; True if nobody waits for that any more."""
+        with suppress(OSError, EOFError):  # nobody is there: this process is about to end
+            if index in self._heard:
+                self._pipe.send(Said(index, part))
+            self._listen()
+        return index in self._given_up
+
+    def _listen(self) -> None:
+        now = time.monotonic()
+        if now < self._looks:
+            return
+        self._looks = now + _LISTEN_SECONDS
+        while self._pipe.poll():
+            message = self._pipe.recv()
+            if isinstance(message, GivenUp):
+                self._given_up.add(message.index)
+
+
+def is_waveform(item: object) -> TypeGuard[Array]:
+    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype == np.float32
+
+
+def shared_memory(length: int) -> Arena:
+    """Room for ``float32[length]``, which can be sent to a process that is being started.
+
+    Multiprocessing's own way is a file in /dev/shm, which containers keep so small that a few
+    workers fill it; writing beyond that ends the service, by a SIGBUS.
+    """
+    size = length * np.dtype(np.float32).itemsize
+    if sys.platform != "linux":
+        return Arena(size)
+    file = os.memfd_create("reflector-gpu")
+    os.ftruncate(file, size)
+    memory = Arena(size, file)
+    weakref.finalize(memory, os.close, file)
+    return memory
+
+
+def view(memory: Arena) -> Array:
+    return np.frombuffer(memory.buffer, np.float32)
+
+
+def _unpacked(packed: list[object], array: Array, files: Sequence[int]) -> list[object]:
+    remaining = iter(files)
+    items: list[object] = []
+    for item in packed:
+        if isinstance(item, Shared):
+            items.append(array[item.offset : item.offset + item.length])
+        elif isinstance(item, Filed):
+            items.append(item.reopened(next(remaining)))
+        else:
+            items.append(item)
+    return items
+
+
+def _answer(
+    method: Callable[..., Sequence[object]], items: list[object], *others: object
+) -> memoryview:
+    """The pickled reply: one result or error an item, or one error for all."""
+    try:
+        return ForkingPickler.dumps(list(method(items, *others)))
+    except ReflectorError as error:
+        return ForkingPickler.dumps(error)
+    except Exception as error:  # a library's failure must not end the worker
+        logger.exception("a batch of %d failed", len(items))
+        return ForkingPickler.dumps(EngineFailed(f"The engine failed: {type(error).__name__}"))
+
+
+def _die_with_parent() -> None:
+    """A worker whose service was killed outright must not stay behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

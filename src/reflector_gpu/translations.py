@@ -1,0 +1,164 @@
+"""Translation as the service does it: which translator, on which workers, how cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from reflector_gpu.engines.base import Installable
+from reflector_gpu.engines.translation import Directions, TranslatorModel, alike, tag
+from reflector_gpu.engines.translators import translators_of
+from reflector_gpu.errors import EngineLoading, InvalidRequest, TooLarge, UnsupportedLanguage
+from reflector_gpu.hosts import Hosts
+from reflector_gpu.pipeline.translate import Splitting, TranslateAll, translate
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import Priority, TranslateOptions
+
+DEFAULT_SOURCE = "en"
+"""Of a transcript whose language nobody told and nothing detected."""
+
+_SHOWN = 20  # characters of a client's code that an error repeats
+
+
+class Translations:
+    """The configured translators, of which the first that knows a pair gets it."""
+
+    def __init__(
+        self, settings: Settings, hosts: Hosts, check_here: Callable[[Installable], None]
+    ) -> None:
+        """``check_here`` raises `Unavailable` for what is not installed.
+
+        Raises:
+            ConfigurationError: a translator does not exist.
+        """
+        self.models = translators_of(settings.translator)
+        self._settings = settings
+        self._hosts = hosts
+        self._check_here = check_here
+
+    async def translate(
+        self, texts: Sequence[str], source: str, target: str, priority: Priority
+    ) -> list[str]:
+        """``texts`` in the language ``target``; codes are as the client writes them.
+
+        Raises:
+            InvalidRequest: a code is none.
+            UnsupportedLanguage: no translator knows this pair.
+            TooLarge: there are more characters than the limit.
+            Unavailable: the translator is not installed or does not work.
+        """
+        self._check(source, target, sum(map(len, texts)))
+        if alike(source, target):
+            return list(texts)
+        model, options = await self._resolve(source, target)
+        pool = self._hosts.translator(model)
+        await pool.ready(self._settings.load_seconds)
+
+        async def submit(text: str) -> str:
+            return await pool.submit(text, options, cost=len(text), priority=priority)
+
+        splitting = Splitting(
+            str(tag(options.source)).partition("-")[0],
+            model.spec.needs_sentences,
+            model.spec.max_characters,
+        )
+        ahead = model.spec.max_batch * (pool.workers + 1)
+        return await translate(texts, splitting, submit, ahead=ahead)
+
+    def of_segments(self, target: str, priority: Priority) -> TranslateAll:
+        """For `pipeline.translate.with_translations`; recordings may be of any length."""
+
+        async def translate_all(texts: Sequence[str], language: str | None) -> Sequence[str]:
+            longest = self._settings.translate_characters
+            done: list[str] = []
+            with blaming("translate_to"):
+                for some in _portions(texts, longest):
+                    source = language or DEFAULT_SOURCE
+                    done += await self.translate(some, source, target, priority)
+            return done
+
+        return translate_all
+
+    async def check_target(self, source: str | None, target: str) -> None:
+        """See that a transcript in ``source``, if that is known, can be translated.
+
+        Raises:
+            As `translate`; what is wrong is blamed on ``translate_to``.
+        """
+        with blaming("translate_to"):
+            self._check(source or DEFAULT_SOURCE, target, 0)
+            if source is None or not alike(source, target):
+                await self._resolve(source, target)
+
+    async def known(self) -> list[tuple[TranslatorModel, Directions]]:
+        """What the translators that are here translate.
+
+        Raises:
+            Unavailable: none is.
+        """
+        here = [model for model in self.models if not self._hosts.missing(model)]
+        for model in self.models if not here else ():
+            self._check_here(model)
+        return [(model, await asyncio.to_thread(_directions, model)) for model in here]
+
+    def _check(self, source: str, target: str, characters: int) -> None:
+        for code, name in ((source, "source_language"), (target, "target_language")):
+            if tag(code) is None:
+                raise InvalidRequest(
+                    f"'{code[:_SHOWN]}' is not a language code such as 'en', 'eng' or 'pt-BR'.",
+                    param=name,
+                )
+        limit = self._settings.translate_characters
+        if characters > limit:
+            raise TooLarge(
+                f"The text has {characters} characters, and the limit is {limit}.", param="text"
+            )
+
+    async def _resolve(
+        self, source: str | None, target: str
+    ) -> tuple[TranslatorModel, TranslateOptions]:
+        """Who translates this; ``source`` None: whatever it may be."""
+        refusals: list[UnsupportedLanguage] = []
+        for model, directions in await self.known():
+            try:
+                if source is None:
+                    directions.check_target(target)
+                    return model, TranslateOptions("", target)
+                return model, directions.resolve(source, target)
+            except UnsupportedLanguage as refusal:
+                refusals.append(refusal)
+        for model in self.models:
+            self._check_here(model)  # one that is absent might know the pair
+        if not refusals:
+            raise EngineLoading("The translator has only just come; ask again.", retry_after=1)
+        messages = dict.fromkeys(refusal.message for refusal in refusals)
+        raise UnsupportedLanguage(" ".join(messages), param=refusals[0].param)
+
+
+def _directions(model: TranslatorModel) -> Directions:
+    return model.directions
+
+
+def _portions(texts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
+    """``texts`` in runs of no more than ``longest`` characters, as far as single ones allow."""
+    run: list[str] = []
+    characters = 0
+    for text in texts:
+        if run and characters + len(text) > longest:
+            yield run
+            run, characters = [], 0
+        run.append(text)
+        characters += len(text)
+    if run:
+        yield run
+
+
+@contextmanager
+def blaming(field: str) -> Iterator[None]:
+    """What is wrong with a language is the fault of the field that named it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.param = field
+        raise

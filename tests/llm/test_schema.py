@@ -1,0 +1,211 @@
+"""Answers fit their schema or are no answers, whatever the model and the client come up with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from reflector_gpu.errors import EngineFailed, InvalidRequest
+from reflector_gpu.llm import schema
+from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.types import Completion, Message, Prompt
+from tests.waiting import PATIENCE_SECONDS, patient
+
+ITEMS: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": {"type": "string"}}},
+    "required": ["items"],
+}
+GOOD = '{"items": ["rest"]}'
+
+
+class Parrot:
+    """Says the given answers, one after the other, and keeps what it was asked."""
+
+    name = "parrot"
+    summary = licence = ""
+    state = "ready"
+
+    def __init__(self, *answers: str, finish: Any = "stop", enforces_schemas: bool = False) -> None:
+        self.asked: list[Ask] = []
+        self.enforces_schemas = enforces_schemas
+        self._answers = list(answers)
+        self._finish = finish
+
+    def start(self) -> None: ...
+    def check_ready(self) -> None: ...
+    async def ready(self, patience: float) -> None: ...
+    async def aclose(self) -> None: ...
+
+    async def complete(self, ask: Ask) -> Completion:
+        self.asked.append(ask)
+        return Completion(self._answers.pop(0), self._finish, 1, 1)
+
+    async def stream(self, ask: Ask) -> Answer:
+        found = await self.complete(ask)
+        yield found.text
+        yield found
+
+
+def ask(wanted: dict[str, JsonValue] | None = ITEMS) -> Ask:
+    return Ask(
+        Prompt((Message("system", "Be brief."), Message("user", "What now?"))), schema=wanted
+    )
+
+
+def complete(model: Parrot, wanted: dict[str, JsonValue] | None = ITEMS) -> Completion:
+    return asyncio.run(schema.complete(model, ask(wanted)))
+
+
+def stream(model: Parrot, wanted: dict[str, JsonValue] | None = ITEMS) -> Sequence[object]:
+    async def gather() -> list[object]:
+        return [piece async for piece in schema.stream(model, ask(wanted))]
+
+    return asyncio.run(gather())
+
+
+def test_without_a_schema_nothing_is_done() -> None:
+    model = Parrot("no JSON", "no JSON")
+    assert complete(model, None).text == "no JSON"
+    assert stream(model, None)[0] == "no JSON"
+    assert model.asked == [ask(None)] * 2
+
+
+def test_a_model_is_told_the_schema_with_what_it_is_asked() -> None:
+    model = Parrot(GOOD)
+    assert complete(model).text == GOOD
+    before, last = model.asked[0].prompt.messages
+    assert before == Message("system", "Be brief.")
+    assert last.content.startswith("What now?\n\n")
+    assert json.dumps(ITEMS) in last.content
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GOOD,
+        f"<think>Let me see: {{}}</think>\n\n{GOOD}",
+        f"```json\n{GOOD}\n```",
+        f"\n```\n{GOOD}\n```\n",
+        f"  {GOOD}  ",
+    ],
+)
+def test_the_answer_is_plain_json_however_the_model_wraps_it(answer: str) -> None:
+    assert complete(Parrot(answer)).text == GOOD
+
+
+def test_a_model_is_told_what_does_not_fit_until_it_fits() -> None:
+    model = Parrot("Let me think.", '{"items": [1]}', GOOD)
+    assert complete(model).text == GOOD
+    *_, said, told = model.asked[-1].prompt.messages
+    assert said == Message("assistant", '{"items": [1]}')
+    assert told.role == "user"
+    assert "items[0]: 1 is not of type 'string'" in told.content
+    assert "no JSON" in model.asked[1].prompt.messages[-1].content
+
+
+def test_a_model_that_never_fits_is_an_error() -> None:
+    model = Parrot(*["{}"] * schema.TRIES)
+    with pytest.raises(EngineFailed, match="'items' is a required property"):
+        complete(model)
+    assert len(model.asked) == schema.TRIES
+
+
+def test_an_answer_that_is_cut_off_is_left_as_it_is() -> None:
+    model = Parrot('{"items": ["re', finish="length")
+    assert complete(model).text == '{"items": ["re'
+    assert len(model.asked) == 1
+
+
+def test_a_model_that_is_held_to_schemas_is_checked_all_the_same() -> None:
+    model = Parrot("{}", GOOD, enforces_schemas=True)
+    assert complete(model).text == GOOD
+    assert model.asked[0] == ask()
+
+
+def test_streams_of_a_model_that_is_held_to_schemas_pass_through() -> None:
+    assert stream(Parrot(f" {GOOD}", enforces_schemas=True))[0] == f" {GOOD}"
+    with pytest.raises(EngineFailed):
+        stream(Parrot("{}", enforces_schemas=True))
+    assert stream(Parrot("{", finish="length", enforces_schemas=True))[0] == "{"
+
+
+def test_streams_of_others_are_one_piece_that_fits() -> None:
+    found = stream(Parrot("no JSON", GOOD))
+    assert found == [GOOD, Completion(GOOD, "stop", 1, 1)]
+
+
+ENDLESS: dict[str, JsonValue] = {"$ref": "#"}
+BOMB: dict[str, JsonValue] = {
+    "$ref": "#/$defs/a0",
+    "$defs": {
+        **{f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)},
+        "a40": {"type": "object"},
+    },
+}
+UNUSABLE: dict[str, dict[str, JsonValue]] = {
+    "no such type": {"type": "thing"},
+    "no list": {"required": "items"},
+    "elsewhere": {"$ref": "http://127.0.0.1:1/schema.json"},
+    "a file": {"$ref": "file:///etc/passwd"},
+    "nowhere": {"$ref": "#/$defs/nothing"},
+    "without end": ENDLESS,
+    "a bomb": BOMB,
+    "pattern properties": {"patternProperties": {"(a+)+$": {"type": "string"}}},
+    "dynamic": {"$dynamicRef": "#x"},
+    "odd pattern": {"properties": {"items": {"pattern": "(?<=a)b"}}},
+}
+
+
+@pytest.mark.parametrize("wanted", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_schema_that_can_not_be_used_is_the_clients_fault(wanted: dict[str, JsonValue]) -> None:
+    with pytest.raises(InvalidRequest) as failure:
+        complete(Parrot(*['{"items": "aab"}'] * schema.TRIES), wanted)
+    assert failure.value.param == schema.SCHEMA
+
+
+def test_a_pattern_that_takes_other_engines_for_ever_does_not() -> None:
+    """``re`` would need longer than the universe has been there."""
+
+    async def scene() -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            model = Parrot(*[json.dumps("a" * 60 + "!")] * schema.TRIES)
+            with pytest.raises(EngineFailed, match="does not match"):
+                await schema.complete(model, ask({"pattern": "^(a+)+$"}))
+
+    asyncio.run(scene())
+
+
+def test_patterns_are_searched_for() -> None:
+    assert complete(Parrot('"xaby"'), {"pattern": "ab"}).text == '"xaby"'
+    assert complete(Parrot('"ab"', '"xab"'), {"pattern": "^x"}).text == '"xab"'
+    assert complete(Parrot("7"), {"pattern": "^x"}).text == "7"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@patient
+@given(VALUES)
+def test_any_value_comes_through(value: JsonValue) -> None:
+    wanted: dict[str, JsonValue] = {"const": value}
+    assert json.loads(complete(Parrot(json.dumps(value, indent=1)), wanted).text) == value
+
+
+@pytest.mark.parametrize("answer", ["NaN", "Infinity", "", "{} {}", "'items'", '{"a": 1,}'])
+def test_what_is_no_json_is_none(answer: str) -> None:
+    with pytest.raises(EngineFailed, match="no JSON"):
+        complete(Parrot(*[answer] * schema.TRIES), {})

@@ -1,0 +1,35 @@
+"""A language model on Modal: https://<workspace>--reflector-llm-web.modal.run
+
+`modal deploy modal_deployments/reflector_llm.py`, or `reflector-gpu modal deploy`.
+"""
+
+import modal
+from fastapi import FastAPI
+
+from reflector_gpu.deploy.modal_app import BOTH, WEB_INPUTS, Deployment, StreamingContainer
+
+deployment = Deployment("reflector-llm", "llm", model="llm_model")
+part = deployment.only(deployment.settings.llm_gpu, inputs=8)
+app = modal.App(deployment.name)
+
+
+@app.cls(**part.options)
+@modal.concurrent(max_inputs=part.inputs)
+class Engine(StreamingContainer):
+    """Prompts; calls that overlap share batches, and answers stream."""
+
+    part = part
+
+
+@app.function(**deployment.web)
+@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.asgi_app()
+def web() -> FastAPI:
+    """The server."""
+    return deployment.server(dict.fromkeys(BOTH, Engine))
+
+
+@app.function(**deployment.pulling)
+def pull() -> None:
+    """Have the weights in the volume: `modal run` this file."""
+    deployment.pull()

@@ -1,0 +1,42 @@
+"""Whisper on Modal: https://<workspace>--reflector-transcriber-web.modal.run
+
+`modal deploy modal_deployments/reflector_transcriber.py`, or `reflector-gpu modal deploy`.
+"""
+
+import modal
+from fastapi import FastAPI
+
+from reflector_gpu.deploy.modal_app import WEB_INPUTS, Container, Deployment
+from reflector_gpu.types import Priority
+
+deployment = Deployment("reflector-transcriber", "transcriber", model="transcriber_model")
+app = modal.App(deployment.name)
+
+
+@app.cls(**deployment.live.options)
+@modal.concurrent(max_inputs=deployment.live.inputs)
+class Live(Container):
+    """Uploads: small files, and somebody waits."""
+
+    part = deployment.live
+
+
+@app.cls(**deployment.file.options)
+class File(Container):
+    """Recordings by URL: batches of chunks, spread over containers."""
+
+    part = deployment.file
+
+
+@app.function(**deployment.web)
+@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.asgi_app()
+def web() -> FastAPI:
+    """The server."""
+    return deployment.server({Priority.LIVE: Live, Priority.FILE: File})
+
+
+@app.function(**deployment.pulling)
+def pull() -> None:
+    """Have the weights in the volume: `modal run` this file."""
+    deployment.pull()

@@ -1,0 +1,35 @@
+"""Translation on Modal: https://<workspace>--reflector-translator-web.modal.run
+
+`modal deploy modal_deployments/reflector_translator.py`, or `reflector-gpu modal deploy`.
+"""
+
+import modal
+from fastapi import FastAPI
+
+from reflector_gpu.deploy.modal_app import BOTH, WEB_INPUTS, Container, Deployment
+
+deployment = Deployment("reflector-translator", "translator", model="translator_model")
+part = deployment.only(deployment.settings.translator_gpu, inputs=10)
+app = modal.App(deployment.name)
+
+
+@app.cls(**part.options)
+@modal.concurrent(max_inputs=part.inputs)
+class Engine(Container):
+    """Sentences, a batch a call; calls that overlap share batches."""
+
+    part = part
+
+
+@app.function(**deployment.web)
+@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.asgi_app()
+def web() -> FastAPI:
+    """The server."""
+    return deployment.server(dict.fromkeys(BOTH, Engine))
+
+
+@app.function(**deployment.pulling)
+def pull() -> None:
+    """Have the weights in the volume: `modal run` this file."""
+    deployment.pull()

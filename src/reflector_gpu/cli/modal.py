@@ -1,0 +1,217 @@
+"""``modal deploy``: the apps in ``modal_deployments``, their secrets and weights, onto Modal.
+
+What to put into Reflector's ``.env`` goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import reflector_gpu
+from reflector_gpu.errors import ConfigurationError, UpstreamFailed
+
+if TYPE_CHECKING:
+    from reflector_gpu.deploy.modal_app import Deployment
+
+_FOLDER = "modal_deployments"
+_PREFIX = "reflector_"
+_WORKSPACE = "<workspace>"
+
+# What Reflector calls its services (its server/reflector/settings.py).
+_VARIABLES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "transcriber": (
+        ("TRANSCRIPT_BACKEND", "modal"),
+        ("TRANSCRIPT_URL", "{url}"),
+        ("TRANSCRIPT_MODAL_API_KEY", "{key}"),
+    ),
+    "diarizer": (
+        ("DIARIZATION_BACKEND", "modal"),
+        ("DIARIZATION_URL", "{url}"),
+        ("DIARIZATION_MODAL_API_KEY", "{key}"),
+    ),
+    "translator": (
+        ("TRANSLATION_BACKEND", "modal"),
+        ("TRANSLATE_URL", "{url}"),
+        ("TRANSLATE_MODAL_API_KEY", "{key}"),
+    ),
+    "llm": (("LLM_URL", "{url}/v1"), ("LLM_MODEL", "llm"), ("LLM_API_KEY", "{key}")),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that declares an app."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        return self.file.stem.removeprefix(_PREFIX).replace("_", "-")
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """What the file declares.
+
+        Raises:
+            ReflectorError: a setting does not work.
+        """
+        spec = importlib.util.spec_from_file_location(self.file.stem, self.file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        deployment: Deployment = module.deployment
+        return deployment
+
+    def modal(self, command: str, function: str = "") -> list[str]:
+        """The command line of Modal's own program."""
+        return [sys.executable, "-m", "modal", command, f"{self.file}{function}"]
+
+
+def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
+    """Deploy the apps of these names, and print what Reflector needs to use them.
+
+    Raises:
+        ConfigurationError: Modal's package, a login, a token or an app is missing.
+        ReflectorError: a setting does not work.
+        UpstreamFailed: Modal refused, and said why on standard error.
+    """
+    if importlib.util.find_spec("modal") is None:
+        raise ConfigurationError(
+            "Deploying needs Modal's package: pip install 'reflector-gpu[modal]'"
+        )
+    targets = _chosen(names, everything=everything)
+    plans = [line for target in targets for line in _plan(target)]
+    if dry_run:
+        address = f"https://{_WORKSPACE}--{{}}-web.modal.run"
+        urls = {target.name: address.format(target.deployment.name) for target in targets}
+        lines = [*_secrets_plan(targets), *plans, "", "then print for Reflector's .env:"]
+        variables = [f"  {line}" for line in env_lines(urls, "<key>")]
+        sys.stdout.write("\n".join([*lines, *variables, ""]))
+        return
+    key = _prepare_secrets(targets)
+    for target in targets:
+        if target.deployment.model.weights is not None:
+            _modal(target.modal("run", "::pull"), f"Fetching the weights for {target.name}")
+        _modal(target.modal("deploy"), f"Deploying {target.name}")
+    urls = {target.name: _url(target.deployment.name) for target in targets}
+    sys.stdout.write("\n".join([*env_lines(urls, key), ""]))
+
+
+def env_lines(urls: Mapping[str, str], key: str | None) -> Iterator[str]:
+    """For Reflector's ``.env``: who serves what, by the names of apps. The key is there once.
+
+    ``key`` None: nobody knows it but those who were told when it was made.
+    """
+    told = ""
+    for name, url in urls.items():
+        capability, _, variant = name.partition("-")
+        if variant and capability in urls:
+            yield f"# or TRANSCRIPT_URL={url}"
+            continue
+        for variable, value in _VARIABLES[capability]:
+            if "{key}" not in value:
+                yield f"{variable}={value.format(url=url)}"
+            elif told:
+                yield f"{variable}=${{{told}}}"
+            else:
+                told = variable
+                yield f"{variable}={key or '<the key that the secret reflector-gpu was made with>'}"
+
+
+def _chosen(names: Sequence[str], *, everything: bool) -> list[Target]:
+    known = {target.name: target for target in _targets()}
+    if not (names or everything):
+        raise ConfigurationError(f"Name apps, or pass --all: {', '.join(known)}.")
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigurationError(
+            f"There is no app '{unknown[0]}'; it is one of {', '.join(known)}."
+        )
+    return [known[name] for name in (known if everything else dict.fromkeys(names))]
+
+
+def _targets() -> list[Target]:
+    order = list(_VARIABLES)
+    checkout = Path(reflector_gpu.__file__).parents[2]
+    for folder in (Path(_FOLDER), checkout / _FOLDER):
+        found = [Target(file) for file in folder.glob(f"{_PREFIX}*.py")]
+        if found:
+            return sorted(found, key=lambda one: (order.index(one.name.split("-")[0]), one.name))
+    raise ConfigurationError(f"There is no folder {_FOLDER} here: deploy from a checkout.")
+
+
+def _plan(target: Target) -> Iterator[str]:
+    deployment = target.deployment
+    yield f"deploy {deployment.name} with {deployment.model.name}"
+    if deployment.model.weights is not None:
+        yield f"  {' '.join(['modal', *target.modal('run', '::pull')[3:]])}"
+    yield f"  {' '.join(['modal', *target.modal('deploy')[3:]])}"
+
+
+def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
+    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE, KEY_VARIABLE, SECRET
+
+    yield f"secret {SECRET}: use it, or create it with a new {KEY_VARIABLE}"
+    if any(target.deployment.needs_hub_token for target in targets):
+        yield f"secret {HUB_SECRET}: use it, or create it with {HUB_VARIABLE} of this environment"
+
+
+def _prepare_secrets(targets: Sequence[Target]) -> str | None:
+    """Have the secrets that ``targets`` name; the key, if it was made just now."""
+    import modal
+
+    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE, KEY_VARIABLE, SECRET
+
+    try:
+        known = {one.name for one in modal.Secret.objects.list()}
+        if HUB_SECRET not in known and any(t.deployment.needs_hub_token for t in targets):
+            token = os.environ.get(HUB_VARIABLE)
+            if not token:
+                raise ConfigurationError(
+                    "These weights are gated: accept their terms on huggingface.co, and set "
+                    f"{HUB_VARIABLE} to a token that may read them."
+                )
+            modal.Secret.objects.create(HUB_SECRET, {HUB_VARIABLE: token})
+            _say(f"Created the secret {HUB_SECRET}.")
+        if SECRET in known:
+            _say(f"Using the secret {SECRET}; its key is the one that was printed back then.")
+            return None
+        key = secrets.token_urlsafe(32)
+        modal.Secret.objects.create(SECRET, {KEY_VARIABLE: key})
+        _say(f"Created the secret {SECRET}. Its key is printed below, and never again.")
+        return key
+    except modal.exception.AuthError as error:
+        raise ConfigurationError(f"No login to Modal: run `modal setup`. ({error})") from error
+    except modal.exception.Error as error:
+        raise UpstreamFailed(f"Modal can not be used: {error}") from error
+
+
+def _modal(command: Sequence[str], what: str) -> None:
+    _say(f"{what} ...")
+    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603  built above
+    if done.returncode:
+        raise UpstreamFailed(f"{what} failed: `modal {' '.join(command[3:])}` says why.")
+
+
+def _url(app: str) -> str:
+    import modal
+
+    try:
+        return str(modal.Function.from_name(app, "web").get_web_url())
+    except modal.exception.Error as error:
+        raise UpstreamFailed(
+            f"{app} is deployed, but Modal does not tell where: {error}"
+        ) from error
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

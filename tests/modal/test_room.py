@@ -1,0 +1,121 @@
+"""An engine in its container: calls that overlap, and what fails."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflector_gpu.deploy.capabilities import CAPABILITIES
+from reflector_gpu.deploy.remote import portable
+from reflector_gpu.deploy.room import Room
+from reflector_gpu.engines import scripted
+from reflector_gpu.engines.base import Model, Recording
+from reflector_gpu.engines.pcm import FileRecording, PcmFile
+from reflector_gpu.errors import EngineFailed, InvalidRequest, ModelNotInstalled, ReflectorError
+from reflector_gpu.settings import load_settings
+from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from tests.waiting import PATIENCE_SECONDS, until
+
+SECOND = np.zeros(16_000, np.float32)
+ENGLISH, FRENCH = TranscribeOptions("en"), TranscribeOptions("fr")
+
+
+class Engine:
+    """Waits until it may go on; knows what it was given. Samples of 1 are refused, of 2 fatal."""
+
+    go_on = threading.Event()
+    batches: ClassVar[list[tuple[int, TranscribeOptions]]] = []
+    loading: ClassVar[list[Exception]] = []
+
+    def load(self) -> None:
+        if Engine.loading:
+            raise Engine.loading.pop(0)
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        Engine.batches.append((len(chunks), options))
+        assert Engine.go_on.wait(PATIENCE_SECONDS)
+        if any(chunk[0] == 2 for chunk in chunks):
+            raise RuntimeError("out of memory")
+        return [InvalidRequest("no") if chunk[0] == 1 else Recognition() for chunk in chunks]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+MODEL = Model("mine", f"{__name__}:Engine", scripted.SPEC, "For tests", "MIT")
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    Engine.go_on.clear()
+    Engine.batches.clear()
+    Engine.loading.clear()
+    room = Room(CAPABILITIES["transcriber"], MODEL, "cpu", load_settings())
+    yield room
+    Engine.go_on.set()
+    room.close()
+
+
+def test_calls_that_overlap_share_batches_if_their_options_agree(room: Room) -> None:
+    room.load()
+    with ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(room.run, [SECOND], ENGLISH)]
+        until(lambda: Engine.batches)
+        calls += [threads.submit(room.run, [SECOND, SECOND], ENGLISH) for _ in range(4)]
+        calls.append(threads.submit(room.run, [SECOND], FRENCH))
+        until(lambda: room.waiting == 9)
+        Engine.go_on.set()
+        found = [call.result() for call in calls]
+    assert found == [[Recognition()], *[[Recognition()] * 2] * 4, [Recognition()]]
+    assert sorted(Engine.batches, key=str) == [(1, ENGLISH), (1, FRENCH), (8, ENGLISH)]
+
+
+def test_an_item_fails_alone_and_by_its_own_error(room: Room) -> None:
+    Engine.go_on.set()
+    room.load()
+    found = room.run([SECOND, SECOND + 1, SECOND + 2, SECOND], ENGLISH)
+    assert [type(one) for one in found] == [Recognition, InvalidRequest, EngineFailed, Recognition]
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [(ModelNotInstalled("not here"), ModelNotInstalled), (RuntimeError("CUDA"), EngineFailed)],
+)
+def test_an_engine_that_does_not_load_is_the_answer_and_is_tried_again(
+    room: Room, failure: Exception, told: type[ReflectorError]
+) -> None:
+    Engine.go_on.set()
+    Engine.loading.append(failure)
+    room.load()
+    (found,) = room.run([SECOND], ENGLISH)
+    assert type(found) is told
+    until(lambda: room.run([SECOND], ENGLISH) == [Recognition()])
+
+
+@given(
+    pcm=st.lists(st.integers(-32768, 32767), max_size=40),
+    first=st.integers(-50, 50),
+    length=st.integers(0, 100),
+)
+def test_a_recording_reads_the_same_wherever_it_is(pcm: list[int], first: int, length: int) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(np.array(pcm, "<i2").tobytes())
+        file.flush()
+        here = FileRecording(PcmFile(file.fileno()), [(0.0, 1.0)])
+        there = portable(here)
+        assert isinstance(there, Recording)
+        assert there.speech == here.speech
+        assert there.seconds == here.seconds
+        samples = there.pcm.read(first, first + length)
+        assert samples.dtype == np.float32
+        assert samples.tolist() == here.pcm.read(first, first + length).tolist()

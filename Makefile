@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench clean
+.PHONY: help demo serve test lint bench bench-plot clean
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
 	@$(BIN)/python -m samples.demo
@@ -23,8 +23,11 @@ lint: .venv/dev  ## Check style and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: .venv/dev  ## Measure, and print one table
+bench: .venv/bench  ## Measure, and print one table
 	@$(BIN)/python -m benchmarks
+
+bench-plot: .venv/bench  ## Draw how the figures changed: docs/benchmarks.svg
+	@$(BIN)/python -m benchmarks.plot
 
 clean:  ## Forget the set-up
 	rm -rf .venv
@@ -41,5 +44,10 @@ clean:  ## Forget the set-up
 
 .venv/dev: .venv/installed
 	@echo "Installing what the tests need ..."
-	@$(PIP) install -c constraints.txt --group dev -e '.[parakeet,whisper]'
+	@$(PIP) install -c constraints.txt --group dev -e '.[parakeet,whisper,llm,translation]'
+	@touch $@
+
+.venv/bench: .venv/dev
+	@echo "Installing what the benchmarks need ..."
+	@$(PIP) install -c constraints.txt --group bench
 	@touch $@

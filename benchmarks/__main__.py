@@ -7,17 +7,38 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import accuracy, latency, load, memory, overhead, recognisers, tdt
+from benchmarks import (
+    accuracy,
+    diarization,
+    first_word,
+    history,
+    latency,
+    load,
+    memory,
+    overhead,
+    pipeline,
+    recognisers,
+    start,
+    tdt,
+    throughput,
+    translation,
+)
 from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "accuracy": accuracy.run,
+    "diarization": diarization.run,
+    "first_word": first_word.run,
     "latency": latency.run,
     "load": load.run,
     "memory": memory.run,
     "overhead": overhead.run,
+    "pipeline": pipeline.run,
     "recognisers": recognisers.run,
+    "start": start.run,
     "tdt": tdt.run,
+    "throughput": throughput.run,
+    "translation": translation.run,
 }
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -31,6 +52,7 @@ def main() -> None:
         print(f"{name} ...", file=sys.stderr)
         figures += BENCHMARKS[name]()
     print_table(figures)
+    history.add(figures)
     RESULTS.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n")
     print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from benchmarks.audio import utterances, write_mp3
 from benchmarks.figures import Figure
+from benchmarks.host import serving
 from benchmarks.server import Server
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
@@ -27,7 +26,7 @@ LIMIT = 3.0
 
 
 def run() -> list[Figure]:
-    with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as url:
         write_mp3(Path(folder) / "long.mp3", utterances(), MINUTES)
         write_mp3(Path(folder) / "short.mp3", utterances(), SECONDS / 60)
         clip = (Path(folder) / "short.mp3").read_bytes()
@@ -96,16 +95,3 @@ def _transcribing(server: Server, url: str) -> Iterator[None]:
         finally:
             enough.set()
         working.result()
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """The files of ``folder`` by HTTP."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as host:
-        threading.Thread(target=host.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{host.server_port}"
-        host.shutdown()

@@ -1,0 +1,146 @@
+"""Who speaks when: the error rate of every diarizer that runs here, and what it takes in memory.
+
+Diarization error rates are pyannote.metrics'. The full one counts everything; the lenient one
+leaves out overlaps and a quarter of a second on either side of every edge. A diarizer is held
+against itself when it is told that one person says it all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from benchmarks import conversations
+from benchmarks.conversations import Conversation
+from benchmarks.figures import Figure
+from benchmarks.memory import peak
+from benchmarks.server import Server
+from reflector_gpu.engines.diarizers import DIARIZERS, own_diarizers
+from reflector_gpu.settings import load_settings
+
+RECORDINGS = "REFLECTOR_BENCH_AUDIO"
+"""Folder of real recordings: ``meetings/*.wav`` and ``.rttm``, ``sentences/spk1_*.wav``."""
+
+ROUTE = "/diarize"
+COLLAR = 0.5
+"""Seconds around an edge that the lenient rate leaves out: pyannote.metrics means both sides."""
+
+SHORT, LONG = 10, 180  # minutes
+LIMIT = 1.3
+
+Turns = Sequence[Mapping[str, float]]
+
+
+def run() -> list[Figure]:
+    return [*_errors(), _memory()]
+
+
+def _memory() -> Figure:
+    with tempfile.TemporaryDirectory() as folder:
+        short, long = (_peak(Path(folder), minutes) for minutes in (SHORT, LONG))
+    ratio = long / short
+    detail = f"{SHORT} min {short / 1e6:.0f} MB, {LONG} min {long / 1e6:.0f} MB, bic"
+    name = "peak memory of /diarize, long / short"
+    return Figure(name, ratio, f"<= {LIMIT}", ratio <= LIMIT, detail)
+
+
+def _peak(folder: Path, minutes: int) -> int:
+    size, answer = peak(folder, minutes, ROUTE)
+    assert answer["diarization"][-1]["end"] > (minutes - 2) * 60
+    return size
+
+
+def _errors() -> Iterator[Figure]:
+    if not _installed("pyannote.metrics"):
+        print("error rates are left out: pip install --group bench", file=sys.stderr)
+        return
+    sets = dict(_sets())
+    for model in {**DIARIZERS, **own_diarizers(load_settings().model_paths)}.values():
+        if model.missing:
+            print(f"{model.name} is left out: {model.installation}", file=sys.stderr)
+            continue
+        with Server(model="scripted", diarizer=model.name) as server, server.client() as client:
+            for name, recordings in sets.items():
+                yield from _figures(f"{model.name}: {name}", recordings, client)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # nor is what it lies in
+        return False
+
+
+def _sets() -> Iterator[tuple[str, list[Conversation]]]:
+    yield "sample meeting", [conversations.sample_meeting()]
+    if mixtures := conversations.of_flite():
+        yield "mixtures", mixtures
+    else:
+        print("mixtures are left out: flite is not installed", file=sys.stderr)
+    if RECORDINGS in os.environ:
+        folder = Path(os.environ[RECORDINGS])
+        yield "read sentences", conversations.of_sentences(folder / "sentences")
+        alike: defaultdict[str, list[Conversation]] = defaultdict(list)
+        for one in conversations.recorded(folder / "meetings"):
+            alike[re.sub(r"\d+$", "", one.name)].append(one)
+        yield from alike.items()
+
+
+def _figures(
+    name: str, recordings: Sequence[Conversation], client: httpx.Client
+) -> Iterator[Figure]:
+    alone = _rates(recordings, client, [1] * len(recordings))
+    told = [one.speakers for one in recordings]
+    for what, counts in (("", [None] * len(recordings)), (", count told", told)):
+        rates = _rates(recordings, client, counts)
+        met = rates.full <= alone.full and rates.lenient <= alone.lenient
+        target = f"<= {alone}"
+        yield Figure(f"DER %, {name}{what}", rates.full, target, met, rates.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """In percent, of all recordings together; ``detail`` has those of each as well."""
+
+    full: float
+    lenient: float
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.full:.1f} / {self.lenient:.1f}"
+
+
+def _rates(
+    recordings: Sequence[Conversation], client: httpx.Client, counts: Sequence[int | None]
+) -> Rates:
+    from pyannote.core import Annotation, Segment, Timeline
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
+    full = DiarizationErrorRate()
+    lenient = DiarizationErrorRate(collar=COLLAR, skip_overlap=True)
+    each = []
+    for one, count in zip(recordings, counts, strict=True):
+        answer = client.post(
+            ROUTE, files={"file": one.audio}, params={"num_speakers": count} if count else {}
+        )
+        turns: Turns = answer.raise_for_status().json()["diarization"]
+        truth, found = Annotation(), Annotation()
+        for speaker, start, end in one.turns:
+            truth[Segment(start, end), object()] = speaker
+        for turn in turns:
+            found[Segment(turn["start"], turn["end"]), object()] = turn["speaker"]
+        whole = Timeline([Segment(0, one.seconds)])
+        rates = [100 * metric(truth, found, uem=whole) for metric in (full, lenient)]
+        heard = len({turn["speaker"] for turn in turns})
+        each.append(f"{one.name} {rates[0]:.1f} / {rates[1]:.1f} ({heard} of {one.speakers})")
+    pooled = Rates(100 * abs(full), 100 * abs(lenient), "")
+    return Rates(pooled.full, pooled.lenient, f"{pooled}: {', '.join(each)}")

@@ -1,0 +1,76 @@
+"""Everything around the engine, which costs nothing here, against the reference design."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from benchmarks.audio import meeting, wav, write_mp3
+from benchmarks.figures import Figure
+from benchmarks.host import serving
+from benchmarks.plain import running
+from benchmarks.server import Server
+from benchmarks.timing import times_as_fast
+from reflector_gpu.types import SAMPLE_RATE
+
+MINUTES = 60
+CLIENTS = 8
+CLIP_SECONDS = 11
+CLIPS = 10 * CLIENTS
+FILE_TARGET, CLIPS_TARGET = 4.0, 3.0
+
+Do = Callable[[], object]
+
+
+def run() -> list[Figure]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as host,
+        running("benchmarks.naive") as port,
+        Server(model="scripted", url_allow="127.0.0.1") as server,
+        server.client() as ours,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as theirs,
+    ):
+        write_mp3(Path(folder) / "long.mp3", meeting(), MINUTES)
+        return [
+            _long(ours, theirs, f"{host}/long.mp3"),
+            _clips(ours, theirs, wav(meeting()[: CLIP_SECONDS * SAMPLE_RATE])),
+        ]
+
+
+def _long(ours: httpx.Client, theirs: httpx.Client, url: str) -> Figure:
+    def asking(client: httpx.Client) -> Do:
+        def ask() -> None:
+            answer = client.post(
+                "/v1/audio/transcriptions-from-url", json={"audio_file_url": url}
+            ).raise_for_status()
+            assert len(answer.json()["words"]) > MINUTES * 60
+
+        return ask
+
+    ratio, spread = times_as_fast(asking(ours), asking(theirs), rounds=3)
+    detail = f"{MINUTES} minutes of mp3 by URL, {spread}"
+    return _figure("pipeline alone / naive, one file", ratio, FILE_TARGET, detail)
+
+
+def _clips(ours: httpx.Client, theirs: httpx.Client, clip: bytes) -> Figure:
+    with ThreadPoolExecutor(CLIENTS) as threads:
+
+        def asking(client: httpx.Client) -> Do:
+            def one(_: int) -> None:
+                answer = client.post("/v1/audio/transcriptions", files={"file": ("a.wav", clip)})
+                assert answer.raise_for_status().json()["words"]
+
+            return lambda: list(threads.map(one, range(CLIPS)))
+
+        ratio, spread = times_as_fast(asking(ours), asking(theirs))
+    detail = f"{CLIENTS} clients, {CLIPS} clips of {CLIP_SECONDS} s, {spread}"
+    return _figure("pipeline alone / naive, clips", ratio, CLIPS_TARGET, detail)
+
+
+def _figure(name: str, ratio: float, target: float, detail: str) -> Figure:
+    return Figure(name, ratio, f">= {target:g}", ratio >= target, detail)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.pipeline.threads import SPARE_THREADS, ThreadStream, join_all
+from reflector_gpu.pipeline.threads import SPARE_THREADS, ThreadStream, join_all, prefetched
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -266,3 +266,33 @@ def test_any_number_of_streams_run_at_once_and_few_threads_are_kept() -> None:
     until(lambda: not alive())
     names = [thread.name for thread in threading.enumerate()]
     assert 0 < names.count("spare") <= SPARE_THREADS
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 100])
+@pytest.mark.parametrize("ahead", [1, 4, 200])
+def test_what_is_prefetched_comes_in_order(count: int, ahead: int) -> None:
+    numbers = Source(last=count)
+    assert list(prefetched(numbers.items(), after=2, ahead=ahead)) == list(range(1, count + 1))
+    assert numbers.closed
+    assert len(numbers.threads) == (1 if count <= 2 else 2)
+
+
+def test_prefetching_does_not_run_further_ahead_than_it_may() -> None:
+    numbers = Source()
+    items = prefetched(numbers.items(), after=2, ahead=3)
+    for taken in range(1, 10):
+        assert next(items) == taken
+        if taken > 2:
+            until(lambda: numbers.made == taken + 3 + 1)  # noqa: B023
+    items.close()  # type: ignore[attr-defined]  # a generator
+    until(lambda: numbers.closed)
+    assert numbers.made <= 9 + 3 + 2
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 50])
+def test_an_error_comes_after_what_was_prefetched(last: int) -> None:
+    items = prefetched(Source(ValueError("bad"), last=last).items(), after=2, ahead=4)
+    found: list[int] = []
+    with pytest.raises(ValueError, match="bad"):
+        found.extend(items)
+    assert found == list(range(1, last + 1))

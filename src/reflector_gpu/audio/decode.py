@@ -175,6 +175,7 @@ class _Resampler:
     def __init__(self) -> None:
         self._resampler: AudioResampler | _Gatherer | None = None
         self._shape: tuple[str, str, int] | None = None
+        self._tick = Fraction(1, SAMPLE_RATE)
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
         if frame.sample_rate < _LOWEST_RATE:
@@ -190,9 +191,9 @@ class _Resampler:
                 self._resampler = _Gatherer()
             else:
                 self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
-            self._shape = shape
+            self._shape, self._tick = shape, Fraction(1, frame.sample_rate)
         frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
-        frame.time_base = Fraction(1, frame.sample_rate)
+        frame.time_base = self._tick
         yield from self._resample(frame)
 
     def flush(self) -> Iterator[Samples]:

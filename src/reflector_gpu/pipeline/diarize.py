@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.pipeline import known
 from reflector_gpu.pipeline.attribute import attribute
 from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.threads import ThreadStream
-from reflector_gpu.pipeline.transcribe import Meter, Part
+from reflector_gpu.pipeline.transcribe import Meter, Part, decoded
 from reflector_gpu.types import Segment, SpeakerTurn
 
 SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
@@ -36,7 +35,7 @@ async def diarize(
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
     meter = Meter()
-    blocks = meter.count(decode(spool.reader(), max_seconds=max_seconds, expect=expect))
+    blocks = meter.count(decoded(spool, max_seconds, expect))
     source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
     try:
         async for _ in source:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -112,6 +113,44 @@ class ThreadStream(Generic[T]):
     def _hear(self) -> None:
         self._told = False
         self.news.set()
+
+
+def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
+    """``items``; from the one behind the first ``after`` on, a thread makes them, ``ahead`` early.
+
+    Who makes and who takes them then have a core each. Few items are not worth a thread.
+    """
+    yield from islice(items, after)
+    made: SimpleQueue[T | _End] = SimpleQueue()
+    room = threading.Semaphore(ahead)
+    stopped = threading.Event()
+
+    def make() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                room.acquire()
+                if stopped.is_set():
+                    break
+                made.put(item)
+            if isinstance(items, Generator):
+                items.close()
+        except BaseException as failure:  # noqa: BLE001  it is raised in the consumer
+            error = failure
+        made.put(_End(error))
+
+    for item in islice(items, 1):  # none, where there were few
+        _crew.run(make, "prefetch")
+        try:
+            yield item
+            while not isinstance(found := made.get(), _End):
+                room.release()
+                yield found
+            if found.error is not None:
+                raise found.error
+        finally:
+            stopped.set()
+            room.release()
 
 
 class _Crew:

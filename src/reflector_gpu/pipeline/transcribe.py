@@ -20,7 +20,7 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.pipeline.stitch import place
-from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.pipeline.threads import ThreadStream, prefetched
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
@@ -33,6 +33,8 @@ from reflector_gpu.types import (
 )
 
 _UNBOUNDED = 2**31  # places of chunks, a few bytes each
+
+_SHORT, _AHEAD = 30, 8  # blocks, of about a second
 
 Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 """The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
@@ -83,7 +85,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
     meter = Meter()
-    blocks = meter.count(decode(spool.reader(), max_seconds=plan.max_seconds, expect=plan.expect))
+    blocks = meter.count(decoded(spool, plan.max_seconds, plan.expect))
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
         kept = _recorded(blocks, plan, plan.recorder)
@@ -114,6 +116,12 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
+
+
+def decoded(spool: Spool, max_seconds: float, expect: Callable[[float], None]) -> Iterator[Samples]:
+    """`decode`, whose blocks of a long recording are made while those before are looked at."""
+    blocks = decode(spool.reader(), max_seconds=max_seconds, expect=expect)
+    return prefetched(blocks, after=_SHORT, ahead=_AHEAD)
 
 
 class Gathered:

@@ -24,7 +24,7 @@ def run() -> list[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder), PACE * BYTES_PER_SECOND) as host,
-        running("benchmarks.naive") as port,
+        running("benchmarks.naive") as (port, _),
         Server(model="scripted", url_allow="127.0.0.1") as server,
         server.client() as client,
     ):

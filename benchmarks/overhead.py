@@ -8,13 +8,8 @@ to be the service's own.
 from __future__ import annotations
 
 import asyncio
-import re
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -23,6 +18,7 @@ import psutil
 from benchmarks.audio import meeting, wav
 from benchmarks.clients import Tally, keep_asking, raw
 from benchmarks.figures import Figure
+from benchmarks.plain import running
 from benchmarks.server import KEY, Server
 from benchmarks.stages import shares
 from reflector_gpu.audio.chunk import chunks
@@ -72,7 +68,8 @@ def run() -> list[Figure]:
     )
     message = raw(request)
     hearing: list[float] = []
-    with _bare() as bare, Server(model="scripted") as server:
+    with running("benchmarks.bare") as (port, pid), Server(model="scripted") as server:
+        bare = Load(port, [psutil.Process(pid)])
         service = psutil.Process(server.pid)
         ours = Load(httpx.URL(server.url).port or 80, [service, *service.children(recursive=True)])
         for load in (bare, ours):
@@ -157,19 +154,3 @@ def _answered(port: int, message: bytes, seconds: float) -> int:
     if set(tally.statuses) != {200}:
         raise RuntimeError(f"not every answer was good: {dict(tally.statuses)}")
     return tally.statuses[200]
-
-
-@contextmanager
-def _bare() -> Iterator[Load]:
-    command = [sys.executable, "-m", "benchmarks.bare"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        for line in process.stderr:
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                break
-        else:
-            raise RuntimeError("the bare server did not start")
-        try:
-            yield Load(int(found[1]), [psutil.Process(process.pid)])
-        finally:
-            process.terminate()

@@ -30,7 +30,7 @@ def run() -> list[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder)) as host,
-        running("benchmarks.naive") as port,
+        running("benchmarks.naive") as (port, _),
         Server(model="scripted", url_allow="127.0.0.1") as server,
         server.client() as ours,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as theirs,

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def running(module: str) -> Iterator[int]:
-    """``python -m module``, a uvicorn server on a free port, which this is."""
+def running(module: str) -> Iterator[tuple[int, int]]:
+    """``python -m module``, a uvicorn server: its port, a free one, and its process."""
     command = [sys.executable, "-m", module]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -21,6 +21,6 @@ def running(module: str) -> Iterator[int]:
         else:
             raise RuntimeError(f"{module} did not start")
         try:
-            yield int(found[1])
+            yield int(found[1]), process.pid
         finally:
             process.terminate()

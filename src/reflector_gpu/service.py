@@ -304,8 +304,7 @@ class Service:
             request.priority,
             max_chunk_seconds=spec.max_chunk_seconds,
             max_gap_seconds=spec.max_gap_seconds,
-            # A batch for each worker, and one that gathers.
-            ahead=max(4, spec.max_batch * (pool.workers + 1), 2 * pool.workers),
+            ahead=spec.ahead(pool.workers),
             max_seconds=self.settings.max_audio_seconds,
             vad=request.vad,
             expect=expect,

@@ -132,3 +132,22 @@ def test_a_deadline_that_passes_is_no_client_that_leaves() -> None:
                 await unless_disconnected(client.request, work.done())
 
     run(scene)
+
+
+def test_work_that_ends_though_its_client_left_leaves_no_cancellation_behind(
+    at_once: None,
+) -> None:
+    async def scene(client: Client, work: Work) -> None:
+        async def stubborn() -> str:
+            try:
+                return await work.done()
+            except asyncio.CancelledError:
+                return "done all the same"
+
+        client.left.set()
+        assert await unless_disconnected(client.request, stubborn()) == "done all the same"
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    run(scene)

@@ -51,6 +51,11 @@ def test_two_voices_that_are_one_speaker_leave_the_name_of_the_longer() -> None:
     assert names == {0: "Ben"}
 
 
+def test_a_letter_that_is_somebodys_name_is_nobody_elses() -> None:
+    _, names = identify(turns("0-4:0 4-9:1 11-16:1"), 10, ["A"], [(11, 16)])
+    assert names == {0: "B", 1: "A"}
+
+
 starts = st.lists(st.floats(0, 40), min_size=0, max_size=20).map(sorted)
 
 

@@ -240,11 +240,15 @@ async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
     try:
         return await work
     except asyncio.CancelledError:
-        if left and task.uncancel() <= cancelled_before:  # else it was not only the client
-            raise ClientDisconnect from None
+        if left:
+            left = False
+            if task.uncancel() <= cancelled_before:  # else it was not only the client
+                raise ClientDisconnect from None
         raise
     finally:
         over = True
+        if left:
+            task.uncancel()  # the work ended all the same
         timer.cancel()
         if watcher:
             await cancelled(watcher)

@@ -55,4 +55,6 @@ class PlainWav:
         """All samples, ``length`` at a time."""
         for first in range(0, self._size, _BYTES * length):
             data = self._reader.read(min(_BYTES * length, self._size - first))
+            if len(data) % _BYTES or not data:
+                return  # somebody cuts the file while it is read
             yield np.multiply(np.frombuffer(data, "<i2"), 2.0**-15, dtype=np.float32)

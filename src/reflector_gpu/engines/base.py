@@ -66,6 +66,14 @@ class TranscriberSpec(EngineSpec):
     window_seconds: float = 0.0
     translates: bool = False
 
+    def ahead(self, workers: int) -> int:
+        """Chunks of one recording in flight: a batch for each worker, and one that gathers.
+
+        Within half an hour of audio, 115 MB, however many they are.
+        """
+        wanted = self.max_batch * (workers + 1)
+        return max(4, min(wanted, int(1800 / self.max_chunk_seconds)), 2 * workers)
+
 
 class Transcriber(Protocol):
     """A speech recogniser. One instance lives in one process and is called by one thread."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -104,6 +105,6 @@ def identify(
             known[speaker] = name
     inside = [replace(t, end=min(t.end, seconds)) for t in turns if t.start < seconds]
     order = {speaker: i for i, speaker in enumerate(dict.fromkeys(t.speaker for t in inside))}
-    letters = map(label, range(len(order)))
+    letters = (letter for letter in map(label, count()) if letter not in known.values())
     called = {i: known.get(speaker) or next(letters) for speaker, i in order.items()}
     return [replace(turn, speaker=order[turn.speaker]) for turn in inside], called

@@ -75,6 +75,17 @@ def test_everyone_by_name(scripted: LiveServer, meeting: Samples) -> None:
     assert wrong(words, {}) <= 0.05
 
 
+def test_voices_ask_for_names_unless_that_is_declined(
+    scripted: LiveServer, meeting: Samples
+) -> None:
+    wishes = form(meeting, "Anna")
+    del wishes["diarize"]
+    named = upload(scripted, wav(meeting), data=wishes).json()["words"]
+    assert {word["speaker"] for word in named} == {"Anna", "A", "B"}
+    plain = upload(scripted, wav(meeting), data={**wishes, "diarize": "false"}).json()["words"]
+    assert not any("speaker" in word for word in plain)
+
+
 def test_who_is_not_known_has_a_letter(scripted: LiveServer, meeting: Samples) -> None:
     words = upload(scripted, wav(meeting), data=form(meeting, "Anna", "David")).json()["words"]
     assert wrong(words, {"Henry": "A"}) <= 0.05
@@ -120,7 +131,7 @@ BAD = [
     (["Anna"], ["no URL"], "known_speaker_references", "data URL"),
     (["Anna"], ["data:audio/wav;base64,???"], "known_speaker_references", "base64"),
     (["Anna"], [data_url(b"no audio")], "known_speaker_references", "Anna"),
-    (["Anna"], [data_url(wav(silence(3)))], "known_speaker_references", "Nobody"),
+    (["Anna"], [data_url(wav(silence(3)))], "known_speaker_references", "0.0 seconds"),
     (["Anna"], [data_url(wav(silence(40)))], "known_speaker_references", "30 seconds"),
     (["Anna", "Ben"], [data_url(wav(silence(3)))], "known_speaker_names", "2"),
     (["Anna"], [], "known_speaker_names", "0"),

@@ -72,7 +72,8 @@ def test_the_list_of_models(scripted: LiveServer) -> None:
         assert model["languages"] == sorted(model["languages"])
         assert bool(model["languages"]) == (model["type"] == "recogniser")
         assert model["state"] in {"ready", "loading", "failed", "not loaded", "not installed"}
-    assert [model["id"] for model in body["data"] if model["default"]] == ["scripted"]
+    defaults = [model["id"] for model in body["data"] if model["default"]]
+    assert defaults == ["scripted", "bic", "apertium"]
     assert {m["state"] for m in body["data"] if m["id"] == "scripted"} == {"ready"}
 
 

@@ -213,7 +213,9 @@ class TranscriptionFields(SpeakerFields):
     @property
     def speakers(self) -> DiarizeOptions | None:
         """How to tell speakers apart; None: they need not be."""
-        wanted = self.diarize or self.response_format is Format.DIARIZED_JSON
+        named = bool(self.known_speaker_names and self.known_speaker_references)
+        asked = named if self.diarize is None else self.diarize
+        wanted = asked or self.response_format is Format.DIARIZED_JSON
         return self.counts if wanted else None
 
     @property

@@ -135,7 +135,8 @@ class _Reader:
         if b"filename" in options or self._name.removesuffix("[]") in FILE_FIELDS:
             if self._name.removesuffix("[]") not in FILE_FIELDS:
                 raise InvalidRequest(
-                    f"The file part is named '{self._name}'; name it 'file' or 'files'.",
+                    f"The file part is named '{self._name}'; name it 'file' or 'files'. "
+                    "Voices of speakers are texts: 'data:audio/wav;base64,...'.",
                     param=self._name,
                 )
             if len(self.form.files) >= self._max_files:

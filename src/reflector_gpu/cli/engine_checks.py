@@ -18,6 +18,8 @@ from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
 from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.diarizers import diarizer_of
+from reflector_gpu.engines.translation import TranslatorModel
+from reflector_gpu.engines.translators import translators_of
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.llm.base import Ask
@@ -62,6 +64,7 @@ def engines(settings: Settings) -> Iterator[Check]:
         if not model.missing:
             yield _engine(settings, model, essential=False)
     yield diarizer(settings)
+    yield from map(translator, translators_of(settings.translator))
     if settings.llm_engine != "none":
         yield language_model(settings)
     absent = sum(bool(model.missing) for model in others)
@@ -118,6 +121,14 @@ def _engine(settings: Settings, model: Model, *, essential: bool) -> Check:
         detail = f'heard "{heard}" instead of "{SPOKEN}" {took}'
         return Check(name, bad, detail, "this engine does not recognise speech on this machine")
     return Check(name, Status.OK, f'heard "{heard}" {took}')
+
+
+def translator(model: TranslatorModel) -> Check:
+    """Whether a configured translator is here. It is not essential either."""
+    if model.missing:
+        detail = "the configured translator is not installed"
+        return Check(model.name, Status.WARN, detail, model.installation)
+    return Check(model.name, Status.OK, "the configured translator is installed")
 
 
 def diarizer(settings: Settings) -> Check:

@@ -16,6 +16,7 @@ from reflector_gpu.engines.diarizers import ALIASES, DIARIZERS, own_diarizers
 from reflector_gpu.engines.translation import TranslatorModel
 from reflector_gpu.engines.translators import TRANSLATORS, translators_of
 from reflector_gpu.engines.weights import size
+from reflector_gpu.errors import UnknownModel
 from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import Settings, load_settings
 
@@ -88,6 +89,10 @@ def _named(name: str, catalog: Catalog, diarizers: Mapping[str, DiarizerModel]) 
         return diarizer
     if name not in catalog.names and (translator := TRANSLATORS.get(name) or opus(name)):
         return translator
+    if name not in catalog.names:
+        known = [*catalog.models.values(), *diarizers.values(), *TRANSLATORS.values()]
+        downloadable = ", ".join(model.name for model in known if model.weights)
+        raise UnknownModel(f"'{name}' does not exist. What can be downloaded: {downloadable}.")
     return catalog.resolve(name)
 
 

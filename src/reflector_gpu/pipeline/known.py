@@ -24,6 +24,9 @@ from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTur
 LONGEST = 30.0
 """Seconds that a voice may have; OpenAI's clients are told to send two to ten."""
 
+SHORTEST = 1.5
+"""Seconds of speech in it, by which voices can be told apart at all."""
+
 _APART = np.zeros(SAMPLE_RATE, np.float32)
 """The silence before each voice, so that no turn runs from one into the next."""
 
@@ -42,15 +45,16 @@ def voice(name: str, spool: Spool) -> Voice:
     """Decode the voice that is in ``spool``, which must be complete.
 
     Raises:
-        InvalidRequest: not audio, longer than `LONGEST`, or nobody speaks in it.
+        InvalidRequest: not audio, longer than `LONGEST`, or less speech than `SHORTEST`.
     """
     try:
         blocks = list(decode(spool.reader(), max_seconds=LONGEST))
     except (UndecodableAudio, TooLarge) as error:
         raise InvalidRequest(f"The voice of '{name}': {error}", param=_PARAM) from error
-    if not speech_spans(blocks):
+    heard = sum(end - begin for begin, end in speech_spans(blocks))
+    if heard < SHORTEST:
         raise InvalidRequest(
-            f"Nobody is heard to speak in the voice of '{name}'; send some seconds of speech.",
+            f"The voice of '{name}' holds {heard:.1f} seconds of speech; send two to ten.",
             param=_PARAM,
         )
     return Voice(name, np.concatenate(blocks))

@@ -35,7 +35,7 @@ class ModelCard(BaseModel):
     description: str
     languages: list[str] = Field(examples=[["en"]])
     licence: str
-    default: bool = Field(description="What requests without a model get.")
+    default: bool = Field(description="What requests that name none get.")
     state: str = Field(
         description="`ready`, `loading`, `idle` (loaded again when it is needed), `failed`, "
         "`not loaded`, `downloading` or `not installed`.",
@@ -109,7 +109,7 @@ def _card(service: Service, model: Installable) -> ModelCard:
         description=model.summary,
         languages=sorted(model.spec.languages) if isinstance(model, Model) else [],
         licence=model.licence,
-        default=model in service.catalog.defaults,
+        default=not isinstance(model, Model) or model in service.catalog.defaults,
         state=_state(service, model),
     )
 

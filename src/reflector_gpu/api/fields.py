@@ -353,6 +353,8 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
+        if problem["type"] == "json_invalid":
+            raise InvalidRequest("The body is not JSON; send an object with the fields.") from None
         where = ".".join(str(part) for part in problem["loc"])
         raise InvalidRequest(
             f"{where}: {problem['msg']}" if where else f"The body does not fit: {problem['msg']}.",

@@ -49,9 +49,10 @@ class Translations:
             Unavailable: the translator is not installed or does not work.
         """
         self._check(source, target, sum(map(len, texts)))
-        if alike(source, target):
+        resolved = await self._resolve(source, target)
+        if resolved is None:
             return list(texts)
-        model, options = await self._resolve(source, target)
+        model, options = resolved
         pool = self._hosts.translator(model)
         await pool.ready(self._settings.load_seconds)
 
@@ -88,8 +89,7 @@ class Translations:
         """
         with blaming("translate_to"):
             self._check(source or DEFAULT_SOURCE, target, 0)
-            if source is None or not alike(source, target):
-                await self._resolve(source, target)
+            await self._resolve(source, target)
 
     async def known(self) -> list[tuple[TranslatorModel, Directions]]:
         """What the translators that are here translate.
@@ -97,9 +97,13 @@ class Translations:
         Raises:
             Unavailable: none is.
         """
-        here = [model for model in self.models if not self._hosts.missing(model)]
-        for model in self.models if not here else ():
+        found = await self._here()
+        for model in self.models if not found else ():
             self._check_here(model)
+        return found
+
+    async def _here(self) -> list[tuple[TranslatorModel, Directions]]:
+        here = [model for model in self.models if not self._hosts.missing(model)]
         return [(model, await asyncio.to_thread(_directions, model)) for model in here]
 
     def _check(self, source: str, target: str, characters: int) -> None:
@@ -117,17 +121,29 @@ class Translations:
 
     async def _resolve(
         self, source: str | None, target: str
-    ) -> tuple[TranslatorModel, TranslateOptions]:
-        """Who translates this; ``source`` None: whatever it may be."""
+    ) -> tuple[TranslatorModel, TranslateOptions] | None:
+        """Who translates this; ``source`` None: whatever it may be.
+
+        None: nobody need, for no translator that is here tells the two languages apart.
+        """
+        if source is not None and tag(source) == tag(target):
+            return None
+        same = source is not None and alike(source, target)
         refusals: list[UnsupportedLanguage] = []
-        for model, directions in await self.known():
+        for model, directions in await self._here():
             try:
                 if source is None:
                     directions.check_target(target)
                     return model, TranslateOptions("", target)
-                return model, directions.resolve(source, target)
+                options = directions.resolve(source, target)
             except UnsupportedLanguage as refusal:
                 refusals.append(refusal)
+                continue
+            if options.source != options.target:
+                return model, options
+            same = True
+        if same:
+            return None
         for model in self.models:
             self._check_here(model)  # one that is absent might know the pair
         if not refusals:

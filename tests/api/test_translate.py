@@ -133,6 +133,23 @@ def test_the_same_language_is_the_same_text(server: LiveServer, source: str, tar
     assert translation(server, ENGLISH, source, target) == {source: ENGLISH, target: ENGLISH}
 
 
+def test_neighbours_are_translated_by_whoever_tells_them_apart(bare: START, tmp_path: Path) -> None:
+    folder = shutil.copytree(TRANSLATION, tmp_path / "nordic")
+    file = folder / "shared_vocabulary.json"
+    names = {"__en__": "nor_Latn", "__fr__": "nob_Latn", "__es__": "srp_Cyrl"}
+    pieces = [names.get(piece, piece) for piece in json.loads(file.read_text())]
+    file.write_text(json.dumps([p.strip("_") if p[:2] == "__" else p for p in pieces]))
+    server = bare(translator=f"{TRANSLATION},{folder}", workers=1, apikey=KEY)
+    assert translation(server, ENGLISH, "no", "nb")["nb"] == FRENCH
+    assert translation(server, ENGLISH, "no", "no-NO")["no-NO"] == ENGLISH
+    for source, target, param in (
+        ("en", "sr-Latn", "target_language"),
+        ("sr-Latn", "sr-Cyrl", "source_language"),
+    ):
+        wish = {"source_language": source, "target_language": target}
+        assert error_of(ask(server, TEXT, wish), 400)["param"] == param
+
+
 @pytest.mark.parametrize(
     ("source", "target", "param"),
     [("en", "tlh", "target_language"), ("tlh", "en", "source_language")],

@@ -19,7 +19,12 @@ from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.ctranslate2_translation import CTranslate2Translator
 from reflector_gpu.engines.translation import Directions, alike
 from reflector_gpu.engines.translators import TRANSLATORS, translator_of
-from reflector_gpu.errors import ConfigurationError, ModelNotInstalled, UnsupportedLanguage
+from reflector_gpu.errors import (
+    ConfigurationError,
+    EngineFailed,
+    ModelNotInstalled,
+    UnsupportedLanguage,
+)
 from reflector_gpu.types import TranslateOptions
 from tests.engines.tongues import OPUS, TRANSLATION, sentences
 
@@ -188,6 +193,26 @@ def test_a_language_is_not_taken_for_its_neighbour(code: str) -> None:
         DIRECTIONS.resolve("en", code)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("sr-Latn", "srp_Cyrl"), ("sr", "sr-Latn"), ("uz-Latn", "uz-Cyrl")]
+)
+def test_a_script_is_not_taken_for_the_other_one_of_its_language(one: str, other: str) -> None:
+    assert not alike(one, other)
+    for wanted, known in ((one, other), (other, one)):
+        with pytest.raises(UnsupportedLanguage):
+            Directions({"en": (known,)}).resolve("en", wanted)
+    both = Directions(dict.fromkeys((one, other), (one, other)))
+    assert both.resolve(one, other) == TranslateOptions(one, other)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"), [("pt-BR", "pt_BR"), ("pt-PT", "pt_PT"), ("pt", "pt_BR")]
+)
+def test_of_several_regions_the_nearest_is_taken(code: str, found: str) -> None:
+    regions = ("pt_PT", "pt_BR")
+    assert Directions({"en": regions}).resolve("en", code).target == found
+
+
 def test_pairs_are_kept_apart() -> None:
     some = Directions({"eng": ("spa", "cat_valencia", "not a language"), "spa": ("eng",)})
     assert some.pairs == [("en", "ca-valencia"), ("en", "es"), ("es", "en")]
@@ -251,6 +276,43 @@ def test_apertium_gives_a_line_for_each_whatever_it_holds(
     found = rules.translate([*texts, "Thank you"], TranslateOptions("eng", "spa"))
     assert len(found) == len(texts) + 1
     assert str(found[-1]).lower() == "gracias"
+
+
+@installed
+@pytest.mark.parametrize("marks", [".", "..", "...", "?", "!", ""])
+def test_apertium_leaves_the_marks_at_the_end(rules: ApertiumTranslator, marks: str) -> None:
+    english = [f"The house is red{marks}", f"The house is red. It is red{marks}", marks]
+    assert rules.translate(english, TranslateOptions("eng", "spa")) == [
+        f"La casa es roja{marks}",
+        f"La casa es roja. Es rojo{marks}",
+        marks,
+    ]
+
+
+@installed
+def test_apertium_gives_what_it_has_though_its_next_process_can_not_start(
+    rules: ApertiumTranslator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = TranslateOptions("eng", "spa")
+    rules.translate(["Thank you"], there)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        assert rules.translate(["Thank you"], there) == ["Gracias"]
+    assert rules.translate(["Thank you"], there) == ["Gracias"]
+
+
+@installed
+def test_apertium_goes_on_after_a_failure(rules: ApertiumTranslator) -> None:
+    for _ in range(2):
+        with pytest.raises(EngineFailed, match="failed on 1 lines of eng-tlh"):
+            rules.translate(["Thank you"], TranslateOptions("eng", "tlh"))
+    assert rules.translate(["Thank you"], TranslateOptions("eng", "spa")) == ["Gracias"]
+
+
+@pytest.mark.parametrize("name", [pytest.param("apertium", marks=installed), str(TRANSLATION)])
+def test_the_directions_of_a_translator_are_made_once(name: str) -> None:
+    model = translator_of(name)
+    assert model.directions is model.directions
 
 
 def test_apertium_that_lists_nothing_is_told(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
+import sentencex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +100,52 @@ def test_long_sentences_are_cut_where_it_hurts_least() -> None:
     ]
     assert told("one two three four five six", splitting) == ["one two three four", "five six"]
     assert told("a" * 25, splitting) == ["a" * 20, "a" * 5]
+
+
+def test_a_sentence_is_whole_wherever_it_stands_in_a_long_line() -> None:
+    known = [f"Sentence {'very ' * (i % 9)}{i} is said." for i in range(400)]
+    assert told(" ".join(known)) == known
+
+
+@given(st.text(MARKS, min_size=1, max_size=40), st.integers(2000, 9000), st.integers(1, 900))
+def test_nothing_is_lost_of_a_long_line(text: str, length: int, longest: int) -> None:
+    line = (text * length)[:length]
+    splitting = Splitting("en", sentences=True, longest=longest)
+    assert asyncio.run(translate([line], splitting, echo, ahead=3)) == [line]
+    assert max(map(len, told(line, splitting)), default=0) <= longest
+
+
+@pytest.mark.parametrize("text", ["あ。", "«", "Yes. ", "a, "])
+def test_a_long_line_is_split_in_parts_and_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    segment, lengths, threads = sentencex.segment, [], set()
+
+    def watched(language: str, line: str) -> list[str]:
+        lengths.append(len(line))
+        threads.add(threading.get_ident())
+        found: list[str] = segment(language, line)
+        return found
+
+    monkeypatch.setattr(sentencex, "segment", watched)
+    line = text * (50_000 // len(text))
+    assert asyncio.run(translate([line], SENTENCES, echo, ahead=8)) == [line]
+    assert max(lengths) <= 2000
+    assert sum(lengths) < 5 * len(line)
+    assert threading.get_ident() not in threads
+
+
+def test_many_lines_take_no_more_tasks_than_are_in_work() -> None:
+    tasks: list[int] = []
+
+    async def submit(text: str) -> str:
+        tasks.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+        return text
+
+    asyncio.run(translate(["a\n" * 200], SENTENCES, submit, ahead=3))
+    assert len(tasks) == 200
+    assert max(tasks) == 3 + 1
 
 
 def test_no_more_is_in_work_than_was_allowed() -> None:

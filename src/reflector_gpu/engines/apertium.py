@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from reflector_gpu.engines.translation import Directions, TranslatorModel, TranslatorSpec
@@ -28,11 +29,11 @@ def directions(_: Mapping[str, str]) -> Directions:
     Raises:
         ModelNotInstalled: there are none; the message says how to get them.
     """
-    return Directions(_installed())
+    return _installed()
 
 
 @lru_cache(1)
-def _installed() -> Mapping[str, Sequence[str]]:
+def _installed() -> Directions:
     try:
         listed = subprocess.run(  # noqa: S603
             [_PROGRAM, "-l"], capture_output=True, check=True, text=True, timeout=_LIST_SECONDS
@@ -50,7 +51,7 @@ def _installed() -> Mapping[str, Sequence[str]]:
         raise ModelNotInstalled(
             f"Apertium has no languages here: {_INSTALLATION}", param="model", retry_after=3600
         )
-    return found
+    return Directions(found)
 
 
 SPEC = TranslatorSpec(
@@ -92,12 +93,16 @@ class ApertiumTranslator:
         pair = f"{options.source}-{options.target}"
         # Lines are what it keeps apart, and a zero byte would end the text.
         lines = [" ".join(text.replace("\0", " ").split()) for text in texts]
+        # Of the full stops at the end of a line it takes one for its own, and removes it.
+        given = [f"{line}." if line.endswith(".") else line for line in lines]
         process = self._process(pair)
-        translated, complaint = process.communicate("".join(f"{line}\n" for line in lines))
-        self._ahead = (pair, _started(pair))
-        results = [line.strip() for line in translated.removesuffix("\n").split("\n")]
+        self._ahead = None
+        translated, complaint = process.communicate("".join(f"{line}\n" for line in given))
+        results = [" ".join(line.split()) for line in translated.removesuffix("\n").split("\n")]
         if process.returncode or len(results) != len(lines):
             raise EngineFailed(f"Apertium failed on {len(lines)} lines of {pair}: {complaint}")
+        with suppress(OSError):  # no memory for it now: the next batch tries again
+            self._ahead = (pair, _started(pair))
         return results
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """What a translator is, and what it translates from and to, by whatever code a client writes.
 
 Codes are compared by the language tags of BCP 47 and the distances of Unicode's CLDR: ``en``,
-``eng``, ``en-US`` and ``eng_Latn`` are one language, ``zh-Hant`` and ``zh-Hans`` are two.
+``eng``, ``en-US`` and ``eng_Latn`` are one language, ``zh-Hant`` and ``zh-Hans`` are two, as are
+``sr-Latn`` and ``sr``, which is written in Cyrillic.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from math import inf
 from typing import Protocol
 
 from reflector_gpu.engines.base import EngineSpec, Installable
@@ -18,7 +20,7 @@ from reflector_gpu.types import TranslateOptions
 
 _ALIKE = 5
 """CLDR's distance of two regions or of a language's two names. From 8 on it is another language
-(Bosnian for Croatian, German for Luxembourgish), or another script."""
+(Bosnian for Croatian, German for Luxembourgish)."""
 
 _SHOWN = 100  # codes that an error lists
 _LONGEST = 20  # characters of a client's code that an error repeats
@@ -154,29 +156,34 @@ def tag(code: str) -> str | None:
 
 @lru_cache(4096)
 def alike(one: str, other: str) -> bool:
-    """Whether two codes mean the same language, regions aside."""
-    import langcodes
-
-    first, second = tag(one), tag(other)
-    if first is None or second is None:
-        return False
-    return first == second or langcodes.tag_distance(first, second) <= _ALIKE
+    """Whether two codes mean the same language in the same script, regions aside."""
+    return _distance(one, other) <= _ALIKE
 
 
 @lru_cache(4096)
 def match(code: str, known: tuple[str, ...]) -> str | None:
-    """The one of ``known`` that means the same language, the nearest one; None if none does."""
+    """The one of ``known`` that is `alike`, the nearest one; None if none is."""
+    exact = [one for one in known if tag(one) == tag(code) is not None]
+    near = exact or [one for one in known if alike(code, one)]
+    return min(near, key=lambda one: _distance(code, one), default=None)
+
+
+def _distance(one: str, other: str) -> float:
+    """CLDR's, which says little about scripts: in those of Serbian it sees two regions."""
     import langcodes
 
-    wanted = tag(code)
-    if wanted is None:
-        return None
-    exact = [one for one in known if tag(one) == wanted]
-    if exact:
-        return exact[0]
-    distances = [(langcodes.tag_distance(wanted, str(tag(one))), one) for one in known]
-    near = [pair for pair in distances if pair[0] <= _ALIKE]
-    return min(near, key=lambda pair: pair[0])[1] if near else None
+    first, second = tag(one), tag(other)
+    if first is None or second is None or _script(first) != _script(second):
+        return inf
+    return langcodes.tag_distance(first, second)
+
+
+@lru_cache(4096)
+def _script(tag: str) -> str | None:
+    """The one that ``tag`` means, if only by its language and region."""
+    import langcodes
+
+    return langcodes.Language.get(tag).maximize().script
 
 
 def _tags(codes: Iterable[str]) -> list[str]:

@@ -16,6 +16,9 @@ SubmitText = Callable[[str], Awaitable[str]]
 TranslateAll = Callable[[Sequence[str], str | None], Awaitable[Sequence[str]]]
 """Translates texts out of a language, if it is known."""
 
+_AT_ONCE = 2000
+"""Characters that are split into sentences at once: what that takes grows with their square."""
+
 _LINE = re.compile(r"[^\r\n]+")
 _CLAUSE = re.compile(r"[,;:]\s+|[،；，：、]\s*")
 _SPACE = re.compile(r"\s+")
@@ -45,26 +48,37 @@ async def translate(
     Raises:
         ReflectorError: a piece could not be translated.
     """
-    cut = [list(pieces(text, splitting)) for text in texts]
-    places = asyncio.Semaphore(ahead)
+    # In a thread: a long text would hold up every other request.
+    cut, readable = await asyncio.to_thread(_cut, texts, splitting)
+    waiting = iter(readable)
 
-    async def one(text: str) -> str:
-        if not any(character.isalpha() for character in text):
-            return text
-        async with places:
-            return await submit(text)
+    async def work() -> None:
+        for piece in waiting:
+            piece.translation = await submit(piece.text)
 
-    tasks = [asyncio.create_task(one(text)) for spans in cut for _, text in spans]
+    tasks = [asyncio.create_task(work()) for _ in readable[:ahead]]
     try:
-        translations = iter(await asyncio.gather(*tasks))
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return [
-        _joined(text, [(start, found, next(translations)) for start, found in spans])
-        for text, spans in zip(texts, cut, strict=True)
-    ]
+    return await asyncio.to_thread(lambda: list(map(_joined, texts, cut)))
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What begins at ``start`` of a text, and its translation, at first the same."""
+
+    start: int
+    text: str
+    translation: str
+
+
+def _cut(texts: Sequence[str], splitting: Splitting) -> tuple[list[list[_Piece]], list[_Piece]]:
+    """The pieces of each of ``texts``; and those of them that have letters."""
+    cut = [[_Piece(at, found, found) for at, found in pieces(text, splitting)] for text in texts]
+    return cut, [piece for own in cut for piece in own if any(map(str.isalpha, piece.text))]
 
 
 def pieces(text: str, splitting: Splitting) -> Iterator[tuple[int, str]]:
@@ -83,10 +97,23 @@ def pieces(text: str, splitting: Splitting) -> Iterator[tuple[int, str]]:
 def _sentences(line: str, splitting: Splitting) -> Iterable[str]:
     if not splitting.sentences:
         return [line]
+    return _segmented(line, splitting.language)
+
+
+def _segmented(line: str, language: str) -> Iterator[str]:
     import sentencex
 
-    found: list[str] = list(sentencex.segment(splitting.language, line))
-    return found if "".join(found) == line else [line]
+    while line:
+        head = line[:_AT_ONCE]
+        found: list[str] = list(sentencex.segment(language, head))
+        if "".join(found) != head:
+            found = [head]
+        if len(head) < len(line):
+            last = found.pop()  # it goes on, perhaps
+            if len(last) > _AT_ONCE // 2:
+                found.append(next(_shortened(last, _AT_ONCE // 2)))
+        yield from found
+        line = line[sum(map(len, found)) :]
 
 
 def _shortened(text: str, longest: int) -> Iterator[str]:
@@ -102,18 +129,18 @@ def _shortened(text: str, longest: int) -> Iterator[str]:
     yield text
 
 
-def _joined(text: str, translated: Sequence[tuple[int, str, str]]) -> str:
-    """``text`` with its pieces (start, original, translation) replaced."""
+def _joined(text: str, translated: Sequence[_Piece]) -> str:
+    """``text`` with its pieces replaced."""
     found: list[str] = []
     before, end = "", 0
-    for start, original, translation in translated:
-        gap = text[end:start]
+    for piece in translated:
+        gap = text[end : piece.start]
         if not gap and _UNSPACED.search(before[-1:]):
             # A sentence that ran on into the next one does not in every script.
-            runs_on = _UNSPACED.search(f"{found[-1][-1:]}{translation[:1]}")
+            runs_on = _UNSPACED.search(f"{found[-1][-1:]}{piece.translation[:1]}")
             gap = "" if runs_on else " "
-        found += [gap, translation]
-        before, end = original, start + len(original)
+        found += [gap, piece.translation]
+        before, end = piece.text, piece.start + len(piece.text)
     return "".join([*found, text[end:]])
 
 

@@ -1,7 +1,8 @@
 """Modal's containers, in this process: what a class is to those who call it.
 
 Every container is an instance of the class that ran its own hooks. Calls are spread and queued as
-Modal does, and what crosses is pickled on the way, there and back.
+Modal does, and what crosses is pickled on the way, there and back. A container is not told of a
+listener that has left a stream.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -66,15 +68,28 @@ class Containers:
             return _carried(results)
 
     def _stream(self, items: Sequence[object], options: object) -> Iterator[Any]:
-        items, options = _carried((items, options))
-        with self._container() as container:
-            container.calls.append(list(items))
-            if self.faults:
-                self.faults.pop(0)(container)
-            for message in container.instance.stream.local(items, options):
-                yield _carried(message)
-                if self.halfway:
-                    self.halfway.pop(0)(container)
+        """What a container streams, which goes on when nobody listens any more."""
+        told: SimpleQueue[Any] = SimpleQueue()
+        arguments = (told, *_carried((items, options)))
+        threading.Thread(target=self._tell, args=arguments, daemon=True).start()
+        while (message := told.get()) is not None:
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+    def _tell(self, told: SimpleQueue[Any], items: Sequence[object], options: object) -> None:
+        try:
+            with self._container() as container:
+                container.calls.append(list(items))
+                if self.faults:
+                    self.faults.pop(0)(container)
+                for message in container.instance.stream.local(items, options):
+                    told.put(_carried(message))
+                    if self.halfway:
+                        self.halfway.pop(0)(container)
+            told.put(None)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's
+            told.put(error)
 
     @contextmanager
     def _container(self) -> Iterator[Container]:

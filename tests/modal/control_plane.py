@@ -39,6 +39,10 @@ class ControlPlane:
         """Named ones, and what was put into those that were created here."""
         self.asked: defaultdict[str, list[Any]] = defaultdict(list)
         """By the name of the call: the requests, in order."""
+        self.refused: set[str] = set()
+        """Calls that get an error."""
+        self.in_volume: set[str] = set()
+        """Paths of files."""
         self.unknown: list[str] = []
         """Calls that were made and are not answered here."""
         self.uploaded: dict[str, bytes] = {}
@@ -60,6 +64,12 @@ class ControlPlane:
 
     def secret_id(self, name: str) -> str:
         return self._id("st", name)
+
+    def variables_of(self, secret_ids: Iterable[str]) -> dict[str, str]:
+        """What the secrets without names among these hold."""
+        asked = [one for one in self.asked["SecretGetOrCreate"] if not one.deployment_name]
+        held = {self._id("st", tuple(sorted(one.env_dict.items()))): one.env_dict for one in asked}
+        return {k: v for key in secret_ids for k, v in held.get(key, {}).items()}
 
     def __enter__(self) -> ControlPlane:
         self._thread.start()
@@ -194,10 +204,20 @@ class ControlPlane:
         self, asked: api.VolumeGetOrCreateRequest
     ) -> api.VolumeGetOrCreateResponse:
         name = asked.deployment_name
-        metadata = api.VolumeMetadata(name=name, version=asked.version)
+        version = api.VOLUME_FS_VERSION_V2
+        metadata = api.VolumeMetadata(name=name, version=version)
         return api.VolumeGetOrCreateResponse(
-            volume_id=self._id("vo", name), version=asked.version, metadata=metadata
+            volume_id=self._id("vo", name), version=version, metadata=metadata
         )
+
+    async def VolumeListFiles2(
+        self, asked: api.VolumeListFiles2Request
+    ) -> api.VolumeListFiles2Response:
+        found = [path for path in self.in_volume if path.startswith(f"{asked.path}/")]
+        if not found:
+            raise GRPCError(Status.NOT_FOUND, f"no such file or directory: {asked.path}")
+        entries = [api.FileEntry(path=path, type=api.FileEntry.FILE) for path in found]
+        return api.VolumeListFiles2Response(entries=entries)
 
     # Functions and classes
 
@@ -239,6 +259,8 @@ def _service(plane: ControlPlane) -> Any:
         async def answer(_: object, stream: Stream[Any, Any]) -> None:
             asked = await stream.recv_message()
             plane.asked[name].append(asked)
+            if name in plane.refused:
+                raise GRPCError(Status.FAILED_PRECONDITION, f"{name} is refused")
             implementation = getattr(plane, name, None)
             if implementation is None:
                 plane.unknown.append(name)

@@ -48,6 +48,10 @@ class Deployed:
         asked = self.plane.asked["MountGetOrCreate"]
         return {file.filename: file.sha256_hex for request in asked for file in request.files}
 
+    def variables(self, function: str) -> dict[str, str]:
+        """Those that the containers of ``function`` get, keys excepted."""
+        return self.plane.variables_of(self.functions[function].secret_ids)
+
     @property
     def secrets(self) -> dict[str, list[str]]:
         """The named ones, and the keys that they must have."""

@@ -13,7 +13,7 @@ from modal_proto import api_pb2 as api
 
 import reflector_gpu
 from reflector_gpu.deploy.modal_images import pinned, requirements
-from reflector_gpu.deploy.modal_settings import ModalSettings
+from reflector_gpu.deploy.modal_settings import ModalSettings, carried
 from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.engines.diarizers import DIARIZERS
 from reflector_gpu.engines.translators import TRANSLATORS
@@ -82,6 +82,55 @@ def test_the_key_comes_from_the_secret_and_reaches_the_server_alone(app: Deploye
 def test_each_class_has_its_gpu(app: Deployed) -> None:
     found = {name: one.resources.gpu_config.gpu_type for name, one in engines(app).items()}
     assert found == GPUS[app.app]
+
+
+def test_libraries_take_as_many_threads_as_there_are_cores(app: Deployed) -> None:
+    for name, function in app.functions.items():
+        if name == "web" or name in GPUS[app.app]:
+            cores = function.resources.milli_cpu // 1000
+            told = app.variables(name)
+            assert {told["OMP_NUM_THREADS"], told["OPENBLAS_NUM_THREADS"]} == {str(cores)}
+
+
+def test_a_server_that_holds_whole_recordings_has_memory_for_them(
+    apps: Mapping[str, Deployed],
+) -> None:
+    memory = {name: app.functions["web"].resources.memory_mb for name, app in apps.items()}
+    diarizer = memory.pop("reflector-diarizer")
+    assert set(memory.values()) == {2048}
+    # Two of six hours at once, as samples and pickled.
+    assert diarizer >= 2048 + 2 * 2 * 6 * 3600 * 16_000 * 2 / 1e6
+
+
+def test_what_is_about_this_machine_its_models_or_secret_stays_here() -> None:
+    stays = {
+        "REFLECTOR_APIKEY": SECRET,
+        "REFLECTOR_LLM_API_KEY": SECRET,
+        "HF_TOKEN": SECRET,
+        "REFLECTOR_PROFILE": "gpu",
+        "REFLECTOR_WORKERS": "8",
+        "REFLECTOR_MODEL": "mine",
+        "REFLECTOR_MODEL_PATHS": '{"mine": "/home/me/mine"}',
+        "REFLECTOR_MODEL_ALIASES": '{"ours": "mine"}',
+        "REFLECTOR_AUTO_MODELS": "mine",
+        "REFLECTOR_DIARIZER": "ours",
+        "REFLECTOR_TRANSLATOR": "/home/me/translator",
+        "REFLECTOR_LLM_ENGINE": "ctranslate2",
+        "reflector_llm_model": "/home/me/llm",
+        "REFLECTOR_LLM_BASE_URL": "http://127.0.0.1:8080/v1",
+        "PATH": "/bin",
+    }
+    goes = {
+        "REFLECTOR_MODAL_DIARIZER_MODEL": "bic",
+        "REFLECTOR_VAD_THRESHOLD": "0.4",
+        "HF_ENDPOINT": "https://mirror.example",
+    }
+    assert carried({**stays, **goes}) == goes
+
+
+def test_names_of_settings_count_however_they_are_written() -> None:
+    written = {"reflector_vad_threshold": "0.4", "Reflector_Modal_Region": "eu", "hf_endpoint": "m"}
+    assert carried(written) == {name.upper(): value for name, value in written.items()}
 
 
 @pytest.mark.parametrize("name", sorted(TRANSCRIBERS))

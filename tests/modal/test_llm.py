@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.llms import COUNT, LLM
-from tests.api.support import connect
+from tests.api.support import connect, error_of
 from tests.api.test_chat import (  # noqa: F401
     test_a_client_that_leaves_ends_the_work,
     test_and_the_same_in_pieces,
@@ -69,3 +69,11 @@ def test_one_that_dies_in_the_middle_of_a_stream_ends_it_with_an_error(app: Runn
     assert "one" in events[0] + events[1]
     assert "engine_failed" in events[-2]
     assert events[-1] == "data: [DONE]"
+
+
+def test_without_a_model_in_the_volume_the_server_says_so() -> None:
+    with running("reflector_llm", {"REFLECTOR_MODAL_LLM_MODEL": "/models/none"}) as app:
+        with connect(app.server) as client:
+            answer = client.post("/llm", json={"prompt": "Count to ten."})
+        assert error_of(answer, 503)["code"] == "model_not_installed"
+        assert not app.containers["Engine"].running

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,14 @@ from reflector_gpu.deploy.room import Room
 from reflector_gpu.engines import scripted
 from reflector_gpu.engines.base import Model, Recording
 from reflector_gpu.engines.pcm import FileRecording, PcmFile
-from reflector_gpu.errors import EngineFailed, InvalidRequest, ModelNotInstalled, ReflectorError
+from reflector_gpu.errors import (
+    EngineFailed,
+    InvalidRequest,
+    ModelNotInstalled,
+    ReflectorError,
+    ShuttingDown,
+)
+from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 from tests.waiting import PATIENCE_SECONDS, until
@@ -119,3 +127,53 @@ def test_a_recording_reads_the_same_wherever_it_is(pcm: list[int], first: int, l
         samples = there.pcm.read(first, first + length)
         assert samples.dtype == np.float32
         assert samples.tolist() == here.pcm.read(first, first + length).tolist()
+
+
+def test_loading_again_after_a_failure_starts_afresh(room: Room) -> None:
+    Engine.go_on.set()
+    # The pool would try by itself, but only after a pause that a snapshot may have frozen.
+    Engine.loading.append(RuntimeError("CUDA"))
+    room.load()
+    assert not Engine.loading
+    room.load()
+    assert not room.failed
+    assert room.run([SECOND], ENGLISH) == [Recognition()]
+
+
+def test_a_call_of_which_not_all_can_be_taken_leaves_nothing_behind(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.load()
+    put = Pool.put
+
+    def refuses(pool: Pool[object, object], item: object, *group: object, **more: Any) -> object:
+        if item is FRENCH:
+            raise ShuttingDown("no more")
+        return put(pool, item, *group, **more)
+
+    monkeypatch.setattr(Pool, "put", refuses)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(room.run, [SECOND], ENGLISH)
+        until(lambda: Engine.batches)
+        found = room.run([SECOND, SECOND, FRENCH], ENGLISH)
+        assert [type(one) for one in found] == [ShuttingDown] * 3
+        Engine.go_on.set()
+        assert call.result() == [Recognition()]
+    assert room.run([SECOND], ENGLISH) == [Recognition()]
+    assert Engine.batches == [(1, ENGLISH)] * 2
+
+
+def test_a_recording_is_in_memory_once() -> None:
+    size = 32_000_000
+    with tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        here = FileRecording(PcmFile(file.fileno()), [])
+        tracemalloc.start()
+        try:
+            there = portable(here)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert isinstance(there, Recording)
+    assert there.pcm.length == size // 2
+    assert peak < 1.1 * size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import modal
 import modal.exception
@@ -13,6 +15,9 @@ import pytest
 
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.deploy import modal_images
+from reflector_gpu.deploy.modal_app import Container as AnyContainer
+from reflector_gpu.deploy.modal_app import Deployment
+from reflector_gpu.engines.scripted import ScriptedTranscriber
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
@@ -265,3 +270,90 @@ def test_the_other_name_of_the_key_counts_too(clip: bytes) -> None:
     keys = {"REFLECTOR_APIKEY": "", "REFLECTOR_GPU_APIKEY": KEY}
     with running("reflector_transcriber", {**SCRIPTED, **keys}) as app:
         assert upload(app.server, clip).status_code == 200
+
+
+def test_a_container_fetches_at_a_call_what_it_could_not_at_its_start(
+    tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    pulls: list[Deployment] = []
+
+    def pull(deployment: Deployment) -> None:
+        pulls.append(deployment)
+        if len(pulls) < 5:  # of a start, of the stand-in's empty call, and of the first one
+            raise RuntimeError("the volume is in use")
+        weights = deployment.model.weights
+        assert weights
+        folder = tmp_path / f"models--{weights.repository.replace('/', '--')}"
+        shutil.copytree(WHISPER, folder / "snapshots" / "1")
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("1")
+
+    monkeypatch.setattr(Deployment, "pull", pull)
+    environment = {"REFLECTOR_MODAL_TRANSCRIBER_MODEL": "tiny", "REFLECTOR_MODAL_LIVE_GPU": "none"}
+    with running("reflector_transcriber", environment) as app:
+        error = error_of(upload(app.server, clip), 503)
+        assert error["code"] == "model_not_installed"
+        assert upload(app.server, clip).status_code == 200
+        assert len(app.containers["Live"].running) == 1
+    assert len(pulls) == 5
+
+
+# What a snapshot holds
+
+
+def container(module: ModuleType) -> AnyContainer:
+    """One of the class ``Live``, as it is before Modal has called any of its hooks."""
+
+    class Live(AnyContainer):
+        part = module.deployment.live
+
+    return Live()
+
+
+def hook(container: AnyContainer, name: str) -> None:
+    call: Callable[[], None] = getattr(container, name)  # which Modal's types hide
+    call()
+
+
+def test_a_failure_to_load_is_in_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [RuntimeError("out of memory")]
+    load = ScriptedTranscriber.load
+
+    def fails_once(engine: ScriptedTranscriber) -> None:
+        if failures:
+            raise failures.pop()
+        load(engine)
+
+    monkeypatch.setattr(ScriptedTranscriber, "load", fails_once)
+    # Only an engine that needs no GPU is loaded before the snapshot is made.
+    with declared("reflector_transcriber", {**SCRIPTED, "REFLECTOR_MODAL_LIVE_GPU": "none"}) as app:
+        found = container(app)
+        hook(found, "prepare")
+        assert not failures
+        assert not found.room.failed
+        hook(found, "load")
+        assert not found.room.failed
+        hook(found, "close")
+
+
+def test_a_container_that_did_not_start_can_be_closed() -> None:
+    with declared("reflector_transcriber", SCRIPTED) as app:
+        hook(container(app), "close")
+
+
+# Calls that Modal refuses
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("error", [modal.exception.AuthError, modal.exception.NotFoundError])
+def test_a_call_that_is_refused_for_good_is_not_made_again(
+    transcriber: Running, clip: bytes, error: type[Exception]
+) -> None:
+    def refused(_: Container) -> None:
+        raise error("no")
+
+    live = transcriber.containers["Live"]
+    live.faults += [refused, refused]
+    assert error_of(upload(transcriber.server, clip), 503)["code"] == "engine_failed"
+    assert len(live.faults) == 1

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +71,16 @@ class Target:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         deployment: Deployment = module.deployment
+        deployment.check_carried()
         return deployment
+
+    @property
+    def needs(self) -> str:
+        """The command that brings its model, for one that comes from no hub; else nothing."""
+        from reflector_gpu.deploy.modal_app import VOLUME
+
+        folder = self.deployment.folder
+        return f"modal volume put {VOLUME} FOLDER {folder}" if folder else ""
 
     def modal(self, command: str, function: str = "") -> list[str]:
         """The command line of Modal's own program."""
@@ -93,18 +103,26 @@ def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
     plans = [line for target in targets for line in _plan(target)]
     if dry_run:
         address = f"https://{_WORKSPACE}--{{}}-web.modal.run"
-        urls = {target.name: address.format(target.deployment.name) for target in targets}
+        expected = {target.name: address.format(target.deployment.name) for target in targets}
         lines = [*_secrets_plan(targets), *plans, "", "then print for Reflector's .env:"]
-        variables = [f"  {line}" for line in env_lines(urls, "<key>")]
+        variables = [f"  {line}" for line in env_lines(expected, "<key>")]
         sys.stdout.write("\n".join([*lines, *variables, ""]))
         return
+    targets = _with_models(targets)
     key = _prepare_secrets(targets)
-    for target in targets:
-        if target.deployment.model.weights is not None:
-            _modal(target.modal("run", "::pull"), f"Fetching the weights for {target.name}")
-        _modal(target.modal("deploy"), f"Deploying {target.name}")
-    urls = {target.name: _url(target.deployment.name) for target in targets}
-    sys.stdout.write("\n".join([*env_lines(urls, key), ""]))
+    urls: dict[str, str] = {}
+    try:
+        for target in targets:
+            if target.deployment.model.weights is not None:
+                _modal(target.modal("run", "::pull"), f"Fetching the weights for {target.name}")
+            _modal(target.modal("deploy"), f"Deploying {target.name}")
+            urls[target.name] = _url(target.deployment.name)
+    finally:
+        # Whatever failed: nobody can ask for the key again, and some apps may be there.
+        lines = list(env_lines(urls, key))
+        if key and not urls:
+            lines = [f"# the new key: {key}"]
+        sys.stdout.write("\n".join([*lines, ""]))
 
 
 def env_lines(urls: Mapping[str, str], key: str | None) -> Iterator[str]:
@@ -152,6 +170,8 @@ def _targets() -> list[Target]:
 def _plan(target: Target) -> Iterator[str]:
     deployment = target.deployment
     yield f"deploy {deployment.name} with {deployment.model.name}"
+    if target.needs:
+        yield f"  {target.needs}  # yours to do, before; it is left out as long as that is empty"
     if deployment.model.weights is not None:
         yield f"  {' '.join(['modal', *target.modal('run', '::pull')[3:]])}"
     yield f"  {' '.join(['modal', *target.modal('deploy')[3:]])}"
@@ -165,13 +185,42 @@ def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
         yield f"secret {HUB_SECRET}: use it, or create it with {HUB_VARIABLE} of this environment"
 
 
+def _with_models(targets: Sequence[Target]) -> list[Target]:
+    """Those whose models are where they run, or will be.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    lacking = [target for target in targets if target.needs and not _in_volume(target)]
+    told = [f"{target.name} lacks its model: {target.needs}" for target in lacking]
+    if len(lacking) == len(targets):
+        raise ConfigurationError("\n".join(told))
+    for line in told:
+        _say(f"Not deployed, {line}")
+    return [target for target in targets if target not in lacking]
+
+
+def _in_volume(target: Target) -> bool:
+    import modal
+
+    from reflector_gpu.deploy.modal_app import VOLUME
+
+    folder = target.deployment.folder
+    assert folder is not None
+    with _at_modal():
+        try:
+            return bool(modal.Volume.from_name(VOLUME).listdir(folder))
+        except (modal.exception.NotFoundError, FileNotFoundError):
+            return False
+
+
 def _prepare_secrets(targets: Sequence[Target]) -> str | None:
     """Have the secrets that ``targets`` name; the key, if it was made just now."""
     import modal
 
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE, KEY_VARIABLE, SECRET
 
-    try:
+    with _at_modal():
         known = {one.name for one in modal.Secret.objects.list()}
         if HUB_SECRET not in known and any(t.deployment.needs_hub_token for t in targets):
             token = os.environ.get(HUB_VARIABLE)
@@ -189,6 +238,15 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
         modal.Secret.objects.create(SECRET, {KEY_VARIABLE: key})
         _say(f"Created the secret {SECRET}. Its key is printed below, and never again.")
         return key
+
+
+@contextmanager
+def _at_modal() -> Iterator[None]:
+    """What the client of Modal raises inside, as errors of ours."""
+    import modal
+
+    try:
+        yield
     except modal.exception.AuthError as error:
         raise ConfigurationError(f"No login to Modal: run `modal setup`. ({error})") from error
     except modal.exception.Error as error:
@@ -206,11 +264,14 @@ def _url(app: str) -> str:
     import modal
 
     try:
-        return str(modal.Function.from_name(app, "web").get_web_url())
+        url = modal.Function.from_name(app, "web").get_web_url()
     except modal.exception.Error as error:
         raise UpstreamFailed(
             f"{app} is deployed, but Modal does not tell where: {error}"
         ) from error
+    if url is None:
+        raise UpstreamFailed(f"{app} is deployed, but Modal does not tell where.")
+    return url
 
 
 def _say(text: str) -> None:

@@ -25,6 +25,7 @@ class Capability:
 
     ``reads_weights``: the server itself looks into the model's files, for its languages perhaps.
     ``streams``: the engine tells parts of its results ahead of them.
+    ``recordings``: an item is a whole recording.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Capability:
     pool: Callable[[Hosts, Any], Pool[Any, Any]]
     reads_weights: bool = False
     streams: bool = False
+    recordings: bool = False
 
 
 def _recogniser(settings: Settings, name: str) -> Installable:
@@ -64,11 +66,24 @@ def _completer(settings: Settings, folder: str) -> Installable:
     )
 
 
+def _completes(folder: str) -> Mapping[str, object]:
+    """Nothing where there is no model yet: that server says so to its clients."""
+    if generator.local(Path(folder)) is None:
+        return {}
+    return {"llm_engine": "ctranslate2", "llm_model": folder}
+
+
 CAPABILITIES: Mapping[str, Capability] = {
     "transcriber": Capability(
         "transcribe", _recogniser, lambda name: {"model": name}, Hosts.recogniser
     ),
-    "diarizer": Capability("diarize", _diarizer, lambda name: {"diarizer": name}, Hosts.diarizer),
+    "diarizer": Capability(
+        "diarize",
+        _diarizer,
+        lambda name: {"diarizer": name},
+        Hosts.diarizer,
+        recordings=True,
+    ),
     "translator": Capability(
         "translate",
         _translator,
@@ -79,7 +94,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "llm": Capability(
         "complete",
         _completer,
-        lambda folder: {"llm_engine": "ctranslate2", "llm_model": folder},
+        _completes,
         Hosts.completer,
         reads_weights=True,
         streams=True,

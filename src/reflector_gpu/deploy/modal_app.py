@@ -10,6 +10,8 @@ what waits when a call may leave, and a container lets calls that overlap share 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,9 +23,10 @@ from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.capabilities import CAPABILITIES
 from reflector_gpu.deploy.modal_images import image
 from reflector_gpu.deploy.modal_settings import NO_GPU, carried, load_modal_settings
-from reflector_gpu.deploy.remote import Message, Remote, RemoteStream
+from reflector_gpu.deploy.remote import Call, Message, Remote, RemoteStream, StreamingCall
 from reflector_gpu.deploy.room import Room
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
+from reflector_gpu.runtime.placement import Placement
 from reflector_gpu.runtime.supervisor import Starter
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
@@ -35,13 +38,27 @@ KEY_VARIABLE = "REFLECTOR_APIKEY"
 HUB_SECRET = "reflector-gpu-hub"  # noqa: S105  a name
 HUB_VARIABLE = "HF_TOKEN"
 
-_MODELS = "/models"
+VOLUME = "reflector-models"
+_MODELS = "/models"  # where it is mounted
 _CALL_SECONDS = 600  # what a batch of chunks may take
 LONG_CALL_SECONDS = 3 * 3600  # the same for a whole recording
 _START_SECONDS = 1800  # weights may have to be downloaded
 _WEB_SECONDS = 12 * 3600  # as REFLECTOR_REQUEST_SECONDS has it
 WEB_INPUTS = 64  # as many requests as a server takes in: REFLECTOR_LIVE_REQUESTS
 _MOST_CALLS = 64  # of one class by one server: a thread waits for each
+_MOST_RECORDINGS = 2  # the same, where a call holds a whole recording in memory, and Modal again
+_RECORDING_MEGABYTES = 1024  # six hours as 16-bit samples, pickled for the call
+
+_WEB_CORES = 2  # machines have many more, of which we are given no more than these
+_CORES = 4
+_FETCH_SECONDS = 30.0  # between tries
+
+_LASTING = (
+    modal.exception.AuthError,
+    modal.exception.NotFoundError,
+    modal.exception.PermissionDeniedError,
+)
+"""What makes a call fail and will make the next one fail too."""
 
 BOTH = tuple(Priority)
 
@@ -60,7 +77,7 @@ class Deployment:
         self.capability = CAPABILITIES[capability]
         self._chosen: str = getattr(self.settings, model)
         self.model = self.capability.find(load_settings(), self._chosen)
-        self._volume = modal.Volume.from_name("reflector-models", create_if_missing=True, version=2)
+        self._volume = modal.Volume.from_name(VOLUME, create_if_missing=True, version=2)
 
     @property
     def live(self) -> Part:
@@ -105,11 +122,13 @@ class Deployment:
     @property
     def web(self) -> dict[str, Any]:
         """Arguments of the web function, which returns `server`."""
+        recordings = _MOST_RECORDINGS if self.capability.recordings else 0
+        cores = _WEB_CORES
         return {
-            **(self.with_models if self.capability.reads_weights else self._anywhere),
+            **(self.with_models(cores) if self.capability.reads_weights else self._anywhere(cores)),
             "secrets": [modal.Secret.from_name(SECRET, required_keys=[KEY_VARIABLE])],
-            "cpu": 2.0,
-            "memory": 2048,
+            "cpu": float(cores),
+            "memory": 2048 + recordings * 2 * _RECORDING_MEGABYTES,
             "max_containers": self.settings.web_containers,
             "scaledown_window": self.settings.web_window,
             "timeout": _WEB_SECONDS,
@@ -119,14 +138,13 @@ class Deployment:
     @property
     def pulling(self) -> dict[str, Any]:
         """Arguments of the function that calls `pull`."""
-        return {**self.with_models, "timeout": _START_SECONDS}
+        return {**self.with_models(_WEB_CORES), "timeout": _START_SECONDS}
 
-    @property
-    def with_models(self) -> dict[str, Any]:
-        """Arguments of what reads or fetches weights."""
+    def with_models(self, cores: int) -> dict[str, Any]:
+        """Arguments of what reads or fetches weights, and computes on so many ``cores``."""
         secrets = [modal.Secret.from_name(HUB_SECRET, required_keys=[HUB_VARIABLE])]
         return {
-            **self._anywhere,
+            **self._anywhere(cores),
             "image": image(self.model.extra),
             "volumes": {_MODELS: self._volume},
             "secrets": secrets if self.needs_hub_token else [],
@@ -136,6 +154,35 @@ class Deployment:
     def needs_hub_token(self) -> bool:
         """Whether the weights are given only to those who accepted their terms."""
         return self.model.extra == "pyannote" and self.model.weights is not None
+
+    @property
+    def folder(self) -> str | None:
+        """That of the model in the volume, for one that comes from no hub."""
+        given = self.model.arguments.get("weights", "")
+        in_volume = self.model.weights is None and given.startswith(f"{_MODELS}/")
+        return given.removeprefix(_MODELS) if in_volume else None
+
+    def check_carried(self) -> None:
+        """
+        Raises:
+            ConfigurationError: the model is in a folder of this machine.
+        """
+        if self._chosen in load_settings().model_paths:
+            raise ConfigurationError(
+                f"{self.name} can not be deployed with '{self._chosen}' of REFLECTOR_MODEL_PATHS: "
+                "its folder is on this machine alone."
+            )
+
+    def fetch(self) -> None:
+        """`pull` what is missing, as far as that is possible now."""
+        if not self.model.missing:
+            return
+        try:
+            self.pull()
+        except (ReflectorError, modal.exception.Error, RuntimeError, OSError) as error:
+            # The volume raises RuntimeError when it is in use. What is missing in the end is the
+            # engine's answer.
+            logger.error("the weights are not fetched as they should be: %s", error)
 
     def pull(self) -> None:
         """Have the weights in the volume.
@@ -158,22 +205,37 @@ class Deployment:
             ConfigurationError: there is no key.
         """
         everywhere = "0.0.0.0"  # noqa: S104  as Modal has it
-        chosen = self.capability.chosen(self._chosen)
-        settings = load_settings(host=everywhere, auto_pull=False, devices=("cpu",), **chosen)
+        settings = load_settings(
+            host=everywhere,
+            auto_pull=False,
+            devices=("cpu",),
+            workers=_WEB_CORES,
+            **self.capability.chosen(self._chosen),
+        )
         settings.check_exposed()
+        if self.capability.reads_weights:
+            self.fetch()
+            if self.model.missing:
+                threading.Thread(target=self._keep_fetching, name="weights", daemon=True).start()
         workers = {priority: self._calls(found()) for priority, found in classes.items()}
         return create_app(settings, {self.model.name: workers})
 
     def _calls(self, containers: Any) -> Sequence[Starter]:
         """As many workers as calls may be made at once; ``containers`` is Modal's handle."""
-        calls = min(containers.part.calls, _MOST_CALLS)
+        most = _MOST_RECORDINGS if self.capability.recordings else _MOST_CALLS
+        calls = min(containers.part.calls, most)
         if self.capability.streams:
-            return [RemoteStream(containers.stream.remote_gen)] * calls
-        return [Remote(containers.run.remote)] * calls
+            return [RemoteStream(_streaming(containers.stream.remote_gen))] * calls
+        return [Remote(_calling(containers.run.remote))] * calls
 
-    @property
-    def _anywhere(self) -> dict[str, Any]:
-        env = {**carried(), "HF_HOME": _MODELS}
+    def _keep_fetching(self) -> None:
+        while self.model.missing:
+            time.sleep(_FETCH_SECONDS)
+            self.fetch()
+
+    def _anywhere(self, cores: int) -> dict[str, Any]:
+        threads = Placement("cpu", None, cores).environment
+        env = {**carried(), **threads, "HF_HOME": _MODELS}
         return {"image": image(), "env": env, "region": self.settings.region or None}
 
 
@@ -194,6 +256,13 @@ class Part:
     kept: int = 0
     seconds: int = _CALL_SECONDS
 
+    def __post_init__(self) -> None:
+        if self.kept > self.containers:
+            raise ConfigurationError(
+                f"REFLECTOR_MODAL_MIN_CONTAINERS: {self.kept} are more than the {self.containers} "
+                f"that {self.deployment.name} may have."
+            )
+
     @property
     def device(self) -> str:
         """Engines that know no GPU do not pay for one."""
@@ -206,9 +275,9 @@ class Part:
         on_gpu = self.device == "cuda"
         snapshot = {"enable_gpu_snapshot": True} if self._keeps_gpu else None
         return {
-            **self.deployment.with_models,
+            **self.deployment.with_models(_CORES),
             "gpu": self.gpu if on_gpu else None,
-            "cpu": 4.0,
+            "cpu": float(_CORES),
             "memory": 8192,
             "min_containers": self.kept or None,
             "max_containers": self.containers,
@@ -242,33 +311,37 @@ class Container:
     def prepare(self) -> None:
         """What a snapshot can hold."""
         self.room = self.part.room()
-        self._fetch()
+        self.part.deployment.fetch()
         self.room.warm()
-        if self.part.loads_early:
+        if self.part.loads_early and not self.part.deployment.model.missing:
             self.room.load()
+            if self.room.failed:
+                self.room.close()  # or every container would start with this failure
 
     @modal.enter()
     def load(self) -> None:
         """What it can not."""
-        self._fetch()
-        self.room.load()
+        self._load()
 
     @modal.method()
     def run(self, items: Sequence[object], options: object) -> list[object]:
         """A result or a `ReflectorError` for each of ``items``, in order."""
+        self._try_again()
         return self.room.run(items, options)
 
     @modal.exit()
     def close(self) -> None:
-        self.room.close()
+        if hasattr(self, "room"):  # else it did not get so far
+            self.room.close()
 
-    def _fetch(self) -> None:
-        if self.part.deployment.model.missing:
-            try:
-                self.part.deployment.pull()
-            except (ReflectorError, modal.exception.Error) as error:
-                # What the engine lacks then is the answer to every call.
-                logger.error("the weights can not be fetched: %s", error)
+    def _try_again(self) -> None:
+        """Weights that could not be fetched when the container started may have come since."""
+        if self.room.failed and self.part.deployment.model.missing:
+            self._load()
+
+    def _load(self) -> None:
+        self.part.deployment.fetch()
+        self.room.load()
 
 
 class StreamingContainer(Container):
@@ -277,4 +350,34 @@ class StreamingContainer(Container):
     @modal.method()
     def stream(self, items: Sequence[object], options: object) -> Iterator[Message]:
         """As `Room.stream`."""
+        self._try_again()
         yield from self.room.stream(items, options)
+
+
+def _calling(call: Call) -> Call:
+    """``call``, which answers when there is no sense in making it again."""
+
+    def run(items: Sequence[object], options: object) -> Sequence[object]:
+        try:
+            return call(items, options)
+        except _LASTING as error:
+            return _unreachable(error, len(items))
+
+    return run
+
+
+def _streaming(call: StreamingCall) -> StreamingCall:
+    """The same for a call that streams."""
+
+    def stream(items: Sequence[object], options: object) -> Iterator[Message]:
+        try:
+            yield from call(items, options)
+        except _LASTING as error:
+            yield _unreachable(error, len(items))
+
+    return stream
+
+
+def _unreachable(error: Exception, items: int) -> list[object]:
+    logger.error("Modal refuses the call: %s", error)
+    return [EngineFailed("Modal refuses to call the engine.", retry_after=60) for _ in range(items)]

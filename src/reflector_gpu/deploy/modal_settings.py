@@ -15,8 +15,21 @@ PREFIX = "REFLECTOR_MODAL_"
 
 NO_GPU = "none"
 
-_DECIDED = {"profile", "host", "port", "insecure", "devices", "workers", "spool_dir"}
+_HERE = {"profile", "host", "port", "insecure", "devices", "workers", "spool_dir", "auto_pull"}
+_EACH_APPS = {
+    "model",
+    "model_aliases",
+    "model_paths",
+    "auto_models",
+    "diarizer",
+    "translator",
+    "llm_engine",
+    "llm_model",
+    "llm_base_url",
+}
+"""What names models: an app has one, and folders of this machine are not there."""
 _SECRET = {"apikey", "llm_api_key"}
+_MIRROR = "HF_ENDPOINT"  # where weights are fetched from
 
 
 class ModalSettings(BaseSettings):
@@ -86,11 +99,13 @@ def load_modal_settings() -> ModalSettings:
 
 
 def carried(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that containers need to be set as we are: no keys, nothing of this machine."""
-    server = {name for field in Settings.model_fields for name in variables(field)}
-    ours = {name for field in _DECIDED | _SECRET for name in variables(field)}
+    """The variables that containers need to be set as we are: no keys, nothing of this machine.
+
+    Names are in capitals, however they are written here.
+    """
+    fields = Settings.model_fields.keys() - _HERE - _EACH_APPS - _SECRET
+    wanted = {_MIRROR, *(name for field in fields for name in variables(field))}
+    set_here = {name.upper(): value for name, value in environment.items()}
     return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(PREFIX) or name in server - ours
+        name: value for name, value in set_here.items() if name.startswith(PREFIX) or name in wanted
     }

@@ -86,7 +86,8 @@ class RemoteStream:
         listeners: Listeners,
         given_up: Callable[[], Collection[int]],
     ) -> Sequence[object]:
-        """As `Remote.run`; the call ends once all of ``items`` are given up."""
+        """As `Remote.run`; nobody listens any more once all of ``items`` are given up, and the
+        call ends by itself: whoever runs the containers does not tell them of it."""
 
         def listen() -> Sequence[object]:
             for message in self.call(items, options):
@@ -144,7 +145,11 @@ def portable(item: object) -> object:
     """``item`` as it can leave this machine: a recording on our disk becomes one in memory."""
     if not isinstance(item, FileRecording):
         return item
-    data = bytearray()
-    while piece := os.pread(item.pcm.descriptor, 1 << 26, len(data)):
-        data += piece
-    return Recording(HeldPcm(bytes(data)), item.speech)
+    pieces: list[bytes] = []
+    here = 0
+    # All at once but for days of audio, of which a read gives no more than 2 GB: a copy of a
+    # recording is a second one in memory.
+    while piece := os.pread(item.pcm.descriptor, 2 * item.pcm.length - here, here):
+        pieces.append(piece)
+        here += len(piece)
+    return Recording(HeldPcm(b"".join(pieces)), item.speech)  # joining one piece copies nothing

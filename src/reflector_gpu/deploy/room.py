@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,9 +42,11 @@ class Room:
         self._model = model
         here = _Here(capability, model, device, settings)
         workers = {priority: [here] for priority in Priority}
-        hosts = Hosts(settings, (), {model.name: workers})
-        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: capability.pool(hosts, model)
+        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: capability.pool(
+            Hosts(settings, (), {model.name: workers}), model
+        )
         self._pool: Pool[Any, Any] | None = None
+        self._loading = threading.Lock()
 
     def warm(self) -> None:
         """Import what the engine will need, which needs no GPU."""
@@ -54,16 +57,25 @@ class Room:
                 logger.warning("%s can not be imported: %s", package, error, exc_info=True)
 
     def load(self) -> None:
-        """Load the engine, if that has not been done; a failure is what calls will answer."""
-        if self._pool is None:
-            self._pool = self._new_pool()
+        """Load the engine, unless it is loaded; a failure is what calls will answer."""
+        with self._loading:
+            if self._pool is not None and not self.failed:
+                return
+            failed, self._pool = self._pool, self._new_pool()
+            if failed is not None:
+                failed.close()
             with suppress(ReflectorError):  # kept by the pool, which goes on trying
                 self._pool.wait_ready()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last try to load the engine failed."""
+        return self._pool is not None and self._pool.error is not None
 
     def run(self, items: Sequence[object], options: Any) -> list[object]:
         """A result or a `ReflectorError` for each of ``items``, in order."""
         try:
-            jobs = [self._put(item, options) for item in items]
+            jobs = self._put(items, options)
         except ReflectorError as error:
             return [error for _ in items]
         return [_outcome(job) for job in jobs]
@@ -71,14 +83,11 @@ class Room:
     def stream(self, items: Sequence[object], options: Any) -> Iterator[Message]:
         """The parts of the results as they come, each with its item's index; then what `run` gives.
 
-        Whoever stops listening has given up.
+        Whoever closes this has given up. Modal does not: it hears of no client that has left.
         """
         said: SimpleQueue[Message] = SimpleQueue()
         try:
-            jobs = [
-                self._put(item, options, partial(_say, said, index))
-                for index, item in enumerate(items)
-            ]
+            jobs = self._put(items, options, said)
         except ReflectorError as error:
             yield [error for _ in items]
             return
@@ -102,15 +111,36 @@ class Room:
         return self._pool.waiting if self._pool else 0
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        """Free the engine; it can be loaded again."""
+        with self._loading:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = None
 
     def _put(
-        self, item: object, options: Any, listener: Callable[[object], None] | None = None
-    ) -> Job[Any, Any]:
-        assert self._pool is not None, "load comes first"
-        cost = _cost(item)
-        return self._pool.put(item, options, cost=cost, priority=Priority.LIVE, listener=listener)
+        self, items: Sequence[object], options: Any, said: SimpleQueue[Message] | None = None
+    ) -> list[Job[Any, Any]]:
+        """All of ``items`` or none; parts of results are told to ``said``."""
+        pool = self._pool
+        assert pool is not None, "load comes first"
+        jobs: list[Job[Any, Any]] = []
+        try:
+            for index, item in enumerate(items):
+                listener = None if said is None else partial(_say, said, index)
+                jobs.append(
+                    pool.put(
+                        item,
+                        options,
+                        cost=_cost(item),
+                        priority=Priority.LIVE,
+                        listener=listener,
+                    )
+                )
+        except ReflectorError:
+            for job in jobs:
+                job.abandon()
+            raise
+        return jobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class BatchQueue(Generic[Item, Result]):
             self._changed.notify_all()  # some wait to take it, others only to hear of it
 
     def take(
-        self, idle: float | None = None, unless: Callable[[], bool] = lambda: False
+        self, idle: float | None = None, unless: Callable[[], bool] | None = None
     ) -> list[Job[Item, Result]] | None:
         """Wait for work; None once the queue is closed and empty.
 
@@ -108,7 +108,7 @@ class BatchQueue(Generic[Item, Result]):
         with self._changed:
             self._last_use = self._clock()
             while True:
-                if unless():
+                if unless and unless():
                     return []
                 batch = self._next_batch()
                 if batch:
@@ -118,7 +118,8 @@ class BatchQueue(Generic[Item, Result]):
                 left = None if idle is None else self._last_use + idle - self._clock()
                 if left is not None and left <= 0:
                     return []
-                self._changed.wait(LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
+                waits = [left, LOOK_SECONDS if unless else None]
+                self._changed.wait(min((wait for wait in waits if wait is not None), default=None))
 
     def wait(self) -> bool:
         """Until there is work, which stays; False once the queue is closed and empty."""

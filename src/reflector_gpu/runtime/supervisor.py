@@ -2,10 +2,11 @@
 
 A batch whose worker dies runs once more on a new one; if that dies too, the batch is halved until
 the one bad item is found, and only that item fails. So does a batch that the engine refuses as a
-whole, for want of memory perhaps. An item of which parts have been told already is not run again:
-its listener would hear them twice. A worker that dies while it waits is replaced as well. One
-without work for long enough is ended, to free its memory, and started again for the next job,
-which waits for it in the queue.
+whole, for want of memory perhaps. One whose worker is elsewhere is tried again after a pause,
+and not halved for a second death: what ends a call is seldom what the call is about. An item of
+which parts have been told already is not run again: its listener would hear them twice. A worker
+that dies while it waits is replaced as well. One without work for long enough is ended, to free its
+memory, and started again for the next job, which waits for it in the queue.
 """
 
 from __future__ import annotations
@@ -195,9 +196,10 @@ class Supervisor(Generic[Item, Result]):
     def run(self) -> None:
         """Work until the queue is closed and empty."""
         idle = self._options.idle_seconds
+        unless = None if self._is_elsewhere else self._worker_is_dead
         try:
             while self._ensure_worker():
-                batch = self._queue.take(idle, unless=self._worker_is_dead)
+                batch = self._queue.take(idle, unless)
                 if batch is None:
                     break
                 if not batch and not self._idled():
@@ -210,6 +212,11 @@ class Supervisor(Generic[Item, Result]):
         finally:
             if self._worker is not None:
                 self._drop_worker()
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the worker is no process of ours, which nobody has to look after."""
+        return not isinstance(self._recipe, Recipe)
 
     def _worker_is_dead(self) -> bool:
         return self._worker is not None and not self._worker.alive
@@ -303,7 +310,9 @@ class Supervisor(Generic[Item, Result]):
         """A result or an error for each job, whatever happens to the worker."""
         if not batch:
             return []
-        for _attempt in range(2):
+        for attempt in range(2):
+            if attempt and self._is_elsewhere:
+                self._roster.closing.wait(self._options.first_backoff)
             if all(job.abandoned for job in batch):
                 return [EngineFailed("Nobody waits for this result.") for _ in batch]
             if error := self._load():
@@ -325,8 +334,9 @@ class Supervisor(Generic[Item, Result]):
                     return self._without_begun(batch)
                 break
         else:
-            if len(batch) == 1:
-                return [EngineFailed("The engine died twice on this piece of work.")]
+            if len(batch) == 1 or self._is_elsewhere:
+                message = "The engine died twice on this piece of work."
+                return [EngineFailed(message) for _ in batch]
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
 

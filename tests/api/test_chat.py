@@ -86,6 +86,11 @@ def test_tokens_are_counted(llm: LiveServer, stream: bool) -> None:
     assert (count("prompt"), count("completion")) == (before[0] + 15, before[1] + 3)
 
 
+def test_an_empty_answer_says_whose_it_is(either: LiveServer) -> None:
+    first, *_ = streamed(either, "Count to ten.", stop=["one"])
+    assert first.choices[0].delta.role == "assistant"
+
+
 def test_who_does_not_ask_for_the_usage_gets_none(either: LiveServer) -> None:
     chunks = streamed(either, "Count to ten.")
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)

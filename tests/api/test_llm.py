@@ -64,11 +64,20 @@ def test_json_that_is_cut_off_is_an_error_about_the_limit(llm: LiveServer) -> No
         ({"temperature": -1}, "temperature"),
         ({"gen_schema": "object"}, "gen_schema"),
         ({"gen_schema": {"type": "thing"}}, "gen_schema"),
+        ({"gen_schema": {"properties": {"a": {"unevaluatedItems": False}}}}, "gen_schema"),
+        ({"gen_schema": {"enum": ["word"] * 20_000}}, "gen_schema"),
     ],
 )
 def test_a_bad_field_is_named(llm: LiveServer, fields: dict[str, Any], param: str) -> None:
     answer = ask(llm, **{"prompt": "Say hello.", **fields})
     assert error_of(answer, 400)["param"] == param
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_in_a_schema_are_finite(either: LiveServer, number: str) -> None:
+    body = f'{{"prompt": "Say hello.", "gen_schema": {{"maximum": {number}}}}}'
+    with connect(either) as client:
+        assert error_of(client.post("/llm", content=body), 400)["param"] == "gen_schema"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"prompt"', b'{"prompt": "\xff"}'])
@@ -83,6 +92,13 @@ def test_a_prompt_over_the_context_is_told_both_numbers(either: LiveServer) -> N
     assert error["param"] == "prompt"
     assert "4011" in error["message"]
     assert "2048" in error["message"]
+
+
+def test_a_prompt_far_over_the_context_is_not_even_read(llm: LiveServer) -> None:
+    error = error_of(ask(llm, "Never stop. " * 10_000), 400)
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+    assert "120000 characters" in error["message"]
+    assert "2048 tokens" in error["message"]
 
 
 def test_without_a_key_nothing_is_answered(llm: LiveServer) -> None:

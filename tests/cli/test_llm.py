@@ -40,6 +40,13 @@ def test_a_server_answers_and_a_cut_off_answer_is_told() -> None:
     assert stub.keys == [f"Bearer {KEY}"] * 2
 
 
+def test_a_key_that_the_server_refuses_is_named_as_it_was_given() -> None:
+    with Stub(Reply(status=401, body="")) as stub:
+        done = run("llm", "Hi.", "--server", stub.url, "--key", "wrong")
+    assert done.returncode == 2
+    assert "see --key" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

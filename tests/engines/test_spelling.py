@@ -35,6 +35,9 @@ def cut(text: str, stop: tuple[str, ...]) -> str:
     return text
 
 
+PARTS = ["good\ufffd", "bye\ufffd"]
+"""Tokens whose ends may be halves of characters, or mean just that."""
+
 TEXTS = st.text("abä🎉", max_size=12)
 
 
@@ -67,6 +70,18 @@ def test_words_keep_their_spaces(tokens: list[int]) -> None:
     spelling = Spelling(words_to_text)
     pieces = [spelling.add(token) for token in tokens]
     assert "".join(pieces) == words_to_text(tokens)
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"), [((), "good\ufffdbye"), (("bye",), "good\ufffd"), (("goo",), "")]
+)
+def test_what_comes_with_half_a_character_is_spelt_in_the_end(
+    stop: tuple[str, ...], text: str
+) -> None:
+    spelling = Spelling(lambda tokens: "".join(PARTS[token] for token in tokens), stop)
+    pieces = [spelling.add(token) for token in range(len(PARTS))]
+    assert "".join([*pieces, spelling.finish()]) == spelling.text == text
+    assert spelling.stopped is bool(stop)
 
 
 @pytest.mark.parametrize("stop", [(), ("",), ("never",)])

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from reflector_gpu.errors import EngineFailed, InvalidRequest
+from reflector_gpu.errors import ContextExceeded, EngineFailed
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, Ask
 from reflector_gpu.types import Completion, Message, Prompt
-from tests.waiting import PATIENCE_SECONDS, patient
+from tests.waiting import patient
 
 ITEMS: dict[str, JsonValue] = {
     "type": "object",
@@ -130,63 +130,40 @@ def test_a_model_that_is_held_to_schemas_is_checked_all_the_same() -> None:
     assert model.asked[0] == ask()
 
 
-def test_streams_of_a_model_that_is_held_to_schemas_pass_through() -> None:
-    assert stream(Parrot(f" {GOOD}", enforces_schemas=True))[0] == f" {GOOD}"
+@pytest.mark.parametrize("enforces_schemas", [False, True])
+def test_streams_are_one_piece_that_fits(enforces_schemas: bool) -> None:
+    thought = f"<think>Which items?</think>```json\n{GOOD}\n```"
+    found = stream(Parrot("{}", thought, enforces_schemas=enforces_schemas))
+    assert found == [GOOD, Completion(GOOD, "stop", 2, 2)]
     with pytest.raises(EngineFailed):
-        stream(Parrot("{}", enforces_schemas=True))
-    assert stream(Parrot("{", finish="length", enforces_schemas=True))[0] == "{"
+        stream(Parrot(*["{}"] * schema.TRIES, enforces_schemas=enforces_schemas))
+    cut_off = Parrot("{", finish="length", enforces_schemas=enforces_schemas)
+    assert stream(cut_off)[0] == "{"
 
 
-def test_streams_of_others_are_one_piece_that_fits() -> None:
-    found = stream(Parrot("no JSON", GOOD))
-    assert found == [GOOD, Completion(GOOD, "stop", 1, 1)]
+class Forgetful(Parrot):
+    """Has no room for more than ``room`` messages."""
+
+    def __init__(self, room: int, *answers: str) -> None:
+        super().__init__(*answers)
+        self._room = room
+
+    async def complete(self, ask: Ask) -> Completion:
+        if len(ask.prompt.messages) > self._room:
+            raise ContextExceeded("Too long.", param="messages")
+        return await super().complete(ask)
 
 
-ENDLESS: dict[str, JsonValue] = {"$ref": "#"}
-BOMB: dict[str, JsonValue] = {
-    "$ref": "#/$defs/a0",
-    "$defs": {
-        **{f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)},
-        "a40": {"type": "object"},
-    },
-}
-UNUSABLE: dict[str, dict[str, JsonValue]] = {
-    "no such type": {"type": "thing"},
-    "no list": {"required": "items"},
-    "elsewhere": {"$ref": "http://127.0.0.1:1/schema.json"},
-    "a file": {"$ref": "file:///etc/passwd"},
-    "nowhere": {"$ref": "#/$defs/nothing"},
-    "without end": ENDLESS,
-    "a bomb": BOMB,
-    "pattern properties": {"patternProperties": {"(a+)+$": {"type": "string"}}},
-    "dynamic": {"$dynamicRef": "#x"},
-    "odd pattern": {"properties": {"items": {"pattern": "(?<=a)b"}}},
-}
+def test_a_correction_without_room_is_not_the_clients_fault() -> None:
+    with pytest.raises(EngineFailed, match="'items' is a required property"):
+        complete(Forgetful(2, "{}", GOOD))
+    with pytest.raises(ContextExceeded):
+        complete(Forgetful(1, GOOD))
 
 
-@pytest.mark.parametrize("wanted", UNUSABLE.values(), ids=UNUSABLE)
-def test_a_schema_that_can_not_be_used_is_the_clients_fault(wanted: dict[str, JsonValue]) -> None:
-    with pytest.raises(InvalidRequest) as failure:
-        complete(Parrot(*['{"items": "aab"}'] * schema.TRIES), wanted)
-    assert failure.value.param == schema.SCHEMA
-
-
-def test_a_pattern_that_takes_other_engines_for_ever_does_not() -> None:
-    """``re`` would need longer than the universe has been there."""
-
-    async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            model = Parrot(*[json.dumps("a" * 60 + "!")] * schema.TRIES)
-            with pytest.raises(EngineFailed, match="does not match"):
-                await schema.complete(model, ask({"pattern": "^(a+)+$"}))
-
-    asyncio.run(scene())
-
-
-def test_patterns_are_searched_for() -> None:
-    assert complete(Parrot('"xaby"'), {"pattern": "ab"}).text == '"xaby"'
-    assert complete(Parrot('"ab"', '"xab"'), {"pattern": "^x"}).text == '"xab"'
-    assert complete(Parrot("7"), {"pattern": "^x"}).text == "7"
+def test_the_tokens_of_all_tries_count() -> None:
+    found = complete(Parrot("{}", "{}", GOOD))
+    assert (found.prompt_tokens, found.completion_tokens) == (3, 3)
 
 
 VALUES = st.recursive(

@@ -222,6 +222,23 @@ def test_a_refusal_is_final_and_told_in_our_words(
     assert "secret" not in failure.value.message
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_tells_neither_the_key_nor_the_address(status: int) -> None:
+    said = f"{'x' * 490} {KEY} at 127.0.0.1 is no good"
+    bad = Reply(status=status, body={"error": {"message": said}})
+    with Stub(bad) as stub, pytest.raises((InvalidRequest, TooLarge)) as failure:
+        complete(stub)
+    assert "xxx" in failure.value.message
+    assert KEY[:5] not in failure.value.message
+    assert "127.0.0.1" not in failure.value.message
+
+
+def test_a_key_that_is_refused_is_called_as_its_owner_knows_it() -> None:
+    with Stub(Reply(status=401, body="")) as stub, pytest.raises(UpstreamFailed) as failure:
+        complete(stub, key_name="--key")
+    assert "see --key" in failure.value.message
+
+
 def test_a_refusal_in_the_middle_of_a_stream() -> None:
     event = json.dumps({"object": "error", "message": VLLM, "code": 400})
     with Stub(Reply(instead=event)) as stub, pytest.raises(ContextExceeded):

@@ -88,7 +88,7 @@ async def _remote(server: str, key: str | None) -> AsyncIterator[LanguageModel]:
     base = server.rstrip("/").removesuffix("/v1")
     if not base.lower().startswith(("http://", "https://")):
         raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
-    model = UpstreamModel(UpstreamOptions(f"{base}/v1", "llm", first))
+    model = UpstreamModel(UpstreamOptions(f"{base}/v1", "llm", first, key_name="--key"))
     try:
         yield model
     finally:

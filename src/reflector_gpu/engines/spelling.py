@@ -33,11 +33,14 @@ class Spelling:
         return self._spell(grown[len(known) :])
 
     def finish(self) -> str:
-        """The rest, now that nothing follows."""
-        rest = "" if self.stopped else self._held
-        self._held = ""
+        """The rest, now that nothing follows; half a character stays out."""
+        known = self._decode(self._tokens[self._before : self._done])
+        grown = self._decode(self._tokens[self._before :]).rstrip(_HALF)
+        certain = self._spell(grown[len(known) :])
+        self._before = self._done = len(self._tokens)
+        rest, self._held = self._held, ""
         self.text += rest
-        return rest
+        return certain + rest
 
     def _spell(self, text: str) -> str:
         if self.stopped:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.errors import ContextExceeded
 from reflector_gpu.llm.base import Answer, Ask
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.types import Completion, Priority, Prompt
 
 _CHARACTERS = 3.0  # of a token, roughly
+_MOST_CHARACTERS = 20  # of a token, more than any text has on the whole
 _READING = 0.05  # of the time that it takes to write a token
 
 
@@ -82,11 +84,18 @@ class PooledModel:
     ) -> Completion:
         limit = min(ask.prompt.max_tokens or self._max_tokens, self._max_tokens)
         prompt = replace(ask.prompt, max_tokens=limit)
-        read = sum(len(message.content) for message in prompt.messages) / _CHARACTERS
+        characters = sum(len(message.content) for message in prompt.messages)
+        context = self._model.spec.context
+        if characters > _MOST_CHARACTERS * context:
+            # A worker would have to count its tokens first, while others wait.
+            raise ContextExceeded(
+                f"The prompt has {characters} characters, and this model reads {context} tokens.",
+                param="messages",
+            )
         return await self._pool().submit(
             prompt,
             ask.sampling,
-            cost=limit + _READING * read,
+            cost=limit + _READING * characters / _CHARACTERS,
             priority=Priority.LIVE,
             listener=listener,
         )

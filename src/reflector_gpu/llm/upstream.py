@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import httpx
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from reflector_gpu import __version__
 from reflector_gpu.errors import (
@@ -28,6 +28,7 @@ from reflector_gpu.errors import (
     UpstreamTimeout,
 )
 from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.llm.chunks import Chunk, Usage, characters
 from reflector_gpu.types import Completion
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,10 @@ logger = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10.0
 _LONGEST_PAUSE = 10.0  # seconds; a server that wants more is too busy for this request
 _BUSY_SECONDS = 5.0  # that a client waits if the server does not say
+_LONGEST_BUSY = 3600.0  # seconds that a client is told to wait at most
 _MOST_ERROR_BYTES = 100_000
+_MOST_EVENT_BYTES = 1_000_000
+_MOST_ANSWER_BYTES = 10_000_000
 _SHOWN = 500  # characters of what the server says
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 _TOO_LONG = ("context length", "context size", "context window", "context_length_exceeded")
@@ -44,7 +48,8 @@ _TOO_LONG = ("context length", "context size", "context window", "context_length
 @dataclass(frozen=True, slots=True)
 class UpstreamOptions:
     """``silence_seconds`` is the longest that the server may say nothing. ``backoff`` is the pause
-    before the first of the ``retries``, and doubles with each."""
+    before the first of the ``retries``, and doubles with each. ``key_name`` is what whoever set
+    the key knows it by."""
 
     base_url: str
     model: str
@@ -52,30 +57,7 @@ class UpstreamOptions:
     silence_seconds: float = 120.0
     retries: int = 2
     backoff: float = 0.5
-
-
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Delta(_Lenient):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(_Lenient):
-    delta: _Delta = _Delta()
-    finish_reason: str | None = None
-
-
-class _Usage(_Lenient):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Chunk(_Lenient):
-    choices: tuple[_Choice, ...] = ()
-    usage: _Usage | None = None
+    key_name: str = "REFLECTOR_LLM_API_KEY"
 
 
 class _Transient(Exception):
@@ -174,8 +156,12 @@ class UpstreamModel:
             async with self._connected().stream(
                 "POST", "chat/completions", json=_body(ask, self.name)
             ) as response:
+                if response.status_code in (401, 403):
+                    raise UpstreamFailed(
+                        f"The LLM server refuses our key: see {self._options.key_name}."
+                    )
                 if response.status_code != httpx.codes.OK:
-                    raise _refusal(response, await _start_of(response))
+                    raise _refusal(response, await _start_of(response, _MOST_ERROR_BYTES))
                 async with aclosing(_answer(response)) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -185,7 +171,10 @@ class UpstreamModel:
             raise UpstreamTimeout(
                 f"The LLM server said nothing for {self._options.silence_seconds:g} seconds."
             ) from error
-        except httpx.TransportError as error:
+        except (InvalidRequest, TooLarge) as error:
+            error.message = self._harmless(error.message)
+            raise
+        except httpx.RequestError as error:
             # Its text may hold the address, which is none of the client's business.
             raise _Transient(
                 UpstreamFailed(
@@ -193,6 +182,13 @@ class UpstreamModel:
                     f"({type(error).__name__})."
                 )
             ) from error
+
+    def _harmless(self, said: str) -> str:
+        """What the server says, in short, without what is none of the client's business."""
+        for secret in (self._options.api_key, httpx.URL(self._options.base_url).host):
+            if secret:
+                said = said.replace(secret, "***")
+        return said[:_SHOWN]
 
     def _connected(self) -> httpx.AsyncClient:
         """Made when it is needed: reading the certificates takes a while."""
@@ -245,15 +241,16 @@ async def _answer(response: httpx.Response) -> AsyncGenerator[str | Completion, 
     Raises:
         _Transient: it ends early, or makes no sense.
     """
-    text, usage, finish = "", _Usage(), None
+    text, half, usage, finish = "", "", Usage(), None
     async for data in _events(response):
         if data == "[DONE]":
             break
         chunk = _chunk(data)
         usage = chunk.usage or usage
-        for choice in chunk.choices[:1]:
+        for choice in (chunk.choices or ())[:1]:
             finish = choice.finish_reason or finish
-            if piece := choice.delta.content or choice.delta.refusal:
+            piece, half = characters(half + choice.text)
+            if piece:
                 text += piece
                 yield piece
     if finish is None:
@@ -261,46 +258,63 @@ async def _answer(response: httpx.Response) -> AsyncGenerator[str | Completion, 
     yield Completion(
         text,
         "length" if finish == "length" else "stop",
-        usage.prompt_tokens,
-        usage.completion_tokens,
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
     )
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:
-    """The data of server-sent events. Only line feeds end a line, not U+2028 within a text."""
+    """The data of server-sent events, or all of an answer that is none.
+
+    Only line feeds end a line, not U+2028 within a text.
+
+    Raises:
+        _Transient: one is too long.
+    """
+    if response.headers.get("content-type", "").startswith("application/json"):
+        yield (await _start_of(response, _MOST_ANSWER_BYTES)).decode(errors="replace")
+        return
     rest = b""
     async for data in response.aiter_bytes():
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
                 yield line[5:].strip().decode(errors="replace")
+        if len(rest) > _MOST_EVENT_BYTES:
+            raise _senseless()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip().decode(errors="replace")
 
 
-def _chunk(data: str) -> _Chunk:
+def _chunk(data: str) -> Chunk:
     try:
         found = json.loads(data)
-        if isinstance(found, dict) and ("error" in found or found.get("object") == "error"):
+        if isinstance(found, dict) and (found.get("error") or found.get("object") == "error"):
             raise _failure(_status(found), found, None)
-        return _Chunk.model_validate(found)
-    except (ValueError, ValidationError) as error:
+        return Chunk.model_validate(found)
+    except (ValueError, RecursionError) as error:
         if isinstance(error, ReflectorError):
             raise
-        raise _Transient(UpstreamFailed("The LLM server's answer makes no sense.")) from None
+        raise _senseless() from None
 
 
-async def _start_of(response: httpx.Response) -> bytes:
-    body = b""
+def _senseless() -> _Transient:
+    return _Transient(UpstreamFailed("The LLM server's answer makes no sense."))
+
+
+async def _start_of(response: httpx.Response, most: int) -> bytearray:
+    body = bytearray()
     async for data in response.aiter_bytes():
         body += data
-        if len(body) > _MOST_ERROR_BYTES:
+        if len(body) > most:
             break
     return body
 
 
-def _refusal(response: httpx.Response, body: bytes) -> Exception:
+def _refusal(response: httpx.Response, body: bytearray) -> Exception:
     try:
         found: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return _failure(response.status_code, found, _wait(response))
 
@@ -310,7 +324,7 @@ def _failure(status: int, body: object, wait: float | None) -> Exception:
 
     Its words are passed on only where they are about the request: others may hold secrets.
     """
-    said = _message(body)[:_SHOWN] or f"it answers {status}"
+    said = characters(_message(body))[0] or f"it answers {status}"
     error: ReflectorError
     if status in (400, 422):
         whole = json.dumps(body).lower()  # some say it in words, some by a code
@@ -319,8 +333,6 @@ def _failure(status: int, body: object, wait: float | None) -> Exception:
         return InvalidRequest(f"The LLM server refuses the request: {said}")
     if status == 413:
         return TooLarge(f"The LLM server refuses the request: {said}")
-    if status in (401, 403):
-        return UpstreamFailed("The LLM server refuses our key: see REFLECTOR_LLM_API_KEY.")
     if status == 404:
         return UpstreamFailed(
             "The LLM server does not know the model, or has no chat completions: see "
@@ -357,4 +369,4 @@ def _status(body: dict[str, object]) -> int:
 
 def _wait(response: httpx.Response) -> float | None:
     header = response.headers.get("retry-after", "")
-    return float(header) if header.isdecimal() else None
+    return min(float(header), _LONGEST_BUSY) if header.isdecimal() else None

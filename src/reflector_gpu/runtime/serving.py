@@ -122,7 +122,7 @@ class Progress:
     def say(self, index: int, part: object) -> bool:
         """Hand on a part of the result of an item; True if nobody waits for that any more."""
         with suppress(OSError, EOFError):  # nobody is there: this process is about to end
-            if index in self._heard:
+            if index in self._heard and part != "":
                 self._pipe.send(Said(index, part))
             self._listen()
         return index in self._given_up

@@ -95,18 +95,22 @@ class Rendering:
         ).model_dump_json()
 
     def piece(self, text: str) -> str:
-        """An event with more text; the first says whose it is."""
-        role: Literal["assistant"] | None = None if self._begun else "assistant"
-        self._begun = True
-        return self._event(ChunkChoice(delta=Delta(role=role, content=text)))
+        """An event with more text."""
+        return self._event(ChunkChoice(delta=self._delta(text)))
 
     def end(self, completion: Completion) -> str:
         """The event that says why there is no more."""
-        return self._event(ChunkChoice(delta=Delta(), finish_reason=completion.finish))
+        return self._event(ChunkChoice(delta=self._delta(), finish_reason=completion.finish))
 
     def usage(self, completion: Completion) -> str:
         """The event for those who asked what it took."""
         return self._event(used=usage(completion))
+
+    def _delta(self, text: str | None = None) -> Delta:
+        """The first says whose the answer is."""
+        role: Literal["assistant"] | None = None if self._begun else "assistant"
+        self._begun = True
+        return Delta(role=role, content=text)
 
     def _event(self, *choices: ChunkChoice, used: TokenUsage | None = None) -> str:
         chunk = ChatChunk(

@@ -19,6 +19,7 @@ from reflector_gpu.api.render.openai import STREAM_END
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, LanguageModel
+from reflector_gpu.llm.fitting import SCHEMA
 from reflector_gpu.service import Service
 from reflector_gpu.types import Completion, Priority
 
@@ -106,7 +107,7 @@ async def _events(pieces: Answer, rendering: Rendering, fields: ChatFields) -> A
 @contextmanager
 def _blaming(schema_field: str, prompt_field: str = "messages") -> Iterator[None]:
     """What is wrong with a schema or a prompt is the fault of the field that holds it."""
-    names = {schema.SCHEMA: schema_field, "messages": prompt_field}
+    names = {SCHEMA: schema_field, "messages": prompt_field}
     try:
         yield
     except InvalidRequest as error:

@@ -32,3 +32,12 @@ def test_a_taken_port_is_refused_though_nobody_has_connected() -> None:
         port = first.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: another program"):
             listen("127.0.0.1", port)
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

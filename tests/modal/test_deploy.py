@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modal.mount import ROOT_DIR
 from modal_proto import api_pb2 as api
 
 import reflector_gpu
@@ -177,11 +178,11 @@ def test_every_package_is_pinned_and_from_no_address(app: Deployed) -> None:
 def test_containers_see_every_file_of_the_package(app: Deployed) -> None:
     package = Path(reflector_gpu.__file__).parent
     files = {
-        f"/root/{path.relative_to(package.parent)}"
+        str(ROOT_DIR / path.relative_to(package.parent))
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert "/root/reflector_gpu/audio/silero_vad.onnx" in files
+    assert str(ROOT_DIR / "reflector_gpu/audio/silero_vad.onnx") in files
     assert files <= set(app.mounted)
 
 
@@ -217,7 +218,7 @@ def test_an_edit_of_the_source_builds_nothing(
 ) -> None:
     before = apps["reflector-transcriber"]
     assert changed.images == before.images
-    inside = "/root/reflector_gpu/engines/scripted.py"
+    inside = str(ROOT_DIR / "reflector_gpu/engines/scripted.py")
     assert changed.mounted[inside] != before.mounted[inside]
 
 

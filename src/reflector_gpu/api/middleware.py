@@ -91,8 +91,8 @@ class Observe:
                 raise
             error = ShuttingDown("The server is shutting down; try again.")
             await error_response(error)(scope, receive, send_and_note)
-        except Exception:
-            status = 500  # a bug of ours: noted here, answered by the outermost layer
+        except Exception:  # a bug of ours: noted here, answered by the outermost layer
+            status = 500
             raise
         finally:
             took = time.monotonic() - began

@@ -99,7 +99,7 @@ class Recorder:
         """What is inside is all there is; how it ends is told to those who wait for it."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # whatever it is, those who wait must hear of it
             self.complete.set_exception(error)
             raise
         self.complete.set_result(None)

@@ -13,6 +13,7 @@ from reflector_gpu.cli.options import (
     AsJson,
     Host,
     Insecure,
+    Key,
     LogLevel,
     Model,
     Port,
@@ -125,14 +126,7 @@ def transcribe(
             metavar="URL", help="Let this server do the work, instead of this very process."
         ),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
-            help="The server's key.",
-        ),
-    ] = None,
+    key: Key = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A name from `models list`; else the configured one."),
@@ -234,14 +228,7 @@ def llm(
         str | None,
         typer.Option(metavar="URL", help="Let this server answer, instead of this very process."),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
-            help="The server's key.",
-        ),
-    ] = None,
+    key: Key = None,
 ) -> None:
     """Ask a language model.
 

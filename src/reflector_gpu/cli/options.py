@@ -47,3 +47,12 @@ LogLevel: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", show_default=False, help="Print JSON instead of a table.")
 ]
+
+Key: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
+        help="The server's key.",
+    ),
+]

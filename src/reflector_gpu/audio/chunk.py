@@ -8,6 +8,7 @@ of silence are left out. Nobody's word is cut in two while there is a pause to c
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -74,7 +75,7 @@ class Chunker:
         self._active = False
         # What is held: audio and decisions from window `_first` on; all before has been sent
         # or dropped. `_speech` is the first voiced window of the chunk that is being filled.
-        self._audio: Samples = np.zeros(0, np.float32)
+        self._audio: deque[Samples] = deque()
         self._voiced: list[bool] = []
         self._first = 0
         self._speech: int | None = None
@@ -98,7 +99,7 @@ class Chunker:
             yield chunk
 
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
-        self._audio = np.concatenate([self._audio, samples]) if len(self._audio) else samples
+        self._audio.append(samples)
         for probability in self._probabilities(samples).tolist():
             if probability >= self._threshold:
                 self._active = True
@@ -146,8 +147,9 @@ class Chunker:
         chunk = None
         begin = self._begin()
         if sum(self._voiced[begin - self._first : end - self._first]) >= _MIN_SPEECH:
-            last = (end - self._first) * WINDOW - (surplus if end == self._seen else 0)
-            samples = self._audio[(begin - self._first) * WINDOW : last]
+            samples = self._between(begin, end)
+            if end == self._seen:
+                samples = samples[: len(samples) - surplus]
             short = int(MIN_CHUNK_SECONDS * SAMPLE_RATE) - len(samples)
             padded = np.pad(samples, (0, short)) if short > 0 else samples
             chunk = Chunk(padded, begin * WINDOW_SECONDS)
@@ -158,11 +160,21 @@ class Chunker:
         return chunk
 
     def _drop_before(self, window: int) -> None:
-        count = window - self._first
-        if count > 0:
-            self._audio = self._audio[count * WINDOW :]
-            del self._voiced[:count]
-            self._first = window
+        if window <= self._first:
+            return
+        del self._voiced[: window - self._first]
+        surplus = (window - self._first) * WINDOW
+        while surplus:
+            block = self._audio.popleft()
+            if surplus < len(block):
+                self._audio.appendleft(block[surplus:])
+            surplus -= min(surplus, len(block))
+        self._first = window
+
+    def _between(self, begin: int, end: int) -> Samples:
+        """What is held of the windows from ``begin`` to before ``end``."""
+        held = np.concatenate(self._audio)
+        return held[(begin - self._first) * WINDOW : (end - self._first) * WINDOW]
 
     def _best_cut(self) -> int:
         """The window to cut before: mid-pause if the later half has one, else where it is quiet."""
@@ -174,7 +186,7 @@ class Chunker:
             if run and run >= longest:
                 longest, cut = run, i + 1 - run // 2
         if cut is None:
-            tail = self._audio[earliest * WINDOW : len(self._voiced) * WINDOW]
+            tail = self._between(self._first + earliest, self._first + len(self._voiced))
             energy = np.square(tail.reshape(-1, WINDOW)).mean(axis=1)
             smooth = np.convolve(energy, np.ones(3) / 3, mode="same")
             # What follows has to be enough speech to count as such, should it end right there.

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -170,48 +171,41 @@ class _Clock:
 
 
 class _Resampler:
-    """Frames of any rate, layout and sample format, changing midway even, to mono blocks."""
+    """Frames of any rate, layout and sample format, changing midway even, to mono blocks.
+
+    Frames are gathered first: what is done for each of them, some 28 a second of MP3, costs more
+    than to resample them.
+    """
 
     def __init__(self) -> None:
-        self._resampler: AudioResampler | _Gatherer | None = None
         self._shape: tuple[str, str, int] | None = None
+        self._gathered = AudioFifo()
+        self._resampler: AudioResampler | None = None
         self._tick = Fraction(1, SAMPLE_RATE)
+        self._enough = BLOCK_SAMPLES
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
-        if frame.sample_rate < _LOWEST_RATE:
-            raise UndecodableAudio(
-                f"The audio has {frame.sample_rate} samples a second; "
-                f"at least {_LOWEST_RATE} are needed.",
-                param="file",
-            )
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()
-            if _as_wanted(frame):
-                self._resampler = _Gatherer()
-            else:
-                self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
-            self._shape, self._tick = shape, Fraction(1, frame.sample_rate)
+            self._begin(frame, shape)
         frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
         frame.time_base = self._tick
-        yield from self._resample(frame)
-
-    def flush(self) -> Iterator[Samples]:
-        yield from self._resample(None)
-        self._resampler = self._shape = None
-
-    def _resample(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        if self._resampler is None:
-            return
-        if isinstance(self._resampler, _Gatherer):
-            yield from self._resampler.gather(frame)
-            return
         try:
-            resampled = self._resampler.resample(frame)
+            self._gathered.write(frame)
         except (av.FFmpegError, ValueError):
             return  # damage that made a frame of no possible shape
-        for out in resampled:
-            yield _samples(out, 2.0**-31)
+        while self._gathered.samples >= self._enough:
+            yield from self._resampled(self._gathered.read(self._enough))
+
+    def flush(self) -> Iterator[Samples]:
+        if self._shape is None:
+            return
+        if rest := self._gathered.read():
+            yield from self._resampled(rest)
+        if self._resampler:
+            yield from self._resampled(None)
+        self._resampler = self._shape = None
 
     def silence(self, seconds: float) -> Iterator[Samples]:
         left = round(seconds * SAMPLE_RATE)
@@ -221,32 +215,37 @@ class _Resampler:
             yield np.zeros(min(left, BLOCK_SAMPLES), np.float32)
             left -= BLOCK_SAMPLES
 
+    def _begin(self, frame: AudioFrame, shape: tuple[str, str, int]) -> None:
+        rate = frame.sample_rate
+        if rate < _LOWEST_RATE:
+            raise UndecodableAudio(
+                f"The audio has {rate} samples a second; at least {_LOWEST_RATE} are needed.",
+                param="file",
+            )
+        self._gathered, self._shape = AudioFifo(), shape
+        self._tick, self._enough = Fraction(1, rate), BLOCK_SAMPLES * rate // SAMPLE_RATE
+        if not _as_wanted(frame):
+            self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        if self._resampler is None:
+            if frame is not None:
+                yield _samples(frame, 2.0**-15)
+            return
+        if frame is not None:
+            frame.pts, frame.time_base = None, self._tick
+        try:
+            resampled = self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            return  # damage that made a frame of no possible shape
+        for out in resampled:
+            yield _samples(out, 2.0**-31)
+
 
 def _as_wanted(frame: AudioFrame) -> bool:
     """Whether there is nothing to resample, which for a short clip takes longer than decoding."""
     mono = frame.layout.nb_channels == 1
     return mono and frame.sample_rate == SAMPLE_RATE and frame.format.name in ("s16", "s16p")
-
-
-class _Gatherer:
-    """Frames that are as wanted, in blocks."""
-
-    def __init__(self) -> None:
-        self._parts: list[Samples] = []
-        self._room = BLOCK_SAMPLES
-
-    def gather(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        """The blocks that are full; what is left where ``frame`` is None."""
-        if frame is not None:
-            self._parts.append(_samples(frame, 2.0**-15))
-            self._room -= len(self._parts[-1])
-        if self._parts and (frame is None or self._room <= 0):
-            gathered = np.concatenate(self._parts)
-            rest = len(gathered) % BLOCK_SAMPLES if frame is not None else 0
-            for first in range(0, len(gathered) - rest, BLOCK_SAMPLES):
-                yield gathered[first : first + BLOCK_SAMPLES]
-            self._parts = [gathered[-rest:]] if rest else []
-            self._room = BLOCK_SAMPLES - rest
 
 
 def _samples(frame: AudioFrame, scale: float) -> Samples:

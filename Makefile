@@ -26,8 +26,9 @@ lint: .venv/dev  ## Check style and types
 bench: .venv/bench  ## Measure, and print one table
 	@$(BIN)/python -m benchmarks
 
-bench-plot: .venv/bench  ## Draw how the figures changed: docs/benchmarks.svg
+bench-plot: .venv/bench  ## Draw how the figures changed, and put the newest into docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.plot
+	@$(BIN)/python -m benchmarks.page
 
 clean:  ## Forget the set-up
 	rm -rf .venv

@@ -48,13 +48,16 @@ def main() -> None:
     if unknown:
         sys.exit(f"No such benchmark: {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
     figures: list[Figure] = []
-    for name in sys.argv[1:] or BENCHMARKS:
-        print(f"{name} ...", file=sys.stderr)
-        figures += BENCHMARKS[name]()
-    print_table(figures)
-    history.add(figures)
-    RESULTS.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n")
-    print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
+    try:
+        for name in sys.argv[1:] or BENCHMARKS:
+            print(f"{name} ...", file=sys.stderr)
+            found = BENCHMARKS[name]()
+            history.add(name, found)
+            figures += found
+    finally:  # what was measured before somebody lost patience is worth as much
+        print_table(figures)
+        RESULTS.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n")
+        print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,13 @@ SPEECH = Path(__file__).parent.parent / "tests" / "fixtures" / "speech"
 
 
 def read(path: Path) -> Samples:
+    return heard(path.read_bytes())
+
+
+def heard(data: bytes) -> Samples:
+    """What is in an audio file of any kind."""
     with Spool(limit=10**10) as spool:
-        spool.write(path.read_bytes())
+        spool.write(data)
         spool.finish()
         return np.concatenate(list(decode(spool.reader())))
 
@@ -45,8 +50,13 @@ def wav(audio: Samples) -> bytes:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE)
-        writer.writeframes(np.round(audio * 32767).astype("<i2").tobytes())
+        writer.writeframes(pcm(audio))
     return file.getvalue()
+
+
+def pcm(audio: Samples) -> bytes:
+    """``audio`` as 16-bit samples."""
+    return np.round(audio * 32767).astype("<i2").tobytes()
 
 
 def write_mp3(path: Path, audio: Samples, minutes: float) -> None:

@@ -2,7 +2,8 @@
 
 Diarization error rates are pyannote.metrics'. The full one counts everything; the lenient one
 leaves out overlaps and a quarter of a second on either side of every edge. A diarizer is held
-against itself when it is told that one person says it all.
+against itself when it is told that one person says it all, and the service against the diarizer
+called directly.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ import re
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import httpx
 
 from benchmarks import conversations
+from benchmarks.audio import heard, pcm
 from benchmarks.conversations import Conversation
 from benchmarks.figures import Figure
 from benchmarks.memory import peak
 from benchmarks.server import Server
+from reflector_gpu.audio.speech import speech_spans
+from reflector_gpu.engines.base import Diarizer, Recording
 from reflector_gpu.engines.diarizers import DIARIZERS, own_diarizers
+from reflector_gpu.engines.pcm import PcmFile
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.settings import load_settings
+from reflector_gpu.types import DiarizeOptions, SpeakerTurn
 
 RECORDINGS = "REFLECTOR_BENCH_AUDIO"
 """Folder of real recordings: ``meetings/*.wav`` and ``.rttm``, ``sentences/spk1_*.wav``."""
@@ -36,8 +45,9 @@ COLLAR = 0.5
 
 SHORT, LONG = 10, 180  # minutes
 LIMIT = 1.3
+LOST = 1.0
 
-Turns = Sequence[Mapping[str, float]]
+Turns = Sequence[SpeakerTurn]
 
 
 def run() -> list[Figure]:
@@ -68,9 +78,14 @@ def _errors() -> Iterator[Figure]:
         if model.missing:
             print(f"{model.name} is left out: {model.installation}", file=sys.stderr)
             continue
+        recipe = Recipe(model.engine, "diarize", arguments=model.arguments)
+        engine = cast("Diarizer", recipe.build())
+        engine.load()
         with Server(model="scripted", diarizer=model.name) as server, server.client() as client:
             for name, recordings in sets.items():
                 yield from _figures(f"{model.name}: {name}", recordings, client)
+                yield _lost(f"{model.name}: {name}", recordings, client, engine)
+        engine.close()
 
 
 def _installed(name: str) -> bool:
@@ -98,13 +113,45 @@ def _sets() -> Iterator[tuple[str, list[Conversation]]]:
 def _figures(
     name: str, recordings: Sequence[Conversation], client: httpx.Client
 ) -> Iterator[Figure]:
-    alone = _rates(recordings, client, [1] * len(recordings))
-    told = [one.speakers for one in recordings]
-    for what, counts in (("", [None] * len(recordings)), (", count told", told)):
-        rates = _rates(recordings, client, counts)
-        met = rates.full <= alone.full and rates.lenient <= alone.lenient
-        target = f"<= {alone}"
-        yield Figure(f"DER %, {name}{what}", rates.full, target, met, rates.detail)
+    def rates(counts: Iterable[int | None]) -> Rates:
+        pairs = zip(recordings, counts, strict=True)
+        return _rates(recordings, [_served(client, one, count) for one, count in pairs])
+
+    alone = rates([1] * len(recordings))
+    told = rates([one.speakers for one in recordings])
+    for what, found in (("", rates([None] * len(recordings))), (", count told", told)):
+        met = found.full <= alone.full and found.lenient <= alone.lenient
+        yield Figure(f"DER %, {name}{what}", found.full, f"<= {alone}", met, found.detail)
+
+
+def _lost(
+    name: str, recordings: Sequence[Conversation], client: httpx.Client, engine: Diarizer
+) -> Figure:
+    """DER of the service minus that of the diarizer alone, in points."""
+    served = _rates(recordings, [_served(client, one, None) for one in recordings])
+    direct = _rates(recordings, [_direct(engine, one) for one in recordings])
+    points = served.full - direct.full
+    detail = f"service {served}, called directly {direct}"
+    return Figure(f"DER points lost, {name}", points, f"<= {LOST:g}", points <= LOST, detail)
+
+
+def _served(client: httpx.Client, one: Conversation, count: int | None) -> Turns:
+    asked = {"num_speakers": count} if count else {}
+    answer = client.post(ROUTE, files={"file": one.audio}, params=asked).raise_for_status()
+    return [SpeakerTurn(**turn) for turn in answer.json()["diarization"]]
+
+
+def _direct(engine: Diarizer, one: Conversation) -> Turns:
+    """What the diarizer says to the whole recording, once it is decoded and searched for speech."""
+    samples = heard(one.audio)
+    with tempfile.TemporaryFile() as file:
+        file.write(pcm(samples))
+        file.flush()
+        recording = Recording(PcmFile(file.fileno()), speech_spans([samples]))
+        (turns,) = engine.diarize([recording], DiarizeOptions())
+    if isinstance(turns, ReflectorError):
+        raise turns
+    return turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +166,22 @@ class Rates:
         return f"{self.full:.1f} / {self.lenient:.1f}"
 
 
-def _rates(
-    recordings: Sequence[Conversation], client: httpx.Client, counts: Sequence[int | None]
-) -> Rates:
+def _rates(recordings: Sequence[Conversation], answers: Sequence[Turns]) -> Rates:
     from pyannote.core import Annotation, Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 
     full = DiarizationErrorRate()
     lenient = DiarizationErrorRate(collar=COLLAR, skip_overlap=True)
     each = []
-    for one, count in zip(recordings, counts, strict=True):
-        answer = client.post(
-            ROUTE, files={"file": one.audio}, params={"num_speakers": count} if count else {}
-        )
-        turns: Turns = answer.raise_for_status().json()["diarization"]
+    for one, turns in zip(recordings, answers, strict=True):
         truth, found = Annotation(), Annotation()
         for speaker, start, end in one.turns:
             truth[Segment(start, end), object()] = speaker
         for turn in turns:
-            found[Segment(turn["start"], turn["end"]), object()] = turn["speaker"]
+            found[Segment(turn.start, turn.end), object()] = turn.speaker
         whole = Timeline([Segment(0, one.seconds)])
         rates = [100 * metric(truth, found, uem=whole) for metric in (full, lenient)]
-        heard = len({turn["speaker"] for turn in turns})
-        each.append(f"{one.name} {rates[0]:.1f} / {rates[1]:.1f} ({heard} of {one.speakers})")
+        told_apart = len({turn.speaker for turn in turns})
+        each.append(f"{one.name} {rates[0]:.1f} / {rates[1]:.1f} ({told_apart} of {one.speakers})")
     pooled = Rates(100 * abs(full), 100 * abs(lenient), "")
     return Rates(pooled.full, pooled.lenient, f"{pooled}: {', '.join(each)}")

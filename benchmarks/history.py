@@ -1,4 +1,4 @@
-"""What was measured when and on what: one line of JSON for every run."""
+"""What was measured when and on what: one line of JSON for every benchmark that ran."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,34 +19,52 @@ PATH = Path(__file__).parent / "history.jsonl"
 _LIBRARIES = ("av", "ctranslate2", "faster-whisper", "numpy", "onnxruntime", "onnx-asr")
 
 
-def add(figures: Iterable[Figure]) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One benchmark, once: ``machine`` has its processor, versions and commit."""
+
+    benchmark: str
+    when: datetime
+    machine: Mapping[str, object]
+    figures: Sequence[Figure]
+
+
+def add(benchmark: str, figures: Sequence[Figure]) -> None:
     """Write one more run behind those before it."""
-    run = {**surroundings(), "figures": [figure.row() for figure in figures]}
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = [figure.row() for figure in figures]
+    run = {"benchmark": benchmark, "when": when, "machine": _machine(), "figures": rows}
     with PATH.open("a") as file:
         file.write(json.dumps(run) + "\n")
 
 
-def runs() -> Iterator[dict[str, object]]:
+def runs() -> list[Run]:
     """All runs, the oldest first."""
-    if PATH.exists():
-        yield from map(json.loads, PATH.read_text().splitlines())
+    lines = PATH.read_text().splitlines() if PATH.exists() else []
+    return [
+        Run(
+            run["benchmark"],
+            datetime.fromisoformat(run["when"]),
+            run["machine"],
+            [Figure(**row) for row in run["figures"]],
+        )
+        for run in map(json.loads, lines)
+    ]
 
 
-def values(name: str) -> Sequence[tuple[datetime, float]]:
-    """When the figure ``name`` was measured, and what it was."""
-    found: list[tuple[datetime, float]] = []
-    for run in runs():
-        figures = run["figures"]
-        assert isinstance(figures, list)
-        when = datetime.fromisoformat(str(run["when"]))
-        found += [(when, float(row["value"])) for row in figures if row["name"] == name]
-    return found
+def newest() -> Mapping[str, Run]:
+    """The last run of every benchmark."""
+    return {run.benchmark: run for run in runs()}
 
 
-def surroundings() -> dict[str, object]:
-    """The machine and the versions that figures depend on."""
+def values(name: str) -> list[float]:
+    """What the figure ``name`` was, the oldest first."""
+    return [figure.value for run in runs() for figure in run.figures if figure.name == name]
+
+
+def _machine() -> dict[str, object]:
+    """What figures depend on."""
     return {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _output("git", "describe", "--always", "--dirty"),
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),

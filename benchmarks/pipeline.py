@@ -14,6 +14,7 @@ from benchmarks.figures import Figure
 from benchmarks.host import serving
 from benchmarks.plain import running
 from benchmarks.server import Server
+from benchmarks.stages import shares_of_recording
 from benchmarks.timing import times_as_fast
 from reflector_gpu.types import SAMPLE_RATE
 
@@ -35,10 +36,15 @@ def run() -> list[Figure]:
         server.client() as ours,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as theirs,
     ):
-        write_mp3(Path(folder) / "long.mp3", meeting(), MINUTES)
+        path = Path(folder) / "long.mp3"
+        write_mp3(path, meeting(), MINUTES)
         return [
             _long(ours, theirs, f"{host}/long.mp3"),
             _clips(ours, theirs, wav(meeting()[: CLIP_SECONDS * SAMPLE_RATE])),
+            *(
+                Figure(f"share of the file's CPU: {stage}", share, "", True)
+                for stage, share in shares_of_recording(path).items()
+            ),
         ]
 
 

@@ -15,12 +15,9 @@ COLUMNS = 3
 
 
 def main() -> None:
-    targets = {
-        str(row["name"]): str(row["target"])
-        for run in history.runs()
-        for row in run["figures"]  # type: ignore[attr-defined]  # a list of rows
-        if row["target"]
-    }
+    newest = history.newest()
+    figures = [figure for name in sorted(newest) for figure in newest[name].figures]
+    targets = {figure.name: figure.target for figure in figures if figure.target}
     if not targets:
         raise SystemExit("There is no history yet: run 'make bench' first.")
     mpl.rcParams["svg.hashsalt"] = "benchmarks"  # the same history draws the same file
@@ -29,9 +26,9 @@ def main() -> None:
     for axes in grid.flat[len(targets) :]:
         axes.set_visible(False)
     for axes, (name, target) in zip(grid.flat, targets.items(), strict=False):
-        points = [value for _, value in history.values(name)]
+        points = history.values(name)
         axes.plot(range(1, len(points) + 1), points, marker="o")
-        axes.axhline(float(target.split()[-1]), linestyle=":", color="grey")
+        axes.axhline(float(target.split()[1]), linestyle=":", color="grey")
         axes.set_title(f"{name}\n{target}", fontsize=8)
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=7)

@@ -1,4 +1,4 @@
-"""Where the time of a small request goes: one client, one stage after the other."""
+"""Where time goes: that of a small request's client, and the CPU that a long recording takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
@@ -18,10 +19,16 @@ from benchmarks.server import KEY
 from reflector_gpu.api import answers, desk
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.upload import read_form
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.vad import VoiceActivity
+from reflector_gpu.engines.scripted import SPEC
+from reflector_gpu.pipeline import transcribe as transcription
 from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.pipeline.transcribe import Plan, collect, transcribe
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import load_settings
+from reflector_gpu.types import Chunk, Priority, Recognition, Samples, TranscribeOptions
 
 SECONDS = 4.0
 
@@ -67,6 +74,51 @@ def shares(message: bytes) -> dict[str, float]:
         asyncio.run(keep_asking("127.0.0.1", port, message, SECONDS, tally))
     spent["decoding"] -= spent["voice"]
     total = sum(tally.seconds)
+    spent["everything else"] = total - sum(spent.values())
+    return {stage: seconds / total for stage, seconds in spent.items()}
+
+
+def shares_of_recording(path: Path) -> dict[str, float]:
+    """The share of each stage in the CPU that a recording takes before the engine hears it."""
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def noted(stage: str, work: Callable[P, T]) -> Callable[P, T]:
+        def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+            began = time.thread_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                spent[stage] += time.thread_time() - began
+
+        return measured
+
+    def noted_blocks(
+        reader: SpoolReader, *, max_seconds: float, expect: Callable[[float], None]
+    ) -> Iterator[Samples]:
+        blocks = decode(reader, max_seconds=max_seconds, expect=expect)
+        following = noted("decoding", blocks.__next__)
+        with suppress(StopIteration):
+            while True:
+                yield following()
+
+    async def heard_at_once(chunk: Chunk, options: TranscribeOptions, _: Priority) -> Recognition:
+        return Recognition()
+
+    async def whole() -> None:
+        plan = Plan(
+            TranscribeOptions(), Priority.FILE, SPEC.max_chunk_seconds, SPEC.max_gap_seconds
+        )
+        with Spool.of(path) as spool:
+            await collect(transcribe(spool, plan, heard_at_once))
+
+    probabilities = noted("voice", VoiceActivity.probabilities)
+    with (
+        patch.object(transcription, "decode", noted_blocks),
+        patch.object(VoiceActivity, "probabilities", probabilities),
+    ):
+        began = time.process_time()
+        asyncio.run(whole())
+        total = time.process_time() - began
     spent["everything else"] = total - sum(spent.values())
     return {stage: seconds / total for stage, seconds in spent.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import (
@@ -47,17 +47,25 @@ def main() -> None:
     unknown = [name for name in sys.argv[1:] if name not in BENCHMARKS]
     if unknown:
         sys.exit(f"No such benchmark: {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
-    figures: list[Figure] = []
+    found: dict[str, list[Figure]] = {}
     try:
         for name in sys.argv[1:] or BENCHMARKS:
             print(f"{name} ...", file=sys.stderr)
-            found = BENCHMARKS[name]()
-            history.add(name, found)
-            figures += found
+            found[name] = BENCHMARKS[name]()
+            history.add(name, found[name])
     finally:  # what was measured before somebody lost patience is worth as much
-        print_table(figures)
-        RESULTS.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n")
-        print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
+        print_table([figure for figures in found.values() for figure in figures])
+        keep(found)
+        print(f"written to {RESULTS}", file=sys.stderr)
+
+
+def keep(found: Mapping[str, Sequence[Figure]]) -> None:
+    """Write the figures of each benchmark over its own, and leave those of others."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if not isinstance(known, dict):  # a list, as it once was
+        known = {}
+    known |= {name: [figure.row() for figure in figures] for name, figures in found.items()}
+    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,22 @@ def pcm(audio: Samples) -> bytes:
     return np.round(audio * 32767).astype("<i2").tobytes()
 
 
-def write_mp3(path: Path, audio: Samples, minutes: float) -> None:
+def write_mp3(
+    path: Path,
+    audio: Samples,
+    minutes: float,
+    *,
+    rate: int = SAMPLE_RATE,
+    layout: str = "mono",
+    bit_rate: int = 48_000,
+) -> None:
     """``audio`` over and over, ``minutes`` of it."""
-    pcm = np.round(audio * 32767).astype(np.int16)
+    whole = np.frombuffer(pcm(audio), np.int16)
     left = int(minutes * 60 * SAMPLE_RATE)
     with av.open(str(path), "w", format="mp3") as container:
-        stream = container.add_stream("mp3", rate=SAMPLE_RATE, layout="mono", bit_rate=48_000)
+        stream = container.add_stream("mp3", rate=rate, layout=layout, bit_rate=bit_rate)
         while left > 0:
-            part = pcm[: min(left, len(pcm))]
+            part = whole[:left]
             frame = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
             frame.sample_rate = SAMPLE_RATE
             container.mux(stream.encode(frame))

@@ -83,8 +83,7 @@ def _errors() -> Iterator[Figure]:
         engine.load()
         with Server(model="scripted", diarizer=model.name) as server, server.client() as client:
             for name, recordings in sets.items():
-                yield from _figures(f"{model.name}: {name}", recordings, client)
-                yield _lost(f"{model.name}: {name}", recordings, client, engine)
+                yield from _figures(f"{model.name}: {name}", recordings, client, engine)
         engine.close()
 
 
@@ -111,7 +110,7 @@ def _sets() -> Iterator[tuple[str, list[Conversation]]]:
 
 
 def _figures(
-    name: str, recordings: Sequence[Conversation], client: httpx.Client
+    name: str, recordings: Sequence[Conversation], client: httpx.Client, engine: Diarizer
 ) -> Iterator[Figure]:
     def rates(counts: Iterable[int | None]) -> Rates:
         pairs = zip(recordings, counts, strict=True)
@@ -119,17 +118,17 @@ def _figures(
 
     alone = rates([1] * len(recordings))
     told = rates([one.speakers for one in recordings])
-    for what, found in (("", rates([None] * len(recordings))), (", count told", told)):
+    served = rates([None] * len(recordings))
+    for what, found in (("", served), (", count told", told)):
         met = found.full <= alone.full and found.lenient <= alone.lenient
-        yield Figure(f"DER %, {name}{what}", found.full, f"<= {alone}", met, found.detail)
-
-
-def _lost(
-    name: str, recordings: Sequence[Conversation], client: httpx.Client, engine: Diarizer
-) -> Figure:
-    """DER of the service minus that of the diarizer alone, in points."""
-    served = _rates(recordings, [_served(client, one, None) for one in recordings])
+        detail = f"{found}: {found.each}"
+        yield Figure(f"DER %, {name}{what}", found.full, f"<= {alone}", met, detail)
     direct = _rates(recordings, [_direct(engine, one) for one in recordings])
+    yield _lost(name, served, direct)
+
+
+def _lost(name: str, served: Rates, direct: Rates) -> Figure:
+    """DER of the service minus that of the diarizer alone, in points."""
     points = served.full - direct.full
     detail = f"service {served}, called directly {direct}"
     return Figure(f"DER points lost, {name}", points, f"<= {LOST:g}", points <= LOST, detail)
@@ -156,11 +155,11 @@ def _direct(engine: Diarizer, one: Conversation) -> Turns:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """In percent, of all recordings together; ``detail`` has those of each as well."""
+    """In percent, of all recordings together; ``each`` tells those of every one."""
 
     full: float
     lenient: float
-    detail: str
+    each: str
 
     def __str__(self) -> str:
         return f"{self.full:.1f} / {self.lenient:.1f}"
@@ -183,5 +182,4 @@ def _rates(recordings: Sequence[Conversation], answers: Sequence[Turns]) -> Rate
         rates = [100 * metric(truth, found, uem=whole) for metric in (full, lenient)]
         told_apart = len({turn.speaker for turn in turns})
         each.append(f"{one.name} {rates[0]:.1f} / {rates[1]:.1f} ({told_apart} of {one.speakers})")
-    pooled = Rates(100 * abs(full), 100 * abs(lenient), "")
-    return Rates(pooled.full, pooled.lenient, f"{pooled}: {', '.join(each)}")
+    return Rates(100 * abs(full), 100 * abs(lenient), ", ".join(each))

@@ -26,6 +26,6 @@ class Figure:
 def print_table(figures: Sequence[Figure]) -> None:
     table = Table("figure", "value", "target", "met", "detail")
     for figure in figures:
-        met = "[green]yes[/]" if figure.met else "[red]no[/]"
+        met = ("[green]yes[/]" if figure.met else "[red]no[/]") if figure.target else ""
         table.add_row(figure.name, f"{figure.value:.3f}", figure.target, met, figure.detail)
     Console().print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.figures import Figure
+import psutil
 
+from benchmarks.figures import Figure
+from reflector_gpu.hosts import available_cores
+
+ROOT = Path(__file__).parent.parent
 PATH = Path(__file__).parent / "history.jsonl"
 
 _LIBRARIES = ("av", "ctranslate2", "faster-whisper", "numpy", "onnxruntime", "onnx-asr")
@@ -57,29 +60,40 @@ def newest() -> Mapping[str, Run]:
     return {run.benchmark: run for run in runs()}
 
 
-def values(name: str) -> list[float]:
-    """What the figure ``name`` was, the oldest first."""
-    return [figure.value for run in runs() for figure in run.figures if figure.name == name]
+def values(name: str) -> list[tuple[datetime, float]]:
+    """What the figure ``name`` was and when, the oldest first."""
+    return [
+        (run.when, figure.value) for run in runs() for figure in run.figures if figure.name == name
+    ]
 
 
 def _machine() -> dict[str, object]:
     """What figures depend on."""
     return {
-        "commit": _output("git", "describe", "--always", "--dirty"),
-        "cores": len(os.sched_getaffinity(0)),
+        "commit": _commit(),
+        "cores": available_cores(),
         "processor": _processor(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "platform": platform.system(),
         "python": platform.python_version(),
         **{name: version(name) for name in _LIBRARIES},
     }
 
 
-def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def _commit() -> str:
+    """Dirty if what is measured is not what it has."""
+    changed = _git("status", "--porcelain", "src")
+    return _git("describe", "--always") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    known = Path("/proc/cpuinfo")  # Linux
+    for line in known.read_text().splitlines() if known.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    return platform.processor()
+    return platform.processor() or platform.machine()

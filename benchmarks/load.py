@@ -73,7 +73,7 @@ def run() -> list[Figure]:
         Figure(
             "files, processes and shared memory left over",
             float(after != before),
-            "0",
+            "= 0",
             after == before,
             f"{before} before, {after} after",
         ),
@@ -139,7 +139,7 @@ def _answers(tally: Tally, odd: list[str]) -> Figure:
     good = tally.statuses[200] + tally.statuses[429]
     share = good / (sum(tally.statuses.values()) + len(odd))
     detail = f"{dict(tally.statuses)}, otherwise: {odd[:5] or 'none'}"
-    return Figure("share of requests that end in 200 or 429", share, "1", share == 1, detail)
+    return Figure("share of requests that end in 200 or 429", share, "= 1", share == 1, detail)
 
 
 def _memory(series: list[int]) -> Figure:

@@ -27,11 +27,14 @@ def tables() -> str:
 
 def _table(run: Run) -> Iterator[str]:
     machine = dict(run.machine)
-    commit = str(machine.pop("commit")).removesuffix("-dirty")
-    cores, processor, python = (machine.pop(name) for name in ("cores", "processor", "python"))
+    commit, cores, processor, memory, system, python = (
+        machine.pop(name)
+        for name in ("commit", "cores", "processor", "memory_gb", "platform", "python")
+    )
     libraries = ", ".join(f"{name} {version}" for name, version in machine.items())
     yield from ("", f"### `{run.benchmark}`", "")
-    yield f"{run.when:%Y-%m-%d}, commit {commit}, {cores} cores of {processor}, Python {python},"
+    yield f"{run.when:%Y-%m-%d}, commit {commit}, {cores} cores of {processor}, {memory} GB,"
+    yield f"{system}, Python {python},"
     yield from (f"{libraries}.", "")
     yield "| figure | value | target | met | detail |"
     yield "|---|---:|---|---|---|"

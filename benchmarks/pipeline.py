@@ -23,6 +23,7 @@ CLIENTS = 8
 CLIP_SECONDS = 11
 CLIPS = 10 * CLIENTS
 FILE_TARGET, CLIPS_TARGET = 4.0, 3.0
+LARGER_TARGET = 1.0  # of which most is decoding, which is the same for both
 
 Do = Callable[[], object]
 
@@ -38,8 +39,11 @@ def run() -> list[Figure]:
     ):
         path = Path(folder) / "long.mp3"
         write_mp3(path, meeting(), MINUTES)
+        music = Path(folder) / "music.mp3"
+        write_mp3(music, meeting(), MINUTES, rate=44_100, layout="stereo", bit_rate=128_000)
         return [
-            _long(ours, theirs, f"{host}/long.mp3"),
+            _long(ours, theirs, f"{host}/{path.name}", "16 kHz", FILE_TARGET),
+            _long(ours, theirs, f"{host}/{music.name}", "44.1 kHz stereo", LARGER_TARGET),
             _clips(ours, theirs, wav(meeting()[: CLIP_SECONDS * SAMPLE_RATE])),
             *(
                 Figure(f"share of the file's CPU: {stage}", share, "", True)
@@ -48,7 +52,7 @@ def run() -> list[Figure]:
         ]
 
 
-def _long(ours: httpx.Client, theirs: httpx.Client, url: str) -> Figure:
+def _long(ours: httpx.Client, theirs: httpx.Client, url: str, what: str, target: float) -> Figure:
     def asking(client: httpx.Client) -> Do:
         def ask() -> None:
             answer = client.post(
@@ -60,7 +64,7 @@ def _long(ours: httpx.Client, theirs: httpx.Client, url: str) -> Figure:
 
     ratio, spread = times_as_fast(asking(ours), asking(theirs), rounds=3)
     detail = f"{MINUTES} minutes of mp3 by URL, {spread}"
-    return _figure("pipeline alone / naive, one file", ratio, FILE_TARGET, detail)
+    return _figure(f"pipeline alone / naive, one file of {what}", ratio, target, detail)
 
 
 def _clips(ours: httpx.Client, theirs: httpx.Client, clip: bytes) -> Figure:

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib import pyplot
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
 
 from benchmarks import history
 
@@ -22,21 +23,29 @@ def main() -> None:
         raise SystemExit("There is no history yet: run 'make bench' first.")
     mpl.rcParams["svg.hashsalt"] = "benchmarks"  # the same history draws the same file
     rows = math.ceil(len(targets) / COLUMNS)
-    figure, grid = pyplot.subplots(rows, COLUMNS, figsize=(15, 2.4 * rows), squeeze=False)
+    drawing = Figure(figsize=(15, 2.4 * rows))
+    grid = drawing.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat[len(targets) :]:
         axes.set_visible(False)
     for axes, (name, target) in zip(grid.flat, targets.items(), strict=False):
-        points = history.values(name)
-        axes.plot(range(1, len(points) + 1), points, marker="o")
-        axes.axhline(float(target.split()[1]), linestyle=":", color="grey")
+        days, points = zip(*history.values(name), strict=True)
+        axes.plot(days, points, marker="o")
+        axes.axhline(_number(target), linestyle=":", color="grey")
         axes.set_title(f"{name}\n{target}", fontsize=8)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=min(0, *points))
         axes.tick_params(labelsize=7)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.tight_layout()
+        dates = AutoDateLocator(minticks=3)
+        axes.xaxis.set_major_locator(dates)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
+    drawing.tight_layout()
     PATH.parent.mkdir(exist_ok=True)
-    figure.savefig(PATH, metadata={"Date": None})
+    drawing.savefig(PATH, metadata={"Date": None})
     print(f"written to {PATH}")
+
+
+def _number(target: str) -> float:
+    """That of ``>= 0.95``, and the first of ``<= 12.0 / 3.0``."""
+    return float(target.split()[1])
 
 
 if __name__ == "__main__":

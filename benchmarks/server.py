@@ -51,7 +51,7 @@ class Server:
             while not ready.exists():
                 if self._process.poll() is not None:
                     raise RuntimeError("the server did not start")
-                time.sleep(0.05)
+                time.sleep(0.01)
             self.url = ready.read_text().strip()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch)

@@ -67,6 +67,7 @@ def test_and_the_same_in_pieces(either: LiveServer) -> None:
         "assistant",
         *[None] * (len(pieces) - 1),
     ]
+    assert all("finish_reason" in piece.choices[0].model_fields_set for piece in pieces)  # as null
     assert end.choices[0].finish_reason == "stop"
     assert usage.choices == []
     assert usage.usage

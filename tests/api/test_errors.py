@@ -216,7 +216,9 @@ def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None
 @pytest.mark.parametrize("path", ["/", "/nope", "/v1/audio", "/v1/audio/speech", "/health/"])
 def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
     with connect(scripted) as client:
-        assert error_of(client.get(path), 404)["type"] == "not_found_error"
+        error = error_of(client.get(path), 404)
+    assert error["type"] == "not_found_error"
+    assert f"no {path} here" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +227,8 @@ def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
 def test_405_wrong_method(scripted: LiveServer, method: str, path: str) -> None:
     with connect(scripted) as client:
         response = client.request(method, path)
-    error_of(response, 405)
-    assert response.headers["Allow"]
+    message = error_of(response, 405)["message"]
+    assert f"{path} does not take {method}; send {response.headers['Allow']}." == message
 
 
 # 413

@@ -8,9 +8,10 @@ import io
 import os
 import random
 import socket
+import struct
 import sys
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -200,12 +201,54 @@ def test_a_track_that_appears_midway(speech: Samples) -> None:
         assert len(read(alone + beside)) / SAMPLE_RATE > 1.9
 
 
-def test_a_rate_that_would_blow_a_few_bytes_up_to_gigabytes_is_refused() -> None:
+def of_rate(rate: int) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
-        out.setframerate(8)
+        out.setframerate(rate)
         out.writeframes(bytes(4_000))
-    with pytest.raises(UndecodableAudio, match="8 samples a second"):
-        decoded(file.getvalue())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("rate", [8, 100_000_000])
+def test_a_rate_that_would_make_gigabytes_of_a_few_bytes_or_gather_them_is_refused(
+    rate: int,
+) -> None:
+    with pytest.raises(UndecodableAudio, match=f"{rate} samples a second"):
+        decoded(of_rate(rate))
+
+
+@pytest.mark.parametrize("labels", [(2, 1), (1, 1, 2, 2, 3), (3,), (1, 2)])
+def test_channels_in_an_order_of_their_own(labels: Sequence[int]) -> None:
+    """Copies of such a layout, which lies on the heap, are freed once each by PyAV from 17.1 on."""
+    channels, seconds = len(labels), 3
+    audio = np.full((seconds * 44_100, channels), 0.5 * 2**15, ">i2")
+
+    def part(name: bytes, data: bytes) -> bytes:
+        return name + struct.pack(">q", len(data)) + data
+
+    lpcm = struct.pack(">d4sIIIII", 44_100, b"lpcm", 0, 2 * channels, 1, channels, 16)
+    order = [struct.pack(">IIfff", label, 0, 0, 0, 0) for label in labels]
+    caf = (
+        b"caff\0\1\0\0"  # Apple's Core Audio Format, version 1
+        + part(b"desc", lpcm)
+        + part(b"chan", struct.pack(">III", 0, 0, channels) + b"".join(order))
+        + part(b"data", bytes(4) + audio.tobytes())
+    )
+    for read in (decoded, streamed):
+        found = read(caf)
+        assert len(found) == seconds * SAMPLE_RATE
+        assert np.median(np.abs(found)) > 0.1
+
+
+@pytest.mark.parametrize("tag", [121, 122, 123, 124])
+def test_surround_sound_in_one_of_apples_orders(tag: int) -> None:
+    """The four of MPEG 5.1 that QuickTime writes; the first is FFmpeg's own."""
+    mov = bytearray(
+        encode(np.zeros(SAMPLE_RATE, np.float32), Form("mov", "pcm_s16le", 48_000, "5.1"))
+    )
+    at = mov.index(b"chan") + 8
+    mov[at : at + 4] = struct.pack(">I", tag << 16 | 6)
+    for read in (decoded, streamed):
+        assert len(read(bytes(mov))) == SAMPLE_RATE

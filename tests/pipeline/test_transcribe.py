@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import EngineFailed, TooLarge, UndecodableAudio, UpstreamFailed
@@ -406,3 +407,11 @@ def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
             await parts.aclose()
 
     run(scene)  # which waits for the decoder's thread
+
+
+def test_all_that_came_before_an_error_is_heard() -> None:
+    """Though blocks of a long recording are joined."""
+    blocks: list[Samples] = []
+    with spooled(wav(seconds_of(60))) as spool, pytest.raises(TooLarge):
+        blocks.extend(pipeline.decoded(spool, 38.0, lambda _: None))
+    assert sum(map(len, blocks)) == 37 * BLOCK_SAMPLES  # of 1.024 s

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 import sentencex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reflector_gpu.errors import EngineFailed
@@ -83,6 +83,7 @@ def test_sentences_that_ran_on_get_a_space_in_a_script_that_has_spaces() -> None
 
 
 @given(st.text(MARKS, max_size=200), st.integers(1, 40), st.booleans())
+@example("Z\xa0.;\u3000Z", 40, True)  # the library that tells sentences apart panics
 def test_nothing_is_lost_and_nothing_is_too_long(text: str, longest: int, sentences: bool) -> None:
     splitting = Splitting("en", sentences, longest)
     assert asyncio.run(translate([text], splitting, echo, ahead=3)) == [text]

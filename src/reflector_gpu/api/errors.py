@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -107,9 +108,15 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return error_response(errors.InvalidRequest(message, param=param))
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = _detail(error.status_code, str(error.detail), None, None)
+    message, path = str(error.detail), request.url.path
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = f"There is no {path} here; /docs lists what there is."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{path} does not take {request.method}; send {allowed}."
+    detail = _detail(error.status_code, message, None, None)
     return _response(error.status_code, detail, error.headers)
 
 

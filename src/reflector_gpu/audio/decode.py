@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
-from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from numpy.typing import NDArray
 
+from reflector_gpu.audio.layouts import WithoutLayouts
 from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.audio.wav import PlainWav
 from reflector_gpu.errors import TooLarge, UndecodableAudio
@@ -37,6 +39,15 @@ _OPTIONS = {
 _NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
 _MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
+_HIGHEST_RATE = 768_000  # Hz; so much a second would be gathered
+_HELD_BACK = 64  # by a resampler, at most; it shall not make the first block late
+_FORMATS = {
+    **dict.fromkeys(("s16", "s16p"), np.dtype(np.int16)),
+    **dict.fromkeys(("s32", "s32p"), np.dtype(np.int32)),
+    **dict.fromkeys(("flt", "fltp"), np.dtype(np.float32)),
+}
+_LAYOUTS = ("mono", "stereo")
+_AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p")]
 _MIN_GAP = 0.25
 _THINNEST = 250  # bytes a second: no codec makes less of speech, and headers may lie
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
@@ -125,9 +136,9 @@ def _open(reader: SpoolReader) -> InputContainer:
         reader.allow_seeking()
     try:
         return av.open(
-            reader,
+            WithoutLayouts(reader),
             mode="r",
-            options=_OPTIONS,
+            container_options=_OPTIONS,
             metadata_errors="ignore",
         )
     except av.FFmpegError as error:
@@ -173,36 +184,36 @@ class _Clock:
 class _Resampler:
     """Frames of any rate, layout and sample format, changing midway even, to mono blocks.
 
-    Frames are gathered first: what is done for each of them, some 28 a second of MP3, costs more
-    than to resample them.
+    Ordinary frames are gathered first: what is done for each of them, some 28 a second of MP3,
+    costs more than to resample them.
     """
 
     def __init__(self) -> None:
         self._shape: tuple[str, str, int] | None = None
-        self._gathered = AudioFifo()
         self._resampler: AudioResampler | None = None
         self._tick = Fraction(1, SAMPLE_RATE)
-        self._enough = BLOCK_SAMPLES
+        self._parts: list[list[NDArray[Any]]] = []
+        self._enough = self._room = BLOCK_SAMPLES
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()
-            self._begin(frame, shape)
-        frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
-        frame.time_base = self._tick
+            self._begin(shape)
+        if shape[0] not in _FORMATS or shape[1] not in _LAYOUTS:
+            yield from self._resampled(frame)
+            return
         try:
-            self._gathered.write(frame)
-        except (av.FFmpegError, ValueError):
+            self._parts.append(_planes(frame))
+        except ValueError:
             return  # damage that made a frame of no possible shape
-        while self._gathered.samples >= self._enough:
-            yield from self._resampled(self._gathered.read(self._enough))
+        self._room -= frame.samples
+        if self._room <= 0:
+            yield from self._gathered()
 
     def flush(self) -> Iterator[Samples]:
-        if self._shape is None:
-            return
-        if rest := self._gathered.read():
-            yield from self._resampled(rest)
+        if self._parts:
+            yield from self._gathered()
         if self._resampler:
             yield from self._resampled(None)
         self._resampler = self._shape = None
@@ -215,49 +226,65 @@ class _Resampler:
             yield np.zeros(min(left, BLOCK_SAMPLES), np.float32)
             left -= BLOCK_SAMPLES
 
-    def _begin(self, frame: AudioFrame, shape: tuple[str, str, int]) -> None:
-        rate = frame.sample_rate
-        if rate < _LOWEST_RATE:
+    def _begin(self, shape: tuple[str, str, int]) -> None:
+        rate = shape[2]
+        if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
             raise UndecodableAudio(
-                f"The audio has {rate} samples a second; at least {_LOWEST_RATE} are needed.",
+                f"The audio has {rate} samples a second; "
+                f"{_LOWEST_RATE} to {_HIGHEST_RATE} can be read.",
                 param="file",
             )
-        self._gathered, self._shape = AudioFifo(), shape
-        self._tick, self._enough = Fraction(1, rate), BLOCK_SAMPLES * rate // SAMPLE_RATE
-        if not _as_wanted(frame):
+        self._shape, self._tick = shape, Fraction(1, rate)
+        self._enough = BLOCK_SAMPLES
+        if shape not in _AS_WANTED:  # to resample a short clip takes longer than to decode it
+            self._enough = (BLOCK_SAMPLES + _HELD_BACK) * rate // SAMPLE_RATE
             self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
+        self._room = self._enough
+
+    def _gathered(self) -> Iterator[Samples]:
+        assert self._shape
+        sample_format, layout, rate = self._shape
+        array = np.stack([np.concatenate(parts) for parts in zip(*self._parts, strict=True)])
+        self._parts, self._room = [], self._enough
+        if self._resampler:
+            frame = AudioFrame.from_ndarray(array, sample_format, layout)
+            frame.sample_rate = rate
+            yield from self._resampled(frame)
+            return
+        for first in range(0, array.shape[1], BLOCK_SAMPLES):
+            yield _samples(array[:, first : first + BLOCK_SAMPLES], 2.0**-15)
 
     def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        if self._resampler is None:
-            if frame is not None:
-                yield _samples(frame, 2.0**-15)
-            return
+        assert self._resampler
         if frame is not None:
-            frame.pts, frame.time_base = None, self._tick
+            frame.pts = None  # it would reorder by time stamps; holes are ours to fill
+            frame.time_base = self._tick
         try:
             resampled = self._resampler.resample(frame)
         except (av.FFmpegError, ValueError):
             return  # damage that made a frame of no possible shape
         for out in resampled:
-            yield _samples(out, 2.0**-31)
+            yield _samples(out.to_ndarray(), 2.0**-31)
 
 
-def _as_wanted(frame: AudioFrame) -> bool:
-    """Whether there is nothing to resample, which for a short clip takes longer than decoding."""
-    mono = frame.layout.nb_channels == 1
-    return mono and frame.sample_rate == SAMPLE_RATE and frame.format.name in ("s16", "s16p")
+def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
+    """Its samples as they lie there; ``frame.to_ndarray()`` would copy them, slowly."""
+    kind, planes = _FORMATS[frame.format.name], frame.planes
+    count = frame.samples * frame.layout.nb_channels // len(planes)
+    # The stubs do not tell that a plane is a buffer.
+    return [np.frombuffer(plane, kind, count) for plane in planes]  # type: ignore[call-overload]
 
 
-def _samples(frame: AudioFrame, scale: float) -> Samples:
+def _samples(array: NDArray[Any], scale: float) -> Samples:
     # Integers, because FFmpeg lets a sum of channels clip only where the result is floating point.
-    return frame.to_ndarray().reshape(-1).astype(np.float32) * np.float32(scale)
+    return array.reshape(-1).astype(np.float32) * np.float32(scale)
 
 
 def _index_comes_last(reader: SpoolReader) -> bool:
     """Whether this is an MP4 or MOV (ISO 14496-12) whose ``moov`` stands behind its ``mdat``."""
     offset = 0
     for _ in range(_MAX_BOXES):
-        header = _peek(reader, offset, 16)
+        header = reader.peek(offset, 16)
         size, kind = int.from_bytes(header[:4], "big"), header[4:8]
         if kind == b"mdat":
             return True
@@ -267,13 +294,3 @@ def _index_comes_last(reader: SpoolReader) -> bool:
             return False
         offset += size
     return False
-
-
-def _peek(reader: SpoolReader, offset: int, count: int) -> bytes:
-    """The ``count`` bytes at ``offset``, fewer only where the recording ends; then back to 0."""
-    reader.seek(offset)
-    data = b""
-    while len(data) < count and (more := reader.read(count - len(data))):
-        data += more
-    reader.seek(0)
-    return data

@@ -212,6 +212,15 @@ class SpoolReader:
         self._position += len(data)
         return data
 
+    def peek(self, offset: int, count: int) -> bytes:
+        """The ``count`` bytes at ``offset``, fewer only where the recording ends; does not move."""
+        data = b""
+        while more := self._spool.read_at(offset + len(data), count - len(data)):
+            data += more
+            if len(data) == count:
+                break
+        return data
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move; -1 (FFmpeg's "can't") for the end of a recording that still arrives."""
         if whence == os.SEEK_END:

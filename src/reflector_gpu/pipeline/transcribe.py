@@ -22,6 +22,7 @@ from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.stitch import place
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
 from reflector_gpu.types import (
@@ -130,7 +131,18 @@ def decoded(spool: Spool, max_seconds: float, expect: Callable[[float], None]) -
 
 def _growing(blocks: Iterator[Samples]) -> Iterator[Samples]:
     yield from islice(blocks, _SHORT)
-    while several := tuple(islice(blocks, _TOGETHER)):
+    several: list[Samples] = []
+    try:
+        for block in blocks:
+            several.append(block)
+            if len(several) == _TOGETHER:
+                yield np.concatenate(several)
+                several = []
+    except ReflectorError:
+        if several:  # what came before it counts
+            yield np.concatenate(several)
+        raise
+    if several:
         yield np.concatenate(several)
 
 

@@ -101,11 +101,9 @@ def _sentences(line: str, splitting: Splitting) -> Iterable[str]:
 
 
 def _segmented(line: str, language: str) -> Iterator[str]:
-    import sentencex
-
     while line:
         head = line[:_AT_ONCE]
-        found: list[str] = list(sentencex.segment(language, head))
+        found = _by_library(head, language)
         if "".join(found) != head:
             found = [head]
         if len(head) < len(line):
@@ -114,6 +112,19 @@ def _segmented(line: str, language: str) -> Iterator[str]:
                 found.append(next(_shortened(last, _AT_ONCE // 2)))
         yield from found
         line = line[sum(map(len, found)) :]
+
+
+def _by_library(text: str, language: str) -> list[str]:
+    import sentencex
+
+    try:
+        return list(sentencex.segment(language, text))
+    except (
+        BaseException
+    ) as error:  # it is of Rust, where a panic (a no-break space) is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        return [text]
 
 
 def _shortened(text: str, longest: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Literal
@@ -116,7 +117,10 @@ class Rendering:
         chunk = ChatChunk(
             id=self._id, created=self._created, model=self._model, choices=choices, usage=used
         )
-        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+        said = chunk.model_dump(exclude_none=True)
+        for choice in said["choices"]:
+            choice.setdefault("finish_reason", None)  # OpenAI's is null until the end
+        return f"data: {json.dumps(said, ensure_ascii=False)}\n\n"
 
 
 def usage(completion: Completion) -> TokenUsage:

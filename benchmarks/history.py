@@ -81,8 +81,8 @@ def _machine() -> dict[str, object]:
 
 
 def _commit() -> str:
-    """Dirty if what is measured is not what it has."""
-    changed = _git("status", "--porcelain", "src")
+    """With -dirty where what ran is not what was committed."""
+    changed = _git("status", "--porcelain", "src", "benchmarks/*.py", "constraints.txt")
     return _git("describe", "--always") + ("-dirty" if changed else "")
 
 

@@ -40,5 +40,6 @@ def _table(run: Run) -> Iterator[str]:
     yield "|---|---:|---|---|---|"
     for figure in run.figures:
         met = ("yes" if figure.met else "**no**") if figure.target else ""
-        yield f"| {figure.name} | {figure.value:.3g} | {figure.target} | {met} | {figure.detail} |"
+        value = round(figure.value, 4) + 0.0  # no -0
+        yield f"| {figure.name} | {value:.3g} | {figure.target} | {met} | {figure.detail} |"
     yield ""

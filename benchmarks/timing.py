@@ -27,7 +27,7 @@ def times_as_fast(
 
 
 def seconds(do: Callable[[], object]) -> float:
-    """What it takes."""
+    """How many ``do`` takes."""
     began = time.perf_counter()
     do()
     return time.perf_counter() - began

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from reflector_gpu.audio import decode as decode_module
 from reflector_gpu.audio.decode import BLOCK_SAMPLES, decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import TooLarge, UndecodableAudio
@@ -323,3 +324,24 @@ def test_a_header_that_claims_more_than_its_bytes_can_hold_is_not_believed(
         list(decode(spool.reader(), max_seconds=3600, expect=told.append))
     assert told[0] <= len(flac) / 250
     assert told[-1] < 4
+
+
+@pytest.mark.parametrize("kind", ["flac", "aiff"])
+def test_what_is_as_wanted_is_not_resampled(
+    kind: str, clip: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AIFF does not say that its one channel is mono."""
+    data = encode(clip, Form(kind, {"flac": "flac", "aiff": "pcm_s16be"}[kind], SAMPLE_RATE))
+    monkeypatch.delattr(decode_module, "AudioResampler")
+    assert np.abs(decoded(data) - clip).max() < 2 / 2**15
+
+
+def test_many_tiny_frames_are_gathered_a_few_at_a_time(
+    clip: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes memory besides its samples."""
+    data = encode(clip, Form("matroska", "pcm_s16le", SAMPLE_RATE))
+    monkeypatch.setattr(decode_module, "_MOST_FRAMES", 1)
+    found = blocks(data)
+    assert len(found) > len(clip) / BLOCK_SAMPLES + 1
+    assert np.abs(np.concatenate(found) - clip).max() < 2 / 2**15

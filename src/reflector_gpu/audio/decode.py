@@ -39,14 +39,15 @@ _OPTIONS = {
 _NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
 _MAX_GAP = 600.0  # seconds; a larger hole in the time stamps is a broken clock, not silence
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
-_HIGHEST_RATE = 768_000  # Hz; so much a second would be gathered
-_HELD_BACK = 64  # by a resampler, at most; it shall not make the first block late
+_HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
+_HELD_BACK = 64  # samples, by a resampler; else the first block would wait for a second gathering
+_MOST_FRAMES = 2_048  # gathered at once: each takes some memory besides its samples
 _FORMATS = {
     **dict.fromkeys(("s16", "s16p"), np.dtype(np.int16)),
     **dict.fromkeys(("s32", "s32p"), np.dtype(np.int32)),
     **dict.fromkeys(("flt", "fltp"), np.dtype(np.float32)),
 }
-_LAYOUTS = ("mono", "stereo")
+_LAYOUTS = {"mono": "mono", "1 channels": "mono", "stereo": "stereo", "2 channels": "stereo"}
 _AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p")]
 _MIN_GAP = 0.25
 _THINNEST = 250  # bytes a second: no codec makes less of speech, and headers may lie
@@ -193,22 +194,23 @@ class _Resampler:
         self._resampler: AudioResampler | None = None
         self._tick = Fraction(1, SAMPLE_RATE)
         self._parts: list[list[NDArray[Any]]] = []
-        self._enough = self._room = BLOCK_SAMPLES
+        self._enough = self._missing = BLOCK_SAMPLES
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
-        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        layout = _LAYOUTS.get(frame.layout.name, frame.layout.name)
+        shape = (frame.format.name, layout, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()
             self._begin(shape)
-        if shape[0] not in _FORMATS or shape[1] not in _LAYOUTS:
+        if shape[0] not in _FORMATS or layout not in _LAYOUTS:
             yield from self._resampled(frame)
             return
         try:
             self._parts.append(_planes(frame))
         except ValueError:
             return  # damage that made a frame of no possible shape
-        self._room -= frame.samples
-        if self._room <= 0:
+        self._missing -= frame.samples
+        if self._missing <= 0 or len(self._parts) >= _MOST_FRAMES:
             yield from self._gathered()
 
     def flush(self) -> Iterator[Samples]:
@@ -236,16 +238,17 @@ class _Resampler:
             )
         self._shape, self._tick = shape, Fraction(1, rate)
         self._enough = BLOCK_SAMPLES
-        if shape not in _AS_WANTED:  # to resample a short clip takes longer than to decode it
+        # What is as wanted stays so: to resample a short clip takes longer than to decode it.
+        if shape not in _AS_WANTED:
             self._enough = (BLOCK_SAMPLES + _HELD_BACK) * rate // SAMPLE_RATE
             self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
-        self._room = self._enough
+        self._missing = self._enough
 
     def _gathered(self) -> Iterator[Samples]:
         assert self._shape
         sample_format, layout, rate = self._shape
         array = np.stack([np.concatenate(parts) for parts in zip(*self._parts, strict=True)])
-        self._parts, self._room = [], self._enough
+        self._parts, self._missing = [], self._enough
         if self._resampler:
             frame = AudioFrame.from_ndarray(array, sample_format, layout)
             frame.sample_rate = rate
@@ -257,7 +260,7 @@ class _Resampler:
     def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
         assert self._resampler
         if frame is not None:
-            frame.pts = None  # it would reorder by time stamps; holes are ours to fill
+            frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
             frame.time_base = self._tick
         try:
             resampled = self._resampler.resample(frame)
@@ -268,9 +271,16 @@ class _Resampler:
 
 
 def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
-    """Its samples as they lie there; ``frame.to_ndarray()`` would copy them, slowly."""
-    kind, planes = _FORMATS[frame.format.name], frame.planes
-    count = frame.samples * frame.layout.nb_channels // len(planes)
+    """Views of its samples, which keep it alive; ``frame.to_ndarray()`` copies them, slowly.
+
+    Raises:
+        ValueError: the frame is of no possible shape.
+    """
+    kind, planes, channels = _FORMATS[frame.format.name], frame.planes, frame.layout.nb_channels
+    expected = channels if frame.format.is_planar else 1
+    if len(planes) != expected:
+        raise ValueError(f"{len(planes)} planes for {channels} channels")
+    count = frame.samples * channels // expected
     # The stubs do not tell that a plane is a buffer.
     return [np.frombuffer(plane, kind, count) for plane in planes]  # type: ignore[call-overload]
 

@@ -1,9 +1,10 @@
 """Channel layouts in an order of their own, hidden from the decoder.
 
-QuickTime, CAF and AIFF may tell which channel is which (``chan``, by a tag or one by one), MP4 too
+QuickTime, AIFF and CAF may tell which channel is which (``chan``, by a tag or one by one), MP4 too
 (``chnl``). Where that is none of FFmpeg's usual orders the layout lies on the heap, and PyAV from
-17.1 on frees every copy of it: a surround recording from a Mac ends the process. Without it FFmpeg
-takes the usual order of so many channels, which for a sum of them makes little difference.
+17.1 on (its pull request 2284) frees it once for each copy: a surround recording from a Mac ends
+the process. PyAV before 18.1 falls over damaged AVI instead. Without the layout FFmpeg takes the
+usual order of so many channels, which for a sum of them makes little difference.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ import re
 
 from reflector_gpu.audio.spool import SpoolReader
 
-# Each finds a tag, or what is there of it, behind a name and 4 bytes of a box (ISO 14496-12), or
-# behind the name and size of a chunk; or the name of a box, which begins with its size.
-_IN_BOXES = re.compile(rb"(?<=\0\0..chan\0{4}).{1,4}|(?<=\0\0..)chnl", re.DOTALL)
-_IN_CHUNKS = {
-    b"caff": re.compile(rb"(?<=chan.{8}).{1,4}", re.DOTALL),
-    b"FORM": re.compile(rb"(?<=CHAN.{4}).{1,4}", re.DOTALL),
-}
-_AROUND = 15  # bytes before, in which one may begin
-_UNKNOWN_TAG, _UNKNOWN_NAME = b"\xff\xff\0\0", b"free"
+_NAMES = (b"chan", b"chnl", b"CHAN")
+_UNKNOWN_NAME = b"free"
+# A renamed chunk of CAF could not be skipped while it arrives; what it says is made unknown there.
+_CAF_TAG = re.compile(rb"(?<=chan.{8}).{1,4}", re.DOTALL)
+_UNKNOWN_TAG = b"\xff\xff\0\0"
+_AROUND = 15  # bytes before, in which any of them may begin
 
 
 class WithoutLayouts:
@@ -29,15 +27,23 @@ class WithoutLayouts:
 
     def __init__(self, reader: SpoolReader) -> None:
         self._reader = reader
-        self._layout = _IN_CHUNKS.get(reader.peek(0, 4), _IN_BOXES)
+        kind = reader.peek(0, 4)
+        self._unchanged = kind == b"OggS"  # has checksums, and no such layouts
+        self._caf = kind == b"caff"
 
     def read(self, count: int) -> bytes:
         begin = self._reader.tell()
         data = self._reader.read(count)
-        if not data:
+        if not data or self._unchanged:
             return data
         before = min(begin, _AROUND)
-        return self._layout.sub(_hidden, self._reader.peek(begin - before, before) + data)[before:]
+        window = self._reader.peek(begin - before, before) + data
+        if self._caf:
+            window = _CAF_TAG.sub(lambda tag: _UNKNOWN_TAG[: len(tag[0])], window)
+        else:
+            for name in _NAMES:
+                window = window.replace(name, _UNKNOWN_NAME)
+        return window[before:]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._reader.seek(offset, whence)
@@ -50,7 +56,3 @@ class WithoutLayouts:
 
     def seekable(self) -> bool:
         return self._reader.seekable()
-
-
-def _hidden(found: re.Match[bytes]) -> bytes:
-    return _UNKNOWN_NAME if found[0] == b"chnl" else _UNKNOWN_TAG[: len(found[0])]

@@ -124,26 +124,30 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
 
 
 def decoded(spool: Spool, max_seconds: float, expect: Callable[[float], None]) -> Iterator[Samples]:
-    """`decode`; of a long recording larger blocks, made while those before are looked at."""
+    """`decode`; of a long recording blocks are made while those before are looked at.
+
+    And larger ones, once it is all there: until then nothing waits for what comes next.
+    """
     blocks = decode(spool.reader(), max_seconds=max_seconds, expect=expect)
-    return prefetched(_growing(blocks), after=_SHORT, ahead=_AHEAD)
+    return prefetched(_growing(blocks, lambda: spool.complete), after=_SHORT, ahead=_AHEAD)
 
 
-def _growing(blocks: Iterator[Samples]) -> Iterator[Samples]:
+def _growing(blocks: Iterator[Samples], complete: Callable[[], bool]) -> Iterator[Samples]:
     yield from islice(blocks, _SHORT)
     several: list[Samples] = []
+    error: ReflectorError | None = None
     try:
         for block in blocks:
             several.append(block)
-            if len(several) == _TOGETHER:
+            if len(several) == _TOGETHER or not complete():
                 yield np.concatenate(several)
                 several = []
-    except ReflectorError:
-        if several:  # what came before it counts
-            yield np.concatenate(several)
-        raise
+    except ReflectorError as failure:
+        error = failure  # what came before it counts
     if several:
         yield np.concatenate(several)
+    if error:
+        raise error
 
 
 class Gathered:

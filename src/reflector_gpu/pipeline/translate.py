@@ -103,7 +103,7 @@ def _sentences(line: str, splitting: Splitting) -> Iterable[str]:
 def _segmented(line: str, language: str) -> Iterator[str]:
     while line:
         head = line[:_AT_ONCE]
-        found = _by_library(head, language)
+        found = _found_by_library(head, language)
         if "".join(found) != head:
             found = [head]
         if len(head) < len(line):
@@ -114,14 +114,14 @@ def _segmented(line: str, language: str) -> Iterator[str]:
         line = line[sum(map(len, found)) :]
 
 
-def _by_library(text: str, language: str) -> list[str]:
+def _found_by_library(text: str, language: str) -> list[str]:
+    """The sentences of ``text``; all of it as one where the library panics."""
     import sentencex
 
     try:
         return list(sentencex.segment(language, text))
-    except (
-        BaseException
-    ) as error:  # it is of Rust, where a panic (a no-break space) is no Exception
+    # It is Rust, and a panic of it (on some texts with no-break spaces) is no Exception.
+    except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         return [text]

@@ -119,8 +119,8 @@ class Rendering:
         )
         said = chunk.model_dump(exclude_none=True)
         for choice in said["choices"]:
-            choice.setdefault("finish_reason", None)  # OpenAI's is null until the end
-        return f"data: {json.dumps(said, ensure_ascii=False)}\n\n"
+            choice.setdefault("finish_reason", None)  # null until the end, as OpenAI's
+        return f"data: {json.dumps(said, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 def usage(completion: Completion) -> TokenUsage:

@@ -43,3 +43,7 @@ def _table(run: Run) -> Iterator[str]:
         value = round(figure.value, 4) + 0.0  # no -0
         yield f"| {figure.name} | {value:.3g} | {figure.target} | {met} | {figure.detail} |"
     yield ""
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ CLIENTS = 8
 CLIP_SECONDS = 11
 CLIPS = 10 * CLIENTS
 FILE_TARGET, CLIPS_TARGET = 4.0, 3.0
-MUSIC_TARGET = 1.0  # most of it is decoding, the same for both
+MUSIC_TARGET = 1.0  # there is more to decode, the same for both
 
 Do = Callable[[], object]
 

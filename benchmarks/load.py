@@ -17,6 +17,7 @@ from benchmarks.audio import utterances, wav
 from benchmarks.clients import Tally, answer, keep_asking, raw
 from benchmarks.figures import Figure
 from benchmarks.server import KEY, Server
+from benchmarks.watch import Watch
 from reflector_gpu.types import SAMPLE_RATE
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
@@ -62,9 +63,10 @@ def run() -> list[Figure]:
         asyncio.run(_closed_loop(port, message, 3))
         capacity = asyncio.run(_closed_loop(port, message, 10))
         before = _Held.by(server.pid)
-        began = time.monotonic()
-        tally, others = asyncio.run(_open_loop(port, message, capacity * OVERLOAD))
-        memory = [size for when, size in server.memory if began < when < began + SECONDS]
+        with Watch(server.pid) as watch:
+            began = time.monotonic()
+            tally, others = asyncio.run(_open_loop(port, message, capacity * OVERLOAD))
+        memory = [size for when, size in watch.memory if when < began + SECONDS]
         after = _settled(server.pid, before)
     return [
         _latency(tally, capacity),

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.audio import meeting, write_mp3
 from benchmarks.figures import Figure
 from benchmarks.server import Server
+from benchmarks.watch import Watch
 
 SHORT, LONG = 5, 180  # minutes
 LIMIT = 1.15
@@ -35,6 +36,11 @@ def peak(folder: Path, minutes: int, route: str) -> tuple[int, Answer]:
     """What a server takes for the sample meeting over and over, and what it answers."""
     path = folder / f"{minutes}.mp3"
     write_mp3(path, meeting(), minutes)
-    with Server(model="scripted") as server, server.client() as client, path.open("rb") as file:
+    with (
+        Server(model="scripted") as server,
+        server.client() as client,
+        path.open("rb") as file,
+        Watch(server.pid) as watch,
+    ):
         answer: Answer = client.post(route, files={"file": file}).raise_for_status().json()
-    return server.peak, answer
+    return watch.peak, answer

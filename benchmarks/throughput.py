@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from benchmarks.audio import SPEECH, heard, meeting, read, wav, write_mp3
 from benchmarks.figures import Figure
 from benchmarks.server import Server
@@ -29,7 +31,8 @@ FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 SHARE, SCALING = 0.95, 1.85
 CLIENTS = 16
 CLIP_SECONDS = 10
-CLIPS = 24
+CLIPS = 12
+ROUNDS = 15
 MINUTES, WARM_UP_MINUTES = 10, 0.5
 UTTERANCES = 48
 
@@ -38,13 +41,14 @@ _sphinx = SphinxTranscriber()
 
 
 def run() -> list[Figure]:
-    return [_against_the_engine(), *_batching(), _workers()]
+    return [*_against_the_engine(), *_batching(), _workers()]
 
 
-def _against_the_engine() -> Figure:
+def _against_the_engine() -> list[Figure]:
     """As many decoders as cores, called directly, against as many clients as they can bear.
 
-    The decoders are given what the service cuts out of the same uploads, silence left out.
+    The decoders are given what the service cuts out of the same uploads, silence left out. Many
+    short rounds: a machine of ours that shares its host is a tenth faster in one than in the next.
     """
     audio, length = meeting(), CLIP_SECONDS * SAMPLE_RATE
     clips = [audio[first : first + length] for first in range(0, 5 * length, length)]
@@ -70,11 +74,23 @@ def _against_the_engine() -> Figure:
 
         for warm_up in (served, direct):
             warm_up()  # every process has its decoder now
-        ratio, spread = times_as_fast(served, direct)
+        before = _cpu(server.pid)
+        ratio, spread = times_as_fast(served, direct, ROUNDS)
+        own, workers = (now - then for now, then in zip(_cpu(server.pid), before, strict=True))
     detail = f"PocketSphinx, {available_cores()} cores, {CLIPS} clips of {CLIP_SECONDS} s, {spread}"
-    return Figure(
-        "throughput, service / engine alone", ratio, f">= {SHARE}", ratio >= SHARE, detail
-    )
+    name = "throughput, service / engine alone"
+    return [
+        Figure(name, ratio, f">= {SHARE}", ratio >= SHARE, detail),
+        Figure("share of the CPU that is not its engines'", own / (own + workers), "", True),
+    ]
+
+
+def _cpu(pid: int) -> tuple[float, float]:
+    """Seconds of a server so far, without its workers, and of those."""
+    service = psutil.Process(pid)
+    times = [each.cpu_times() for each in (service, *service.children(recursive=True))]
+    own, *workers = (float(each.user + each.system) for each in times)
+    return own, sum(workers)
 
 
 def _load() -> None:

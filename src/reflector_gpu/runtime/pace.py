@@ -1,14 +1,17 @@
-"""How fast workers work, and from that how much of long files may go into one batch.
+"""How much of long files may go into one batch, as the workers' measured speed has it.
 
 A batch that runs can not be interrupted, so a live request waits for the one in front of it.
 Batches with work of long files are therefore kept short: a second of work, and a quarter of that
-while somebody has been waiting live of late.
+while somebody has been waiting live of late. Where a single piece takes longer than that, as the
+long way through a decoder does on a GPU, others may join it for as long as that costs little time.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 FILE_SECONDS = 1.0
 """What a batch with work of long files may take."""
@@ -19,12 +22,23 @@ CONTESTED_SECONDS = 0.25
 MEMORY_SECONDS = 30.0
 """How long a live request is remembered."""
 
-_ALIKE = 0.01  # of a variance, by the mean squared: too little to fit a line to
-_KEPT = 0.8  # of the past, at every batch
+PATIENCE = 1.25
+"""What a batch may take in any case, by the time of a single piece."""
+
+ROUND = 32
+"""In as many batches one is a single piece and one has a second, to see how long they take now."""
+
+_KEPT = 4  # batches of either kind; the fastest counts: others had no core to themselves
+_TINY = 1e-9
+
+
+class _Batch(NamedTuple):
+    cost: float
+    seconds: float
 
 
 class Pace:
-    """Measured over the batches of one pool; shared by its threads."""
+    """Learned from the batches with work of long files of one pool; shared by its threads."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, interruptible: bool = True
@@ -32,48 +46,64 @@ class Pace:
         """``interruptible``: whether batches have to be short at all."""
         self._clock = clock
         self._interruptible = interruptible
-        self._batches = self._cost = self._seconds = 0.0
-        self._squares = self._products = 0.0  # of costs, of costs and seconds
+        self._singles: deque[_Batch] = deque(maxlen=_KEPT)
+        self._several: deque[_Batch] = deque(maxlen=_KEPT)
+        self._batches = 0
         self._last_live = float("-inf")
 
     @property
-    def rate(self) -> float:
-        """Cost that one worker gets done in a second; infinite until a batch was measured."""
-        return self._cost / self._seconds if self._seconds else float("inf")
-
-    @property
     def file_cost(self) -> float:
-        """The padded cost that a batch with work of long files may have.
+        """The padded cost that a batch of several pieces may have; 0 if it is to be a single one.
 
-        Where a batch takes long whatever is in it, it may take that time again for what is: else
-        the batches would shrink to nothing and hardly be over any sooner.
+        What a batch takes is the line through a single piece and a batch of several, or through
+        nothing until there was one. It is followed no further than to twice what was measured,
+        and a batch that took too long makes the next one shorter, whatever the line says.
         """
         if not self._interruptible:
             return float("inf")
+        turn = self._batches % ROUND
+        if not self._singles or turn == ROUND // 2:
+            return 0.0
+        single = min(self._singles, key=_seconds_each)
+        if turn == 0:
+            return 2 * single.cost
         contested = self._clock() - self._last_live < MEMORY_SECONDS
         target = CONTESTED_SECONDS if contested else FILE_SECONDS
-        fixed, each = self._fitted()
-        return max(target - fixed, fixed) / each if each else float("inf")
+        allowed = max(target, PATIENCE * single.seconds)
+        several = min(self._several, key=_seconds_each, default=single)
+        room = (allowed - single.seconds) / _slope(single, several)
+        most = 2 * max(batch.cost for batch in (single, *self._several))
+        if self._several and self._several[-1].seconds > allowed:
+            latest = self._several[-1]
+            most = latest.cost * allowed / latest.seconds
+        return max(0.0, min(single.cost + room, most))
 
-    def worked(self, cost: float, seconds: float) -> None:
-        """A batch of padded ``cost`` took ``seconds``; recent batches count most."""
-        self._batches = _KEPT * self._batches + 1
-        self._cost = _KEPT * self._cost + cost
-        self._seconds = _KEPT * self._seconds + seconds
-        self._squares = _KEPT * self._squares + cost * cost
-        self._products = _KEPT * self._products + cost * seconds
-
-    def _fitted(self) -> tuple[float, float]:
-        """Seconds that a batch takes for itself and for each unit of cost: a least squares line."""
-        if not self._cost:
-            return 0.0, 0.0
-        spread = self._batches * self._squares - self._cost**2
-        if spread > _ALIKE * self._cost**2:
-            each = (self._batches * self._products - self._cost * self._seconds) / spread
-            fixed = (self._seconds - each * self._cost) / self._batches
-            if each > 0 and fixed > 0:
-                return fixed, each
-        return 0.0, self._seconds / self._cost
+    def worked(self, pieces: int, cost: float, seconds: float) -> None:
+        """A batch of so many pieces, with work of long files and of padded ``cost``, took
+        ``seconds``."""
+        if cost <= 0:
+            return  # of nothing there is nothing to learn
+        self._batches += 1
+        batch = _Batch(cost, seconds)
+        if pieces == 1:
+            self._singles.append(batch)
+            return
+        self._several.append(batch)
+        for single in list(self._singles):
+            if single.cost <= cost and single.seconds > seconds:
+                self._singles.remove(single)  # what more work did not take, it would not either
 
     def live_arrived(self) -> None:
         self._last_live = self._clock()
+
+
+def _seconds_each(batch: _Batch) -> float:
+    return batch.seconds / batch.cost
+
+
+def _slope(single: _Batch, several: _Batch) -> float:
+    """What a unit of cost adds to a batch, in seconds: at most what it takes in a single one."""
+    alone = max(_seconds_each(single), _TINY)
+    if several.cost <= single.cost:
+        return alone
+    return min(max((several.seconds - single.seconds) / (several.cost - single.cost), _TINY), alone)

@@ -51,14 +51,14 @@ class Pool(Generic[Item, Result]):
     ) -> None:
         """One worker for each of ``recipes``, which differ at most in where they run."""
         self.name = name
-        self.pace = Pace(interruptible=options.interruptible)
+        pace = Pace(interruptible=options.interruptible)
         self._queue: BatchQueue[Item, Result] = BatchQueue(
-            max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=self.pace
+            max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=pace
         )
         self._roster = Roster(len(recipes))
         self._threads = [
             threading.Thread(
-                target=Supervisor(name, recipe, options, self._queue, self._roster, self.pace).run,
+                target=Supervisor(name, recipe, options, self._queue, self._roster, pace).run,
                 name=f"{name}-{number}",
                 daemon=True,
             )

@@ -69,10 +69,11 @@ class BatchQueue(Generic[Item, Result]):
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``max_cost`` bounds a batch's padded cost: its size times its dearest item."""
+        """``max_cost`` bounds a batch's padded cost: its size times its dearest item. Without
+        ``pace`` nobody minds how long a batch takes."""
         self._max_batch = max_batch
         self._max_cost = max_cost
-        self._pace = pace or Pace()
+        self._pace = pace or Pace(interruptible=False)
         self._clock = clock
         self._last_use = clock()
         self._waiting: dict[Priority, deque[Job[Item, Result]]] = {p: deque() for p in Priority}

@@ -25,6 +25,7 @@ from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.worker import Abandoned, Listeners, Recipe, Worker, WorkerDied
+from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)
 
@@ -370,7 +371,8 @@ class Supervisor(Generic[Item, Result]):
                 [i for i, job in enumerate(batch) if job.abandoned] if self._recipe.streams else ()
             ),
         )
-        self._pace.worked(padded_cost(batch), time.monotonic() - began)
+        if any(job.priority is Priority.FILE for job in batch):
+            self._pace.worked(len(batch), padded_cost(batch), time.monotonic() - began)
         return cast("list[_Outcome[Result]]", list(replies))
 
 

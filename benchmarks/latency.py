@@ -60,12 +60,11 @@ def _figures(model: str, url: str, clip: bytes, piece: bytes) -> Iterator[Figure
         yield Figure(title, ratio, f"<= {LIMIT:g}", ratio <= LIMIT, detail)
     alone = statistics.median(idle["one by one"])
     yield Figure(
-        f"{model}: floor of one by one",
+        f"{model}: behind a whole piece of the file / alone",
         (whole + alone) / alone,
         "",
         True,
-        f"{whole * 1e3:.0f} ms for {PIECE_SECONDS} s of audio, idle: who comes when a piece "
-        "of the file has just begun waits as long",
+        f"{whole * 1e3:.0f} ms for a request of {PIECE_SECONDS} s, idle, and then its own time",
     )
 
 

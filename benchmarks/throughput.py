@@ -31,8 +31,8 @@ FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 SHARE, SCALING = 0.95, 1.85
 CLIENTS = 16
 CLIP_SECONDS = 10
-CLIPS = 12
-ROUNDS = 15
+CLIPS = 16
+ROUNDS = 11
 MINUTES, WARM_UP_MINUTES = 10, 0.5
 UTTERANCES = 48
 

@@ -104,6 +104,21 @@ def test_a_model_without_work_is_unloaded_and_comes_back_for_the_next_job(worker
     assert state(pool) == "closed"
 
 
+def test_batches_of_files_grow_with_what_was_measured_and_live_ones_need_no_measure(
+    tmp_path: Path,
+) -> None:
+    def sizes(priority: Priority) -> list[int]:
+        notes = tmp_path / priority.name
+        with pooled(engines.Obedient, PoolOptions(max_batch=8), notes=str(notes)) as pool:
+            jobs = [pool.put(item, "", cost=1, priority=priority) for item in "abcdefghijkl"]
+            pool.start()
+            assert [job.future.result(PATIENCE_SECONDS) for job in jobs] == list("ABCDEFGHIJKL")
+        return [len(line.split()) for line in notes.read_text().splitlines()]
+
+    assert sizes(Priority.FILE)[:2] == [1, 2]
+    assert sizes(Priority.LIVE) == [8, 4]
+
+
 def test_a_model_that_does_not_come_back_says_so(tmp_path: Path) -> None:
     flag = tmp_path / "broken"
     options = PoolOptions(idle_seconds=0.05, first_backoff=0.01)

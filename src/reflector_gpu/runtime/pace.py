@@ -8,9 +8,10 @@ long way through a decoder does on a GPU, others may join it for as long as that
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 FILE_SECONDS = 1.0
@@ -22,19 +23,24 @@ CONTESTED_SECONDS = 0.25
 MEMORY_SECONDS = 30.0
 """How long a live request is remembered."""
 
-PATIENCE = 1.25
+PATIENCE = 1.5
 """What a batch may take in any case, by the time of a single piece."""
 
 ROUND = 32
-"""In as many batches one is a single piece and one has a second, to see how long they take now."""
+"""In as many batches two are sent to see how long they take now: a single piece, and two."""
 
-_KEPT = 4  # batches of either kind; the fastest counts: others had no core to themselves
+_TWO, _ONE = ROUND // 4, ROUND // 4 * 3  # whose turn that is
+_KEPT = 4  # measurements of either kind
 _TINY = 1e-9
 
 
 class _Batch(NamedTuple):
     cost: float
     seconds: float
+
+    @property
+    def seconds_each(self) -> float:
+        return self.seconds / self.cost
 
 
 class Pace:
@@ -46,6 +52,7 @@ class Pace:
         """``interruptible``: whether batches have to be short at all."""
         self._clock = clock
         self._interruptible = interruptible
+        self._lock = threading.Lock()
         self._singles: deque[_Batch] = deque(maxlen=_KEPT)
         self._several: deque[_Batch] = deque(maxlen=_KEPT)
         self._batches = 0
@@ -55,55 +62,46 @@ class Pace:
     def file_cost(self) -> float:
         """The padded cost that a batch of several pieces may have; 0 if it is to be a single one.
 
-        What a batch takes is the line through a single piece and a batch of several, or through
-        nothing until there was one. It is followed no further than to twice what was measured,
-        and a batch that took too long makes the next one shorter, whatever the line says.
+        What a batch takes is read off the line through a single piece and a batch of several: in
+        proportion to its cost, until there was one of those. The line is followed no further than
+        to twice the dearest batch that did not take too long.
         """
         if not self._interruptible:
             return float("inf")
-        turn = self._batches % ROUND
-        if not self._singles or turn == ROUND // 2:
-            return 0.0
-        single = min(self._singles, key=_seconds_each)
-        if turn == 0:
-            return 2 * single.cost
-        contested = self._clock() - self._last_live < MEMORY_SECONDS
-        target = CONTESTED_SECONDS if contested else FILE_SECONDS
-        allowed = max(target, PATIENCE * single.seconds)
-        several = min(self._several, key=_seconds_each, default=single)
-        room = (allowed - single.seconds) / _slope(single, several)
-        most = 2 * max(batch.cost for batch in (single, *self._several))
-        if self._several and self._several[-1].seconds > allowed:
-            latest = self._several[-1]
-            most = latest.cost * allowed / latest.seconds
-        return max(0.0, min(single.cost + room, most))
+        with self._lock:
+            turn = self._batches % ROUND
+            if not self._singles or turn == _ONE:
+                return 0.0
+            single = _usual(self._singles)
+            if turn == _TWO:
+                return 2 * single.cost  # or fewer, or more, where pieces differ in cost
+            contested = self._clock() - self._last_live < MEMORY_SECONDS
+            target = CONTESTED_SECONDS if contested else FILE_SECONDS
+            allowed = max(target, PATIENCE * single.seconds)
+            slope = single.seconds_each
+            if self._several:
+                several = _usual(self._several)
+                if several.cost > single.cost:
+                    slope = (several.seconds - single.seconds) / (several.cost - single.cost)
+            room = (allowed - single.seconds) / max(slope, _TINY)
+            short = [batch.cost for batch in self._several if batch.seconds <= allowed]
+            return min(single.cost + room, 2 * max([single.cost, *short]))
 
     def worked(self, pieces: int, cost: float, seconds: float) -> None:
         """A batch of so many pieces, with work of long files and of padded ``cost``, took
         ``seconds``."""
         if cost <= 0:
             return  # of nothing there is nothing to learn
-        self._batches += 1
-        batch = _Batch(cost, seconds)
-        if pieces == 1:
-            self._singles.append(batch)
-            return
-        self._several.append(batch)
-        for single in list(self._singles):
-            if single.cost <= cost and single.seconds > seconds:
-                self._singles.remove(single)  # what more work did not take, it would not either
+        with self._lock:
+            self._batches += 1
+            kind = self._singles if pieces == 1 else self._several
+            kind.append(_Batch(cost, seconds))
 
     def live_arrived(self) -> None:
         self._last_live = self._clock()
 
 
-def _seconds_each(batch: _Batch) -> float:
-    return batch.seconds / batch.cost
-
-
-def _slope(single: _Batch, several: _Batch) -> float:
-    """What a unit of cost adds to a batch, in seconds: at most what it takes in a single one."""
-    alone = max(_seconds_each(single), _TINY)
-    if several.cost <= single.cost:
-        return alone
-    return min(max((several.seconds - single.seconds) / (several.cost - single.cost), _TINY), alone)
+def _usual(batches: Iterable[_Batch]) -> _Batch:
+    """The one of middling speed: one that had to wait for a core, or had two, tells little."""
+    in_order = sorted(batches, key=lambda batch: batch.seconds_each)
+    return in_order[(len(in_order) - 1) // 2]

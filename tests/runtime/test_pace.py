@@ -58,13 +58,15 @@ def usual(sizes: list[int]) -> int:
     return size
 
 
-def test_the_first_batch_is_a_single_piece(pace: Pace) -> None:
+def test_the_first_batches_are_single_pieces(pace: Pace) -> None:
+    assert pace.file_cost == 0
+    pace.worked(1, PIECE, 0.001)
     assert pace.file_cost == 0
 
 
 def test_a_file_gets_a_second_of_work_at_a_time(pace: Pace) -> None:
     sizes = work(pace, fixed=0, each=0.125)
-    assert sizes[:4] == [1, 2, 4, 8]  # on the way there no step is longer than twice the last
+    assert sizes[:5] == [1, 1, 2, 4, 8]  # on the way no step is longer than twice the last
     assert usual(sizes[4:]) * 0.125 == FILE_SECONDS
     assert {1, 2} < set(sizes[4:])
 
@@ -132,8 +134,9 @@ def test_batches_of_unequal_pieces_at_uneven_speed_are_seldom_long(pace: Pace, e
 
 def test_it_is_asked_and_told_by_many_threads(pace: Pace) -> None:
     def tell() -> None:
-        for number in range(1, 3000):
-            pace.worked(1 + number % 2, PIECE, number)
+        for number in range(1, 60_000):
+            pieces = 1 + number % 2
+            pace.worked(pieces, pieces * PIECE, number)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -100,7 +100,8 @@ def test_a_batch_is_filled_up_with_the_other_class() -> None:
 def paced(jobs: Iterable[TextJob], clock: Clock) -> Queue:
     """A queue whose workers get 10 done in a second."""
     pace = Pace(clock)
-    pace.worked(pieces=1, cost=1, seconds=0.1)
+    for _ in range(2):
+        pace.worked(pieces=1, cost=1, seconds=0.1)
     pace.worked(pieces=9, cost=9, seconds=0.9)
     queue = Queue(max_batch=9, pace=pace)
     for each in jobs:

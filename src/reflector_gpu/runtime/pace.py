@@ -24,13 +24,14 @@ MEMORY_SECONDS = 30.0
 """How long a live request is remembered."""
 
 PATIENCE = 1.5
-"""What a batch may take in any case, by the time of a single piece."""
+"""What a batch may take whatever the targets are, by the time of a single piece."""
 
 ROUND = 32
-"""In as many batches two are sent to see how long they take now: a single piece, and two."""
+"""Of as many batches two only measure: a single piece, and two together, however long they take."""
 
 _TWO, _ONE = ROUND // 4, ROUND // 4 * 3  # whose turn that is
 _KEPT = 4  # measurements of either kind
+_ENOUGH = 2  # single pieces: the first may have had the machine to itself, or have warmed it up
 _TINY = 1e-9
 
 
@@ -62,15 +63,16 @@ class Pace:
     def file_cost(self) -> float:
         """The padded cost that a batch of several pieces may have; 0 if it is to be a single one.
 
-        What a batch takes is read off the line through a single piece and a batch of several: in
-        proportion to its cost, until there was one of those. The line is followed no further than
-        to twice the dearest batch that did not take too long.
+        What a batch takes is read off the line through the usual single piece and the usual batch
+        of several, where that is the dearer one, else in proportion to its cost. The line is
+        followed no further than to twice the single piece, or the dearest of the latest batches
+        that did not take too long.
         """
         if not self._interruptible:
             return float("inf")
         with self._lock:
             turn = self._batches % ROUND
-            if not self._singles or turn == _ONE:
+            if len(self._singles) < _ENOUGH or turn == _ONE:
                 return 0.0
             single = _usual(self._singles)
             if turn == _TWO:
@@ -102,6 +104,6 @@ class Pace:
 
 
 def _usual(batches: Iterable[_Batch]) -> _Batch:
-    """The one of middling speed: one that had to wait for a core, or had two, tells little."""
+    """The middle one by speed, or the slower of two: others had to wait for a core, or had two."""
     in_order = sorted(batches, key=lambda batch: batch.seconds_each)
-    return in_order[(len(in_order) - 1) // 2]
+    return in_order[len(in_order) // 2]

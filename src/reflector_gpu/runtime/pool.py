@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
+from reflector_gpu.runtime.roster import Roster
 from reflector_gpu.runtime.supervisor import (
     PoolOptions,
-    Roster,
     Starter,
     Supervisor,
     fail_all,

@@ -144,35 +144,37 @@ class BatchQueue(Generic[Item, Result]):
 
     def _next_batch(self) -> list[Job[Item, Result]]:
         batch: list[Job[Item, Result]] = []
+        of_files = min(self._max_cost, self._pace.file_cost)
         ready = [p for p in Priority if self._waiting[p]]
         for priority in sorted(ready, key=lambda p: (self._served[p], p)):
-            self._fill(batch, priority)
+            self._fill(batch, priority, of_files)
         if batch:
             self._now = max(self._now, self._served[batch[0].priority])
         for job in batch:
             self._served[job.priority] += job.cost / WEIGHTS[job.priority]
         return batch
 
-    def _fill(self, batch: list[Job[Item, Result]], priority: Priority) -> None:
-        """Move jobs of one class into ``batch`` while they fit beside those already in it."""
+    def _fill(self, batch: list[Job[Item, Result]], priority: Priority, of_files: float) -> None:
+        """Move jobs of one class into ``batch`` while they fit beside those already in it;
+        ``of_files`` is the cost that one with work of long files may have."""
         kept: deque[Job[Item, Result]] = deque()
         waiting = self._waiting[priority]
         while waiting and len(batch) < self._max_batch:
             job = waiting.popleft()
-            if batch and not self._fits(batch, job):
+            if batch and not self._fits(batch, job, of_files):
                 kept.append(job)
             elif job.future.set_running_or_notify_cancel():
                 batch.append(job)
         waiting.extendleft(reversed(kept))
 
-    def _fits(self, batch: list[Job[Item, Result]], job: Job[Item, Result]) -> bool:
+    def _fits(
+        self, batch: list[Job[Item, Result]], job: Job[Item, Result], of_files: float
+    ) -> bool:
         if job.group != batch[0].group:
             return False
         together = [*batch, job]
-        limit = self._max_cost
-        if any(one.priority is Priority.FILE for one in together):
-            limit = min(limit, self._pace.file_cost)
-        return padded_cost(together) <= limit
+        with_files = any(one.priority is Priority.FILE for one in together)
+        return padded_cost(together) <= (of_files if with_files else self._max_cost)
 
 
 def padded_cost(batch: Sequence[Job[Item, Result]]) -> float:

@@ -1,0 +1,126 @@
+"""Workers that die or hang over a batch or while they wait, and no job that is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.errors import (
+    EngineFailed,
+    InvalidRequest,
+    ReflectorError,
+    TooLarge,
+)
+from reflector_gpu.runtime.pool import PoolState
+from reflector_gpu.runtime.supervisor import PoolOptions
+from tests.runtime import engines
+from tests.runtime.pools import TextPool, children, in_thread, outcomes, pooled, state, submit
+from tests.waiting import PATIENCE_SECONDS, until
+
+
+def test_a_batch_whose_worker_dies_runs_once_more(tmp_path: Path) -> None:
+    with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:
+        found = outcomes(pool, "a", f"once {tmp_path / 'flag'}", "b")
+        assert found == ["A", "at the second try", "B"]
+        assert pool.state is PoolState.READY
+
+
+def test_what_kills_the_engine_fails_alone(tmp_path: Path) -> None:
+    poison, notes = "kill", tmp_path / "notes"
+    with pooled(engines.Obedient, PoolOptions(max_batch=4), notes=str(notes)) as pool:
+        a, b, bad, c = outcomes(pool, "a", "b", poison, "c")
+        assert (a, b, c) == ("A", "B", "C")
+        assert isinstance(bad, EngineFailed)
+        assert "died twice" in bad.message
+        assert asyncio.run(submit(pool, "still here")) == "STILL HERE"
+    runs = notes.read_text(encoding="utf-8").splitlines()
+    whole, half = f"a b {poison} c", f"{poison} c"
+    assert runs == [whole, whole, "a b", half, half, poison, poison, "c", "still here"]
+
+
+@pytest.mark.parametrize(
+    ("poison", "kind"),
+    [
+        ("raise", EngineFailed),
+        ("unpicklable", EngineFailed),
+        ("unreadable", EngineFailed),
+        ("refuse all", TooLarge),
+        ("refuse", InvalidRequest),
+    ],
+)
+def test_what_the_engine_can_not_do_fails_alone(
+    poison: str, kind: type[ReflectorError], tmp_path: Path
+) -> None:
+    with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:
+        a, b, bad, c = outcomes(pool, "a", "b", poison, "c")
+        assert (a, b, c) == ("A", "B", "C")
+        assert isinstance(bad, kind)
+
+
+def test_an_item_that_can_not_be_sent_fails_alone() -> None:
+    with pooled(engines.Echo, PoolOptions(max_batch=4)) as pool:
+        good, bad = outcomes(pool, "a", lambda: None)
+        assert good[0] == "a"
+        assert isinstance(bad, EngineFailed)
+
+
+def test_a_worker_that_dies_while_it_waits_is_replaced_before_there_is_work() -> None:
+    before = children()
+    with pooled(engines.Echo) as pool:
+        ((*_, first),) = outcomes(pool, "a")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: state(pool) == "loading")
+        until(lambda: state(pool) == "ready")
+        (second,) = children() - before
+        ((*_, found),) = outcomes(pool, "b")
+        assert first != second == found
+
+
+def test_workers_that_die_before_they_have_work_are_replaced_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    options = PoolOptions(first_backoff=1, longest_backoff=3)
+    with pooled(engines.Fleeting, options) as pool:
+        monkeypatch.setattr(pool._roster.closing, "wait", waited.append)
+        pool.start()
+        until(lambda: len(waited) >= 4)
+    assert waited[:4] == [0, 1, 2, 3]
+
+
+def test_a_wrong_number_of_results_fails_everybody_concerned() -> None:
+    with pooled(engines.Miscounting, PoolOptions(max_batch=4)) as pool:
+        assert all(isinstance(found, EngineFailed) for found in outcomes(pool, "a", "b"))
+        assert pool.state is PoolState.READY
+
+
+def test_a_hang_fails_alone() -> None:
+    async def scene(pool: TextPool) -> None:
+        bad = asyncio.ensure_future(submit(pool, "hang", cost=0.1))
+        good = asyncio.ensure_future(submit(pool, "a", cost=PATIENCE_SECONDS))
+        with pytest.raises(EngineFailed):
+            await bad
+        assert await good == "A"
+
+    options = PoolOptions(base_timeout=0, timeout_per_cost=1)
+    with pooled(engines.Obedient, options) as pool:
+        pool.start()
+        asyncio.run(scene(pool))
+
+
+def test_a_hang_does_not_hold_up_the_other_worker() -> None:
+    async def scene(pool: TextPool) -> object:
+        hanging = asyncio.ensure_future(submit(pool, "hang"))
+        try:
+            await in_thread(lambda: until(lambda: pool.workers_ready == 2 and not pool.waiting))
+            return await asyncio.wait_for(submit(pool, "a"), PATIENCE_SECONDS)
+        finally:
+            hanging.cancel()
+
+    with pooled(engines.Obedient, workers=2) as pool:
+        pool.start()
+        assert asyncio.run(scene(pool)) == "A"

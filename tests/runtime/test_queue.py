@@ -91,10 +91,21 @@ def test_live_overtakes_files() -> None:
     assert take_all(queue) == ["L", "a", "M", "b", "c"]
 
 
-def test_a_batch_is_filled_up_with_the_other_class() -> None:
-    queue = filled((job(item) for item in "abc"), max_batch=3)
+def test_a_batch_of_a_file_is_filled_up_with_live_work_and_not_the_other_way_round() -> None:
+    queue = filled((job(item) for item in "ab"), max_batch=3)
     queue.put(job("L", priority=LIVE))
-    assert take(queue) == "Lab"
+    assert take(queue) == "L"
+    for _ in range(2):
+        queue.put(job("L", priority=LIVE))
+    assert take(queue) == "abL"
+
+
+def test_live_work_that_was_given_up_leaves_the_batch_to_files() -> None:
+    queue = filled((job(item) for item in "ab"), max_batch=3)
+    live = job("L", priority=LIVE)
+    queue.put(live)
+    live.abandon()
+    assert take(queue) == "ab"
 
 
 def paced(jobs: Iterable[TextJob], clock: Clock) -> Queue:

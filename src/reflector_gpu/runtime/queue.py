@@ -4,8 +4,8 @@ Nobody waits for a batch to fill: an idle worker takes what is there. Jobs with 
 share a batch. Two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight
 (start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet can not
 starve them. A batch with work of long files is kept short, as `Pace` says, because live work
-that comes meanwhile has to wait for it. Jobs whose future was cancelled are dropped before they
-cost anything.
+that comes meanwhile has to wait for it; one of live work is not filled up with files'. Jobs whose
+future was cancelled are dropped before they cost anything.
 """
 
 from __future__ import annotations
@@ -147,6 +147,8 @@ class BatchQueue(Generic[Item, Result]):
         of_files = min(self._max_cost, self._pace.file_cost)
         ready = [p for p in Priority if self._waiting[p]]
         for priority in sorted(ready, key=lambda p: (self._served[p], p)):
+            if batch and priority is Priority.FILE:
+                break  # a piece of a file would have those wait for it who are live
             self._fill(batch, priority, of_files)
         if batch:
             self._now = max(self._now, self._served[batch[0].priority])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.pipeline.attribute import PAUSE, attribute, label
+from reflector_gpu.pipeline.attribute import BREATH, PAUSE, attribute, label
 from reflector_gpu.types import Segment, SpeakerTurn, Word
 from tests.waiting import patient
 
@@ -74,6 +74,24 @@ def test_a_pause_ends_a_sentence_that_has_no_full_stop() -> None:
     with_pause = said("shall we yes", gaps={2: PAUSE})
     assert dialogue(with_pause, "0-2:0 2.5-9:1") == ["A: shall we", "B: yes"]
     assert dialogue(said("shall we yes"), "0-2:0 2-9:1") == ["A: shall we yes"]
+
+
+def test_a_word_that_is_thrown_in_is_no_stray() -> None:
+    at_the_end = said("we go on yes", gaps={3: BREATH})
+    assert dialogue(at_the_end, "0-3:0 3.1-5:1") == ["A: we go on", "B: yes"]
+    between = said("we go on yes and on", gaps={3: BREATH, 4: BREATH})
+    assert dialogue(between, "0-3:0 3-4.4:1 4.4-9:0") == ["A: we go on", "B: yes", "A: and on"]
+    ahead = said("yes we go on", gaps={1: BREATH})
+    assert dialogue(ahead, "0-1:1 1-9:0") == ["B: yes", "A: we go on"]
+
+
+def test_it_is_one_if_it_does_not_stand_apart_or_reaches_out_of_its_turn() -> None:
+    hardly = said("we go on yes", gaps={3: BREATH - 0.11})
+    assert dialogue(hardly, "0-3:0 3.1-5:1") == ["A: we go on yes"]
+    on_one_side = said("we go on yes and on", gaps={3: BREATH})
+    assert dialogue(on_one_side, "0-3:0 3-4.4:1 4.4-9:0") == ["A: we go on yes and on"]
+    reaching = said("we go on yes", gaps={3: BREATH})
+    assert dialogue(reaching, "0-3.5:0 3.5-5:1") == ["A: we go on yes"]
 
 
 def test_without_turns_nothing_is_changed() -> None:

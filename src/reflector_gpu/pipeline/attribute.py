@@ -2,7 +2,8 @@
 
 Recogniser and diarizer disagree about where a word begins and ends, and so a word at the edge of
 a turn may fall to the wrong side. A sentence is therefore not split for one stray word: it goes
-with the words beside it.
+with the words beside it, unless its turn holds all of it and it stands apart, as a "yes" does that
+somebody throws in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from reflector_gpu.types import Segment, SpeakerTurn, Word
 
 PAUSE = 0.6
 """Seconds of silence that end a sentence which has no full stop."""
+
+BREATH = 0.3
+"""Seconds of silence on both sides of a word that stands apart."""
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 _CLOSING = "\"'”’»)]}"
@@ -40,13 +44,13 @@ def attribute(
     found, called = _Turns(turns), names or {}
     for segment in segments:
         if not segment.words:
-            number = found.speaker(segment.start, segment.end)
+            number = found.turn(segment.start, segment.end).speaker
             yield replace(segment, speaker=called.get(number) or label(number))
             continue
         words: list[Word] = []
         for sentence in _sentences(segment.words):
-            speakers = [found.speaker(word.start, word.end) for word in sentence]
-            for word, number in zip(sentence, _without_strays(speakers), strict=True):
+            theirs = [found.turn(word.start, word.end) for word in sentence]
+            for word, number in zip(sentence, _without_strays(sentence, theirs), strict=True):
                 words.append(replace(word, speaker=called.get(number) or label(number)))
         for speaker, spoken in groupby(words, key=lambda word: word.speaker):
             yield replace(Segment.of(spoken, segment.scores), speaker=speaker)
@@ -71,13 +75,12 @@ class _Turns:
         # Whichever ended last so far: its end never decreases, and so tells where to look.
         self._latest = list(accumulate(turns, _later))
 
-    def speaker(self, start: float, end: float) -> int:
-        """Of the turn that holds most of the time, or is nearest to it; of equals the first."""
+    def turn(self, start: float, end: float) -> SpeakerTurn:
+        """The one that holds most of the time, or is nearest to it; of equals the first."""
         first = bisect_left(self._latest, start, key=lambda turn: turn.end)
         last = max(first, bisect_left(self._starts, end))
         near = [*self._latest[max(0, first - 1) : first], *self._turns[first : last + 1]]
-        best = max(near, key=lambda turn: min(turn.end, end) - max(turn.start, start))
-        return best.speaker
+        return max(near, key=lambda turn: min(turn.end, end) - max(turn.start, start))
 
 
 def _later(one: SpeakerTurn, other: SpeakerTurn) -> SpeakerTurn:
@@ -94,10 +97,23 @@ def _sentences(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
             begin = i
 
 
-def _without_strays(speakers: Sequence[int]) -> Iterator[int]:
+def _without_strays(words: Sequence[Word], turns: Sequence[SpeakerTurn]) -> Iterator[int]:
     """The speakers of a sentence's words; one word alone goes with those before it, or after."""
-    runs = [(speaker, len(list(run))) for speaker, run in groupby(speakers)]
+    runs = [(speaker, len(list(run))) for speaker, run in groupby(turn.speaker for turn in turns)]
+    at = 0
     for i, (speaker, count) in enumerate(runs):
         beside = [*runs[max(0, i - 1) : i], *runs[i + 1 : i + 2]]
         firm = [other for other, length in beside if length > 1]
-        yield from [firm[0] if count == 1 and firm else speaker] * count
+        stray = count == 1 and firm and not _apart(words, at, turns[at])
+        yield from [firm[0] if stray else speaker] * count
+        at += count
+
+
+def _apart(words: Sequence[Word], index: int, turn: SpeakerTurn) -> bool:
+    """Whether the word has silence around it, as far as its sentence goes, and all of it is in
+    its turn."""
+    word = words[index]
+    before = word.start - words[index - 1].end if index else BREATH
+    after = words[index + 1].start - word.end if index + 1 < len(words) else BREATH
+    held = turn.start <= word.start and word.end <= turn.end
+    return held and min(before, after) >= BREATH

@@ -19,7 +19,7 @@ PAUSE = 0.6
 """Seconds of silence that end a sentence which has no full stop."""
 
 BREATH = 0.3
-"""Seconds of silence on both sides of a word that stands apart."""
+"""Seconds of silence on both sides of a word that stands apart, the ends of a sentence aside."""
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 _CLOSING = "\"'”’»)]}"

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.errors import CLIENT_CLOSED, error_response
 from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.notes import notes_of
 from reflector_gpu.errors import ShuttingDown, Unauthorized
 
 logger = logging.getLogger("reflector_gpu.access")
@@ -72,6 +73,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
+        notes = notes_of(scope)
         began = time.monotonic()
         status = CLIENT_CLOSED
         begun = False
@@ -81,7 +83,9 @@ class Observe:
             if message["type"] == "http.response.start":
                 begun = True
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                headers.update(notes.headers)
             await send(message)
 
         try:
@@ -100,6 +104,14 @@ class Observe:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
+            details = "".join(f" {name}={value}" for name, value in notes.details.items())
             logger.log(
-                level, "%s %s %d %.3fs %s", scope["method"], scope["path"], status, took, request_id
+                level,
+                "%s %s %d %.3fs %s%s",
+                scope["method"],
+                scope["path"],
+                status,
+                took,
+                request_id,
+                details,
             )

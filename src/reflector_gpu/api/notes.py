@@ -1,0 +1,29 @@
+"""What is known of one request besides its answer: response headers, and fields of its log line.
+
+Routes and middleware write here while they work; `middleware.Observe` reads it when the answer
+begins and when it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_STATE_KEY = "notes"
+
+
+@dataclass(slots=True)
+class Notes:
+    """``headers`` go into the answer, if they are written before it begins. ``details`` go into
+    the log line as ``name=value``, in the order in which they were written."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+
+
+def notes_of(scope: MutableMapping[str, Any]) -> Notes:
+    """The notes of the request with this ASGI ``scope``, begun if there are none yet."""
+    state = scope.setdefault("state", {})
+    found: Notes = state.setdefault(_STATE_KEY, Notes())
+    return found

@@ -1,5 +1,7 @@
 """Make the sample recording: a stand-up meeting of about a minute, with its exact reference.
 
+`anna.ogg` is one of its sentences, by which a speaker can be known.
+
 Three of flite's voices read the dialogue below. Because flite prints when each phone ends, the
 reference knows every word, its speaker and its start and end without anybody having listened.
 
@@ -88,6 +90,9 @@ ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
     "webm": ("libopus", {"b": "24000", "application": "voip"}),
     "ogg": ("libopus", {"b": "32000", "application": "audio"}),
 }
+
+
+ANNA = (15.0, 18.1)  # seconds of the meeting in which only she speaks
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,8 @@ def main() -> None:
     write_wav(folder / "standup.wav", recording)
     for ending, (codec, options) in ENCODINGS.items():
         encode(folder / f"standup.{ending}", recording, codec, options)
+    first, last = (round(second * RATE) for second in ANNA)
+    encode(folder / "anna.ogg", recording[first:last], *ENCODINGS["ogg"])
     text = json.dumps(reference, indent=1, ensure_ascii=False)
     (folder / "standup.json").write_text(text + "\n", encoding="utf-8")
 

@@ -16,7 +16,7 @@ import reflector_gpu
 PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
-LEAVES = {"types", "errors", "settings", "languages"}
+LEAVES = {"types", "errors", "suggest", "environment", "settings", "languages"}
 """What everyone may import; they import nothing but each other."""
 
 ALLOWED = {

@@ -23,9 +23,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
 
 PREFIX = "REFLECTOR_"
+
+_KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
+
+_OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
 
 ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
 
@@ -94,7 +99,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     apikey: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices(f"{PREFIX}APIKEY", f"{PREFIX}GPU_APIKEY"),
+        validation_alias=AliasChoices(f"{PREFIX}APIKEY", f"{PREFIX}API_KEY", f"{PREFIX}GPU_APIKEY"),
         description="Key that clients must send; several between commas",
     )
     insecure: bool = Field(False, description="Serve other machines without any key")
@@ -227,6 +232,12 @@ class Settings(BaseSettings):
             return tuple(part for part in (p.strip() for p in value.split(",")) if part)
         return value
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _ours(cls, value: object) -> object:
+        """Kubernetes sets ``REFLECTOR_PORT=tcp://...`` beside a service named reflector."""
+        return cls.model_fields["port"].default if is_service_address(value) else value
+
     @field_validator("apikey")
     @classmethod
     def _some_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -280,6 +291,7 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: a value does not fit; the message names its variable.
     """
+    _check_variables()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         profile = PROFILES[_profile_name(given)]
@@ -321,8 +333,17 @@ def variables(name: str) -> tuple[str, ...]:
     return (PREFIX + name.upper(),)
 
 
+def _check_variables() -> None:
+    known = {variable for name in Settings.model_fields for variable in variables(name)}
+    refuse_unknown(PREFIX, known, others=_OTHERS)
+    values = variables_set()
+    keys = [values[name] for name in _KEYS if name in values]
+    if len(set(keys)) > 1:
+        raise ConfigurationError(f"{' and '.join(_KEYS)} are both set, and differ; unset one.")
+
+
 def _profile_name(given: Mapping[str, object]) -> ProfileName:
-    name = given.get("profile") or _environment().get(f"{PREFIX}PROFILE") or "embedded"
+    name = given.get("profile") or variables_set().get(f"{PREFIX}PROFILE") or "embedded"
     for known in PROFILES:
         if name == known:
             return known
@@ -340,12 +361,7 @@ def _not_in_environment(defaults: Mapping[str, object]) -> dict[str, object]:
 
 
 def _in_environment(variable: str) -> bool:
-    return variable in _environment()
-
-
-def _environment() -> dict[str, str]:
-    """Set variables by name in capitals: as pydantic-settings reads them."""
-    return {name.upper(): value for name, value in os.environ.items() if value}
+    return variable in variables_set()
 
 
 def _input_name(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reflector_gpu.environment import refuse_unknown
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import Settings, variables
 
@@ -88,8 +89,10 @@ class ModalSettings(BaseSettings):
 def load_modal_settings() -> ModalSettings:
     """
     Raises:
-        ConfigurationError: a value does not fit; the message names its variable.
+        ConfigurationError: a value does not fit, or there is no such setting; the message names
+            the variable.
     """
+    refuse_unknown(PREFIX, {f"{PREFIX}{name.upper()}" for name in ModalSettings.model_fields})
     try:
         return ModalSettings()  # type: ignore[call-arg]  # the environment has what is set
     except ValidationError as error:

@@ -1,0 +1,57 @@
+"""The variables of the environment: those that are ours, and those that only look so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+
+from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.suggest import suggestion
+
+_OF_A_SERVICE = re.compile(
+    r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+def is_service_address(value: object) -> bool:
+    """Whether ``value`` is what Kubernetes and Docker put into ``<SERVICE>_PORT``."""
+    return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
+
+
+def variables_set() -> dict[str, str]:
+    """What is set and not empty, by name in capitals: as pydantic-settings reads it.
+
+    Kubernetes tells every pod of the services beside it. Of one that is called ``reflector`` or
+    ``reflector-gpu``, the variables look like settings of ours; they are left out.
+    """
+    found = {name.upper(): value for name, value in os.environ.items() if value}
+    return {
+        name: value
+        for name, value in found.items()
+        if not _OF_A_SERVICE.fullmatch(name)
+        and not (name.endswith("_PORT") and is_service_address(value))
+    }
+
+
+def refuse_unknown(prefix: str, known: Collection[str], others: Collection[str] = ()) -> None:
+    """Raise `ConfigurationError` if a variable begins with ``prefix`` and is none of ``known``.
+
+    What begins with one of ``others`` is somebody else's to check.
+    """
+    strangers = [
+        name
+        for name in sorted(variables_set())
+        if name.startswith(prefix) and name not in known and not name.startswith(tuple(others))
+    ]
+    if strangers:
+        raise ConfigurationError("\n".join(_complaint(name, prefix, known) for name in strangers))
+
+
+def _complaint(name: str, prefix: str, known: Collection[str]) -> str:
+    by_rest = {one.removeprefix(prefix): one for one in known}
+    meant = suggestion(name.removeprefix(prefix), by_rest)
+    if meant:
+        return f"{name}: there is no such setting; did you mean {by_rest[meant]}?"
+    return f"{name}: there is no such setting; 'reflector-gpu config' lists them."

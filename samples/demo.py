@@ -57,7 +57,7 @@ def print_dialogue(console: Console, said: list[dict[str, Any]]) -> None:
     for speaker, turn in groupby(said, key=lambda word: word["speaker"]):
         own = list(turn)
         colour = COLOURS.get(speaker, "white")
-        text = " ".join(word["word"] for word in own)
+        text = "".join(word["word"] for word in own).strip()
         console.print(f"[dim]{own[0]['start']:7.2f}[/]  [{colour}]{speaker}:[/] {text}")
     console.print()
 

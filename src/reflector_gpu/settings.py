@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.types import WordSpaces
 
 PREFIX = "REFLECTOR_"
 
@@ -178,6 +179,13 @@ class Settings(BaseSettings):
         900.0, ge=0, description="A model that is unused for so long is unloaded; 0: never"
     )
     keep_default: bool = Field(True, description="The configured model is never unloaded")
+
+    # Answers
+    word_spaces: WordSpaces = Field(
+        "leading",
+        description="Words of JSON answers: leading: with the space before them, so that joined "
+        "they are the text, as Reflector and faster-whisper have it; none: bare, as OpenAI's",
+    )
 
     # Limits
     max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")

@@ -24,6 +24,10 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 Task: TypeAlias = Literal["transcribe", "translate"]
 """``translate`` is speech in any language to English text, as in Whisper."""
 
+WordSpaces: TypeAlias = Literal["leading", "none"]
+"""How answers spell words: with the space before each, so that joined they are the text, or bare.
+"""
+
 
 class Priority(IntEnum):
     """Who is waiting: a person (`LIVE`) or a long file (`FILE`). Lower runs first."""
@@ -50,7 +54,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word; ``glued`` ones follow without a space (Chinese, Japanese)."""
+    """One spoken word, without spaces around it.
+
+    ``glued`` ones follow the word before without a space (Chinese, Japanese).
+    """
 
     text: str
     start: float
@@ -58,6 +65,11 @@ class Word:
     probability: float | None = None
     speaker: str | None = None
     glued: bool = False
+
+    @property
+    def spaced(self) -> str:
+        """The word with the space before it, if one belongs there: joined, these are the text."""
+        return self.text if self.glued else f" {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,4 +261,4 @@ class Completion:
 
 def join_words(words: Iterable[Word]) -> str:
     """The text that the words spell."""
-    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
+    return "".join(word.spaced for word in words).strip()

@@ -126,9 +126,10 @@ def retry_after(response: Response) -> int:
 
 
 def check_words(words: Sequence[Mapping[str, Any]], text: str, name: str = "word") -> None:
-    """The word rules of the contract."""
+    """The word rules of the contract. The words are not glued: the first has a space as well."""
     assert words
-    assert text == " ".join(word[name] for word in words)
+    assert text == "".join(word[name] for word in words).strip()
+    assert all(word[name] == f" {word[name].strip()}" for word in words)
     for word in words:
         assert 0 <= word["start"] <= word["end"]
         assert (word["start"], word["end"]) == (round(word["start"], 2), round(word["end"], 2))

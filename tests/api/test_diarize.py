@@ -255,7 +255,7 @@ def test_real_words_of_the_meeting_are_whose_they_were(
 
     def pairs() -> Iterator[tuple[str, object]]:
         for word in answer["words"]:
-            person = said.get((word["word"].lower(), round(word["start"])))
+            person = said.get((word["word"].strip().lower(), round(word["start"])))
             if person:
                 yield person, word["speaker"]
 

@@ -104,10 +104,15 @@ def test_verbose_json_words() -> None:
     body = openai.verbose_json(MEETING, ("word",), offset=10).model_dump_json(exclude_none=True)
     assert body == (
         '{"task":"transcribe","language":"english","duration":2.5,"text":"Good morning. Hello!",'
-        '"words":[{"word":"Good","start":10.5,"end":10.8},'
-        '{"word":"morning.","start":10.8,"end":11.4},{"word":"Hello!","start":12.0,"end":12.5}],'
+        '"words":[{"word":" Good","start":10.5,"end":10.8},'
+        '{"word":" morning.","start":10.8,"end":11.4},{"word":" Hello!","start":12.0,"end":12.5}],'
         '"usage":{"type":"duration","seconds":3}}'
     )
+
+
+def test_verbose_json_words_are_bare_where_that_is_asked_for() -> None:
+    answer = openai.verbose_json(MEETING, ("word",), spaces="none")
+    assert [word.word for word in answer.words or ()] == ["Good", "morning.", "Hello!"]
 
 
 def test_words_asked_for_are_a_list_even_where_there_are_none() -> None:

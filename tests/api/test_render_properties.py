@@ -48,6 +48,13 @@ def transcripts(draw: st.DrawFn) -> Transcript:
 
 
 TRANSCRIPTS = transcripts()
+TIMED = TRANSCRIPTS.filter(
+    lambda source: all(
+        segment.words and all(word.text == word.text.strip() != "" for word in segment.words)
+        for segment in source.segments
+    )
+)
+"""Transcripts that have all of their text in words, without spaces, as those of our engines."""
 UNORDERED = st.builds(lambda words: Transcript((Segment.of(words),), None, 1.0), ANY_WORDS)
 
 no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,7 +98,7 @@ def spoken_letters(source: Transcript) -> str:
 @no_deadline
 @given(TRANSCRIPTS | UNORDERED, OFFSETS)
 def test_words_are_in_order_after_rounding(source: Transcript, offset: float) -> None:
-    words = reflector.transcript(source, offset=offset).words
+    words = reflector.transcript(source, offset=offset, spaces="none").words
     assert [word.word for word in words] == [word.text for word in source.words]
     for word in words:
         assert word.start <= word.end
@@ -117,7 +124,17 @@ def test_deltas_spell_the_text_and_give_its_words(source: Transcript) -> None:
     events = [*map(openai.delta, first), *map(openai.next_delta, rest)]
     assert "".join(event.delta for event in events) == openai.done(source).text == source.text
     words = [word for event in events for word in event.words]
-    assert tuple(words) == reflector.transcript(source).words
+    assert tuple(words) == reflector.transcript(source, spaces="none").words
+
+
+@no_deadline
+@given(TIMED)
+def test_joined_words_are_the_text(source: Transcript) -> None:
+    verbose = openai.verbose_json(source, ("word",))
+    file, named = reflector.transcript(source), reflector.transcribe(source)
+    assert "".join(word.word for word in file.words).strip() == source.text
+    assert "".join(word.word for word in verbose.words or ()).strip() == source.text
+    assert "".join(word.text for word in named.words).strip() == source.text
 
 
 @no_deadline

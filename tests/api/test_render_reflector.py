@@ -19,8 +19,8 @@ SILENCE = Transcript((), None, 2.0)
 def test_file_has_text_words_and_the_clients_file_name() -> None:
     assert reflector.file(GREETING, "call.wav").model_dump_json(exclude_none=True) == (
         '{"text":"Hello world.","words":['
-        '{"word":"Hello","start":0.4,"end":0.81},'
-        '{"word":"world.","start":0.81,"end":1.2,"speaker":"Anna"}'
+        '{"word":" Hello","start":0.4,"end":0.81},'
+        '{"word":" world.","start":0.81,"end":1.2,"speaker":"Anna"}'
         '],"filename":"call.wav"}'
     )
 
@@ -30,8 +30,8 @@ def test_transcript_from_a_url_has_no_file_name_and_is_shifted() -> None:
     assert json.loads(answer.model_dump_json(exclude_none=True)) == {
         "text": "Hello world.",
         "words": [
-            {"word": "Hello", "start": 60.4, "end": 60.81},
-            {"word": "world.", "start": 60.81, "end": 61.2, "speaker": "Anna"},
+            {"word": " Hello", "start": 60.4, "end": 60.81},
+            {"word": " world.", "start": 60.81, "end": 61.2, "speaker": "Anna"},
         ],
     }
 
@@ -39,9 +39,24 @@ def test_transcript_from_a_url_has_no_file_name_and_is_shifted() -> None:
 def test_transcribe_calls_a_word_text() -> None:
     assert reflector.transcribe(GREETING).model_dump_json(exclude_none=True) == (
         '{"text":"Hello world.","words":['
-        '{"text":"Hello","start":0.4,"end":0.81},'
-        '{"text":"world.","start":0.81,"end":1.2,"speaker":"Anna"}]}'
+        '{"text":" Hello","start":0.4,"end":0.81},'
+        '{"text":" world.","start":0.81,"end":1.2,"speaker":"Anna"}]}'
     )
+
+
+def test_glued_words_have_no_space_and_joined_words_are_the_text() -> None:
+    spoken = [Word("你", 0.0, 0.2, glued=True), Word("好", 0.2, 0.4, glued=True), HELLO]
+    answer = reflector.transcript(Transcript((Segment.of(spoken),), "zh", 2.0))
+    assert [word.word for word in answer.words] == ["你", "好", " Hello"]
+    assert "".join(word.word for word in answer.words) == answer.text
+
+
+def test_words_are_bare_where_that_is_asked_for() -> None:
+    assert [word.word for word in reflector.file(GREETING, "a.wav", spaces="none").words] == [
+        word.word for word in reflector.transcript(GREETING, spaces="none").words
+    ]
+    answer = reflector.transcribe(GREETING, spaces="none")
+    assert [word.text for word in answer.words] == ["Hello", "world."]
 
 
 def test_silence_is_an_empty_text_and_an_empty_list() -> None:

@@ -160,7 +160,7 @@ def test_client_reads_words_segments_and_speakers() -> None:
         answer = client.audio.transcriptions.create(
             model="whisper-1", file=AUDIO, response_format="verbose_json"
         )
-    assert [word.word for word in answer.words or []] == ["Hello", "there.", "Hi."]
+    assert [word.word for word in answer.words or []] == [" Hello", " there.", " Hi."]
     assert [segment.text for segment in answer.segments or []] == ["Hello there.", "Hi."]
 
     diarized = openai.diarized_json(TALK).model_dump_json(exclude_none=True)

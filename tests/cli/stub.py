@@ -18,6 +18,7 @@ SPOKEN = Transcript(
             [Word("Hello", 0.5, 0.9), Word("you", 1.0, 1.2, speaker="A"), Word("you", 1.3, 2)]
         ),
         Segment.of([Word("今", 3.0, 3.2), Word("日", 3.2, 3.5, glued=True), Word("ok", 4.0, 4.5)]),
+        Segment.of([Word("語", 4.6, 4.8, glued=True), Word("hm", 4.8, 4.9)]),
         Segment(5.0, 6.0, "a\u2028b"),
     ),
     "ja",

@@ -33,6 +33,21 @@ def test_the_program_writes_a_table_of_words(clip: Path) -> None:
     assert word.isalpha()
 
 
+@pytest.mark.parametrize("form", [OutputFormat.JSON, OutputFormat.VERBOSE_JSON])
+@pytest.mark.parametrize(("spaces", "joint"), [("leading", ""), ("none", " ")])
+def test_words_of_json_have_the_spaces_that_are_set(
+    form: OutputFormat,
+    spaces: str,
+    joint: str,
+    typed: Typed,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REFLECTOR_WORD_SPACES", spaces)
+    answer = json.loads(typed("transcribe", clip, "--format", form, *LOCAL).out)
+    assert joint.join(word["word"] for word in answer["words"]).strip() == answer["text"]
+
+
 @pytest.mark.parametrize("form", [OutputFormat.VERBOSE_JSON, OutputFormat.SRT])
 def test_a_server_writes_what_this_machine_writes(
     form: OutputFormat, typed: Typed, clip: Path, scripted: LiveServer

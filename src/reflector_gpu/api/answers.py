@@ -20,7 +20,7 @@ from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
 from reflector_gpu.pipeline.translate import in_translation
-from reflector_gpu.types import Transcript
+from reflector_gpu.types import Transcript, WordSpaces
 
 T = TypeVar("T")
 
@@ -36,7 +36,10 @@ _TOGETHER = 16  # files of one request that are worked on at the same time
 
 
 def rendered(
-    transcript: Transcript, fields: TranscriptionFields, offset: float = 0.0
+    transcript: Transcript,
+    fields: TranscriptionFields,
+    spaces: WordSpaces,
+    offset: float = 0.0,
 ) -> BaseModel | str:
     """``transcript`` in the format that was asked for; a model or plain text."""
     match fields.response_format:
@@ -48,13 +51,13 @@ def rendered(
             return subtitles.vtt(in_translation(transcript), offset=offset)
         case Format.VERBOSE_JSON:
             granularities = fields.timestamp_granularities
-            return openai.verbose_json(transcript, granularities, offset=offset)
+            return openai.verbose_json(transcript, granularities, offset=offset, spaces=spaces)
         case Format.DIARIZED_JSON:
             return openai.diarized_json(transcript, offset=offset)
         case Format.JSON:
             return openai.json(transcript)
         case None:
-            return reflector.transcript(transcript, offset=offset)
+            return reflector.transcript(transcript, offset=offset, spaces=spaces)
 
 
 def response(body: BaseModel | str, form: Format | None) -> Response:
@@ -63,20 +66,26 @@ def response(body: BaseModel | str, form: Format | None) -> Response:
     return Response(body, media_type=MEDIA_TYPES[form or Format.TEXT])
 
 
-async def one_file(upload: Upload, fields: TranscriptionFields, parts: Parts) -> Response:
+async def one_file(
+    upload: Upload, fields: TranscriptionFields, parts: Parts, spaces: WordSpaces
+) -> Response:
     def render(transcript: Transcript) -> BaseModel | str:
         if fields.response_format is None:
-            return reflector.file(transcript, upload.filename)
-        return rendered(transcript, fields)
+            return reflector.file(transcript, upload.filename, spaces=spaces)
+        return rendered(transcript, fields, spaces)
 
     return await answer(parts, render, fields.response_format)
 
 
-async def from_url(parts: Parts, fields: TranscriptionFields, offset: float) -> Response:
-    return await answer(parts, lambda t: rendered(t, fields, offset), fields.response_format)
+async def from_url(
+    parts: Parts, fields: TranscriptionFields, offset: float, spaces: WordSpaces
+) -> Response:
+    return await answer(
+        parts, lambda t: rendered(t, fields, spaces, offset), fields.response_format
+    )
 
 
-async def translation(parts: Parts, fields: TranscriptionFields) -> Response:
+async def translation(parts: Parts, fields: TranscriptionFields, spaces: WordSpaces) -> Response:
     """OpenAI's translation answers, which differ a little from its transcriptions."""
 
     def render(transcript: Transcript) -> BaseModel | str:
@@ -86,7 +95,7 @@ async def translation(parts: Parts, fields: TranscriptionFields) -> Response:
             case Format.JSON:
                 return openai.translation(transcript)
             case _:
-                return rendered(transcript, fields)
+                return rendered(transcript, fields, spaces)
 
     return await answer(parts, render, fields.response_format)
 
@@ -106,6 +115,7 @@ async def several_files(
     uploads: Sequence[Upload],
     fields: TranscriptionFields,
     start: Callable[[Upload], Parts],
+    spaces: WordSpaces,
 ) -> Response:
     """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
     together = _TOGETHER if fields.batch is not False else 1
@@ -113,14 +123,17 @@ async def several_files(
 
     async def entry(upload: Upload) -> str:
         async with places:
-            return await _entry(upload, fields, start)
+            return await _entry(upload, fields, start, spaces)
 
     entries = await _all([entry(upload) for upload in uploads])
     return Response(f'{{"results":[{",".join(entries)}]}}', media_type=JSON)
 
 
 async def _entry(
-    upload: Upload, fields: TranscriptionFields, start: Callable[[Upload], Parts]
+    upload: Upload,
+    fields: TranscriptionFields,
+    start: Callable[[Upload], Parts],
+    spaces: WordSpaces,
 ) -> str:
     try:
         transcript = await _whole(start(upload))
@@ -129,13 +142,16 @@ async def _entry(
         return json.dumps({"filename": upload.filename, "error": detail})
     finally:
         upload.spool.close()
-    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, fields)
+    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, fields, spaces)
 
 
-def _rendered_entry(transcript: Transcript, filename: str, fields: TranscriptionFields) -> str:
+def _rendered_entry(
+    transcript: Transcript, filename: str, fields: TranscriptionFields, spaces: WordSpaces
+) -> str:
     if fields.response_format is None:
-        return reflector.file(transcript, filename).model_dump_json(exclude_none=True)
-    body = rendered(transcript, fields)
+        file = reflector.file(transcript, filename, spaces=spaces)
+        return file.model_dump_json(exclude_none=True)
+    body = rendered(transcript, fields, spaces)
     if isinstance(body, str):
         return json.dumps({"filename": filename, "text": body}, ensure_ascii=False)
     dumped = body.model_dump(exclude_none=True, mode="json")

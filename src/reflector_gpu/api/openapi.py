@@ -40,7 +40,7 @@ _URL_ERRORS = {
     "504": "The audio host is too slow",
 }
 
-_WORDS: list[JsonValue] = [{"word": "hello", "start": 0.42, "end": 0.81}]
+_WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81}]
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
 
 
@@ -144,7 +144,7 @@ TRANSCRIBE: Extra = {
     "responses": _answers(
         TranscribeTranscript,
         texts=False,
-        example={"text": "hello", "words": [{"text": "hello", "start": 0.42, "end": 0.81}]},
+        example={"text": "hello", "words": [{"text": " hello", "start": 0.42, "end": 0.81}]},
         errors=_ERRORS,
     ),
 }

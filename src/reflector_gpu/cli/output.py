@@ -16,23 +16,25 @@ from reflector_gpu.api.render.words import spans
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.sources import Source
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.types import Transcript
+from reflector_gpu.types import Transcript, WordSpaces
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _SUBTITLES = (OutputFormat.SRT, OutputFormat.VTT)
 _JSON = (OutputFormat.JSON, OutputFormat.VERBOSE_JSON)
 
 
-def render(transcript: Transcript, form: OutputFormat, filename: str) -> str:
-    """``transcript`` as a whole file, its last line ended."""
+def render(
+    transcript: Transcript, form: OutputFormat, filename: str, spaces: WordSpaces = "leading"
+) -> str:
+    """``transcript`` as a whole file, its last line ended. ``spaces`` are those of JSON."""
     match form:
         case OutputFormat.TXT:
             return dialogue(transcript) or openai.text(transcript)
         case OutputFormat.JSON:
-            body = reflector.file(transcript, filename)
+            body = reflector.file(transcript, filename, spaces=spaces)
             return f"{body.model_dump_json(exclude_none=True)}\n"
         case OutputFormat.VERBOSE_JSON:
-            verbose = openai.verbose_json(transcript, ("word", "segment"))
+            verbose = openai.verbose_json(transcript, ("word", "segment"), spaces=spaces)
             return f"{verbose.model_dump_json(exclude_none=True)}\n"
         case OutputFormat.SRT:
             return subtitles.srt(transcript)

@@ -144,12 +144,14 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
     """The events of a stream as parts; ``seconds`` is what we know of the recording's length."""
     words: list[Word] = []
     turns: list[DiarizedSegment] = []
+    begun = False
     async for event in _events(response):
         if "error" in event:
             raise _refusal(200, json.dumps(event).encode())
         try:
             if event.get("type") == "transcript.text.delta":
-                segment = _segment(DeltaEvent.model_validate(event))
+                segment = _segment(DeltaEvent.model_validate(event), begun)
+                begun = True
                 words.extend(segment.words)
                 yield Part((segment,), segment.end)
             elif event.get("type") == "transcript.text.segment":
@@ -179,17 +181,20 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, object]]:
                     raise UpstreamFailed("The server's answer makes no sense.") from None
 
 
-def _segment(event: DeltaEvent) -> Segment:
-    text = event.delta.strip()
-    return Segment(event.start, event.end, text, tuple(_words(text, event.words)))
+def _segment(event: DeltaEvent, follows: bool) -> Segment:
+    words = tuple(_words(event.delta, event.words, follows))
+    return Segment(event.start, event.end, event.delta.strip(), words)
 
 
-def _words(text: str, words: Sequence[SpokenWord]) -> Iterator[Word]:
-    """Timed words; those that follow without a space in ``text`` are glued."""
+def _words(text: str, words: Sequence[SpokenWord], follows: bool) -> Iterator[Word]:
+    """Timed words; those that follow without a space in ``text`` are glued.
+
+    ``follows``: there was text before this.
+    """
     position = 0
     for word in words:
         found = max(position, text.find(word.word, position))
-        glued = 0 < position == found
+        glued = position == found and (follows or position > 0)
         position = found + len(word.word)
         yield Word(word.word, word.start, word.end, speaker=word.speaker, glued=glued)
 

@@ -19,7 +19,7 @@ from reflector_gpu.cli.sources import Recogniser, Source, Wish
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcribe import collect
 from reflector_gpu.settings import load_settings
-from reflector_gpu.types import Transcript
+from reflector_gpu.types import Transcript, WordSpaces
 
 
 def run(
@@ -36,19 +36,18 @@ def run(
     """Transcribe ``inputs``; the exit status: 1 if one of them failed."""
     if server and profile:
         raise InvalidRequest("--profile is the server's own business: leave it out.")
-    recogniser: Recogniser
-    if server:
-        recogniser = RemoteRecogniser(server, key, wish)
-    else:
-        # The limit on length protects servers from their clients; these files are one's own.
-        settings = load_settings(profile=profile, max_audio_seconds=math.inf)
-        recogniser = LocalRecogniser(wish, settings)
+    # The limit on length protects servers from their clients; these files are one's own.
+    settings = load_settings(profile=profile, max_audio_seconds=math.inf)
+    recogniser: Recogniser = (
+        RemoteRecogniser(server, key, wish) if server else LocalRecogniser(wish, settings)
+    )
     sources = [Source.of(typed) for typed in inputs]
     places = outputs(sources, form, output)
     progress = Progress(shown=sys.stderr.isatty() and not quiet)
     logs.discard()
     interrupt.raises()
-    return asyncio.run(_run(recogniser, sources, places, form, progress))
+    spaces = settings.word_spaces
+    return asyncio.run(_run(recogniser, sources, places, form, spaces, progress))
 
 
 async def _run(
@@ -56,6 +55,7 @@ async def _run(
     sources: Sequence[Source],
     places: Sequence[Output],
     form: OutputFormat,
+    spaces: WordSpaces,
     progress: Progress,
 ) -> int:
     failed = False
@@ -69,7 +69,7 @@ async def _run(
                 for source, place, task in zip(sources, places, tasks, strict=True):
                     outcome = await task
                     with progress.hidden():
-                        failed |= not _deliver(outcome, source, place, form)
+                        failed |= not _deliver(outcome, source, place, form, spaces)
             finally:
                 for task in tasks:
                     task.cancel()
@@ -90,14 +90,18 @@ async def _one(
 
 
 def _deliver(
-    outcome: Transcript | ReflectorError, source: Source, place: Output, form: OutputFormat
+    outcome: Transcript | ReflectorError,
+    source: Source,
+    place: Output,
+    form: OutputFormat,
+    spaces: WordSpaces,
 ) -> bool:
     """Write what came out; whether it could be."""
     if isinstance(outcome, ReflectorError):
         problem = outcome.message
     else:
         try:
-            text = render(outcome, form, source.label)
+            text = render(outcome, form, source.label, spaces)
             if form is OutputFormat.TXT and place.path is None and sys.stdout.isatty():
                 text = dialogue(outcome, painted) or text
             place.write(text)

@@ -1,6 +1,7 @@
 """The answers and stream events of the OpenAI audio API, as openai-python 3.54 types them.
 
-``offset`` is added to every time. Bodies and events are models: see `schemas` for dumping.
+``offset`` is added to every time; ``spaces`` says how words are spelt. Bodies and events are
+models: see `schemas` for dumping.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reflector_gpu.api.render.schemas import (
     Language,
     StreamEvent,
     StreamUsage,
+    TimedWord,
     Transcription,
     Translation,
     VerboseSegment,
@@ -26,7 +28,7 @@ from reflector_gpu.api.render.schemas import (
 from reflector_gpu.api.render.speakers import monologues
 from reflector_gpu.api.render.words import seconds, spoken_words, timed_words
 from reflector_gpu.languages import language_name
-from reflector_gpu.types import Segment, SegmentScores, Task, Transcript
+from reflector_gpu.types import Segment, SegmentScores, Task, Transcript, WordSpaces
 
 ONLY_SPEAKER = "A"
 """Who speaks where nobody was told apart."""
@@ -60,14 +62,20 @@ def verbose_json(
     granularities: Sequence[Granularity] = DEFAULT_GRANULARITIES,
     *,
     offset: float = 0.0,
+    spaces: WordSpaces = "leading",
 ) -> VerboseTranscription:
     """Segments, words, or both, by ``granularities``; none asked for means segments.
 
     As whisper-1 does: ``word`` alone leaves segments out, without ``word`` there are no words.
     """
-    return _verbose(
-        "transcribe", transcript, language_name(transcript.language), granularities, offset
-    )
+    asked = granularities or DEFAULT_GRANULARITIES
+    segments = words = None
+    if "segment" in asked:
+        segments = _verbose_segments(transcript.segments, offset)
+    if "word" in asked:
+        words = timed_words(transcript.words, spaces, offset)
+    language = language_name(transcript.language)
+    return _verbose("transcribe", transcript, language, segments, words)
 
 
 def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTranscription:
@@ -87,7 +95,8 @@ def translation(transcript: Transcript) -> Translation:
 
 def verbose_translation(transcript: Transcript) -> VerboseTranscription:
     """The ``verbose_json`` of /v1/audio/translations: its language is that of the output."""
-    return _verbose("translate", transcript, "english", DEFAULT_GRANULARITIES, 0.0)
+    segments = _verbose_segments(transcript.segments, 0.0)
+    return _verbose("translate", transcript, "english", segments)
 
 
 # Streaming
@@ -140,15 +149,9 @@ def _verbose(
     task: Task,
     transcript: Transcript,
     language: str,
-    granularities: Sequence[Granularity],
-    offset: float,
+    segments: tuple[VerboseSegment, ...] | None,
+    words: tuple[TimedWord, ...] | None = None,
 ) -> VerboseTranscription:
-    asked = granularities or DEFAULT_GRANULARITIES
-    segments = words = None
-    if "segment" in asked:
-        segments = _verbose_segments(transcript.segments, offset)
-    if "word" in asked:
-        words = timed_words(transcript.words, offset)
     return VerboseTranscription(
         task=task,
         language=language,
@@ -209,5 +212,5 @@ def _delta(segment: Segment, text: str, offset: float) -> DeltaEvent:
         delta=text,
         start=seconds(segment.start, offset),
         end=seconds(segment.end, offset),
-        words=spoken_words(segment.words, offset),
+        words=spoken_words(segment.words, "none", offset),
     )

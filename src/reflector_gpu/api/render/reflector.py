@@ -1,4 +1,8 @@
-"""The forms that Reflector reads: text and timed words. ``offset`` is added to every time."""
+"""The forms that Reflector reads: text and timed words.
+
+``offset`` is added to every time. Reflector joins words as they are: ``leading`` spaces make that
+the text. The first word has one as well, for the words of several answers are joined, too.
+"""
 
 from __future__ import annotations
 
@@ -14,38 +18,40 @@ from reflector_gpu.api.render.schemas import (
     TranscribeWord,
     TranslatedSegment,
 )
-from reflector_gpu.api.render.words import seconds, spans, spoken_words
-from reflector_gpu.types import SpeakerTurn, Transcript
+from reflector_gpu.api.render.words import seconds, spans, spelled, spoken_words
+from reflector_gpu.types import SpeakerTurn, Transcript, WordSpaces
 
 
-def transcript(source: Transcript, *, offset: float = 0.0) -> ReflectorTranscript:
+def transcript(
+    source: Transcript, *, offset: float = 0.0, spaces: WordSpaces = "leading"
+) -> ReflectorTranscript:
     """The form of /v1/audio/transcriptions-from-url, which has no file name."""
     return ReflectorTranscript(
         text=source.text,
-        words=spoken_words(source.words, offset),
+        words=spoken_words(source.words, spaces, offset),
         translation=source.translation,
         segments=_segments(source, offset),
     )
 
 
-def file(source: Transcript, filename: str) -> ReflectorFile:
+def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -> ReflectorFile:
     """The form of /v1/audio/transcriptions, once per uploaded file."""
     return ReflectorFile(
         text=source.text,
-        words=spoken_words(source.words),
+        words=spoken_words(source.words, spaces),
         filename=filename,
         translation=source.translation,
         segments=_segments(source),
     )
 
 
-def transcribe(source: Transcript) -> TranscribeTranscript:
+def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> TranscribeTranscript:
     """The form of /transcribe, whose words have a ``text`` and no ``word``."""
     words = source.words
     return TranscribeTranscript(
         text=source.text,
         words=tuple(
-            TranscribeWord(text=word.text, start=start, end=end, speaker=word.speaker)
+            TranscribeWord(text=spelled(word, spaces), start=start, end=end, speaker=word.speaker)
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
         translation=source.translation,

@@ -36,6 +36,16 @@ Speaker: TypeAlias = Annotated[
 ]
 
 
+Spelt: TypeAlias = Annotated[
+    str,
+    Field(
+        description="The word with its punctuation and the space before it, if any: joined, the "
+        "words are the text. In stream events, and with `REFLECTOR_WORD_SPACES=none`, it is bare.",
+        examples=[" Hello"],
+    ),
+]
+
+
 class Body(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +56,7 @@ class Body(BaseModel):
 class TimedWord(Body):
     """A word and when it was said. No word starts before the one before it has ended."""
 
-    word: str = Field(description="The word, with its punctuation.", examples=["Hello"])
+    word: Spelt
     start: Start
     end: End
 
@@ -60,7 +70,7 @@ class SpokenWord(TimedWord):
 class TranscribeWord(Body):
     """A word of /transcribe, which calls it `text`."""
 
-    text: str = Field(description="The word, with its punctuation.", examples=["Hello"])
+    text: Spelt
     start: Start
     end: End
     speaker: Speaker | None = None

@@ -7,7 +7,7 @@ from itertools import accumulate, chain, pairwise
 from math import inf
 
 from reflector_gpu.api.render.schemas import SpokenWord, TimedWord
-from reflector_gpu.types import Word
+from reflector_gpu.types import Word, WordSpaces
 
 STEPS_PER_SECOND = 100
 """Two decimals."""
@@ -31,15 +31,24 @@ def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, f
         yield start, max(start, min(end, following))
 
 
-def timed_words(words: Sequence[Word], offset: float = 0.0) -> tuple[TimedWord, ...]:
+def spelled(word: Word, spaces: WordSpaces) -> str:
+    """The word as an answer has it."""
+    return word.spaced if spaces == "leading" else word.text
+
+
+def timed_words(
+    words: Sequence[Word], spaces: WordSpaces, offset: float = 0.0
+) -> tuple[TimedWord, ...]:
     return tuple(
-        TimedWord(word=word.text, start=start, end=end)
+        TimedWord(word=spelled(word, spaces), start=start, end=end)
         for word, (start, end) in zip(words, spans(words, offset), strict=True)
     )
 
 
-def spoken_words(words: Sequence[Word], offset: float = 0.0) -> tuple[SpokenWord, ...]:
+def spoken_words(
+    words: Sequence[Word], spaces: WordSpaces, offset: float = 0.0
+) -> tuple[SpokenWord, ...]:
     return tuple(
-        SpokenWord(word=word.text, start=start, end=end, speaker=word.speaker)
+        SpokenWord(word=spelled(word, spaces), start=start, end=end, speaker=word.speaker)
         for word, (start, end) in zip(words, spans(words, offset), strict=True)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -24,6 +26,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     """The transcription routes over ``service``."""
     routes = APIRouter(tags=["transcription"])
     desk = Desk(service, metrics)
+    spaces = service.settings.word_spaces
 
     @routes.post("/v1/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTIONS)
     async def create_transcription(request: Request) -> Response:
@@ -42,13 +45,13 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 raise InvalidRequest("Only a single file can be streamed.", param="stream")
             if len(form.files) == 1:
                 upload = form.files[0]
-                work = answers.one_file(upload, fields, visit.parts(upload.spool, wish))
+                work = answers.one_file(upload, fields, visit.parts(upload.spool, wish), spaces)
             else:
 
                 def start(upload: Upload) -> answers.Parts:
                     return visit.parts(upload.spool, wish)
 
-                work = answers.several_files(form.files, fields, start)
+                work = answers.several_files(form.files, fields, start, spaces)
             return await unless_disconnected(request, work)
 
     @routes.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
@@ -61,7 +64,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
             wish = await desk.wish(visit, fields, "translate")
             parts = visit.parts(single(form).spool, wish)
-            return await unless_disconnected(request, answers.translation(parts, fields))
+            work = answers.translation(parts, fields, spaces)
+            return await unless_disconnected(request, work)
 
     @routes.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
     async def create_transcription_from_url(request: Request) -> Response:
@@ -76,7 +80,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             offset = fields.timestamp_offset
             if fields.stream:
                 return await visit.streamed(parts, fields, offset)
-            return await unless_disconnected(request, answers.from_url(parts, fields, offset))
+            work = answers.from_url(parts, fields, offset, spaces)
+            return await unless_disconnected(request, work)
 
     @routes.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
     async def transcribe(request: Request) -> Response:
@@ -86,7 +91,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = from_form(form.fields)
             wish = await desk.wish(visit, fields, "transcribe")
             parts = visit.parts(single(form).spool, wish)
-            return await unless_disconnected(request, answers.answer(parts, reflector.transcribe))
+            render = partial(reflector.transcribe, spaces=spaces)
+            return await unless_disconnected(request, answers.answer(parts, render))
 
     return routes
 

@@ -55,6 +55,9 @@ class Request:
 
     model: Model
     options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    """Their language is the model's own code for `language`."""
+    language: str | None = None
+    """What is spoken, if that is told, as the client writes it."""
     priority: Priority = Priority.LIVE
     vad: VadOptions = field(default_factory=VadOptions)
     speakers: DiarizeOptions | None = None
@@ -67,7 +70,7 @@ class Request:
     @property
     def written(self) -> str | None:
         """The language of the transcript, if that is told."""
-        return "en" if self.options.task == "translate" else self.options.language
+        return "en" if self.options.task == "translate" else self.language
 
 
 class Service:
@@ -252,7 +255,8 @@ class Service:
             self.check_here(self.diarizer)
         return Request(
             resolved,
-            options,
+            replace(options, language=resolved.own_language(options.language)),
+            options.language,
             priority,
             vad or self.vad,
             speakers,
@@ -266,7 +270,7 @@ class Service:
             UnknownModel, UnsupportedLanguage, InvalidRequest
         """
         resolved = self.catalog.resolve(model, options.language, options.task)
-        resolved.check_language(options.language)
+        resolved.own_language(options.language)
         resolved.check_task(options.task)
         return resolved
 

@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from reflector_gpu.engines.base import Installable
-from reflector_gpu.engines.translation import Directions, TranslatorModel, alike, tag
+from reflector_gpu.engines.translation import Directions, TranslatorModel
 from reflector_gpu.engines.translators import translators_of
 from reflector_gpu.errors import EngineLoading, InvalidRequest, TooLarge, UnsupportedLanguage
 from reflector_gpu.hosts import Hosts
+from reflector_gpu.languages import alike, check, read, tag
 from reflector_gpu.pipeline.translate import Splitting, TranslateAll, translate
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority, TranslateOptions
 
 DEFAULT_SOURCE = "en"
 """Of a transcript whose language nobody told and nothing detected."""
-
-_SHOWN = 20  # characters of a client's code that an error repeats
 
 
 class Translations:
@@ -40,11 +39,10 @@ class Translations:
     async def translate(
         self, texts: Sequence[str], source: str, target: str, priority: Priority
     ) -> list[str]:
-        """``texts`` in the language ``target``; codes are as the client writes them.
+        """``texts`` in the language ``target``, which like ``source`` is a code, a tag or a name.
 
         Raises:
-            InvalidRequest: a code is none.
-            UnsupportedLanguage: no translator knows this pair.
+            UnsupportedLanguage: one is no language, or no translator knows this pair.
             TooLarge: there are more characters than the limit.
             Unavailable: the translator is not installed or does not work.
         """
@@ -107,12 +105,8 @@ class Translations:
         return [(model, await asyncio.to_thread(_directions, model)) for model in here]
 
     def _check(self, source: str, target: str, characters: int) -> None:
-        for code, name in ((source, "source_language"), (target, "target_language")):
-            if tag(code) is None:
-                raise InvalidRequest(
-                    f"'{code[:_SHOWN]}' is not a language code such as 'en', 'eng' or 'pt-BR'.",
-                    param=name,
-                )
+        check(source, "source_language")
+        check(target, "target_language")
         limit = self._settings.translate_characters
         if characters > limit:
             raise TooLarge(
@@ -126,7 +120,7 @@ class Translations:
 
         None: nobody need, for no translator that is here tells the two languages apart.
         """
-        if source is not None and tag(source) == tag(target):
+        if source is not None and read(source) == read(target):
             return None
         same = source is not None and alike(source, target)
         refusals: list[UnsupportedLanguage] = []

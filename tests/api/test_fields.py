@@ -305,6 +305,18 @@ def test_a_language_that_the_model_does_not_know(
         assert "de, en, es, fr" in error["message"]
 
 
+@pytest.mark.parametrize("language", ["auto", "AUTO", "und", " "])
+def test_a_language_that_is_to_be_found_out(
+    scripted: LiveServer, clip: bytes, language: str
+) -> None:
+    assert upload(scripted, clip, data={"language": language}).status_code == 200
+
+
+def test_a_language_is_of_bounded_length(scripted: LiveServer, clip: bytes) -> None:
+    error = error_of(upload(scripted, clip, data={"language": "e" * 101}), 400)
+    assert error["param"] == "language"
+
+
 def test_a_model_that_knows_only_english_says_so_without_being_loaded(
     scripted: LiveServer, clip: bytes
 ) -> None:

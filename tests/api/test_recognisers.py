@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests import reflector
+from tests.api.support import TRANSCRIPTIONS, error_of, silence, wav
 from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
 from tests.live import KEY, LiveServer
 
@@ -61,6 +63,28 @@ def test_translation_goes_to_the_model_that_translates(client: httpx.Client) -> 
     with clip.path.open("rb") as file:
         answer = client.post("/v1/audio/translations", files={"file": file})
     assert answer.json()["text"] == "hello team"
+
+
+def test_every_language_of_reflector_is_taken_or_refused(client: httpx.Client) -> None:
+    file = {"file": wav(silence(0.2))}
+    refused = set()
+    for code in reflector.LANGUAGES:
+        answer = client.post(
+            TRANSCRIPTIONS, files=file, data={"language": code, "model": "whisper"}
+        )
+        if answer.status_code != 200:
+            assert error_of(answer, 400)["code"] == "unsupported_language"
+            refused.add(code)
+    assert refused == reflector.UNHEARD | {"yue"}  # which came with large-v3
+
+
+@pytest.mark.parametrize(
+    ("code", "language"),
+    [("es-MX", "spanish"), ("cmn", "chinese"), ("jv", "javanese"), ("NB", "norwegian")],
+)
+def test_the_model_is_told_its_own_code(client: httpx.Client, code: str, language: str) -> None:
+    wish = {"language": code, "model": "whisper", "response_format": "verbose_json"}
+    assert transcribe(client, clips("es")[0], **wish).json()["language"] == language
 
 
 def test_an_english_model_refuses_french(client: httpx.Client) -> None:

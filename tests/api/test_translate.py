@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.engines import catalog
 from reflector_gpu.engines.translators import TRANSLATORS
+from tests import reflector
 from tests.api.hosts import Answer, AudioHost
 from tests.api.reader import READER
 from tests.api.support import (
@@ -166,7 +167,37 @@ def test_an_unknown_pair_lists_the_known_ones(
     assert len(error["message"]) < 1500
 
 
-@pytest.mark.parametrize("code", ["english?", "x" * 90, "fr\n", "-", "1"])
+def test_every_language_of_reflector_is_translated_or_refused(server: LiveServer) -> None:
+    refused = set()
+    for code in reflector.LANGUAGES:
+        answer = ask(server, {**TEXT, "target_language": code})
+        if answer.status_code == 200:
+            assert set(answer.json()["text"]) == {"en", code}
+        else:
+            assert error_of(answer, 400)["code"] == "unsupported_language"
+            refused.add(code)
+    assert refused == reflector.UNTRANSLATED
+
+
+@pytest.mark.parametrize("target", ["FR", "fr-CA", "fra", "French", "français"])
+def test_a_language_by_each_of_its_names(server: LiveServer, target: str) -> None:
+    assert translation(server, ENGLISH, "English", target) == {"English": ENGLISH, target: FRENCH}
+
+
+def test_a_language_that_is_misspelt(server: LiveServer, clip: bytes) -> None:
+    for field in ("source_language", "target_language"):
+        error = error_of(ask(server, TEXT, {field: "frech"}), 400)
+        assert (error["param"], error["code"]) == (field, "unsupported_language")
+        assert "did you mean 'french'?" in error["message"]
+    for field in ("language", "translate_to"):
+        error = error_of(upload(server, clip, data={field: "frech"}), 400)
+        assert (error["param"], error["code"]) == (field, "unsupported_language")
+        assert "did you mean 'french'?" in error["message"]
+        found = upload(server, clip, data={field: "French"})
+        assert FRENCH in found.json().values()
+
+
+@pytest.mark.parametrize("code", ["english?", "x" * 90, "xx", "-", "1"])
 def test_what_is_no_code_is_told(server: LiveServer, code: str) -> None:
     error = error_of(ask(server, TEXT, {"target_language": code}), 400)
     assert error["param"] == "target_language"

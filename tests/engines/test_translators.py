@@ -17,7 +17,7 @@ from reflector_gpu.engines import apertium
 from reflector_gpu.engines.apertium import ApertiumTranslator
 from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.ctranslate2_translation import CTranslate2Translator
-from reflector_gpu.engines.translation import Directions, alike
+from reflector_gpu.engines.translation import Directions
 from reflector_gpu.engines.translators import TRANSLATORS, translator_of
 from reflector_gpu.errors import (
     ConfigurationError,
@@ -25,6 +25,7 @@ from reflector_gpu.errors import (
     ModelNotInstalled,
     UnsupportedLanguage,
 )
+from reflector_gpu.languages import alike
 from reflector_gpu.types import TranslateOptions
 from tests.engines.tongues import OPUS, TRANSLATION, sentences
 

@@ -24,7 +24,7 @@ from reflector_gpu.api.data_url import data_of
 from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Granularity
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.languages import language_code
+from reflector_gpu.languages import LONGEST
 from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
 
 
@@ -53,12 +53,12 @@ def _not_empty(value: object) -> object:
     return None if value == "" else value
 
 
-def _code(value: object) -> object:
-    return language_code(value) if isinstance(value, str) and value else _not_empty(value)
+def _spoken(value: object) -> object:
+    """What means that the language is to be found out is the same as none."""
+    return None if isinstance(value, str) and value.strip().lower() in _DETECTED else value
 
 
-_MAX_CODE = 100
-"""Characters of a language's code, far more than any has."""
+_DETECTED = {"", "auto", "und"}
 
 _MAX_TEXT = 10_000
 """Characters that a client may tell the engine, with every chunk: no model reads as many."""
@@ -153,8 +153,12 @@ class TranscriptionFields(SpeakerFields):
         description="A name from /v1/models. Left out, or `whisper-1`: the configured model.",
         examples=["whisper-1"],
     )
-    language: Annotated[str | None, BeforeValidator(_code)] = Field(
-        None, description="ISO 639-1 code or English name of the spoken language.", examples=["en"]
+    language: Annotated[str | None, BeforeValidator(_spoken)] = Field(
+        None,
+        max_length=LONGEST,
+        description="The spoken language: a code of ISO 639, a tag of BCP 47 such as `pt-BR`, or "
+        "an English name. Left out, or `auto`: it is found out, if the model can.",
+        examples=["en"],
     )
     prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
         None,
@@ -188,7 +192,7 @@ class TranscriptionFields(SpeakerFields):
     )
     translate_to: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
         None,
-        max_length=_MAX_CODE,
+        max_length=LONGEST,
         description="Translate every segment to this language; subtitles and `text` are in it. Of "
         "a stream, the last events have it.",
     )
@@ -255,10 +259,12 @@ class TranslateFields(BaseModel):
 
     text: str = Field(description="What to translate.", examples=["Thank you very much."])
     source_language: Annotated[str, BeforeValidator(lambda value: value or "en")] = Field(
-        "en", max_length=_MAX_CODE, description="Its language: a code of ISO 639 or BCP 47."
+        "en",
+        max_length=LONGEST,
+        description="Its language: a code of ISO 639, a tag of BCP 47, or an English name.",
     )
     target_language: Annotated[str, BeforeValidator(lambda value: value or "fr")] = Field(
-        "fr", max_length=_MAX_CODE, description="The language to translate to."
+        "fr", max_length=LONGEST, description="The language to translate to."
     )
 
 

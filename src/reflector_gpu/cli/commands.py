@@ -133,7 +133,7 @@ def transcribe(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option(metavar="CODE", help="Spoken language: a code or an English name."),
+        typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
     ] = None,
     profile: Profile = None,
     prompt: Annotated[
@@ -188,10 +188,10 @@ def translate(
         typer.Argument(metavar="[TEXT]", show_default=False, help="Left out: standard input."),
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="CODE", help="Language of the text.")
+        str, typer.Option("--from", metavar="LANGUAGE", help="Of the text: en, pt-BR, Spanish, ...")
     ] = "en",
     target: Annotated[
-        str, typer.Option("--to", metavar="CODE", help="Language to translate to.")
+        str, typer.Option("--to", metavar="LANGUAGE", help="What to translate to.")
     ] = "fr",
     profile: Profile = None,
 ) -> None:

@@ -17,6 +17,7 @@ from reflector_gpu.errors import (
     ReflectorError,
     UnsupportedLanguage,
 )
+from reflector_gpu.languages import match_spoken, not_a_language, read
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Completion,
@@ -51,7 +52,7 @@ class EngineSpec:
 class TranscriberSpec(EngineSpec):
     """What the service must know about a recogniser besides.
 
-    ``languages`` are ISO 639-1 codes. ``max_chunk_seconds`` is the longest audio of one item,
+    ``languages`` are the model's own codes. ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
     ``window_seconds``: anything shorter costs as much. ``translates``: knows how to turn speech
@@ -273,19 +274,25 @@ class Model(Installable):
 
     spec: TranscriberSpec
 
-    def check_language(self, language: str | None) -> None:
-        """Raise `UnsupportedLanguage` unless ``language`` is None or known to this model."""
+    def own_language(self, language: str | None) -> str | None:
+        """This model's own code for ``language``, which is a code, a tag or a name.
+
+        Raises:
+            UnsupportedLanguage: it does not know that; the message lists what it knows.
+        """
         known = self.spec.languages
-        if language is None or language in known:
-            return
+        if language is None or (found := match_spoken(language, known)) is not None:
+            return language and found
+        problem = "" if read(language) else f"{not_a_language(language)} "
         if known == {"en"}:
             raise UnsupportedLanguage(
-                f"Model '{self.name}' only supports English; leave out 'language' or send 'en'.",
+                f"{problem}Model '{self.name}' only supports English; "
+                "leave out 'language' or send 'en'.",
                 param="language",
             )
+        problem = problem or f"Model '{self.name}' does not know the language '{language}'. "
         raise UnsupportedLanguage(
-            f"Model '{self.name}' does not know the language '{language}'. "
-            f"It supports: {', '.join(sorted(known))}.",
+            f"{problem}Model '{self.name}' supports: {', '.join(sorted(known))}.",
             param="language",
         )
 

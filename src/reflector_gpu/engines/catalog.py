@@ -13,6 +13,7 @@ from pathlib import Path
 from reflector_gpu.engines import parakeet, scripted, sphinx, whisper
 from reflector_gpu.engines.base import Model
 from reflector_gpu.errors import ConfigurationError, UnknownModel
+from reflector_gpu.languages import match_spoken
 from reflector_gpu.types import Task
 
 MODELS: Mapping[str, Model] = {
@@ -101,7 +102,9 @@ class Catalog:
         fitting = [
             model
             for model in models
-            if language in model.spec.languages and (task == "transcribe" or model.spec.translates)
+            if language
+            and match_spoken(language, model.spec.languages)
+            and (task == "transcribe" or model.spec.translates)
         ]
         return min([*fitting, broadest], key=_distance)
 

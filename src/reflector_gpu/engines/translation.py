@@ -1,26 +1,16 @@
-"""What a translator is, and what it translates from and to, by whatever code a client writes.
-
-Codes are compared by the language tags of BCP 47 and the distances of Unicode's CLDR: ``en``,
-``eng``, ``en-US`` and ``eng_Latn`` are one language, ``zh-Hant`` and ``zh-Hans`` are two, as are
-``sr-Latn`` and ``sr``, which is written in Cyrillic.
-"""
+"""What a translator is, and what it translates from and to, however a client writes that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
-from math import inf
 from typing import Protocol
 
 from reflector_gpu.engines.base import EngineSpec, Installable
 from reflector_gpu.errors import ReflectorError, UnsupportedLanguage
+from reflector_gpu.languages import match, tag
 from reflector_gpu.types import TranslateOptions
-
-_ALIKE = 5
-"""CLDR's distance of two regions or of a language's two names. From 8 on it is another language
-(Bosnian for Croatian, German for Luxembourgish)."""
 
 _SHOWN = 100  # codes that an error lists
 _LONGEST = 20  # characters of a client's code that an error repeats
@@ -141,49 +131,6 @@ class Directions:
     def _tagged(self, source: str) -> Iterable[tuple[str, str]]:
         for target in self._targets[source]:
             yield str(tag(source)), str(tag(target))
-
-
-@lru_cache(4096)
-def tag(code: str) -> str | None:
-    """``code`` as BCP 47 writes it; None if it can not be one."""
-    import langcodes
-
-    try:
-        return langcodes.standardize_tag(code)
-    except ValueError:  # LanguageTagError is one
-        return None
-
-
-@lru_cache(4096)
-def alike(one: str, other: str) -> bool:
-    """Whether two codes mean the same language in the same script, regions aside."""
-    return _distance(one, other) <= _ALIKE
-
-
-@lru_cache(4096)
-def match(code: str, known: tuple[str, ...]) -> str | None:
-    """The one of ``known`` that is `alike`, the nearest one; None if none is."""
-    exact = [one for one in known if tag(one) == tag(code) is not None]
-    near = exact or [one for one in known if alike(code, one)]
-    return min(near, key=lambda one: _distance(code, one), default=None)
-
-
-def _distance(one: str, other: str) -> float:
-    """CLDR's, which says little about scripts: in those of Serbian it sees two regions."""
-    import langcodes
-
-    first, second = tag(one), tag(other)
-    if first is None or second is None or _script(first) != _script(second):
-        return inf
-    return langcodes.tag_distance(first, second)
-
-
-@lru_cache(4096)
-def _script(tag: str) -> str | None:
-    """The one that ``tag`` means, if only by its language and region."""
-    import langcodes
-
-    return langcodes.Language.get(tag).maximize().script
 
 
 def _tags(codes: Iterable[str]) -> list[str]:

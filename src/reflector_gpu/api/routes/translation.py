@@ -47,7 +47,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def translate(request: Request) -> Response:
         """Translate text. Fields may stand in the query, in a JSON body, or in both.
 
-        Codes are those of ISO 639-1, ISO 639-3 or BCP 47; the answer has them as they were sent.
+        Languages are codes of ISO 639, tags of BCP 47 or English names; the answer has them as
+        they were sent.
         White space and line breaks stay.
         """
         settings = service.settings

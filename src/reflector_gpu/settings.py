@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     insecure: bool = Field(False, description="Serve other machines without any key")
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
     public_metrics: bool = Field(False, description="/metrics needs no key")
+    strict: bool = Field(False, description="Refuse fields that would be ignored")
     shutdown_seconds: float = Field(
         30.0, ge=0, description="Time that running requests get to finish when the server stops"
     )

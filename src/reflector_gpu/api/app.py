@@ -20,6 +20,11 @@ _DESCRIPTION = """
 Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
 
 Send the key as `Authorization: Bearer <key>`.
+
+A field that a route does not know is ignored, and named in the header `X-Reflector-Ignored` of the
+answer; one that is misspelled, or belongs to another route, is a 400 that says so. With
+`REFLECTOR_STRICT=true` whatever would be ignored is a 400. Fields of a form may stand in the query
+as well.
 """
 
 

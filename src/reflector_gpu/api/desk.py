@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel
 
-from reflector_gpu.api import answers
+from reflector_gpu.api import answers, unknown
 from reflector_gpu.api.connection import (
     Deadline,
     EventStream,
@@ -17,8 +19,11 @@ from reflector_gpu.api.connection import (
     cancelled,
     unless_disconnected,
 )
-from reflector_gpu.api.fields import TranscriptionFields
+from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.sent import form_values
+from reflector_gpu.api.unknown import Vocabulary
 from reflector_gpu.api.upload import Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError
@@ -28,6 +33,8 @@ from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Request as Wish
 from reflector_gpu.service import Service
 from reflector_gpu.types import DiarizeOptions, Priority, SpeakerTurn, Task
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Desk:
@@ -70,6 +77,37 @@ class Desk:
         if not form.files:
             raise InvalidRequest("The request has no file; send it as 'file'.", param="file")
         return form
+
+    def form_fields(
+        self, request: Request, vocabulary: Vocabulary[M], form: Form | None = None
+    ) -> M:
+        """The fields in the query and in the ``form``; what both have counts as in the form.
+
+        Raises:
+            InvalidRequest: as `read`.
+        """
+        pairs = [*request.query_params.multi_items(), *(form.fields if form else ())]
+        return self.read(request, vocabulary, form_values(pairs, vocabulary.model))
+
+    def read(self, request: Request, vocabulary: Vocabulary[M], sent: Mapping[str, object]) -> M:
+        """The fields of a request, checked. What has no effect is noted for answer and log.
+
+        Raises:
+            InvalidRequest: a name is misspelled or misplaced, a value does not fit, or
+                something has no effect and the server is told to be strict.
+        """
+        if ignored := vocabulary.ignored(sent):
+            names = unknown.listed(ignored)
+            if self._service.settings.strict:
+                raise InvalidRequest(
+                    f"These fields have no effect on this route, leave them out: {names}.",
+                    param=unknown.printable(ignored[0]),
+                )
+            notes = notes_of(request.scope)
+            notes.headers[unknown.HEADER] = notes.details["ignored"] = names
+        used = {name: value for name, value in sent.items() if name not in vocabulary.unused}
+        with explained():
+            return vocabulary.model.model_validate(used)
 
     async def wish(self, visit: Visit, fields: TranscriptionFields, task: Task) -> Wish:
         """What is asked for, checked, and its model loaded. The body must have been read."""

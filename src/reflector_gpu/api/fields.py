@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal, TypeAlias
 
@@ -56,6 +55,11 @@ def _not_empty(value: object) -> object:
 def _spoken(value: object) -> object:
     """What means that the language is to be found out is the same as none."""
     return None if isinstance(value, str) and value.strip().lower() in _DETECTED else value
+
+
+def _stripped(value: object) -> object:
+    """A URL that was pasted may have white space around it."""
+    return _not_empty(value.strip()) if isinstance(value, str) else value
 
 
 _DETECTED = {"", "auto", "und"}
@@ -132,7 +136,7 @@ class SpeakerFields(BaseModel):
 class DiarizeFields(SpeakerFields):
     """The query of /diarize."""
 
-    audio_file_url: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
+    audio_file_url: Annotated[str | None, BeforeValidator(_stripped)] = Field(
         None, description="Where the audio is, unless it is sent as `file`."
     )
     timestamp: Annotated[float, BeforeValidator(lambda value: value or 0.0)] = Field(
@@ -146,7 +150,7 @@ Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_le
 
 
 class TranscriptionFields(SpeakerFields):
-    """What every transcription request may say. Fields that are not known here are ignored."""
+    """What every transcription request may say."""
 
     model: str | None = Field(
         None,
@@ -271,7 +275,7 @@ class TranslateFields(BaseModel):
 class FromUrl(TranscriptionFields):
     """The body of /v1/audio/transcriptions-from-url."""
 
-    audio_file_url: str = Field(
+    audio_file_url: Annotated[str, BeforeValidator(_stripped)] = Field(
         min_length=1,
         description="Where the audio is; http or https. The bytes decide what it is.",
         examples=["https://example.com/meeting.mp3?signature=abc"],
@@ -281,77 +285,6 @@ class FromUrl(TranscriptionFields):
     )
 
 
-_LISTS = {
-    "hotwords",
-    "include",
-    "known_speaker_names",
-    "known_speaker_references",
-    "timestamp_granularities",
-}
-_BRACKETS = re.compile(r"^(?P<name>\w+)\[(?P<key>\w*)\]$")
-
-
-def from_form(fields: Iterable[tuple[str, str]]) -> TranscriptionFields:
-    """Fields of a multipart form: ``name``, ``name[]`` (lists) and ``name[key]`` (objects).
-
-    Raises:
-        InvalidRequest: a value does not fit; it names the field.
-    """
-    texts: dict[str, list[str]] = {}
-    objects: dict[str, dict[str, str]] = {}
-    for raw, value in fields:
-        bracketed = _BRACKETS.match(raw)
-        name = bracketed["name"] if bracketed else raw
-        if bracketed and bracketed["key"]:
-            objects.setdefault(name, {})[bracketed["key"]] = value
-        else:
-            texts.setdefault(name, []).append(value)
-    values: dict[str, object] = {
-        name: sent if name in _LISTS and len(sent) > 1 else sent[-1] for name, sent in texts.items()
-    }
-    with explained():
-        return TranscriptionFields.model_validate({**values, **objects})
-
-
-def from_query_and_body(fields: Iterable[tuple[str, str]], body: bytes) -> TranslateFields:
-    """Fields of /translate; what both places say counts as the body has it.
-
-    Raises:
-        InvalidRequest: the body is no JSON object, or a value does not fit; it names the field.
-    """
-    values: dict[str, object] = dict(fields)
-    if body.strip():
-        try:
-            sent: object = from_json(body)
-        except ValueError as error:
-            raise InvalidRequest(f"The body is not JSON: {error}.") from None
-        if not isinstance(sent, dict):
-            raise InvalidRequest("The body must be a JSON object.")
-        values |= sent
-    with explained():
-        return TranslateFields.model_validate(values)
-
-
-def from_query(fields: Iterable[tuple[str, str]]) -> DiarizeFields:
-    """Fields of /diarize.
-
-    Raises:
-        InvalidRequest: a value does not fit; it names the field.
-    """
-    with explained():
-        return DiarizeFields.model_validate(dict(fields))
-
-
-def from_json_body(body: bytes) -> FromUrl:
-    """Fields of a JSON body.
-
-    Raises:
-        InvalidRequest: not JSON, not an object, or a value does not fit; it names the field.
-    """
-    with explained():
-        return FromUrl.model_validate_json(body)
-
-
 @contextmanager
 def explained() -> Iterator[None]:
     """The first problem that pydantic finds, as an `InvalidRequest` about its field."""
@@ -359,8 +292,6 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
-        if problem["type"] == "json_invalid":
-            raise InvalidRequest("The body is not JSON; send an object with the fields.") from None
         where = ".".join(str(part) for part in problem["loc"])
         raise InvalidRequest(
             f"{where}: {problem['msg']}" if where else f"The body does not fit: {problem['msg']}.",

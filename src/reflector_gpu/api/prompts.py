@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from reflector_gpu.api.fields import explained
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.types import Message, Prompt, Role, SamplingOptions
@@ -106,7 +105,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatFields(BaseModel):
-    """The body of /v1/chat/completions. Fields that are not known here are ignored."""
+    """The body of /v1/chat/completions."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -174,23 +173,3 @@ class ChatFields(BaseModel):
         if wanted is None or wanted.type == "text":
             return None
         return wanted.json_schema.form if wanted.json_schema else {"type": "object"}
-
-
-def llm_fields(body: bytes) -> LlmFields:
-    """
-    Raises:
-        InvalidRequest: not JSON, not an object, or a value does not fit; it names the field.
-    """
-    with explained():
-        return LlmFields.model_validate_json(body)
-
-
-def chat_fields(body: bytes) -> ChatFields:
-    """
-    Raises:
-        InvalidRequest: as `llm_fields`, or a wish that can not be fulfilled.
-    """
-    with explained():
-        fields = ChatFields.model_validate_json(body)
-    fields.check_supported()
-    return fields

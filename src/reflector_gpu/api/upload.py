@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from pydantic_core import from_json
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -105,6 +106,7 @@ class _Reader:
         self._value = bytearray()
         self._file: Upload | None = None
         self._unnamed = False
+        self._is_json = False
         self._headers: dict[bytes, bytes] = {}
         self._header, self._header_value = bytearray(), bytearray()
 
@@ -132,8 +134,11 @@ class _Reader:
         self._name = _text(options.get(b"name", b""))
         self._value.clear()
         self._file = None
-        if b"filename" in options or self._name.removesuffix("[]") in FILE_FIELDS:
-            if self._name.removesuffix("[]") not in FILE_FIELDS:
+        kind, _ = parse_options_header(self._headers.get(b"content-type"))
+        self._is_json = kind == b"application/json"
+        is_file = self._name.removesuffix("[]") in FILE_FIELDS
+        if is_file or (b"filename" in options and not self._is_json):  # browsers name JSON "blob"
+            if not is_file:
                 raise InvalidRequest(
                     f"The file part is named '{self._name}'; name it 'file' or 'files'. "
                     "Voices of speakers are texts: 'data:audio/wav;base64,...'.",
@@ -166,10 +171,20 @@ class _Reader:
             if self._unnamed and not self._file.spool.size:  # a browser's input without a choice
                 self.form.files.pop().spool.close()
         else:
-            self.form.fields.append((self._name, _text(bytes(self._value))))
+            text = _text(bytes(self._value))
+            self.form.fields.append((self._name, _unquoted(text) if self._is_json else text))
 
     def _on_end(self) -> None:
         self.ended = True
+
+
+def _unquoted(text: str) -> str:
+    """What a JSON string says; objects and lists are read where fields are."""
+    try:
+        sent: object = from_json(text)
+    except ValueError:
+        return text
+    return sent if isinstance(sent, str) else "" if sent is None else text
 
 
 def _text(data: bytes) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from reflector_gpu.api.fields import TranscriptionFields, from_form
+from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.audio.decode import header_seconds
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest
@@ -106,12 +106,8 @@ class Wish:
         Raises:
             InvalidRequest: a value does not fit.
         """
-        sent = self.form().items()
-        return from_form(
-            (name, one)
-            for name, value in sent
-            for one in ([value] if isinstance(value, str) else value)
-        )
+        with explained():
+            return TranscriptionFields.model_validate(self.form())
 
 
 def _voice(typed: str) -> tuple[str, str]:

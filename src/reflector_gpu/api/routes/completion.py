@@ -8,14 +8,15 @@ from contextlib import aclosing, contextmanager
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi
+from reflector_gpu.api import answers, openapi, vocabularies
 from reflector_gpu.api.connection import EventStream, read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import error_body
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.prompts import ChatFields, LlmFields, chat_fields, llm_fields
+from reflector_gpu.api.prompts import ChatFields, LlmFields
 from reflector_gpu.api.render.chat import LlmText, Rendering
 from reflector_gpu.api.render.openai import STREAM_END
+from reflector_gpu.api.sent import json_values
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, LanguageModel
@@ -35,7 +36,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def llm(request: Request) -> Response:
         """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
         async with desk.visit(request, Priority.LIVE):
-            fields = llm_fields(await _body(request))
+            fields = desk.read(request, vocabularies.LLM, await _json(request))
             model = service.language_model()
             return await unless_disconnected(request, _text(model, fields))
 
@@ -43,7 +44,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def create_chat_completion(request: Request) -> Response:
         """OpenAI's chat completions: text in, text out, whole or streamed."""
         async with desk.visit(request, Priority.LIVE) as visit:
-            fields = chat_fields(await _body(request))
+            fields = desk.read(request, vocabularies.CHAT, await _json(request))
+            fields.check_supported()
             model = service.language_model(fields.model)
             if not fields.stream:
                 return await unless_disconnected(request, _whole(model, fields))
@@ -54,8 +56,9 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             events = _events(_counted(ready, model), Rendering(model.name), fields)
             return EventStream(events, visit.resources.pop_all(), visit.deadline)
 
-    async def _body(request: Request) -> bytes:
-        return await read_body(request, service.settings.body_seconds, _MAX_JSON_BYTES)
+    async def _json(request: Request) -> dict[str, object]:
+        patience = service.settings.body_seconds
+        return json_values(await read_body(request, patience, _MAX_JSON_BYTES))
 
     async def _text(model: LanguageModel, fields: LlmFields) -> Response:
         await model.ready(service.settings.load_seconds)

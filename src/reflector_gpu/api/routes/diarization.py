@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi
+from reflector_gpu.api import answers, openapi, vocabularies
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.desk import Desk, Visit, blaming_the_url, single
-from reflector_gpu.api.fields import DiarizeFields, from_query
+from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
 from reflector_gpu.audio.spool import Spool
@@ -27,8 +27,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
         Speakers are numbered from 0 as they first speak; turns may overlap.
         """
-        query = list(request.query_params.items())
-        fields = from_query(query)
+        fields = desk.form_fields(request, vocabularies.DIARIZE)
         if fields.audio_file_url:
             async with desk.visit(request, Priority.FILE) as visit:
                 spool = visit.download(fields.audio_file_url)
@@ -36,7 +35,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                     return await unless_disconnected(request, _answer(visit, spool, fields))
         async with desk.visit(request, Priority.LIVE) as visit:
             form = await desk.form(visit)
-            fields = from_query([*query, *form.fields])
+            fields = desk.form_fields(request, vocabularies.DIARIZE, form)
             work = _answer(visit, single(form).spool, fields)
             return await unless_disconnected(request, work)
 

@@ -7,13 +7,13 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi
+from reflector_gpu.api import answers, openapi, vocabularies
 from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk, single
-from reflector_gpu.api.fields import FromUrl, from_form, from_json_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.render.formats import Format
+from reflector_gpu.api.sent import json_values
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service
@@ -37,7 +37,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """
         async with desk.visit(request, Priority.LIVE) as visit:
             form = await desk.form(visit)
-            fields = from_form(form.fields)
+            fields = desk.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
             wish = await desk.wish(visit, fields, "transcribe")
             if len(form.files) == 1 and fields.stream:
                 return await visit.streamed(visit.parts(form.files[0].spool, wish), fields)
@@ -59,7 +59,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Turn speech in any language that the model knows into English text."""
         async with desk.visit(request, Priority.LIVE) as visit:
             form = await desk.form(visit)
-            fields = from_form((n, v) for n, v in form.fields if n != "language")
+            fields = desk.form_fields(request, vocabularies.TRANSLATIONS, form)
             if fields.response_format is None:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
             wish = await desk.wish(visit, fields, "translate")
@@ -74,7 +74,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         Recognition begins while the download runs. `timestamp_offset` is added to every time.
         """
         async with desk.visit(request, Priority.FILE) as visit:
-            fields = await _json_body(request, service.settings.body_seconds)
+            body = await read_body(request, service.settings.body_seconds, _MAX_JSON_BYTES)
+            fields = desk.read(request, vocabularies.FROM_URL, json_values(body))
             wish = await desk.wish(visit, fields, "transcribe")
             parts = visit.fetched(fields.audio_file_url, wish)
             offset = fields.timestamp_offset
@@ -88,14 +89,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Transcribe one uploaded file; words carry `text` instead of `word`."""
         async with desk.visit(request, Priority.LIVE) as visit:
             form = await desk.form(visit)
-            fields = from_form(form.fields)
+            fields = desk.form_fields(request, vocabularies.TRANSCRIBE, form)
             wish = await desk.wish(visit, fields, "transcribe")
             parts = visit.parts(single(form).spool, wish)
             render = partial(reflector.transcribe, spaces=spaces)
             return await unless_disconnected(request, answers.answer(parts, render))
 
     return routes
-
-
-async def _json_body(request: Request, patience: float) -> FromUrl:
-    return from_json_body(await read_body(request, patience, _MAX_JSON_BYTES))

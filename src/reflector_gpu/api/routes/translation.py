@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi
+from reflector_gpu.api import answers, openapi, vocabularies
 from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.fields import from_query_and_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
+from reflector_gpu.api.sent import json_values
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -55,7 +55,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         async with desk.visit(request, Priority.LIVE) as visit:
             most = _BYTES * settings.translate_characters + 10_000
             body = await read_body(request, settings.body_seconds, most)
-            fields = from_query_and_body(request.query_params.items(), body)
+            sent = dict(request.query_params.items()) | (json_values(body) if body.strip() else {})
+            fields = desk.read(request, vocabularies.TRANSLATE, sent)
             source, target = fields.source_language, fields.target_language
             work = service.translations.translate([fields.text], source, target, visit.priority)
             translated = (await unless_disconnected(request, work))[0]

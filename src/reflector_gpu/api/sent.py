@@ -1,0 +1,67 @@
+"""What a client sent in a form, a query or JSON, as values by the names of fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import get_origin
+
+from pydantic import BaseModel
+from pydantic_core import from_json
+
+from reflector_gpu.errors import InvalidRequest
+
+_BRACKETED = re.compile(r"^(?P<name>[\w-]+)\[(?P<key>\w*)\]$")
+
+
+def form_values(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dict[str, object]:
+    """Values of ``name``, of ``name[]`` and ``name[0]`` (lists), and of ``name[key]`` (objects).
+
+    A list may also be written as JSON. Of what is no list in ``model``, the last value counts.
+    """
+    texts: dict[str, list[str]] = {}
+    objects: dict[str, dict[str, str]] = {}
+    for raw, text in pairs:
+        bracketed = _BRACKETED.match(raw)
+        name, key = (bracketed["name"], bracketed["key"]) if bracketed else (raw, "")
+        if key and not key.isdecimal():
+            objects.setdefault(name, {})[key] = text
+        else:
+            texts.setdefault(name, []).append(text)
+    lists = {name for name, field in model.model_fields.items() if _is_list(field.annotation)}
+    values: dict[str, object] = {
+        name: _listed(sent) if name in lists else sent[-1] for name, sent in texts.items()
+    }
+    return {**values, **objects}
+
+
+def json_values(body: bytes) -> dict[str, object]:
+    """
+    Raises:
+        InvalidRequest: not JSON, or not an object.
+    """
+    try:
+        sent: object = from_json(body)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"The body is not JSON ({error}); send an object with the fields."
+        ) from None
+    if not isinstance(sent, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return sent
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is tuple
+
+
+def _listed(texts: list[str]) -> object:
+    if len(texts) > 1:
+        return texts
+    text = texts[0]
+    if text.lstrip().startswith("["):
+        try:
+            return from_json(text)
+        except ValueError:
+            return text
+    return text

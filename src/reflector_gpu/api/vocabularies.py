@@ -1,0 +1,76 @@
+"""Which names each route reads, and where those belong that it does not."""
+
+from __future__ import annotations
+
+from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields, TranslateFields
+from reflector_gpu.api.prompts import ChatFields, LlmFields
+from reflector_gpu.api.unknown import Vocabulary
+
+_ENGLISH = "POST /v1/audio/translations turns speech into English text."
+_OF_SPEECH = {
+    "source_language": "'language' is what is spoken.",
+    "target_language": "'translate_to' is the language to translate to.",
+}
+_OF_UPLOADS = {
+    "audio_file_url": "POST it as JSON to /v1/audio/transcriptions-from-url.",
+    "timestamp_offset": "/v1/audio/transcriptions-from-url adds it to every time.",
+    **_OF_SPEECH,
+}
+_WHOLE = frozenset({"batch", "include", "response_format", "stream", "timestamp_granularities"})
+
+TRANSCRIPTIONS = Vocabulary(
+    TranscriptionFields, misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS}
+)
+
+TRANSLATIONS = Vocabulary(
+    TranscriptionFields,
+    unused=_WHOLE - {"response_format"} | {"language"},
+    misplaced=_OF_UPLOADS,
+)
+
+FROM_URL = Vocabulary(
+    FromUrl,
+    misplaced={
+        "file": "upload it to /v1/audio/transcriptions.",
+        "task": "POST /v1/audio/translations turns an upload into English text.",
+        "timestamp": "'timestamp_offset' is added to every time.",
+        **_OF_SPEECH,
+    },
+)
+
+TRANSCRIBE = Vocabulary(
+    TranscriptionFields,
+    unused=_WHOLE,
+    misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS},
+)
+
+DIARIZE = Vocabulary(
+    DiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
+)
+
+TRANSLATE = Vocabulary(
+    TranslateFields,
+    misplaced={
+        "language": "'source_language' is the text's.",
+        "translate_to": "'target_language' is the language to translate to.",
+    },
+)
+
+LLM = Vocabulary(
+    LlmFields,
+    misplaced={
+        "messages": "POST /v1/chat/completions reads them; /llm reads a 'prompt'.",
+        "response_format": "'gen_schema' is the JSON schema of the answer.",
+        "json_schema": "'gen_schema' is the JSON schema of the answer.",
+        "schema": "'gen_schema' is the JSON schema of the answer.",
+        "stream": "POST /v1/chat/completions streams.",
+    },
+)
+
+CHAT = Vocabulary(
+    ChatFields,
+    misplaced={
+        "prompt": "send it as the 'content' of one of the 'messages'.",
+        "gen_schema": "'response_format' holds the JSON schema of the answer.",
+    },
+)

@@ -400,6 +400,9 @@ def test_a_stream_ends_with_the_translation(server: LiveServer, clip: bytes) -> 
     assert " ".join(told) == FRENCH
     assert events[-1]["type"] == "transcript.text.done"
     assert (events[-1]["text"], events[-1]["translation"]) == (ENGLISH, FRENCH)
+    segments = events[-1]["segments"]
+    assert " ".join(segment["text"] for segment in segments) == ENGLISH
+    assert " ".join(segment["translation"] for segment in segments) == FRENCH
 
 
 def test_the_other_routes(server: LiveServer, clip: bytes, host: AudioHost) -> None:

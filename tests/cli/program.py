@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tests.waiting import PATIENCE_SECONDS
 
@@ -21,11 +22,14 @@ def environment(**settings: str) -> dict[str, str]:
     return {**inherited, **{f"REFLECTOR_{k}": v for k, v in settings.items()}}
 
 
-def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, stdin: IO[bytes] | int | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=env or environment(),
+        stdin=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

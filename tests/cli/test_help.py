@@ -54,6 +54,13 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert "Usage: reflector-gpu" in done.stdout
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_h_is_help(command: list[str]) -> None:
+    done = run(*command, "-h")
+    assert done.stdout == run(*command, "--help").stdout
+    assert "Usage: reflector-gpu" in done.stdout
+
+
 def test_version() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"reflector-gpu {__version__}\n")

@@ -58,7 +58,7 @@ def test_but_not_for_ever_and_not_when_it_wants_an_hour(typed: Typed, clip: Path
         reply = Reply(error, 503, {"Retry-After": wait})
         with StubServer([reply] * 10) as server:
             done = typed("transcribe", clip, "--server", server.url)
-        assert done == (1, "", "clip.wav: Come back later.\n")
+        assert done == (1, "", f"{clip}: Come back later.\n")
         assert len(server.asked) == asked
 
 
@@ -76,7 +76,7 @@ def test_a_broken_answer_is_no_transcript(typed: Typed, clip: Path, message: str
     with StubServer([BROKEN[message]]) as server:
         done = typed("transcribe", clip, "--server", server.url)
     assert (done.status, done.out) == (1, "")
-    assert done.err.startswith("clip.wav: ")
+    assert done.err.startswith(f"{clip}: ")
     assert message in done.err
 
 
@@ -87,5 +87,5 @@ def test_a_server_that_is_not_there_is_named(typed: Typed, clip: Path) -> None:
     assert done == (
         1,
         "",
-        f"clip.wav: The server at {url} can not be reached: Connection refused.\n",
+        f"{clip}: The server at {url} can not be reached: Connection refused.\n",
     )

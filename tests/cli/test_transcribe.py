@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import wave
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.api.hosts import Answer, AudioHost
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 from tests.cli.stub import Reply, StubServer, stream
+from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
 
 LOCAL = ("--model", "scripted")
@@ -91,12 +94,15 @@ def test_urls_are_fetched_here_or_by_the_server(
 def test_one_bad_input_does_not_stop_the_others(typed: Typed, clip: Path, tmp_path: Path) -> None:
     text = tmp_path / "notes.mp3"
     text.write_text("no audio")
-    done = typed("transcribe", tmp_path / "gone.wav", clip, text, tmp_path, clip, *LOCAL)
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    done = typed("transcribe", tmp_path / "gone.wav", clip, text, tmp_path, empty, clip, *LOCAL)
     assert done.status == 1
-    gone, notes, folder = done.err.splitlines()
-    assert gone == "gone.wav: There is no such file."
-    assert notes.startswith("notes.mp3: The file is not audio")
-    assert folder == f"{tmp_path.name}: This is a folder; name the recordings in it."
+    gone, notes, folder, nothing = done.err.splitlines()
+    assert gone == f"{tmp_path}/gone.wav: no such file"
+    assert notes.startswith(f"{text}: The file is not audio")
+    assert folder == f"{tmp_path}: is a folder; name the recordings in it"
+    assert nothing == f"{empty}: is empty"
     first, second = done.out.removeprefix("==> clip.wav <==\n").split("==> clip.wav <==\n")
     assert first == second
     assert first.endswith("\n\n")
@@ -139,10 +145,46 @@ def test_one_input_goes_to_a_file_or_into_a_folder(
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "clip.txt").read_text() != ""
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.srt", "srt"),
+        ("a.VTT", "vtt"),
+        ("a.json", "json"),
+        ("a.verbose.json", "verbose_json"),
+        ("a.words.txt", "words"),
+        ("a.txt", "txt"),
+        ("a", "txt"),
+    ],
+)
+def test_a_files_ending_says_what_to_write(
+    name: str, form: str, typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
+) -> None:
+    told = typed("transcribe", clip, "-f", form, *instant).out
+    assert typed("transcribe", clip, "-o", tmp_path / name, *instant) == (0, "", "")
+    assert (tmp_path / name).read_text() == told
+
+
+def test_an_explicit_format_wins_over_an_ending(
+    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
+) -> None:
+    file = tmp_path / "a.srt"
+    assert typed("transcribe", clip, "-f", "vtt", "-o", file, *instant).status == 0
+    assert file.read_text().startswith("WEBVTT")
+
+
+def test_a_slash_makes_a_folder(
+    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
+) -> None:
+    assert typed("transcribe", clip, "-o", f"{tmp_path}/new.srt/", *instant).status == 0
+    assert (tmp_path / "new.srt" / "clip.txt").exists()
+
+
 def test_a_full_disk_is_told(typed: Typed, clip: Path, instant: tuple[str, ...]) -> None:
     done = typed("transcribe", clip, "-o", "/dev/full", *instant)
     assert done.status == 1
-    assert done.err == "clip.wav: The transcript can not be written: No space left on device.\n"
+    problem = "the transcript can not be written to /dev/full: No space left on device"
+    assert done.err == f"{clip}: {problem}\n"
 
 
 def test_what_would_be_lost_is_refused_before_any_work(
@@ -151,9 +193,11 @@ def test_what_would_be_lost_is_refused_before_any_work(
     twin = shutil.copy(clip, tmp_path)
     before = Path(twin).read_bytes()
     refused = {
-        "overwritten": ("transcribe", twin, "-o", twin),
+        "overwritten": ("transcribe", twin, "-f", "txt", "-o", twin),
         "both be written": ("transcribe", clip, twin, "-o", tmp_path),
         "pass -o FOLDER": ("transcribe", clip, twin, "-f", "vtt"),
+        "named like a file": ("transcribe", clip, twin, "-o", tmp_path / "both.srt"),
+        "no format ends in .doc": ("transcribe", clip, "-o", tmp_path / "a.doc"),
         "can not be made a folder": ("transcribe", clip, twin, "-o", twin),
         "can not be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
     }
@@ -169,7 +213,7 @@ def test_what_would_be_lost_is_refused_before_any_work(
     ("arguments", "message"),
     [
         (["--model", "nonesuch"], "'nonesuch' does not exist"),
-        (["--model", "scripted", "--language", "Latin"], "does not know the language 'la'"),
+        (["--model", "scripted", "--language", "Latin"], "does not know the language 'Latin'"),
         (["--server", "http://a.host.invalid", "--profile", "gpu"], "--profile"),
         (["--server", "a.host.invalid"], "http://"),
         (["--server", "http://a.host.invalid", "--key", "schlüssel\n"], "not valid"),
@@ -187,10 +231,63 @@ def test_a_servers_refusal_is_told_in_its_words(
     typed: Typed, clip: Path, scripted: LiveServer
 ) -> None:
     wrong = typed("transcribe", clip, "--server", scripted.url, "--key", "wrong")
-    assert wrong == (1, "", "clip.wav: Incorrect API key provided.\n")
+    assert wrong == (1, "", f"{clip}: Incorrect API key provided.\n")
     unknown = typed("transcribe", clip, "--server", scripted.url, "--key", KEY, "--model", "no")
     assert unknown.status == 1
     assert "'no' does not exist" in unknown.err
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_a_recording_comes_through_a_pipe(where: str, clip: Path, scripted: LiveServer) -> None:
+    there = ["--server", scripted.url, "--key", KEY] if where == "server" else [*LOCAL]
+    with subprocess.Popen(["cat", str(clip)], stdout=subprocess.PIPE) as cat:
+        piped = run("transcribe", "-", "-f", "json", *there, stdin=cat.stdout)
+    assert (piped.returncode, piped.stderr) == (0, "")
+    answer = json.loads(piped.stdout)
+    assert answer["filename"] == "stdin"
+    assert f"{answer['text']}\n" == run("transcribe", str(clip), *there).stdout
+
+
+def test_an_empty_pipe_is_no_recording(instant: tuple[str, ...]) -> None:
+    done = run("transcribe", "-", *instant, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "stdin: is empty\n")
+
+
+def test_standard_input_is_read_once(typed: Typed) -> None:
+    done = typed("transcribe", "-", "-", *LOCAL)
+    assert (done.status, done.err) == (2, "Error: Standard input (-) can be read once.\n")
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_what_is_said_is_translated(
+    where: str, typed: Typed, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_TRANSLATOR", str(TRANSLATION))
+    with ExitStack() as running:
+        there: tuple[str, ...] = LOCAL
+        if where == "server":
+            server = LiveServer(model="scripted", translator=(str(TRANSLATION),))
+            there = ("--server", running.enter_context(server).url)
+        plain = json.loads(typed("transcribe", clip, "-f", "json", *there).out)
+        french = ("--language", "en", "--translate-to", "fr", *there)
+        both = json.loads(typed("transcribe", clip, "-f", "json", *french).out)
+        text = typed("transcribe", clip, *french)
+        cues = typed("transcribe", clip, "-f", "srt", *french)
+        told = typed("transcribe", clip, "-f", "txt", "--speakers", 1, *french)
+        unknown = typed("transcribe", clip, "--translate-to", "tlh", *there)
+    assert both["text"] == plain["text"] != both["translation"]
+    assert text == (0, f"{both['translation']}\n", "")
+    lines = [line for line in cues.out.splitlines() if line and not line[0].isdigit()]
+    assert " ".join(lines) == both["translation"]
+    assert told.out.startswith("A: ")
+    assert unknown.status in (1, 2)
+    assert "'tlh'" in unknown.err
+
+
+def test_a_bad_count_of_speakers_is_refused(typed: Typed, clip: Path) -> None:
+    done = typed("transcribe", clip, "--min-speakers", 3, "--max-speakers", 2, *LOCAL)
+    assert (done.status, done.out) == (2, "")
+    assert "min_speakers" in done.err
 
 
 MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
@@ -204,6 +301,16 @@ def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveSer
     assert list(dict.fromkeys(speaker for speaker, _, _ in turns)) == ["A", "B", "C"]
     assert all(text for _, _, text in turns)
     assert all(one[0] != other[0] for one, other in pairwise(turns))
+
+
+@pytest.mark.parametrize("option", ["--speakers", "--max-speakers"])
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_a_count_of_speakers_asks_for_them(
+    where: str, option: str, typed: Typed, scripted: LiveServer
+) -> None:
+    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
+    done = typed("transcribe", MEETING, option, 2, *there)
+    assert {line.partition(": ")[0] for line in done.out.splitlines()} == {"A", "B"}
 
 
 @pytest.mark.parametrize("where", ["here", "server"])

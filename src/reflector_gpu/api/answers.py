@@ -177,7 +177,7 @@ async def events(
                             yield openai.server_sent(event)
                             speakers += 1
                 gathered.add(part)
-        yield openai.server_sent(openai.done(gathered.transcript))
+        yield openai.server_sent(openai.done(gathered.transcript, offset=offset))
     except ReflectorError as error:
         yield f"data: {error_body(error).model_dump_json()}\n\n"
     yield openai.STREAM_END

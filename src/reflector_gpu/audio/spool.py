@@ -44,9 +44,14 @@ class Spool:
         Raises:
             OSError: it can not be opened.
         """
+        return cls.over(path.open("rb", buffering=0))
+
+    @classmethod
+    def over(cls, file: io.FileIO) -> Spool:
+        """The whole recording in ``file``, read in place; it is closed with the spool."""
         spool = cls(limit=0)
-        spool._file = path.open("rb", buffering=0)
-        spool._size = os.fstat(spool._file.fileno()).st_size
+        spool._file = file
+        spool._size = os.fstat(file.fileno()).st_size
         spool.finish()
         return spool
 

@@ -22,6 +22,7 @@ from reflector_gpu.cli.options import (
 )
 
 app = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -100,18 +101,24 @@ def serve(
 def transcribe(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|URL", show_default=False, help="Recordings to transcribe."),
+        typer.Argument(
+            metavar="FILE|URL|-",
+            show_default=False,
+            help="Recordings to transcribe; - is standard input.",
+        ),
     ],
     output_format: Annotated[
-        OutputFormat,
+        OutputFormat | None,
         typer.Option(
             "--format",
             "-f",
-            help="json holds text and words, verbose_json segments too; words is a table.",
+            show_default=False,
+            help="json holds text and words, verbose_json segments too; words is a table. "
+            "Left out: what the ending of --output says, else txt.",
         ),
-    ] = OutputFormat.TXT,
+    ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
@@ -143,15 +150,34 @@ def transcribe(
     hotwords: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
     ] = None,
+    translate_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Translate what is said. Text and subtitles are in this language; JSON has both.",
+        ),
+    ] = None,
     diarize: Annotated[
         bool, typer.Option("--diarize", show_default=False, help="Tell who says what.")
     ] = False,
+    speakers: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="So many people speak: --diarize."),
+    ] = None,
+    min_speakers: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="At least so many: --diarize."),
+    ] = None,
+    max_speakers: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="At most so many: --diarize."),
+    ] = None,
     speaker: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
             show_default=False,
-            help="Tell who says what, and call whoever sounds as in this file by name. Repeatable.",
+            help="Call whoever sounds as in this file by name; implies --diarize. Repeatable.",
         ),
     ] = None,
     quiet: Annotated[
@@ -166,7 +192,18 @@ def transcribe(
     from reflector_gpu.cli.sources import Wish
     from reflector_gpu.cli.transcribe import run
 
-    wish = Wish(model, language, prompt, hotwords, diarize, tuple(speaker or ()))
+    wish = Wish(
+        model=model,
+        language=language,
+        prompt=prompt,
+        hotwords=hotwords,
+        translate_to=translate_to,
+        diarize=diarize,
+        num_speakers=speakers,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        voices=tuple(speaker or ()),
+    )
     raise typer.Exit(
         run(
             inputs,

@@ -184,7 +184,7 @@ async def _answered(settings: Settings) -> tuple[str, str]:
 
 
 async def _heard(recogniser: LocalRecogniser) -> str:
-    source = Source.of(str(SENTENCE))
+    source = Source(str(SENTENCE), SENTENCE)
     async with recogniser.running(), aclosing(recogniser.parts(source, lambda _: None)) as parts:
         return (await collect(parts)).text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 
 class OutputFormat(StrEnum):
@@ -12,6 +13,13 @@ class OutputFormat(StrEnum):
     VTT = "vtt"
     VERBOSE_JSON = "verbose_json"
     WORDS = "words"
+
+    @classmethod
+    def of(cls, file: Path) -> OutputFormat | None:
+        """The format that the ending of ``file`` stands for, if it is one's."""
+        name = file.name.lower()
+        fitting = [form for form in cls if name.endswith(f".{form.extension}")]
+        return max(fitting, key=lambda form: len(form.extension), default=None)
 
     @property
     def extension(self) -> str:

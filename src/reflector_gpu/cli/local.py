@@ -13,7 +13,7 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.cli.sources import Report, Source, Wish
 from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.weights import size
-from reflector_gpu.errors import EngineLoading, InvalidRequest
+from reflector_gpu.errors import EngineLoading
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.service import Service
@@ -41,6 +41,8 @@ class LocalRecogniser:
         needed: list[Installable] = [self._service.resolve(fields.model, options)]
         if fields.speakers is not None:
             needed.append(self._service.diarizer)
+        if fields.translate_to:
+            needed += self._service.translations.models
         for model in needed:
             if model.weights and self._service.may_download(model):
                 megabytes = size(model.weights.megabytes)
@@ -48,7 +50,11 @@ class LocalRecogniser:
                 model.weights.pull()
         self._known = fields.known_speakers
         self._request = self._service.request(
-            fields.model, options, priority=Priority.FILE, speakers=fields.speakers
+            fields.model,
+            options,
+            priority=Priority.FILE,
+            speakers=fields.speakers,
+            translate_to=fields.translate_to,
         )
 
     @property
@@ -62,6 +68,9 @@ class LocalRecogniser:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Load the model in the background, and leave no process behind."""
+        request, translations = self._request, self._service.translations
+        if request.translate_to:
+            await translations.check_target(request.written, request.translate_to)
         self._pool.start()
         try:
             voices = [await self._service.voice(name, audio) for name, audio in self._known]
@@ -76,8 +85,8 @@ class LocalRecogniser:
             await self._loaded()
             report("recognising")
             download = None
-            if source.path is None:
-                download = asyncio.create_task(self._service.fetcher.fetch(source.name, spool))
+            if source.remote:
+                download = asyncio.create_task(self._service.fetcher.fetch(source.typed, spool))
             try:
                 async with aclosing(self._service.transcribe(spool, self._request)) as parts:
                     async for part in parts:
@@ -97,9 +106,4 @@ class LocalRecogniser:
                 return
 
     def _spool(self, source: Source) -> Spool:
-        if source.path is None:
-            return self._service.spool()
-        try:
-            return Spool.of(source.file())
-        except OSError as error:
-            raise InvalidRequest(f"The file can not be read: {error.strerror}.") from error
+        return self._service.spool() if source.remote else Spool.over(source.opened())

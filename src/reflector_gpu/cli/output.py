@@ -16,11 +16,30 @@ from reflector_gpu.api.render.words import spans
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.sources import Source
 from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.pipeline.translate import in_translation
 from reflector_gpu.types import Transcript, WordSpaces
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _SUBTITLES = (OutputFormat.SRT, OutputFormat.VTT)
 _JSON = (OutputFormat.JSON, OutputFormat.VERBOSE_JSON)
+
+
+def form_of(asked: OutputFormat | None, target: str | None) -> OutputFormat:
+    """The format to write: the one that was asked for, else what the name of a file says.
+
+    Raises:
+        InvalidRequest: the file's ending says nothing.
+    """
+    if asked or target is None or _is_folder(target) or not (ending := Path(target).suffix):
+        return asked or OutputFormat.TXT
+    found = OutputFormat.of(Path(target))
+    if found is None:
+        endings = ", ".join(f".{form.extension}" for form in OutputFormat)
+        raise InvalidRequest(
+            f"{target}: no format ends in {ending}. Pass --format, or a name that ends in one of "
+            f"{endings}."
+        )
+    return found
 
 
 def render(
@@ -29,7 +48,7 @@ def render(
     """``transcript`` as a whole file, its last line ended. ``spaces`` are those of JSON."""
     match form:
         case OutputFormat.TXT:
-            return dialogue(transcript) or openai.text(transcript)
+            return dialogue(transcript) or openai.text(in_translation(transcript))
         case OutputFormat.JSON:
             body = reflector.file(transcript, filename, spaces=spaces)
             return f"{body.model_dump_json(exclude_none=True)}\n"
@@ -37,9 +56,9 @@ def render(
             verbose = openai.verbose_json(transcript, ("word", "segment"), spaces=spaces)
             return f"{verbose.model_dump_json(exclude_none=True)}\n"
         case OutputFormat.SRT:
-            return subtitles.srt(transcript)
+            return subtitles.srt(in_translation(transcript))
         case OutputFormat.VTT:
-            return subtitles.vtt(transcript)
+            return subtitles.vtt(in_translation(transcript))
         case OutputFormat.WORDS:
             return _table(transcript)
 
@@ -51,7 +70,7 @@ def dialogue(transcript: Transcript, paint: Callable[[str], str] = str) -> str:
     A: Shall we begin?
     B: Yes.
     """
-    told = [segment for segment in transcript.segments if segment.speaker]
+    told = [segment for segment in in_translation(transcript).segments if segment.speaker]
     lines = (
         f"{paint(str(speaker))}: {' '.join(segment.text for segment in turn)}\n"
         for speaker, turn in groupby(told, key=lambda segment: segment.speaker)
@@ -98,7 +117,7 @@ class Output:
         sys.stdout.flush()
 
 
-def outputs(sources: Sequence[Source], form: OutputFormat, target: Path | None) -> list[Output]:
+def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -> list[Output]:
     """A place for each of ``sources``; ``target`` is what ``-o`` says.
 
     Raises:
@@ -110,10 +129,18 @@ def outputs(sources: Sequence[Source], form: OutputFormat, target: Path | None) 
             raise InvalidRequest("Subtitles of several inputs need a folder: pass -o FOLDER.")
         headed = several and form not in _JSON
         return [Output(heading=source.label if headed else None) for source in sources]
-    if several or target.is_dir() or str(target).endswith("/"):
-        return [Output(path) for path in _in_folder(sources, form, target)]
-    _check(target, sources)
-    return [Output(target)]
+    if several and not _is_folder(target) and OutputFormat.of(Path(target)):
+        raise InvalidRequest(
+            f"Several inputs need a folder, and {target} is named like a file: pass -o FOLDER."
+        )
+    if several or _is_folder(target):
+        return [Output(path) for path in _in_folder(sources, form, Path(target))]
+    _check(Path(target), sources)
+    return [Output(Path(target))]
+
+
+def _is_folder(target: str) -> bool:
+    return target.endswith("/") or Path(target).is_dir()
 
 
 def _in_folder(sources: Sequence[Source], form: OutputFormat, folder: Path) -> list[Path]:

@@ -15,7 +15,6 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
@@ -106,7 +105,7 @@ class RemoteRecogniser:
             return self._client.build_request(
                 "POST",
                 "/v1/audio/transcriptions-from-url",
-                json={**self._form, "audio_file_url": source.name},
+                json={**self._form, "audio_file_url": source.typed},
             )
         return self._client.build_request(
             "POST",
@@ -119,20 +118,16 @@ class RemoteRecogniser:
 class _Upload(io.FileIO):
     """A file that tells how much of it has been read. It never is in memory as a whole."""
 
-    def __init__(self, path: Path, report: Report) -> None:
-        super().__init__(path)
-        self._size = path.stat().st_size
+    def __init__(self, source: Source, report: Report) -> None:
+        with source.opened() as file:
+            super().__init__(os.dup(file.fileno()))
+        self._size = os.fstat(self.fileno()).st_size
         self._report = report
 
     @classmethod
     def of(cls, source: Source, report: Report) -> AbstractContextManager[_Upload | None]:
         """The source's file; None for a URL, which the server fetches itself."""
-        if source.path is None:
-            return nullcontext()
-        try:
-            return cls(source.file(), report)
-        except OSError as error:
-            raise InvalidRequest(f"The file can not be read: {error.strerror}.") from error
+        return nullcontext() if source.remote else cls(source, report)
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(-1 if size is None else size)
@@ -142,17 +137,15 @@ class _Upload(io.FileIO):
 
 async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenerator[Part, None]:
     """The events of a stream as parts; ``seconds`` is what we know of the recording's length."""
-    words: list[Word] = []
+    segments: list[Segment] = []
     turns: list[DiarizedSegment] = []
-    begun = False
     async for event in _events(response):
         if "error" in event:
             raise _refusal(200, json.dumps(event).encode())
         try:
             if event.get("type") == "transcript.text.delta":
-                segment = _segment(DeltaEvent.model_validate(event), begun)
-                begun = True
-                words.extend(segment.words)
+                segment = _segment(DeltaEvent.model_validate(event), bool(segments))
+                segments.append(segment)
                 yield Part((segment,), segment.end)
             elif event.get("type") == "transcript.text.segment":
                 turns.append(DiarizedSegment.model_validate(event))
@@ -160,12 +153,25 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
                 done = DoneEvent.model_validate(event)
                 language = done.languages[0].code if done.languages else None
                 duration = _duration(done.usage.seconds, seconds)
-                attributed = tuple(_attributed(turns, words)) if turns else None
-                yield Part((), duration, language, duration, attributed)
+                yield Part((), duration, language, duration, _final(segments, turns, done))
                 return
         except ValidationError:
             raise UpstreamFailed("The server sends no times: it is no reflector-gpu.") from None
     raise UpstreamFailed("The server's answer ends early.")
+
+
+def _final(
+    segments: Sequence[Segment], turns: Sequence[DiarizedSegment], done: DoneEvent
+) -> tuple[Segment, ...] | None:
+    """All segments once more, if only the end told who said them or what they mean."""
+    if turns:
+        words = [word for segment in segments for word in segment.words]
+        return tuple(_attributed(turns, words))
+    if done.segments is None:
+        return None
+    # There are as many, of the same times: the last events only know more about them.
+    pairs = zip(segments, done.segments, strict=False)
+    return tuple(replace(segment, translation=told.translation) for segment, told in pairs)
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, object]]:
@@ -208,7 +214,9 @@ def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iter
             length += len(words[position].text) + (not words[position].glued and position > begin)
             position += 1
         own = tuple(replace(word, speaker=turn.speaker) for word in words[begin:position])
-        yield Segment(turn.start, turn.end, turn.text, own, turn.speaker)
+        yield Segment(
+            turn.start, turn.end, turn.text, own, turn.speaker, translation=turn.translation
+        )
 
 
 def _duration(rounded_up: int, seconds: float | None) -> float:

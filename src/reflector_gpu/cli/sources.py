@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -16,51 +21,126 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.pipeline.transcribe import Part
 
+STANDARD_INPUT = "-"
+
+_PIPE_IT = "pipe a recording into `transcribe -`"
+_COPIED_AT_ONCE = 1 << 20  # bytes
+_PLAIN_FIELDS = (
+    "model",
+    "language",
+    "prompt",
+    "hotwords",
+    "translate_to",
+    "num_speakers",
+    "min_speakers",
+    "max_speakers",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A recording: a local file, or a URL. ``name`` is what was typed."""
+    """A recording: a local file, a URL, or standard input. ``typed`` is what was typed."""
 
-    name: str
+    typed: str
     path: Path | None = None
+    piped: io.FileIO | None = None
+    """What came over standard input, in a file without a name."""
 
     @classmethod
-    def of(cls, typed: str) -> Source:
+    def of(cls, typed: str, files: ExitStack) -> Source:
+        """``files`` closes what it opens."""
+        if typed == STANDARD_INPUT:
+            return cls(typed, piped=files.enter_context(tempfile.TemporaryFile(buffering=0)))
         if typed.lower().startswith(("http://", "https://")):
             return cls(typed)
         return cls(typed, Path(typed))
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is a URL."""
+        return self.path is None and self.piped is None
 
     @property
     def label(self) -> str:
         """Its name without folders, and without a URL's query: that may be a secret."""
         if self.path:
             return self.path.name
-        parts = urlsplit(self.name)
+        if self.piped:
+            return "stdin"
+        parts = urlsplit(self.typed)
         return unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.hostname or "audio"
 
-    def file(self) -> Path:
-        """The local file.
+    @property
+    def name(self) -> str:
+        """What errors call it: the path or the URL as it was typed, without secrets."""
+        if not self.remote:
+            return self.typed if self.path else self.label
+        parts = urlsplit(self.typed)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why it can not be heard, as far as a look tells."""
+        if self.piped:
+            return f"is a terminal; {_PIPE_IT}" if sys.stdin.isatty() else None
+        if self.path is None:
+            return None
+        if not self.path.exists():
+            return "no such file"
+        if self.path.is_dir():
+            return "is a folder; name the recordings in it"
+        if not self.path.is_file():
+            return f"is no regular file; {_PIPE_IT}"
+        if not os.access(self.path, os.R_OK):
+            return "can not be read: Permission denied"
+        return None if self.path.stat().st_size else "is empty"
+
+    def fill(self) -> None:
+        """Read standard input to its end, if this is it.
 
         Raises:
-            InvalidRequest: there is none.
+            InvalidRequest: it can not be kept.
         """
-        assert self.path is not None, "a URL has no file"
-        if self.path.is_dir():
-            raise InvalidRequest("This is a folder; name the recordings in it.")
-        if not self.path.exists():
-            raise InvalidRequest("There is no such file.")
-        if not self.path.is_file():
-            raise InvalidRequest("This is not a regular file.")
-        return self.path
+        if self.piped is None:
+            return
+        try:
+            shutil.copyfileobj(sys.stdin.buffer, self.piped, _COPIED_AT_ONCE)
+        except OSError as error:
+            raise InvalidRequest(f"Standard input can not be kept: {error.strerror}.") from error
+
+    def opened(self) -> io.FileIO:
+        """The file with the recording, which must not be a URL; the caller closes it.
+
+        Raises:
+            InvalidRequest: there is none, or nothing in it.
+        """
+        if problem := self.problem:
+            raise InvalidRequest(problem)
+        try:
+            file = self._file()
+        except OSError as error:
+            raise InvalidRequest(f"can not be read: {error.strerror}") from error
+        if os.fstat(file.fileno()).st_size == 0:
+            file.close()
+            raise InvalidRequest("is empty")
+        return file
+
+    def _file(self) -> io.FileIO:
+        if self.piped is None:
+            assert self.path is not None, "a URL has no file"
+            return io.FileIO(self.path)
+        file = io.FileIO(os.dup(self.piped.fileno()))
+        file.seek(0)
+        return file
 
     def seconds(self) -> float | None:
         """What a local file's header says about its length, for the progress display."""
-        if self.path is None or not self.path.is_file():
+        if self.remote:
             return None
         try:
-            with Spool.of(self.path) as spool:
+            with Spool.over(self.opened()) as spool:
                 return header_seconds(spool.reader())
-        except OSError:
+        except (OSError, InvalidRequest):
             return None
 
 
@@ -72,14 +152,19 @@ class Wish:
     language: str | None = None
     prompt: str | None = None
     hotwords: str | None = None
+    translate_to: str | None = None
     diarize: bool = False
-    speakers: tuple[str, ...] = ()
-    """``name=file`` for each whose voice is known; where there are any, speakers are told apart."""
+    num_speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    voices: tuple[str, ...] = ()
+    """``name=file`` for each speaker whose voice is known."""
 
     @property
     def told_apart(self) -> bool:
-        """Whether words say whose they are."""
-        return self.diarize or bool(self.speakers)
+        """Whether words say whose they are: as soon as anything is said about speakers."""
+        counts = self.num_speakers, self.min_speakers, self.max_speakers
+        return self.diarize or bool(self.voices) or any(counts)
 
     def form(self) -> dict[str, str | list[str]]:
         """What was given, as form fields.
@@ -88,14 +173,12 @@ class Wish:
             InvalidRequest: a speaker has no name, or no voice that can be read.
         """
         found: dict[str, str | list[str]] = {
-            name: value
-            for name in ("model", "language", "prompt", "hotwords")
-            if (value := getattr(self, name))
+            name: str(value) for name in _PLAIN_FIELDS if (value := getattr(self, name))
         }
         if self.told_apart:
             found["diarize"] = "true"
-        if self.speakers:
-            known = [_voice(typed) for typed in self.speakers]
+        if self.voices:
+            known = [_voice(typed) for typed in self.voices]
             found["known_speaker_names"] = [name for name, _ in known]
             found["known_speaker_references"] = [reference for _, reference in known]
         return found

@@ -6,16 +6,15 @@ import asyncio
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import aclosing
-from pathlib import Path
+from contextlib import ExitStack, aclosing
 
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.local import LocalRecogniser
-from reflector_gpu.cli.output import Output, dialogue, outputs, painted, render
+from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted, render
 from reflector_gpu.cli.progress import Progress
 from reflector_gpu.cli.remote import RemoteRecogniser
-from reflector_gpu.cli.sources import Recogniser, Source, Wish
+from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source, Wish
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcribe import collect
 from reflector_gpu.settings import load_settings
@@ -25,8 +24,8 @@ from reflector_gpu.types import Transcript, WordSpaces
 def run(
     inputs: Sequence[str],
     wish: Wish,
-    form: OutputFormat,
-    output: Path | None,
+    asked: OutputFormat | None,
+    output: str | None,
     *,
     server: str | None,
     key: str | None,
@@ -36,18 +35,31 @@ def run(
     """Transcribe ``inputs``; the exit status: 1 if one of them failed."""
     if server and profile:
         raise InvalidRequest("--profile is the server's own business: leave it out.")
-    # The limit on length protects servers from their clients; these files are one's own.
-    settings = load_settings(profile=profile, max_audio_seconds=math.inf)
-    recogniser: Recogniser = (
-        RemoteRecogniser(server, key, wish) if server else LocalRecogniser(wish, settings)
-    )
-    sources = [Source.of(typed) for typed in inputs]
-    places = outputs(sources, form, output)
-    progress = Progress(shown=sys.stderr.isatty() and not quiet)
-    logs.discard()
-    interrupt.raises()
-    spaces = settings.word_spaces
-    return asyncio.run(_run(recogniser, sources, places, form, spaces, progress))
+    form = form_of(asked, output if len(inputs) == 1 else None)
+    if inputs.count(STANDARD_INPUT) > 1:
+        raise InvalidRequest("Standard input (-) can be read once.")
+    with ExitStack() as files:
+        sources = [Source.of(typed, files) for typed in inputs]
+        places = outputs(sources, form, output)
+        problems = [(source, source.problem) for source in sources]
+        if all(problem for _, problem in problems):
+            for source, problem in problems:
+                _complain(source, str(problem))
+            return 1
+        # The limits on length protect servers from their clients; these files are one's own.
+        settings = load_settings(
+            profile=profile, max_audio_seconds=math.inf, translate_characters=sys.maxsize
+        )
+        recogniser: Recogniser = (
+            RemoteRecogniser(server, key, wish) if server else LocalRecogniser(wish, settings)
+        )
+        for source in sources:
+            source.fill()
+        progress = Progress(shown=sys.stderr.isatty() and not quiet)
+        logs.discard()
+        interrupt.raises()
+        spaces = settings.word_spaces
+        return asyncio.run(_run(recogniser, sources, places, form, spaces, progress))
 
 
 async def _run(
@@ -108,8 +120,13 @@ def _deliver(
         except BrokenPipeError:
             raise
         except OSError as error:
-            problem = f"The transcript can not be written: {error.strerror}."
+            where = place.path or "standard output"
+            problem = f"the transcript can not be written to {where}: {error.strerror}"
         else:
             return True
-    sys.stderr.write(f"{source.label}: {problem}\n")
+    _complain(source, problem)
     return False
+
+
+def _complain(source: Source, problem: str) -> None:
+    sys.stderr.write(f"{source.name}: {problem}\n")

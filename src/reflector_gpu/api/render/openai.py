@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from reflector_gpu.api.render import translated
 from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Granularity
 from reflector_gpu.api.render.schemas import (
     DeltaEvent,
@@ -125,11 +126,12 @@ def segment_events(
     return tuple(_diarized((segment,), number, offset))
 
 
-def done(transcript: Transcript) -> DoneEvent:
+def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
     code = transcript.language
     return DoneEvent(
         text=transcript.text,
         translation=transcript.translation,
+        segments=translated.segments(transcript, offset),
         languages=(Language(code=code),) if code else (),
         usage=StreamUsage(seconds=math.ceil(transcript.duration)),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reflector_gpu.api.render import translated
 from reflector_gpu.api.render.schemas import (
     Diarization,
     DiarizedTurn,
@@ -16,9 +17,8 @@ from reflector_gpu.api.render.schemas import (
     TextTranslation,
     TranscribeTranscript,
     TranscribeWord,
-    TranslatedSegment,
 )
-from reflector_gpu.api.render.words import seconds, spans, spelled, spoken_words
+from reflector_gpu.api.render.words import spans, spelled, spoken_words
 from reflector_gpu.types import SpeakerTurn, Transcript, WordSpaces
 
 
@@ -30,7 +30,7 @@ def transcript(
         text=source.text,
         words=spoken_words(source.words, spaces, offset),
         translation=source.translation,
-        segments=_segments(source, offset),
+        segments=translated.segments(source, offset),
     )
 
 
@@ -41,7 +41,7 @@ def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -
         words=spoken_words(source.words, spaces),
         filename=filename,
         translation=source.translation,
-        segments=_segments(source),
+        segments=translated.segments(source),
     )
 
 
@@ -61,21 +61,6 @@ def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> Transcr
 def translation(source: str, target: str, text: str, translated: str) -> TextTranslation:
     """The answer of /translate; of two equal codes there is one entry."""
     return TextTranslation(text={source: text, target: translated})
-
-
-def _segments(source: Transcript, offset: float = 0.0) -> tuple[TranslatedSegment, ...] | None:
-    if source.translation is None:
-        return None
-    return tuple(
-        TranslatedSegment(
-            start=seconds(segment.start, offset),
-            end=seconds(segment.end, offset),
-            text=segment.text,
-            translation=segment.translation or "",
-            speaker=segment.speaker,
-        )
-        for segment in source.segments
-    )
 
 
 def diarization(turns: Iterable[SpeakerTurn], *, offset: float = 0.0) -> Diarization:

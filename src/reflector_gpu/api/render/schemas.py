@@ -271,6 +271,9 @@ class DoneEvent(Body):
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: Text
     translation: Translated = None
+    segments: tuple[TranslatedSegment, ...] | None = Field(
+        default=None, description="Ours: every segment. Absent unless `translate_to` is set."
+    )
     languages: tuple[Language, ...] = Field(
         description="Empty where no language was told or detected."
     )

@@ -89,7 +89,10 @@ class SegmentScores:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of words that belongs together: a sentence, or what was said between two pauses."""
+    """A run of words that belongs together: a sentence, or what was said between two pauses.
+
+    Where another speaker begins, a segment is cut: each further part ``continues`` it.
+    """
 
     start: float
     end: float
@@ -98,6 +101,7 @@ class Segment:
     speaker: str | None = None
     scores: SegmentScores | None = None
     translation: str | None = None
+    continues: bool = False
 
     @property
     def glued(self) -> bool:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     TRANSCRIBE,
+    TRANSLATIONS,
     Gate,
     ask_url,
     connect,
@@ -182,7 +184,61 @@ def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
     segments = body["segments"]
     assert list(dict.fromkeys(segment["speaker"] for segment in segments)) == ["A", "B", "C"]
     assert " ".join(segment["text"] for segment in segments) == body["text"]
-    assert [segment["id"] for segment in segments] == [f"seg_{n}" for n in range(len(segments))]
+    assert len({segment["id"] for segment in segments}) == len(segments)
+
+
+def test_verbose_json_says_whose_words_and_segments_are(
+    scripted: LiveServer, meeting: bytes
+) -> None:
+    wishes: dict[str, str | list[str]] = {
+        "response_format": "verbose_json",
+        "timestamp_granularities[]": ["word", "segment"],
+        "diarize": "true",
+    }
+    body = upload(scripted, meeting, data=wishes).json()
+    words, segments = body["words"], body["segments"]
+    assert {word["speaker"] for word in words} == {"A", "B", "C"}
+    assert [segment["id"] for segment in segments] == list(range(len(segments)))
+    spoken = iter(words)
+    for segment in segments:
+        own = [next(spoken) for _ in segment["text"].split()]
+        assert {word["speaker"] for word in own} == {segment["speaker"]}
+    del wishes["diarize"]
+    plain = upload(scripted, meeting, data=wishes).json()
+    assert len(plain["words"]) == len(words)
+    assert not any("speaker" in one for one in [*plain["words"], *plain["segments"]])
+
+
+SPEAKER_FIELDS: list[dict[str, str]] = [
+    {"diarize": "true"},
+    {"known_speaker_names[]": "Anna", "known_speaker_references[]": "data:audio/wav;base64,AAAA"},
+]
+
+
+@pytest.mark.parametrize("asked", SPEAKER_FIELDS, ids=["diarize", "known speakers"])
+@pytest.mark.parametrize("stream", ["false", "true"])
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_400_names_the_formats_that_can_say_who_speaks(
+    scripted: LiveServer, quiet: bytes, asked: dict[str, str], stream: str, form: str
+) -> None:
+    wishes = {**asked, "response_format": form, "stream": stream}
+    error = error_of(upload(scripted, quiet, data=wishes), 400)
+    assert error["param"] == "response_format"
+    for name in ("diarized_json", "verbose_json", "srt", "vtt", "without response_format"):
+        assert name in error["message"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_known_speakers_whom_nobody_is_to_tell_apart_are_no_problem(
+    scripted: LiveServer, quiet: bytes, form: str
+) -> None:
+    wishes = {**SPEAKER_FIELDS[1], "diarize": "false", "response_format": form}
+    assert upload(scripted, quiet, data=wishes).status_code == 200
+
+
+def test_400_where_a_translation_is_only_text(scripted: LiveServer, quiet: bytes) -> None:
+    answer = upload(scripted, quiet, route=TRANSLATIONS, data={"diarize": "true"})
+    assert error_of(answer, 400)["param"] == "response_format"
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt"])
@@ -196,8 +252,7 @@ def test_a_stream_tells_the_text_at_once_and_the_speakers_when_they_are_known(
     scripted: LiveServer, meeting: bytes
 ) -> None:
     data = {"response_format": "diarized_json", "stream": "true"}
-    lines = upload(scripted, meeting, data=data).text.splitlines()
-    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    events = events_of(upload(scripted, meeting, data=data))
     kinds = [event["type"].rsplit(".", 1)[1] for event in events]
     deltas, segments = kinds.count("delta"), kinds.count("segment")
     assert kinds == ["delta"] * deltas + ["segment"] * segments + ["done"]
@@ -205,7 +260,24 @@ def test_a_stream_tells_the_text_at_once_and_the_speakers_when_they_are_known(
     assert {event["speaker"] for event in spoken} == {"A", "B", "C"}
     assert events[-1]["text"] == " ".join(event["text"] for event in spoken)
     whole = upload(scripted, meeting, data={"response_format": "diarized_json"}).json()
-    assert [event["text"] for event in spoken] == [one["text"] for one in whole["segments"]]
+    assert spoken == whole["segments"]
+    begun = {event["id"]: event["text"] for event in spoken}
+    for event in events[:deltas]:
+        assert event["delta"].strip().startswith(begun[event["segment_id"]])
+    asked = upload(scripted, meeting, data={"diarize": "true", "stream": "true"})
+    assert events_of(asked) == events
+
+
+def test_deltas_name_no_segment_where_nobody_is_told_apart(
+    scripted: LiveServer, pauses: bytes
+) -> None:
+    events = events_of(upload(scripted, pauses, data={"stream": "true"}))
+    assert not any("segment_id" in event for event in events)
+
+
+def events_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    lines = answer.text.splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
 
 def test_the_diarizer_does_not_wait_for_the_recogniser(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -19,7 +20,8 @@ from pydantic import BaseModel
 from reflector_gpu.api.render import openai
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format, Granularity
 from reflector_gpu.languages import language_name
-from reflector_gpu.types import Segment, SegmentScores, Transcript, Word
+from reflector_gpu.pipeline.attribute import attribute
+from reflector_gpu.types import Segment, SegmentScores, SpeakerTurn, Transcript, Word
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
@@ -122,6 +124,29 @@ def test_words_asked_for_are_a_list_even_where_there_are_none() -> None:
     assert client.language == "unknown"
 
 
+def test_verbose_json_says_who_speaks_if_that_is_known() -> None:
+    turns = [SpeakerTurn(0.0, 0.8, 0), SpeakerTurn(0.8, 1.5, 1), SpeakerTurn(2.0, 2.6, 0)]
+    words = [
+        replace(word, text=text) for word, text in zip(FIRST.words, ("Well.", "Yes."), strict=True)
+    ]
+    cut = tuple(attribute([Segment.of(words, SCORES), SECOND], turns))
+    answer = openai.verbose_json(Transcript(cut, "en", 3.0), ("word", "segment"))
+    client = parsed(TranscriptionVerbose, answer)
+    assert [word.model_extra for word in client.words or []] == [
+        {"speaker": who} for who in ("A", "B", "A")
+    ]
+    assert client.segments
+    assert [(segment.id, segment.text) for segment in client.segments] == [
+        (0, "Well."),
+        (1, "Yes."),
+        (2, "Hello!"),
+    ]
+    assert [segment.model_extra for segment in client.segments] == [
+        {"speaker": who} for who in ("A", "B", "A")
+    ]
+    assert [segment.avg_logprob for segment in client.segments] == [-0.25, -0.25, 0.0]
+
+
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_every_score_is_a_number_that_json_has(score: float) -> None:
     broken = SegmentScores(score, score, score, temperature=score)
@@ -157,16 +182,14 @@ def test_diarized_json_cuts_segments_where_the_speaker_changes() -> None:
         "duration": 3.0,
         "text": "Ready? Yes, sure. Good. Hello!",
         "segments": [
-            {"type": "transcript.text.segment", "id": f"seg_{number}", "start": start, "end": end}
+            {"type": "transcript.text.segment", "id": name, "start": start, "end": end}
             | {"text": text, "speaker": speaker}
-            for number, (start, end, text, speaker) in enumerate(
-                [
-                    (0.0, 0.5, "Ready?", "Anna"),
-                    (0.6, 1.2, "Yes, sure.", "B"),
-                    (1.3, 1.6, "Good.", "Anna"),
-                    (2.0, 2.5, "Hello!", "A"),
-                ]
-            )
+            for name, start, end, text, speaker in [
+                ("seg_0", 0.0, 0.5, "Ready?", "Anna"),
+                ("seg_0_1", 0.6, 1.2, "Yes, sure.", "B"),
+                ("seg_0_2", 1.3, 1.6, "Good.", "Anna"),
+                ("seg_1", 2.0, 2.5, "Hello!", "A"),
+            ]
         ],
         "usage": {"type": "duration", "seconds": 3},
     }

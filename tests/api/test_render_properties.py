@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from reflector_gpu.api.render import openai, reflector
 from reflector_gpu.api.render.cues import MAX_SECONDS, PAUSE, cues, labelled_cues
 from reflector_gpu.api.render.subtitles import srt, vtt
-from reflector_gpu.types import Segment, Transcript, Word
+from reflector_gpu.pipeline.attribute import attribute
+from reflector_gpu.types import Segment, SpeakerTurn, Transcript, Word
 
 TEXTS = (
     st.sampled_from(["a", "Hello,", "world.", "Dr.", "J.", "3.5", "42", "don't", '"Yes!"', "…"])
@@ -28,6 +29,9 @@ OFFSETS = st.just(0.0) | st.floats(-20.0, 4000.0)
 SPOKEN = st.tuples(TEXTS, GAPS, LENGTHS, SPEAKERS, st.booleans())
 LANGUAGES = st.sampled_from([None, "en", "xx"])
 ANY_TIME = st.floats(-100.0, 10_000.0)
+TURNS = st.lists(
+    st.builds(SpeakerTurn, st.floats(0, 20), st.floats(20, 40), st.integers(0, 3)), max_size=6
+).map(lambda found: sorted(found, key=lambda turn: turn.start))
 ANY_WORDS = st.lists(st.builds(Word, st.just("x"), ANY_TIME, ANY_TIME), min_size=1, max_size=8)
 
 
@@ -138,12 +142,16 @@ def test_joined_words_are_the_text(source: Transcript) -> None:
 
 
 @no_deadline
-@given(TRANSCRIPTS)
-def test_streamed_segments_are_those_of_diarized_json(source: Transcript) -> None:
-    events: list[object] = []
-    for segment in source.segments:
-        events += openai.segment_events(segment, len(events))
-    assert tuple(events) == openai.diarized_json(source).segments
+@given(TRANSCRIPTS, TURNS)
+def test_deltas_name_a_segment_that_begins_as_they_do(
+    source: Transcript, turns: list[SpeakerTurn]
+) -> None:
+    told = {event.id: event for event in openai.segment_events(attribute(source.segments, turns))}
+    names = [openai.segment_id(number) for number in range(len(source.segments))]
+    for name, segment in zip(names, source.segments, strict=True):
+        assert segment.text.startswith(told[name].text)
+        others = [event for other, event in told.items() if other.startswith(f"{name}_")]
+        assert letters(segment.text) == letters("".join(e.text for e in [told[name], *others]))
 
 
 @no_deadline

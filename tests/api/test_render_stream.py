@@ -52,9 +52,9 @@ def test_deltas_carry_the_joining_space_and_our_times() -> None:
 def test_events_are_valid_for_the_clients_types() -> None:
     delta = openai.delta(FIRST).model_dump_json(exclude_none=True)
     assert TranscriptionTextDeltaEvent.model_validate_json(delta, strict=True).delta
-    (segment,) = openai.segment_events(SECOND, 7)
+    _, segment = openai.segment_events([FIRST, SECOND])
     body = segment.model_dump_json(exclude_none=True)
-    assert TranscriptionTextSegmentEvent.model_validate_json(body, strict=True).id == "seg_7"
+    assert TranscriptionTextSegmentEvent.model_validate_json(body, strict=True).id == "seg_1"
     done = TranscriptionTextDoneEvent.model_validate_json(
         openai.done(TALK).model_dump_json(exclude_none=True), strict=True
     )
@@ -63,12 +63,23 @@ def test_events_are_valid_for_the_clients_types() -> None:
     assert done.usage.model_extra == {"seconds": 3}
 
 
-def test_segment_events_number_every_speaker() -> None:
+def test_segment_events_keep_the_number_of_a_segment_that_is_cut() -> None:
     both = Segment.of([*FIRST.words, *SECOND.words])
     assert [
         (event.id, event.speaker, event.text, event.start)
-        for event in openai.segment_events(both, 2, offset=10)
-    ] == [("seg_2", "Anna", "Hello there.", 10.5), ("seg_3", "B", "Hi.", 12.0)]
+        for event in openai.segment_events([both, SECOND], offset=10)
+    ] == [
+        ("seg_0", "Anna", "Hello there.", 10.5),
+        ("seg_0_1", "B", "Hi.", 12.0),
+        ("seg_1", "B", "Hi.", 12.0),
+    ]
+
+
+def test_deltas_name_the_event_of_their_segment() -> None:
+    event = openai.next_delta(SECOND, segment_id=openai.segment_id(1))
+    body = event.model_dump_json(exclude_none=True)
+    client = TranscriptionTextDeltaEvent.model_validate_json(body, strict=True)
+    assert client.segment_id == "seg_1" == list(openai.segment_events([FIRST, SECOND]))[1].id
 
 
 def test_done() -> None:
@@ -120,9 +131,8 @@ AUDIO = ("a.wav", b"RIFF")
 def test_client_streams_deltas_segments_and_the_whole_text() -> None:
     events_sent: list[StreamEvent] = [
         openai.delta(FIRST),
-        *openai.segment_events(FIRST, 0),
         openai.next_delta(SECOND),
-        *openai.segment_events(SECOND, 1),
+        *openai.segment_events(TALK.segments),
         openai.done(TALK),
     ]
     stream = "".join(map(openai.server_sent, events_sent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import wave
@@ -291,6 +292,25 @@ def test_a_bad_count_of_speakers_is_refused(typed: Typed, clip: Path) -> None:
 
 
 MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
+
+
+@pytest.mark.parametrize("form", OutputFormat)
+def test_every_format_says_who_speaks(
+    form: OutputFormat, typed: Typed, scripted: LiveServer
+) -> None:
+    there = ("--server", scripted.url, "--key", KEY)
+    here = typed("transcribe", MEETING, "--diarize", "--format", form, *LOCAL).out
+    away = typed("transcribe", MEETING, "--diarize", "--format", form, *there).out
+    if form in (OutputFormat.JSON, OutputFormat.VERBOSE_JSON):
+        answer, answered = json.loads(here), json.loads(away)
+        spoken = [*answer["words"], *answer.get("segments", ())]
+        assert {one["speaker"] for one in spoken} == {"A", "B", "C"}
+        # The length that a file's header tells may be off by a little.
+        assert {**answered, "duration": None} == {**answer, "duration": None}
+    else:
+        for speaker in "ABC":
+            assert re.search(rf"(^|\n|<v |  ){speaker}(>|: |   )", here)
+        assert without_times(away) == without_times(here)
 
 
 @pytest.mark.parametrize("where", ["here", "server"])

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
+from itertools import count
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -163,19 +164,19 @@ async def events(
 ) -> AsyncIterator[str]:
     """The server-sent events of one recording; a failure midway is an event as well."""
     gathered = Gathered()
+    told_apart = fields.speakers is not None
     make = openai.delta
-    speakers = 0
+    numbers = count()
     try:
         async with aclosing(parts):
             async for part in parts:
                 for segment in part.segments:
-                    yield openai.server_sent(make(segment, offset=offset))
+                    name = openai.segment_id(next(numbers)) if told_apart else None
+                    yield openai.server_sent(make(segment, offset=offset, segment_id=name))
                     make = openai.next_delta
-                if fields.response_format is Format.DIARIZED_JSON:
-                    for segment in part.attributed or ():
-                        for event in openai.segment_events(segment, speakers, offset=offset):
-                            yield openai.server_sent(event)
-                            speakers += 1
+                if told_apart and part.attributed:
+                    for event in openai.segment_events(part.attributed, offset=offset):
+                        yield openai.server_sent(event)
                 gathered.add(part)
         yield openai.server_sent(openai.done(gathered.transcript, offset=offset))
     except ReflectorError as error:

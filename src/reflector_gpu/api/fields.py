@@ -20,7 +20,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, from_json
 
 from reflector_gpu.api.data_url import data_of
-from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Format, Granularity
+from reflector_gpu.api.render.formats import (
+    DEFAULT_GRANULARITIES,
+    WITH_SPEAKERS,
+    Format,
+    Granularity,
+)
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.languages import LONGEST
@@ -192,7 +197,9 @@ class TranscriptionFields(SpeakerFields):
         None, description="`auto`, or the voice activity detector's knobs."
     )
     diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
-        None, description="Words say whose they are; `diarized_json` does in any case."
+        None,
+        description="Words and segments say whose they are: in `verbose_json`, `srt`, `vtt`, and "
+        "without `response_format`; `diarized_json` does in any case.",
     )
     translate_to: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
         None,
@@ -201,7 +208,9 @@ class TranscriptionFields(SpeakerFields):
         "a stream, the last events have it.",
     )
     known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
-        (), max_length=_MOST_KNOWN, description="Names of speakers, where they are told apart."
+        (),
+        max_length=_MOST_KNOWN,
+        description="Names of speakers. With their voices they ask for what `diarize` asks for.",
     )
     known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
         (),
@@ -220,11 +229,22 @@ class TranscriptionFields(SpeakerFields):
 
     @property
     def speakers(self) -> DiarizeOptions | None:
-        """How to tell speakers apart; None: they need not be."""
-        named = bool(self.known_speaker_names and self.known_speaker_references)
-        asked = named if self.diarize is None else self.diarize
-        wanted = asked or self.response_format is Format.DIARIZED_JSON
-        return self.counts if wanted else None
+        """How to tell speakers apart; None: they need not be.
+
+        Raises:
+            InvalidRequest: they are asked for in a format that cannot say who speaks.
+        """
+        known = bool(self.known_speaker_names and self.known_speaker_references)
+        asked = known if self.diarize is None else self.diarize
+        form = self.response_format
+        if asked and form not in (None, *WITH_SPEAKERS):
+            raise InvalidRequest(
+                f"response_format '{form}' cannot say who speaks. Those that can are "
+                f"{', '.join(WITH_SPEAKERS)}, and the answer to a transcription without "
+                "response_format.",
+                param="response_format",
+            )
+        return self.counts if asked or form is Format.DIARIZED_JSON else None
 
     @property
     def known_speakers(self) -> list[tuple[str, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def dialogue(transcript: Transcript, paint: Callable[[str], str] = str) -> str:
     """
     told = [segment for segment in in_translation(transcript).segments if segment.speaker]
     lines = (
-        f"{paint(str(speaker))}: {' '.join(segment.text for segment in turn)}\n"
+        f"{paint(str(speaker))}: {replace(transcript, segments=tuple(turn)).text}\n"
         for speaker, turn in groupby(told, key=lambda segment: segment.speaker)
     )
     return "".join(lines)

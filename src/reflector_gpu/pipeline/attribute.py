@@ -32,7 +32,8 @@ def attribute(
 ) -> Iterator[Segment]:
     """``segments`` cut where the speaker changes; each part and its words say whose they are.
 
-    ``names`` are the speakers', by their numbers; who has none is called by the `label`.
+    ``names`` are the speakers', by their numbers; who has none is called by the `label`. The
+    scores of a segment are those of its parts: what a recogniser thought of the whole.
 
     ``turns`` are sorted by start and may overlap. With no turns at all nothing is changed; a
     word outside all of them goes to the nearest. The words themselves, their order and their
@@ -52,8 +53,9 @@ def attribute(
             theirs = [found.turn(word.start, word.end) for word in sentence]
             for word, number in zip(sentence, _without_strays(sentence, theirs), strict=True):
                 words.append(replace(word, speaker=called.get(number) or label(number)))
-        for speaker, spoken in groupby(words, key=lambda word: word.speaker):
-            yield replace(Segment.of(spoken, segment.scores), speaker=speaker)
+        for cuts, (speaker, spoken) in enumerate(groupby(words, key=lambda word: word.speaker)):
+            part = Segment.of(spoken, segment.scores)
+            yield replace(part, speaker=speaker, continues=cuts > 0)
 
 
 def label(speaker: int) -> str:

@@ -25,6 +25,10 @@ class Format(StrEnum):
     DIARIZED_JSON = "diarized_json"
 
 
+WITH_SPEAKERS = (Format.DIARIZED_JSON, Format.VERBOSE_JSON, Format.SRT, Format.VTT)
+"""Those that say who speaks, if that is told apart. Reflector's forms, which have no name, do too.
+"""
+
 MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
     {
         Format.JSON: "application/json",

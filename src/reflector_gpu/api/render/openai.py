@@ -18,16 +18,16 @@ from reflector_gpu.api.render.schemas import (
     DoneEvent,
     DurationUsage,
     Language,
+    SpokenWord,
     StreamEvent,
     StreamUsage,
-    TimedWord,
     Transcription,
     Translation,
     VerboseSegment,
     VerboseTranscription,
 )
 from reflector_gpu.api.render.speakers import monologues
-from reflector_gpu.api.render.words import seconds, spoken_words, timed_words
+from reflector_gpu.api.render.words import seconds, spoken_words
 from reflector_gpu.languages import language_name
 from reflector_gpu.types import Segment, SegmentScores, Task, Transcript, WordSpaces
 
@@ -74,7 +74,7 @@ def verbose_json(
     if "segment" in asked:
         segments = _verbose_segments(transcript.segments, offset)
     if "word" in asked:
-        words = timed_words(transcript.words, spaces, offset)
+        words = spoken_words(transcript.words, spaces, offset)
     language = language_name(transcript.language)
     return _verbose("transcribe", transcript, language, segments, words)
 
@@ -84,7 +84,7 @@ def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTra
         duration=seconds(transcript.duration),
         text=transcript.text,
         translation=transcript.translation,
-        segments=tuple(_diarized(transcript.segments, 0, offset)),
+        segments=tuple(segment_events(transcript.segments, offset=offset)),
         usage=_usage(transcript),
     )
 
@@ -103,27 +103,49 @@ def verbose_translation(transcript: Transcript) -> VerboseTranscription:
 # Streaming
 
 
-def delta(segment: Segment, *, offset: float = 0.0) -> DeltaEvent:
-    """The first segment's event. Every other one is a `next_delta`."""
-    return _delta(segment, segment.text, offset)
+def delta(segment: Segment, *, offset: float = 0.0, segment_id: str | None = None) -> DeltaEvent:
+    """The first segment's event. Every other one is a `next_delta`.
+
+    ``segment_id`` is that of the segment's own event, if it will have one.
+    """
+    return _delta(segment, segment.text, offset, segment_id)
 
 
-def next_delta(segment: Segment, *, offset: float = 0.0) -> DeltaEvent:
+def next_delta(
+    segment: Segment, *, offset: float = 0.0, segment_id: str | None = None
+) -> DeltaEvent:
     """The event of a segment that follows another: begins with the space that joins them, if any.
 
     One `delta` and then `next_delta` for every segment spell `Transcript.text` exactly.
     """
-    return _delta(segment, segment.text if segment.glued else f" {segment.text}", offset)
+    text = segment.text if segment.glued else f" {segment.text}"
+    return _delta(segment, text, offset, segment_id)
 
 
 def segment_events(
-    segment: Segment, number: int, *, offset: float = 0.0
-) -> tuple[DiarizedSegment, ...]:
-    """A segment's events in a ``diarized_json`` stream, one per speaker in it.
+    segments: Iterable[Segment], *, offset: float = 0.0
+) -> Iterator[DiarizedSegment]:
+    """The segments with their speakers, cut wherever the speaker changes."""
+    number, cuts = -1, 0
+    for part in (part for segment in segments for part in monologues(segment)):
+        number, cuts = (number, cuts + 1) if part.continues else (number + 1, 0)
+        yield DiarizedSegment(
+            id=segment_id(number, cuts),
+            start=seconds(part.start, offset),
+            end=seconds(part.end, offset),
+            text=part.text,
+            speaker=part.speaker or ONLY_SPEAKER,
+            translation=part.translation,
+        )
 
-    ``number`` is how many such events were sent before: it continues the ids.
+
+def segment_id(number: int, cuts: int = 0) -> str:
+    """The id of the segment that was recognised as the ``number``-th, from 0.
+
+    The events of its text, which are sent before anybody knows where the speaker changes, can
+    name it so: only what follows ``cuts`` such changes is called otherwise.
     """
-    return tuple(_diarized((segment,), number, offset))
+    return f"seg_{number}_{cuts}" if cuts else f"seg_{number}"
 
 
 def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
@@ -152,7 +174,7 @@ def _verbose(
     transcript: Transcript,
     language: str,
     segments: tuple[VerboseSegment, ...] | None,
-    words: tuple[TimedWord, ...] | None = None,
+    words: tuple[SpokenWord, ...] | None = None,
 ) -> VerboseTranscription:
     return VerboseTranscription(
         task=task,
@@ -187,6 +209,7 @@ def _verbose_segment(
         avg_logprob=_finite(scores.avg_logprob, NO_SCORES.avg_logprob),
         compression_ratio=_finite(scores.compression_ratio, NO_SCORES.compression_ratio),
         no_speech_prob=_finite(scores.no_speech_prob, NO_SCORES.no_speech_prob),
+        speaker=segment.speaker,
         translation=segment.translation,
     )
 
@@ -196,23 +219,11 @@ def _finite(value: float, neutral: float) -> float:
     return neutral if math.isnan(value) else max(-SCORE_LIMIT, min(value, SCORE_LIMIT))
 
 
-def _diarized(segments: Iterable[Segment], first: int, offset: float) -> Iterator[DiarizedSegment]:
-    parts = (part for segment in segments for part in monologues(segment))
-    for number, part in enumerate(parts, first):
-        yield DiarizedSegment(
-            id=f"seg_{number}",
-            start=seconds(part.start, offset),
-            end=seconds(part.end, offset),
-            text=part.text,
-            speaker=part.speaker or ONLY_SPEAKER,
-            translation=part.translation,
-        )
-
-
-def _delta(segment: Segment, text: str, offset: float) -> DeltaEvent:
+def _delta(segment: Segment, text: str, offset: float, segment_id: str | None) -> DeltaEvent:
     return DeltaEvent(
         delta=text,
         start=seconds(segment.start, offset),
         end=seconds(segment.end, offset),
         words=spoken_words(segment.words, "none", offset),
+        segment_id=segment_id,
     )

@@ -53,17 +53,15 @@ class Body(BaseModel):
 # Words
 
 
-class TimedWord(Body):
-    """A word and when it was said. No word starts before the one before it has ended."""
+class SpokenWord(Body):
+    """A word, when it was said, and by whom if that is known.
+
+    No word starts before the one before it has ended.
+    """
 
     word: Spelt
     start: Start
     end: End
-
-
-class SpokenWord(TimedWord):
-    """A word, when it was said, and by whom if that is known."""
-
     speaker: Speaker | None = None
 
 
@@ -158,7 +156,8 @@ class Transcription(Body):
 class VerboseSegment(Body):
     """A sentence, or what was said between two pauses.
 
-    The scores are the recogniser's own; one that gives none is taken to be sure of itself.
+    The scores are the recogniser's own; one that gives none is taken to be sure of itself. A
+    segment that is cut where another speaker begins has them in each of its parts.
     """
 
     id: int = Field(description="Its number, from 0.", examples=[0])
@@ -177,6 +176,7 @@ class VerboseSegment(Body):
         description="How far the text compresses; over 2.4 it repeats itself.", examples=[1.3]
     )
     no_speech_prob: float = Field(description="How likely nobody spoke.", examples=[0.01])
+    speaker: Speaker | None = None
     translation: Translated = None
 
 
@@ -194,7 +194,7 @@ class VerboseTranscription(Body):
     segments: tuple[VerboseSegment, ...] | None = Field(
         default=None, description="Absent when only `word` granularity was asked for."
     )
-    words: tuple[TimedWord, ...] | None = Field(
+    words: tuple[SpokenWord, ...] | None = Field(
         default=None, description="Absent unless `word` granularity was asked for."
     )
     usage: DurationUsage
@@ -204,7 +204,11 @@ class DiarizedSegment(Body):
     """What one speaker said at a stretch. Streamed, it is an event of the same shape."""
 
     type: Literal["transcript.text.segment"] = "transcript.text.segment"
-    id: str = Field(description="Unique within the transcript.", examples=["seg_0"])
+    id: str = Field(
+        description="Unique within the transcript: `seg_0`, `seg_1`, ... What follows a change of "
+        "speaker inside `seg_1` is `seg_1_1`, `seg_1_2`, ...",
+        examples=["seg_0"],
+    )
     start: Start
     end: End
     text: SegmentText
@@ -244,6 +248,13 @@ class DeltaEvent(Body):
     start: Start
     end: End
     words: tuple[SpokenWord, ...]
+    segment_id: str | None = Field(
+        default=None,
+        description="Where speakers are told apart: the id of the `transcript.text.segment` event "
+        "that will say who began this text. If others speak in it as well, their events have the "
+        "same id with `_1`, `_2`, ... behind it.",
+        examples=["seg_0"],
+    )
 
 
 class StreamUsage(Body):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from reflector_gpu.types import Segment, Word, join_words
+from reflector_gpu.types import Segment, Word
 
 
 def monologues(segment: Segment) -> tuple[Segment, ...]:
@@ -21,8 +21,12 @@ def monologues(segment: Segment) -> tuple[Segment, ...]:
     if len(parts) < 2:
         return (replace(segment, speaker=parts[0][0] if parts else segment.speaker),)
     return tuple(
-        Segment(words[0].start, words[-1].end, join_words(words), words, speaker, segment.scores)
-        for speaker, words in parts
+        replace(
+            Segment.of(words, segment.scores),
+            speaker=speaker,
+            continues=cuts > 0 or segment.continues,
+        )
+        for cuts, (speaker, words) in enumerate(parts)
     )
 
 

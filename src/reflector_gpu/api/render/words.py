@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from math import inf
 
-from reflector_gpu.api.render.schemas import SpokenWord, TimedWord
+from reflector_gpu.api.render.schemas import SpokenWord
 from reflector_gpu.types import Word, WordSpaces
 
 STEPS_PER_SECOND = 100
@@ -34,15 +34,6 @@ def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, f
 def spelled(word: Word, spaces: WordSpaces) -> str:
     """The word as an answer has it."""
     return word.spaced if spaces == "leading" else word.text
-
-
-def timed_words(
-    words: Sequence[Word], spaces: WordSpaces, offset: float = 0.0
-) -> tuple[TimedWord, ...]:
-    return tuple(
-        TimedWord(word=spelled(word, spaces), start=start, end=end)
-        for word, (start, end) in zip(words, spans(words, offset), strict=True)
-    )
 
 
 def spoken_words(

@@ -36,7 +36,13 @@ class LiveServer:
         self._app = app
         self._wait = wait
         grace = math.ceil(min(self.service.settings.shutdown_seconds, 5))
-        config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=grace)
+        config = uvicorn.Config(
+            app,
+            port=0,
+            log_config=None,
+            proxy_headers=False,
+            timeout_graceful_shutdown=grace,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server")
 

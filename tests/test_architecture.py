@@ -16,7 +16,7 @@ import reflector_gpu
 PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
-LEAVES = {"types", "errors", "suggest", "environment", "settings", "languages"}
+LEAVES = set("types errors suggest environment networks profiles settings languages".split())
 """What everyone may import; they import nothing but each other."""
 
 ALLOWED = {

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from reflector_gpu.deploy.modal_settings import load_modal_settings
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.settings import PROFILES, Device, Settings, load_settings, origins, variables
+from reflector_gpu.profiles import PROFILES
+from reflector_gpu.settings import Device, Settings, load_settings, origins, variables
 
 FIELDS = Settings.model_fields
 
@@ -107,6 +108,8 @@ def test_every_setting_is_described_and_has_a_variable(field: str) -> None:
 
 def example(field: str) -> tuple[str, object]:
     """What may stand in a setting's variable, and the value that it means."""
+    if field.startswith("trusted_"):
+        return " 10.0.0.0/8 , ::1/128,, ", ("10.0.0.0/8", "::1/128")
     kind = FIELDS[field].annotation
     if get_origin(kind) is Literal:
         return get_args(kind)[-1], get_args(kind)[-1]
@@ -366,3 +369,20 @@ def test_both_spellings_of_the_keys_variable_may_not_differ(
     with pytest.raises(ConfigurationError, match="REFLECTOR_APIKEY and REFLECTOR_API_KEY") as found:
         load_settings()
     assert SECRET not in found.value.message
+
+
+@pytest.mark.parametrize("name", ["trusted_networks", "trusted_proxies"])
+def test_networks_between_commas(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"REFLECTOR_{name.upper()}", " 172.18.0.0/16, ::1 ,192.0.2.7,")
+    assert getattr(load_settings(), name) == ("172.18.0.0/16", "::1/128", "192.0.2.7/32")
+
+
+@pytest.mark.parametrize("value", ["172.18.0.1/16", "gpu.internal", "10.0.0.0/8;::1", "*"])
+def test_what_is_no_network_is_an_error_that_names_it(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_TRUSTED_NETWORKS", f"127.0.0.1,{value}")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.message.startswith("REFLECTOR_TRUSTED_NETWORKS: ")
+    assert f"'{value}'" in caught.value.message

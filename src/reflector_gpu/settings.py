@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import (
     AliasChoices,
@@ -25,6 +24,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.networks import network_of
+from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.types import WordSpaces
 
 PREFIX = "REFLECTOR_"
@@ -32,52 +33,6 @@ PREFIX = "REFLECTOR_"
 _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
-
-ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Defaults that belong together. ``accuracy`` and ``better`` are what the banner tells."""
-
-    accuracy: str
-    better: str
-    defaults: Mapping[str, str | int | bool | tuple[str, ...]]
-
-
-_NEURAL = "Parakeet where it knows the language, else Whisper: as good as open models get"
-
-PROFILES: Mapping[ProfileName, Profile] = {
-    "embedded": Profile(
-        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
-        "REFLECTOR_PROFILE=cpu or gpu, with the extras 'parakeet' and 'whisper'",
-        {"model": "sphinx"},
-    ),
-    "cpu": Profile(
-        _NEURAL,
-        "REFLECTOR_PROFILE=gpu on a machine with CUDA",
-        {
-            "model": "auto",
-            "diarizer": "segmentation",
-            "translator": ("m2m100",),
-            "auto_pull": True,
-        },
-    ),
-    "gpu": Profile(
-        _NEURAL,
-        "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
-        {
-            "model": "auto",
-            "diarizer": "segmentation",
-            "translator": ("m2m100",),
-            "auto_pull": True,
-            "devices": ("cuda",),
-            "host": "0.0.0.0",  # noqa: S104  and so it wants a key
-            "file_requests": 32,
-            "live_requests": 256,
-        },
-    ),
-}
 
 List = Annotated[tuple[str, ...], NoDecode]
 """Values between commas in the environment."""
@@ -104,6 +59,12 @@ class Settings(BaseSettings):
         description="Key that clients must send; several between commas",
     )
     insecure: bool = Field(False, description="Serve other machines without any key")
+    trusted_networks: List = Field(
+        (), description="Addresses and CIDRs whose callers need no key: 172.18.0.0/16,192.0.2.7"
+    )
+    trusted_proxies: List = Field(
+        (), description="Addresses and CIDRs of proxies whose X-Forwarded-For is believed"
+    )
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
     public_metrics: bool = Field(False, description="/metrics needs no key")
     strict: bool = Field(False, description="Refuse fields that would be ignored")
@@ -210,7 +171,7 @@ class Settings(BaseSettings):
         24 * 3600, gt=0, description="Audio by URL that may wait; beyond it requests get 429"
     )
     key_requests: int = Field(
-        0, ge=0, description="Requests of one key at once; more get 429. 0: no limit"
+        0, ge=0, description="Requests of one client at once; more get 429. 0: no limit"
     )
     key_hourly_audio_seconds: float = Field(
         0, ge=0, description="Audio that one key may send in an hour. 0: no limit"
@@ -234,7 +195,15 @@ class Settings(BaseSettings):
         0.3, ge=0, le=5, description="Audio kept on either side of speech"
     )
 
-    @field_validator("auto_models", "devices", "translator", "url_allow", mode="before")
+    @field_validator(
+        "auto_models",
+        "devices",
+        "translator",
+        "trusted_networks",
+        "trusted_proxies",
+        "url_allow",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -253,6 +222,11 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().replace(",", " ").split():
             raise ValueError("holds no key; unset it to serve without one")
         return value
+
+    @field_validator("trusted_networks", "trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(network_of(text)) for text in value)
 
     @field_validator("spool_dir")
     @classmethod
@@ -281,16 +255,25 @@ class Settings(BaseSettings):
         except ValueError:
             return False
 
+    @property
+    def open_to_all(self) -> bool:
+        """Whether nobody needs a key: everyone who can connect may use the server."""
+        # A trusted proxy on this machine brings callers from others, and networks choose among
+        # them.
+        chosen = self.trusted_networks and self.trusted_proxies
+        return not self.keys and (self.insecure or (self.loopback and not chosen))
+
     def check_exposed(self) -> None:
         """Refuse to serve other machines without a key.
 
         Raises:
-            ConfigurationError: not loopback, no key, and not told to.
+            ConfigurationError: not loopback, no key, no trusted network, and not told to.
         """
-        if not (self.loopback or self.keys or self.insecure):
+        if not (self.loopback or self.keys or self.trusted_networks or self.insecure):
             raise ConfigurationError(
-                f"Refusing to listen on {self.host} without a key: set REFLECTOR_APIKEY, "
-                "or pass --insecure if everyone who can reach this address may use it."
+                f"Refusing to listen on {self.host} without a key: set REFLECTOR_APIKEY, name "
+                "those who need none in REFLECTOR_TRUSTED_NETWORKS, or pass --insecure if "
+                "everyone who can reach this address may use it."
             )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from reflector_gpu.api import middleware
+from reflector_gpu.api import access
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings, origins
 from tests.api.conftest import OTHER_KEY
@@ -36,7 +36,12 @@ GUARDED = [
     ("GET", "/v1/models"),
     ("GET", "/v1/models/scripted"),
     ("GET", "/metrics"),
-    ("GET", "/health"),
+    ("GET", "/health/"),
+    ("GET", "//health/live"),
+    ("GET", "/health/live/"),
+    ("GET", "/health/live%2F..%2F..%2Fmetrics"),
+    ("GET", "/HEALTH/LIVE"),
+    ("GET", "/health;x"),
     ("GET", "/no/such/path"),
 ]
 
@@ -83,6 +88,46 @@ def test_what_is_not_the_key_is_refused(scripted: LiveServer, header: str | byte
     assert ask(scripted, "/v1/models", header) == 401
 
 
+OTHER_HEADERS = ["api-key", "X-API-Key", "x-api-key", "API-KEY"]
+
+
+@pytest.mark.parametrize("name", OTHER_HEADERS)
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (KEY.encode(), 200),
+        (b"Bearer " + KEY.encode(), 401),
+        (KEY.encode() + b"\xff", 401),
+        (b"\xff\xfe", 401),
+        ("клю́ч".encode(), 401),
+        (b"", 401),
+    ],
+)
+def test_the_key_may_be_in_a_header_of_its_own(
+    scripted: LiveServer, name: str, value: bytes, status: int
+) -> None:
+    with connect(scripted, key=None) as client:
+        answer = client.get("/v1/models", headers={name.encode(): value})
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Authorization", "Basic dTpw"), ("api-key", KEY)],
+        [("Authorization", "Bearer wrong"), ("X-API-Key", KEY)],
+        [("Authorization", f"Bearer {KEY}"), ("api-key", "")],
+        [("api-key", "wrong"), ("api-key", KEY)],
+    ],
+)
+def test_one_right_key_among_several_will_do(
+    scripted: LiveServer, headers: list[tuple[str, str]]
+) -> None:
+    """A gateway may add its own credentials to those of its client, or the other way round."""
+    with connect(scripted, key=None) as client:
+        assert client.get("/v1/models", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
 def test_the_scheme_is_compared_without_case(scripted: LiveServer, scheme: str) -> None:
     assert ask(scripted, "/v1/models", f"{scheme} {KEY}") == 200
@@ -110,7 +155,7 @@ def test_all_keys_are_compared_in_constant_time(
         compared.append(known)
         return hmac.compare_digest(sent, known)
 
-    monkeypatch.setattr(middleware, "hmac", type("Spy", (), {"compare_digest": compare}))
+    monkeypatch.setattr(access, "hmac", type("Spy", (), {"compare_digest": compare}))
     assert ask(small, "/v1/models", f"Bearer {OTHER_KEY}") == 200
     assert compared == [OTHER_KEY.encode(), KEY.encode()]
 
@@ -151,10 +196,13 @@ def test_without_any_key_everything_is_open(bare: START) -> None:
 # What needs no key
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 @pytest.mark.parametrize("header", [None, "Bearer wrong"])
-def test_health_needs_no_key(scripted: LiveServer, path: str, header: str | None) -> None:
-    assert ask(scripted, path, header) == 200
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_needs_no_key(
+    scripted: LiveServer, path: str, header: str | None, method: str
+) -> None:
+    assert ask(scripted, path, header, method) == 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
@@ -178,7 +226,7 @@ LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
 
 @pytest.mark.parametrize("host", EXPOSED)
 def test_it_refuses_to_serve_others_without_a_key(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"REFLECTOR_APIKEY.*--insecure"):
+    with pytest.raises(ConfigurationError, match=r"APIKEY.*TRUSTED_NETWORKS.*--insecure"):
         load_settings(host=host).check_exposed()
     with pytest.raises(ConfigurationError):
         load_settings(host=host, apikey=" , ").check_exposed()
@@ -190,6 +238,7 @@ def test_it_refuses_to_serve_others_without_a_key(host: str) -> None:
         *({"host": host} for host in LOOPBACK),
         *({"host": host, "apikey": SECRET} for host in EXPOSED),
         *({"host": host, "insecure": True} for host in EXPOSED),
+        *({"host": host, "trusted_networks": "10.0.0.0/8"} for host in EXPOSED),
     ],
 )
 def test_it_serves_itself_and_with_a_key_or_when_told_to(settings: dict[str, object]) -> None:

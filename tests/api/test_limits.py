@@ -60,7 +60,7 @@ def test_429_for_a_key_that_has_its_requests_in_work_and_for_no_other(
     with ThreadPoolExecutor() as threads:
         first = threads.submit(upload, server, clip)
         eventually(lambda: gate.arrived)
-        assert "This key" in error_of(upload(server, clip), 429)["message"]
+        assert "This client" in error_of(upload(server, clip), 429)["message"]
         gate.open()
         with connect(server, "other") as client:
             answer = client.post(TRANSCRIPTIONS, files={"file": clip})

@@ -172,14 +172,15 @@ def test_a_request_has_an_id_and_one_line_in_the_log(
     assert re.fullmatch("[0-9a-f]{16}", made.headers["X-Request-ID"])
     made_id = made.headers["X-Request-ID"]
     own_line, made_line = eventually(lambda: _lines(caplog, "mine-1", made_id))
-    assert re.fullmatch(r"GET /v1/models 200 \d+\.\d{3}s mine-1", own_line)
+    fixed = r"GET /v1/models 200 \d+\.\d{3}s"
+    assert re.fullmatch(rf"{fixed} id=mine-1 client=127\.0\.0\.1 key=0", own_line)
     assert made_line.startswith("GET /nowhere 404 ")
 
 
 def _lines(caplog: pytest.LogCaptureFixture, *ids: str) -> list[str]:
     """The one log line of each request, once all are there; other tests' may still come in."""
     lines = [r.getMessage() for r in caplog.records if r.name == "reflector_gpu.access"]
-    found = [line for one in ids for line in lines if line.endswith(one)]
+    found = [line for one in ids for line in lines if f" id={one} " in line]
     return found if len(found) >= len(ids) else []
 
 
@@ -205,7 +206,7 @@ def test_openapi_is_valid(schema: dict[str, Any]) -> None:
     OpenAPI.model_validate(schema)
     assert schema["info"]["version"] == __version__
     assert schema["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
-    assert schema["security"] == [{"key": []}]
+    assert schema["security"] == [{"key": []}, {"api-key": []}, {"X-API-Key": []}]
     for reference in _references(schema):
         where: Any = schema
         for step in reference.removeprefix("#/").split("/"):

@@ -98,6 +98,17 @@ def test_a_folder_that_is_gone_fails(tmp_path: Path) -> None:
         ({"host": "0.0.0.0", "apikey": "secret"}, Status.OK),
         ({"host": "0.0.0.0", "insecure": True}, Status.WARN),
         ({"host": "0.0.0.0"}, Status.FAIL),
+        ({"host": "0.0.0.0", "trusted_networks": "172.18.0.0/16"}, Status.OK),
+        ({"host": "0.0.0.0", "trusted_networks": "0.0.0.0/0"}, Status.WARN),
+        ({"apikey": "secret", "trusted_networks": "::/0"}, Status.WARN),
+        (
+            {
+                "apikey": "secret",
+                "trusted_networks": "10.0.0.0/8",
+                "trusted_proxies": "0.0.0.0/1, 128.0.0.0/1",
+            },
+            Status.WARN,
+        ),
     ],
     ids=str,
 )

@@ -14,7 +14,8 @@ import typer.main
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.commands import app
-from reflector_gpu.settings import PROFILES, Settings, variables
+from reflector_gpu.profiles import PROFILES
+from reflector_gpu.settings import Settings, variables
 from tests.cli.program import environment, run
 
 HEAVY = set("av fastapi httpx numpy onnxruntime prometheus_client pydantic rich uvicorn".split())

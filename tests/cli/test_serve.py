@@ -111,6 +111,27 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
         assert "Traceback" not in "".join(running.errors)
 
 
+def test_a_trusted_network_needs_no_key_and_no_header_makes_one(tmp_path: Path) -> None:
+    """Uvicorn by itself believes what callers from loopback write into their headers."""
+    ready = tmp_path / "url"
+    arguments = ("serve", "--host", "0.0.0.0", "--port", "0", "--model", "scripted")
+    friend = {"X-Forwarded-For": "192.0.2.7"}
+    for networks, status in [("192.0.2.0/24", 401), ("127.0.0.0/8", 200)]:
+        env = environment(TRUSTED_NETWORKS=networks)
+        with started(*arguments, "--ready-file", str(ready), env=env) as running:
+            url = address(running, ready)
+            assert httpx.get(f"{url}/v1/models", headers=friend).status_code == status
+            assert running.stop(signal.SIGTERM) == 0
+        assert f"callers from {networks} need none" in " ".join("".join(running.errors).split())
+
+
+def test_a_network_of_everyone_is_warned_of(tmp_path: Path) -> None:
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(tmp_path / "u"))
+    env = environment(TRUSTED_NETWORKS="0.0.0.0/0", APIKEY=KEY)
+    with started(*arguments, env=env) as running:
+        assert "TRUSTED_NETWORKS holds every address" in running.wait_for("WARNING")
+
+
 REFUSALS = [
     pytest.param(["--host", "0.0.0.0"], "without a key", id="exposed"),
     pytest.param(["--model", "large-v2"], "models pull large-v2", id="not installed"),

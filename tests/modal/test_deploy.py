@@ -112,6 +112,8 @@ def test_what_is_about_this_machine_its_models_or_secret_stays_here() -> None:
         "REFLECTOR_WORKERS": "8",
         "REFLECTOR_MODEL": "mine",
         "REFLECTOR_MODEL_PATHS": '{"mine": "/home/me/mine"}',
+        "REFLECTOR_TRUSTED_NETWORKS": "10.0.0.0/8",
+        "REFLECTOR_TRUSTED_PROXIES": "10.0.0.1",
         "REFLECTOR_MODEL_ALIASES": '{"ours": "mine"}',
         "REFLECTOR_AUTO_MODELS": "mine",
         "REFLECTOR_DIARIZER": "ours",

@@ -204,3 +204,22 @@ def test_a_key_has_so_much_audio_an_hour(shared: Admission, clock: Clock) -> Non
         """Another key has an hour of its own."""
     clock.advance(refused.retry_after)
     send(1)
+
+
+def test_clients_that_come_no_more_are_forgotten(shared: Admission, clock: Clock) -> None:
+    """A network has more addresses than anybody has memory."""
+
+    def ask(client: str) -> None:
+        with shared.permit(LIVE, client) as permit, permit.recording() as recording:
+            recording.done(1)
+
+    for number in range(1_500):
+        ask(f"old {number}")
+    with shared.permit(LIVE, "busy"):
+        clock.advance(3_700)
+        for number in range(2_500):
+            ask(f"new {number}")
+        assert len(shared._in_work) == len(shared._used) < 4_000
+        with shared.permit(LIVE, "busy"):
+            assert "2 of 2" in refusal(shared, LIVE, "busy").message
+    assert shared._used["new 7"].seconds == 1

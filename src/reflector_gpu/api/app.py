@@ -9,17 +9,20 @@ from fastapi import FastAPI
 
 from reflector_gpu import __version__
 from reflector_gpu.api import errors
+from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.middleware import Observe, RequireKey
+from reflector_gpu.api.middleware import Observe
 from reflector_gpu.api.routes import completion, diarization, operations, transcription, translation
+from reflector_gpu.api.routes.operations import HEALTH
 from reflector_gpu.hosts import NOWHERE, Elsewhere
+from reflector_gpu.networks import Trust
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 
 _DESCRIPTION = """
 Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
 
-Send the key as `Authorization: Bearer <key>`.
+Send the key as `Authorization: Bearer <key>`; the headers `api-key` and `X-API-Key` take it too.
 
 A field that a route does not know is ignored, and named in the header `X-Reflector-Ignored` of the
 answer; one that is misspelled, or belongs to another route, is a 400 that says so. With
@@ -61,14 +64,16 @@ def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
     app.include_router(completion.router(service, metrics))
     app.include_router(operations.router(service, metrics))
     errors.install(app)
-    app.add_middleware(RequireKey, keys=settings.keys, open_paths=_open_paths(settings))
+    trust = Trust(settings.trusted_networks, settings.trusted_proxies)
+    access = Access(settings, trust)
+    app.add_middleware(RequireKey, access=access, open_paths=_open_paths(settings))
     app.add_middleware(Observe, metrics=metrics)
     _describe_auth(app)
     return app
 
 
 def _open_paths(settings: Settings) -> set[str]:
-    paths = {"/health/live", "/health/ready"}
+    paths = set(HEALTH)
     if settings.public_docs:
         paths |= {"/docs", "/openapi.json"}
     if settings.public_metrics:
@@ -80,5 +85,9 @@ def _describe_auth(app: FastAPI) -> None:
     """Put the key into the OpenAPI description: middleware does not show there by itself."""
     schema = app.openapi()
     components = schema.setdefault("components", {})
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    schema["security"] = [{"key": []}]
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+        "X-API-Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    schema["security"] = [{name: []} for name in components["securitySchemes"]]

@@ -1,13 +1,11 @@
-"""What happens to every request: the key is checked, the outcome counted and logged."""
+"""What happens to every request: it gets an id, and its outcome is counted and logged."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import secrets
 import time
-from collections.abc import Collection, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflector_gpu.api.errors import CLIENT_CLOSED, error_response
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
-from reflector_gpu.errors import ShuttingDown, Unauthorized
+from reflector_gpu.errors import ShuttingDown
 
 logger = logging.getLogger("reflector_gpu.access")
 
@@ -24,41 +22,8 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 REQUEST_ID = "X-Request-ID"
 
-
-class RequireKey:
-    """``Authorization: Bearer <key>``, before a byte of the body is read.
-
-    Without ``keys`` everything is open. Paths in ``open_paths`` need no key. Which key it was,
-    by its number, goes into ``request.state.client``.
-    """
-
-    def __init__(self, app: ASGIApp, keys: Sequence[str], open_paths: Collection[str]) -> None:
-        self._app = app
-        self._keys = [key.encode() for key in keys]
-        self._open = frozenset(open_paths)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._keys and scope["path"] not in self._open:
-            try:
-                client = self._client(Headers(scope=scope).get("authorization"))
-            except Unauthorized as error:
-                await error_response(error)(scope, receive, send)
-                return
-            scope.setdefault("state", {})["client"] = client
-        await self._app(scope, receive, send)
-
-    def _client(self, header: str | None) -> str:
-        if not header:
-            raise Unauthorized("No API key given: send the header 'Authorization: Bearer <key>'.")
-        scheme, _, key = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("The Authorization header must have the form 'Bearer <key>'.")
-        sent = key.strip().encode("latin-1")  # the very bytes that were sent
-        # Every key is compared, each in constant time: how long it takes tells nothing.
-        matches = [hmac.compare_digest(sent, known) for known in self._keys]
-        if not any(matches):
-            raise Unauthorized("Incorrect API key provided.")
-        return f"key {matches.index(True)}"
+_LONGEST_VALUE = 300  # characters of a field in the log
+_SPECIAL = frozenset(' "=')
 
 
 class Observe:
@@ -104,14 +69,27 @@ class Observe:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
-            details = "".join(f" {name}={value}" for name, value in notes.details.items())
-            logger.log(
-                level,
-                "%s %s %d %.3fs %s%s",
-                scope["method"],
-                scope["path"],
-                status,
-                took,
-                request_id,
-                details,
-            )
+            if logger.isEnabledFor(level):
+                fields = {"id": request_id, **notes.details}
+                named = "".join(f" {name}={value_of(text)}" for name, text in fields.items())
+                path = value_of(scope["path"])
+                logger.log(level, "%s %s %d %.3fs%s", scope["method"], path, status, took, named)
+
+
+def value_of(text: str) -> str:
+    """``text`` as a value in a line of the log: quoted if it holds more than a plain word, and
+    nothing in it can end the line, or look like another field."""
+    if len(text) > _LONGEST_VALUE:
+        text = f"{text[:_LONGEST_VALUE]}..."
+    text = text.replace("\\", "\\\\")
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else _escaped(one) for one in text)
+    if text and not _SPECIAL.intersection(text):
+        return text
+    escaped = text.replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -8,7 +8,9 @@ from rich.text import Text
 from reflector_gpu import __version__
 from reflector_gpu.cli.console import console
 from reflector_gpu.engines.catalog import Model
-from reflector_gpu.settings import PROFILES, Settings
+from reflector_gpu.networks import holds_everyone
+from reflector_gpu.profiles import PROFILES
+from reflector_gpu.settings import Settings
 
 
 def show(settings: Settings, model: Model, url: str) -> None:
@@ -36,13 +38,32 @@ def _lines(settings: Settings, model: Model, url: str) -> list[tuple[str, str, s
         lines.append(("accuracy", profile.accuracy, ""))
         lines.append(("for better", profile.better, ""))
     lines.append(("key", *key_state(settings)))
+    lines.extend(("WARNING", text, "bold red") for text in network_warnings(settings))
     return lines
 
 
 def key_state(settings: Settings) -> tuple[str, str]:
     """Who may use the server, and the style to say it in."""
-    if settings.keys:
-        return "needed: clients send 'Authorization: Bearer <REFLECTOR_APIKEY>'", "green"
-    if settings.loopback:
-        return "not needed: only this machine can connect (set REFLECTOR_APIKEY to ask for one)", ""
-    return "NOT NEEDED, and other machines can connect (--insecure)", "bold red"
+    if settings.open_to_all:
+        if settings.loopback:
+            only = "not needed: only this machine can connect (set REFLECTOR_APIKEY to ask for one)"
+            return only, ""
+        return "NOT NEEDED, and other machines can connect (--insecure)", "bold red"
+    trusted = ", ".join(settings.trusted_networks)
+    if not settings.keys:
+        return f"none: callers from {trusted or 'nowhere'} need none, all others are refused", ""
+    needed = "needed: clients send 'Authorization: Bearer <REFLECTOR_APIKEY>'"
+    return f"{needed}, except from {trusted}" if trusted else needed, "green"
+
+
+def network_warnings(settings: Settings) -> list[str]:
+    """What lets in more than anybody may have meant."""
+    warnings = []
+    if holds_everyone(settings.trusted_networks):
+        warnings.append("REFLECTOR_TRUSTED_NETWORKS holds every address: nobody needs a key")
+    if settings.trusted_networks and holds_everyone(settings.trusted_proxies):
+        warnings.append(
+            "REFLECTOR_TRUSTED_PROXIES holds every address: anybody can claim to ask from a "
+            "trusted network"
+        )
+    return warnings

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnxruntime
 
 from reflector_gpu import __version__
-from reflector_gpu.cli.banner import key_state
+from reflector_gpu.cli.banner import key_state, network_warnings
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.errors import ConfigurationError
@@ -104,9 +104,12 @@ def key(settings: Settings) -> Check:
     except ConfigurationError:
         detail = f"none is set, and {settings.host} is open to other machines"
         return Check("key", Status.FAIL, detail, fix)
-    if settings.keys or settings.loopback:
-        return Check("key", Status.OK, detail)
-    return Check("key", Status.WARN, detail, fix)
+    if warnings := network_warnings(settings):
+        narrow = "name only networks in which you know every machine"
+        return Check("key", Status.WARN, "; ".join(warnings), narrow)
+    if settings.open_to_all and not settings.loopback:
+        return Check("key", Status.WARN, detail, fix)
+    return Check("key", Status.OK, detail)
 
 
 def _memory() -> int:

@@ -52,6 +52,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
             log_config=None,
             access_log=False,  # the app logs requests, with their id and duration
             server_header=False,
+            proxy_headers=False,  # who is on the other end decides who needs a key: `api.access`
             timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
         )
         server = _Server(config, service, url, ready_file)

@@ -210,6 +210,8 @@ class Deployment:
             auto_pull=False,
             devices=("cpu",),
             workers=_WEB_CORES,
+            trusted_networks=(),  # whose address arrives there is for Modal's proxies to say
+            trusted_proxies=(),
             **self.capability.chosen(self._chosen),
         )
         settings.check_exposed()

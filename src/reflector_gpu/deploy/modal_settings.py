@@ -16,7 +16,18 @@ PREFIX = "REFLECTOR_MODAL_"
 
 NO_GPU = "none"
 
-_HERE = {"profile", "host", "port", "insecure", "devices", "workers", "spool_dir", "auto_pull"}
+_HERE = {
+    "profile",
+    "host",
+    "port",
+    "insecure",
+    "trusted_networks",
+    "trusted_proxies",
+    "devices",
+    "workers",
+    "spool_dir",
+    "auto_pull",
+}
 _EACH_APPS = {
     "model",
     "model_aliases",

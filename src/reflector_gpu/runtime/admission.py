@@ -1,7 +1,7 @@
 """How much work is taken on at once; what goes beyond is told when to come back.
 
 Live and file requests are counted apart, by number and by seconds of audio that are yet to be
-worked on; clients are counted apart by their keys. For one event loop.
+worked on; clients are counted apart, by their keys or their addresses. For one event loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _FIRST_GUESS = 5.0  # seconds, until a request has been measured
 _FADING_SECONDS = 60.0  # work that was done so long ago counts a third of what is done now
 _LONGEST_WAIT = 3600.0
 _HOUR = 3600.0
+_REMEMBERED = 1000  # clients; when there are more, those that can be forgotten are
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Admission:
         self._each_client = each_client
         self._in_work: Counter[str] = Counter()
         self._used: defaultdict[str, _LastHour] = defaultdict(lambda: _LastHour(clock))
+        self._remembered = _REMEMBERED
         self._clock = clock
 
     def taken(self, priority: Priority) -> int:
@@ -77,18 +79,28 @@ class Admission:
             kind.permits.remove(permit)
             kind.finished(self._clock() - began)
             self._in_work[client] -= 1
+            self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        """Drop what is known of clients that did nothing for an hour: there is no end of names."""
+        if len(self._in_work) <= self._remembered:
+            return
+        for client in [name for name, count in self._in_work.items() if not count]:
+            if not self._used[client].seconds:
+                del self._in_work[client], self._used[client]
+        self._remembered = max(_REMEMBERED, 2 * len(self._in_work))
 
     def _check_client(self, client: str, kind: _Class) -> None:
         limits = self._each_client
         if self._in_work[client] >= limits.requests:
             raise Overloaded(
-                f"This key has {self._in_work[client]} of {limits.requests:g} requests in work.",
+                f"This client has {self._in_work[client]} of {limits.requests:g} requests in work.",
                 retry_after=kind.seconds / limits.requests,
             )
         used = self._used[client]
         if used.seconds >= limits.audio_seconds:
             raise Overloaded(
-                f"This key has used its {limits.audio_seconds:g} seconds of audio of this hour.",
+                f"This client has used its {limits.audio_seconds:g} seconds of audio of this hour.",
                 retry_after=used.until_below(limits.audio_seconds),
             )
 

@@ -16,6 +16,9 @@ from reflector_gpu.errors import UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.service import Service
 
+HEALTH = ("/health", "/health/live", "/health/ready")
+"""What needs no key."""
+
 
 class Health(BaseModel):
     status: str = Field(examples=["ok"])
@@ -52,6 +55,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     failure = {"model": ErrorBody, "description": "What went wrong"}
     routes = APIRouter(tags=["operations"], responses={"default": failure})
 
+    @routes.get("/health")
     @routes.get("/health/live")
     async def live() -> Health:
         """The process answers. Needs no key."""
@@ -62,6 +66,9 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """The configured model is loaded; 503 with the reason until it is. Needs no key."""
         service.check_ready()
         return Health(status="ready")
+
+    for path, answer in zip(HEALTH, (live, live, ready), strict=True):
+        routes.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
 
     @routes.get("/v1/models")
     async def list_models() -> ModelList:

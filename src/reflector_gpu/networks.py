@@ -1,0 +1,112 @@
+"""Whose address a request comes from, and whether that address is one of a trusted network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request. ``address`` is empty if it is not known."""
+
+    address: str
+    trusted: bool
+
+
+class Trust:
+    """Tells callers from trusted networks from all others."""
+
+    def __init__(self, networks: Iterable[str], proxies: Iterable[str]) -> None:
+        """Only ``proxies`` are believed when they say for whom they ask.
+
+        Raises:
+            ValueError: one of them is no network.
+        """
+        self._networks = [network_of(text) for text in networks]
+        self._proxies = [network_of(text) for text in proxies]
+
+    def caller(self, peer: str | None, forwarded: Sequence[str]) -> Caller:
+        """Who asks. ``peer`` is the other end of the connection, ``forwarded`` has the values of
+        its X-Forwarded-For headers in order.
+
+        Each proxy appends the address that it was called from, so the rightmost entry that is no
+        trusted proxy's is the last one that somebody trustworthy has written. A proxy that does
+        not say for whom it asks is not trusted itself: one that was never told to add the header
+        would let everybody in.
+        """
+        address = _address_of(peer or "")
+        if address is None or not _within(address, self._proxies):
+            return self._judged(address)
+        entries = [entry.strip(" \t") for value in forwarded for entry in value.split(",")]
+        for entry in reversed(entries):
+            client = _forwarded_address(entry)
+            if client is None or not _within(client, self._proxies):
+                return self._judged(client)
+        return Caller(str(address), trusted=False)
+
+    def _judged(self, address: Address | None) -> Caller:
+        if address is None:
+            return Caller("", trusted=False)
+        return Caller(str(address), _within(address, self._networks))
+
+
+def network_of(text: str) -> Network:
+    """The network that ``text`` means: an address alone, or one with the length of its prefix.
+
+    Raises:
+        ValueError: it means none; the message says what to write.
+    """
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        network = None
+    if network is None or "%" in text:
+        raise ValueError(f"'{text}' is neither an address nor a network such as 172.18.0.0/16")
+    if "/" in text and ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"'{text}' is not the beginning of a network; write {network}")
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        plain = ip_network((network.network_address.packed[-4:], network.prefixlen - 96))
+        raise ValueError(f"'{text}' is an IPv4 network; write {plain}")
+    return network
+
+
+def holds_everyone(networks: Iterable[str]) -> bool:
+    """Whether every address of IPv4, or of IPv6, is in one of ``networks``."""
+    parsed = [network_of(text) for text in networks]
+    fours = collapse_addresses(one for one in parsed if isinstance(one, IPv4Network))
+    sixes = collapse_addresses(one for one in parsed if isinstance(one, IPv6Network))
+    return any(one.prefixlen == 0 for one in fours) or any(one.prefixlen == 0 for one in sixes)
+
+
+def _address_of(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:  # a socket without addresses, or a host's name
+        return None
+    # A socket for both protocols shows IPv4 peers as IPv6 addresses.
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _forwarded_address(text: str) -> Address | None:
+    """As `_address_of`, but an interface means something only on the machine that has it."""
+    return None if "%" in text else _address_of(text)
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)

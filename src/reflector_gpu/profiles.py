@@ -1,0 +1,53 @@
+"""Sets of defaults that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Defaults that belong together. ``accuracy`` and ``better`` are what the banner tells."""
+
+    accuracy: str
+    better: str
+    defaults: Mapping[str, str | int | bool | tuple[str, ...]]
+
+
+_NEURAL = "Parakeet where it knows the language, else Whisper: as good as open models get"
+
+PROFILES: Mapping[ProfileName, Profile] = {
+    "embedded": Profile(
+        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
+        "REFLECTOR_PROFILE=cpu or gpu, with the extras 'parakeet' and 'whisper'",
+        {"model": "sphinx"},
+    ),
+    "cpu": Profile(
+        _NEURAL,
+        "REFLECTOR_PROFILE=gpu on a machine with CUDA",
+        {
+            "model": "auto",
+            "diarizer": "segmentation",
+            "translator": ("m2m100",),
+            "auto_pull": True,
+        },
+    ),
+    "gpu": Profile(
+        _NEURAL,
+        "REFLECTOR_AUTO_MODELS=nvidia/parakeet-tdt-0.6b-v2,large-v3 trades speed for accuracy",
+        {
+            "model": "auto",
+            "diarizer": "segmentation",
+            "translator": ("m2m100",),
+            "auto_pull": True,
+            "devices": ("cuda",),
+            "host": "0.0.0.0",  # noqa: S104  and so it wants a key
+            "file_requests": 32,
+            "live_requests": 256,
+        },
+    ),
+}

@@ -23,7 +23,8 @@ _NEURAL = "Parakeet where it knows the language, else Whisper: as good as open m
 PROFILES: Mapping[ProfileName, Profile] = {
     "embedded": Profile(
         "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
-        "REFLECTOR_PROFILE=cpu or gpu, with the extras 'parakeet' and 'whisper'",
+        "pip install 'reflector-gpu[parakeet,whisper,segmentation,translation]', then "
+        "reflector-gpu serve --profile cpu",
         {"model": "sphinx"},
     ),
     "cpu": Profile(

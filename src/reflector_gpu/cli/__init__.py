@@ -22,5 +22,7 @@ def main() -> None:
     try:
         app(prog_name="reflector-gpu")
     except ReflectorError as error:
-        sys.stderr.write(f"Error: {error.message}\n")
+        from reflector_gpu.cli.hints import told
+
+        sys.stderr.write(f"Error: {told(error)}\n")
         sys.exit(2)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.console import console
+from reflector_gpu.cli.hints import here
 from reflector_gpu.engines.catalog import Model
 from reflector_gpu.networks import holds_everyone
 from reflector_gpu.profiles import PROFILES
@@ -36,7 +37,7 @@ def _lines(settings: Settings, model: Model, url: str) -> list[tuple[str, str, s
     profile = PROFILES[settings.profile]
     if settings.model == profile.defaults["model"]:  # else the profile says nothing about it
         lines.append(("accuracy", profile.accuracy, ""))
-        lines.append(("for better", profile.better, ""))
+        lines.append(("for better", here(profile.better), ""))
     lines.append(("key", *key_state(settings)))
     lines.extend(("WARNING", text, "bold red") for text in network_warnings(settings))
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +11,7 @@ from rich.text import Text
 from reflector_gpu.cli import engine_checks, interrupt, logs, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.console import console, print_json
+from reflector_gpu.cli.hints import here
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
@@ -22,13 +23,17 @@ def run(*, as_json: bool, **overrides: object) -> int:
     """The exit status: 1 if something essential does not work."""
     logs.discard()
     interrupt.raises()
-    checks = _checks(**overrides)
+    checks = map(_as_here, _checks(**overrides))
     if as_json:
         done = list(checks)
         print_json([asdict(check) for check in done])
     else:
         done = list(_shown(checks))
     return int(any(check.status is Status.FAIL for check in done))
+
+
+def _as_here(check: Check) -> Check:
+    return replace(check, detail=here(check.detail), fix=here(check.fix))
 
 
 def _checks(**overrides: object) -> Iterator[Check]:

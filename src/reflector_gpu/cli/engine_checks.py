@@ -69,7 +69,9 @@ def engines(settings: Settings) -> Iterator[Check]:
         yield language_model(settings)
     absent = sum(bool(model.missing) for model in others)
     if absent:
-        yield Check("models", Status.OK, f"{absent} more are not installed: see models list")
+        yield Check(
+            "models", Status.OK, f"{absent} more are not installed: see reflector-gpu models list"
+        )
 
 
 def _decoded() -> list[Samples]:
@@ -86,7 +88,7 @@ def _codecs() -> Check:
 
 
 def _voice(blocks: list[Samples]) -> Check:
-    fix = _REINSTALL.format("reflector-gpu onnxruntime")
+    fix = _REINSTALL.format("onnxruntime")
     try:
         detector = VoiceActivity()
         found = [

@@ -49,7 +49,7 @@ def devices(settings: Settings) -> Check:
         return Check("devices", Status.OK, f"CUDA on {', '.join(cards)}")
     if cards:
         detail = f"{', '.join(cards)}, but this ONNX Runtime is for CPUs only"
-        fix = "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        fix = "pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
         return Check("devices", Status.WARN, detail, fix)
     if set(settings.devices) != {"cpu"}:
         fix = "install the NVIDIA driver (nvidia-smi must list the card), or REFLECTOR_DEVICES=cpu"

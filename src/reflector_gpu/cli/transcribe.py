@@ -10,6 +10,7 @@ from contextlib import ExitStack, aclosing
 
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.hints import told
 from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted, render
 from reflector_gpu.cli.progress import Progress
@@ -110,7 +111,7 @@ def _deliver(
 ) -> bool:
     """Write what came out; whether it could be."""
     if isinstance(outcome, ReflectorError):
-        problem = outcome.message
+        problem = told(outcome)
     else:
         try:
             text = render(outcome, form, source.label, spaces)

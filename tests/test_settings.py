@@ -12,7 +12,14 @@ from pydantic import SecretStr
 from reflector_gpu.deploy.modal_settings import load_modal_settings
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.profiles import PROFILES
-from reflector_gpu.settings import Device, Settings, load_settings, origins, variables
+from reflector_gpu.settings import (
+    Device,
+    Settings,
+    WeightsSource,
+    load_settings,
+    origins,
+    variables,
+)
 
 FIELDS = Settings.model_fields
 
@@ -122,6 +129,7 @@ def example(field: str) -> tuple[str, object]:
         Path | None: ("/tmp", Path("/tmp")),
         tuple[str, ...]: (" minio , 10.0.0.0/8,, ", ("minio", "10.0.0.0/8")),
         tuple[Device, ...]: ("cpu,cuda:1", ("cpu", "cuda:1")),
+        tuple[WeightsSource, ...]: ("index,https://a.example", ("index", "https://a.example")),
         dict[str, str]: ('{"mine": "sphinx"}', {"mine": "sphinx"}),
     }
     return known[kind]
@@ -164,6 +172,7 @@ def test_every_setting_is_taken_from_the_command_line(
         ("REFLECTOR_INSECURE", "perhaps"),
         ("REFLECTOR_DEVICES", "gpu"),
         ("REFLECTOR_DEVICES", "cpu,cuda:first"),
+        ("REFLECTOR_WEIGHTS_SOURCES", "ftp://mirror"),
         ("REFLECTOR_DEVICES", ","),
         ("REFLECTOR_LOG_LEVEL", "loud"),
         ("REFLECTOR_PROFILE", "tpu"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reflector_gpu.engines.base import Installable
-from reflector_gpu.engines.weights import Weights, size
+from reflector_gpu.engines.weights import SOURCES, Weights, size
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled, ReflectorError, UpstreamFailed
 from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
 
@@ -31,10 +31,15 @@ class Downloads:
     """Downloads for one event loop: `start` them, `check` on them, `close` it."""
 
     def __init__(
-        self, finished: Callable[[Installable], None], clock: Callable[[], float] = time.monotonic
+        self,
+        finished: Callable[[Installable], None],
+        clock: Callable[[], float] = time.monotonic,
+        sources: Sequence[str] = SOURCES,
     ) -> None:
-        """``finished`` is told each model whose weights have come."""
+        """``finished`` is told each model whose weights have come. ``sources`` are tried in order;
+        see `Weights.pull`."""
         self._finished = finished
+        self._sources = tuple(sources)
         self._clock = clock
         self._queue: list[Installable] = []  # the first is being downloaded
         self._failures: dict[str, _Failure] = {}
@@ -103,7 +108,7 @@ class Downloads:
             "%s: downloading %s from %s", model.name, size(weights.megabytes), weights.repository
         )
         try:
-            await asyncio.to_thread(_pull, weights, self._closing.is_set)
+            await asyncio.to_thread(_pull, weights, self._sources, self._closing.is_set)
         except Abandoned:
             logger.info("%s: download stopped; the next one goes on from there", model.name)
         except WorkerDied as death:
@@ -141,9 +146,9 @@ class Puller:
     def load(self) -> None:
         """Nothing to load."""
 
-    def pull(self, batch: Sequence[Weights], _: None) -> Sequence[None]:
+    def pull(self, batch: Sequence[Weights], sources: tuple[str, ...]) -> Sequence[None]:
         for weights in batch:
-            weights.pull()
+            weights.pull(sources)
         return [None] * len(batch)
 
     def close(self) -> None:
@@ -172,7 +177,7 @@ _RECIPE = Recipe(
 )
 
 
-def _pull(weights: Weights, abandoned: Callable[[], bool]) -> None:
+def _pull(weights: Weights, sources: tuple[str, ...], abandoned: Callable[[], bool]) -> None:
     """
     Raises:
         ReflectorError: what `Weights.pull` raises.
@@ -180,7 +185,7 @@ def _pull(weights: Weights, abandoned: Callable[[], bool]) -> None:
     """
     worker = Worker(_RECIPE, abandoned=abandoned)
     try:
-        worker.run([weights], None, timeout=_LONGEST_DOWNLOAD, abandoned=abandoned)
+        worker.run([weights], sources, timeout=_LONGEST_DOWNLOAD, abandoned=abandoned)
     finally:
         worker.stop()
 

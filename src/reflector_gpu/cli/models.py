@@ -26,14 +26,8 @@ _SHOWN_LANGUAGES = 4
 def show(*, as_json: bool, **overrides: object) -> None:
     """Print a table of all models, or JSON."""
     settings = load_settings(**overrides)
-    catalog = catalog_of(settings)
-    translators = {**TRANSLATORS, **{m.name: m for m in translators_of(settings.translator)}}
-    models = [
-        *catalog.models.values(),
-        *_diarizers(settings).values(),
-        *translators.values(),
-    ]
-    defaults = catalog.default.name, settings.diarizer, *settings.translator
+    models = known(settings)
+    defaults = catalog_of(settings).default.name, settings.diarizer, *settings.translator
     if as_json:
         print_json([_record(model, defaults) for model in models])
         return
@@ -69,14 +63,33 @@ def pull(names: Sequence[str]) -> None:
         ReflectorError: a download failed.
     """
     settings = load_settings()
-    catalog, diarizers = catalog_of(settings), _diarizers(settings)
-    for model in [_named(name, catalog, diarizers) for name in names]:
+    for model in named(names, settings):
         if set(model.missing) - {"weights"}:
             model.check_installed()  # the weights alone would not make it run
         if model.weights is None:
             sys.stderr.write(f"{model.name}: needs no download\n")
         else:
-            sys.stdout.write(f"{model.weights.pull()}\n")
+            sys.stdout.write(f"{model.weights.pull(settings.weights_sources)}\n")
+
+
+def known(settings: Settings) -> list[Installable]:
+    """Every recogniser, diarizer and translator that there is by name."""
+    translators = {**TRANSLATORS, **{m.name: m for m in translators_of(settings.translator)}}
+    return [
+        *catalog_of(settings).models.values(),
+        *_diarizers(settings).values(),
+        *translators.values(),
+    ]
+
+
+def named(names: Sequence[str], settings: Settings) -> list[Installable]:
+    """The models that ``names`` mean.
+
+    Raises:
+        UnknownModel: one of them is none.
+    """
+    catalog, diarizers = catalog_of(settings), _diarizers(settings)
+    return [_named(name, catalog, diarizers) for name in names]
 
 
 def _diarizers(settings: Settings) -> Mapping[str, DiarizerModel]:

@@ -34,7 +34,7 @@ async def _translated(service: Service, text: str, source: str, target: str) -> 
         if model.weights and service.may_download(model):
             megabytes = size(model.weights.megabytes)
             sys.stderr.write(f"Downloading {model.name}: {megabytes}, once\n")
-            model.weights.pull()
+            model.weights.pull(service.settings.weights_sources)
     try:
         found = await service.translations.translate([text], source, target, Priority.FILE)
     finally:

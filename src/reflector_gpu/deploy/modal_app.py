@@ -194,7 +194,7 @@ class Deployment:
             self._volume.reload()
         if self.model.downloadable:
             assert self.model.weights is not None
-            self.model.weights.pull()
+            self.model.weights.pull(load_settings().weights_sources)
             if not modal.is_local():
                 self._volume.commit()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from reflector_gpu.engines.accelerators import check_ctranslate2
 from reflector_gpu.engines.base import Model, TranscriberSpec, check_samples
 from reflector_gpu.engines.weights import Weights
+from reflector_gpu.engines.weights.pins import PINS
 from reflector_gpu.engines.whisper_decoding import Decoder
 from reflector_gpu.errors import EngineFailed, InvalidRequest, ModelNotInstalled, ReflectorError
 from reflector_gpu.languages import WHISPER_CODES
@@ -79,7 +80,7 @@ def _model(name: str, repository: str, megabytes: int) -> Model:
         "MIT",
         packages=("faster_whisper",),
         extra="whisper",
-        weights=Weights(repository, _FILES, _REQUIRED, megabytes),
+        weights=Weights(repository, _FILES, _REQUIRED, megabytes, pins=PINS.get(repository)),
     )
 
 

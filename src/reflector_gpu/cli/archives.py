@@ -1,0 +1,56 @@
+"""``models export`` and ``models import``: weights for machines that reach no network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from reflector_gpu.cli.models import known, named
+from reflector_gpu.engines.weights import archive, size
+from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.settings import load_settings
+
+
+def export(name: str, path: Path) -> None:
+    """Write the weights of the model ``name`` to ``path``; nothing stays there if that fails.
+
+    Raises:
+        UnknownModel: there is no such model.
+        ModelNotInstalled: its weights are not here.
+        InvalidRequest: it has none, or ``path`` cannot be written.
+    """
+    (model,) = named([name], load_settings())
+    if model.weights is None:
+        raise InvalidRequest(f"{model.name} has no weights to export: it needs no download.")
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            archive.export(model.weights, file)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, ReflectorError):
+            raise
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}.") from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sys.stdout.write(f"{path}: {model.name}, {size(path.stat().st_size / 1e6)}\n")
+
+
+def install(path: Path) -> None:
+    """Put the weights of the archive at ``path`` into the cache.
+
+    Raises:
+        InvalidRequest: it cannot be read, is no such archive, or is damaged.
+        StorageFull: they do not fit.
+    """
+    try:
+        with path.open("rb") as file:
+            weights = [model.weights for model in known(load_settings()) if model.weights]
+            for repository in archive.install(file, weights):
+                sys.stdout.write(f"{repository}: imported\n")
+    except OSError as error:
+        if isinstance(error, ReflectorError):
+            raise
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,71 @@
+"""What can be typed after ``models``. As cheap to import as `commands`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reflector_gpu.cli.options import AsJson, Model, Profile
+
+models = typer.Typer(
+    help="The models that this machine knows.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@models.command("list")
+def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = False) -> None:
+    """List the models, installed or not."""
+    from reflector_gpu.cli.models import show
+
+    show(as_json=as_json, profile=profile, model=model)
+
+
+@models.command("pull")
+def pull_models(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    ],
+) -> None:
+    """Download the weights of models.
+
+    They go into the Hugging Face cache [env var: HF_HOME], whose folder for each is printed. What
+    is there already is not downloaded again; a download that was broken off goes on from there.
+    """
+    from reflector_gpu.cli.models import pull
+
+    pull(names)
+
+
+@models.command("export")
+def export_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    ],
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A tar file to write.")
+    ],
+) -> None:
+    """Write the weights of a model to an archive, for a machine without a network.
+
+    `models import` reads it there.
+    """
+    from reflector_gpu.cli.archives import export
+
+    export(name, archive)
+
+
+@models.command("import")
+def import_models(
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="From `models export`.")
+    ],
+) -> None:
+    """Put the weights of an archive into the Hugging Face cache. [env var: HF_HOME]
+
+    Every file is checked against its hash.
+    """
+    from reflector_gpu.cli.archives import install
+
+    install(archive)

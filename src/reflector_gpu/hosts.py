@@ -8,7 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from reflector_gpu.engines.base import CompleterModel, DiarizerModel, Installable, Model, Recording
+from reflector_gpu.engines.base import (
+    CompleterModel,
+    DiarizerModel,
+    Installable,
+    Model,
+    Recording,
+    TranscriberSpec,
+)
 from reflector_gpu.engines.translation import TranslatorModel
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
@@ -66,11 +73,18 @@ class Hosts:
 
         Raises `ModelNotInstalled`, `ShuttingDown`.
         """
-        spec = model.spec
+        spec = self.spec(model)
         longest = spec.max_chunk_seconds + 1
         most = max(longest, min(longest * spec.max_batch, spec.max_batch_seconds))
         options = PoolOptions(max_batch=spec.max_batch, max_batch_cost=spec.max_batch_seconds)
         return self._pool(model, "transcribe", int(most * SAMPLE_RATE), options, priority)
+
+    def spec(self, model: Model) -> TranscriberSpec:
+        """That of ``model`` on the devices that it runs on."""
+        if model.name in self._elsewhere:
+            return model.spec
+        only_cpu = all(placement.device == "cpu" for placement in self.layout(model))
+        return model.spec.on_cpu() if only_cpu else model.spec
 
     def diarizer(self, model: DiarizerModel) -> Pool[Recording, Sequence[SpeakerTurn]]:
         """Raises `ModelNotInstalled`, `ShuttingDown`."""

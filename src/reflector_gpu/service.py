@@ -35,6 +35,7 @@ from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.settings import Settings
 from reflector_gpu.translations import Translations
 from reflector_gpu.types import (
+    PLAIN,
     Chunk,
     Completion,
     DiarizeOptions,
@@ -66,6 +67,8 @@ class Request:
     """Of speakers whose names are known."""
     translate_to: str | None = None
     """The language that segments are translated to, if any, as the client writes it."""
+    streamed: bool = False
+    """Whether somebody reads along, who is not to wait for the first words."""
 
     @property
     def written(self) -> str | None:
@@ -242,6 +245,7 @@ class Service:
         vad: VadOptions | None = None,
         speakers: DiarizeOptions | None = None,
         translate_to: str | None = None,
+        streamed: bool = False,
     ) -> Request:
         """Resolve and check what a client asked for.
 
@@ -261,6 +265,7 @@ class Service:
             vad or self.vad,
             speakers,
             translate_to=translate_to,
+            streamed=streamed,
         )
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> Model:
@@ -293,7 +298,7 @@ class Service:
         self, spool: Spool, request: Request, expect: Callable[[float], None]
     ) -> AsyncGenerator[Part, None]:
         pool = self.hosts.recogniser(request.model, request.priority)
-        spec = request.model.spec
+        spec = self.hosts.spec(request.model)
 
         async def submit(
             chunk: Chunk, options: TranscribeOptions, priority: Priority
@@ -312,6 +317,7 @@ class Service:
             max_seconds=self.settings.max_audio_seconds,
             vad=request.vad,
             expect=expect,
+            schedule=spec.streamed if request.streamed else PLAIN,
         )
         if request.speakers is None:
             async with aclosing(transcribe(spool, plan, submit)) as parts:

@@ -53,6 +53,24 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long the chunks of a recording are, beyond what its engine can take.
+
+    ``early_seconds`` are the lengths of the first ones, so that words appear early; they never
+    decrease. A recording that says it is at most ``whole_seconds`` long has none. A chunk that is
+    as long as it may be is cut behind ``earliest_cut`` of its length, a share.
+    """
+
+    early_seconds: tuple[float, ...] = ()
+    whole_seconds: float = 0.0
+    earliest_cut: float = 0.5
+
+
+PLAIN = Schedule()
+"""All chunks as long as the engine can take."""
+
+
+@dataclass(frozen=True, slots=True)
 class Word:
     """One spoken word, without spaces around it.
 

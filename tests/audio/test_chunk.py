@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.chunk import MIN_CHUNK_SECONDS, Chunker, chunks
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions
-from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples
+from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
 from tests.waiting import patient
 
 CLICK = 2  # windows; less than an utterance
@@ -45,6 +45,7 @@ class Case:
     max_seconds: float = 4.0
     max_gap: float = 1.0
     padding: float = 0.3
+    schedule: Schedule = PLAIN
 
     @property
     def samples(self) -> Samples:
@@ -65,6 +66,7 @@ class Case:
             max_seconds=self.max_seconds,
             max_gap=self.max_gap,
             padding=self.padding,
+            schedule=self.schedule,
         )
         found = [c for block in blocks or [self.samples] for c in chunker.push(block)]
         return [*found, *chunker.finish()]
@@ -86,6 +88,9 @@ def windows(chunk: Chunk) -> range:
     return range(first, first + -(-len(chunk.samples) // WINDOW))
 
 
+DOUBLING = Schedule((0.5, 1.0, 2.0, 4.0))
+WINDOWED = Schedule((1.0,), earliest_cut=0.75)
+
 SPANS = st.tuples(st.sampled_from([0.0, 0.0, 0.34, 0.4, 0.6, 1.0, 1.0]), st.integers(1, 70))
 CASES = st.builds(
     Case,
@@ -94,6 +99,7 @@ CASES = st.builds(
     max_seconds=st.sampled_from([1.0, 1.5, 3.0, 30.0]) | st.floats(1.0, 6.0),
     max_gap=st.sampled_from([0.0, 0.1, 0.5, 1.5]) | st.floats(0.0, 3.0),
     padding=st.sampled_from([0.0, 0.1, 0.3]) | st.floats(0.0, 5.0),
+    schedule=st.sampled_from([PLAIN, DOUBLING, WINDOWED]),
 )
 any_case = settings(patient, max_examples=60)
 
@@ -158,6 +164,57 @@ def test_any_blocks_give_the_same(case: Case, sizes: list[int]) -> None:
     assert [chunk.start for chunk in found] == [chunk.start for chunk in expected]
     for one, other in zip(found, expected, strict=True):
         assert (one.samples == other.samples).all()
+
+
+@any_case
+@given(CASES)
+def test_the_first_chunks_of_a_stream_are_short_and_grow(case: Case) -> None:
+    early = [seconds for seconds in case.schedule.early_seconds if 2 * seconds <= case.max_seconds]
+    shortest = MIN_CHUNK_SECONDS + WINDOW_SECONDS
+    bounds = [2 * max(seconds, shortest) for seconds in early]
+    for chunk, bound in zip(case.chunks(), bounds, strict=False):
+        assert chunk.duration <= bound
+
+
+@any_case
+@given(CASES)
+def test_a_stream_has_the_words_of_a_plain_answer(case: Case) -> None:
+    """Whatever is said lies in the chunks of either, so that neither hears more of it."""
+    heard = {window for chunk in case.chunks() for window in windows(chunk)}
+    plain = {w for chunk in replace(case, schedule=PLAIN).chunks() for w in windows(chunk)}
+    said = {window for run in runs(case.voiced) if len(run) > CLICK for window in run}
+    assert heard & said == plain & said == said
+
+
+def test_early_chunks_end_at_the_first_pause_and_double() -> None:
+    """30 windows of voice and 10 of pause, over and over; 2, 4 and 8 s are 62, 125 and 250."""
+    script = talk(*[(1.0, 30), (0.0, 10)] * 30)
+    case = Case(script, max_seconds=30, schedule=Schedule((2.0, 4.0, 8.0)))
+    found = [windows(chunk) for chunk in case.chunks()]
+    assert [len(chunk) for chunk in found] == [74, 121, 279, 725]
+    assert all(chunk.stop % 40 in range(31, 40) for chunk in found)  # in a pause
+
+
+def test_an_early_chunk_without_a_pause_ends_at_twice_its_length() -> None:
+    case = Case(talk((1.0, 900)), max_seconds=30, schedule=Schedule((2.0,)), padding=0)
+    first, second = (windows(chunk) for chunk in case.chunks())
+    assert 62 < first.stop == second.start <= 124
+
+
+@pytest.mark.parametrize(("share", "stop"), [(0.5, 75), (0.75, 103)])
+def test_a_schedule_may_fill_chunks_better_than_the_longest_pause_would(
+    share: float, stop: int
+) -> None:
+    script = talk((1, 70), (0, 10), (1, 20), (0, 6), (1, 200))
+    case = Case(script, max_seconds=4.0, schedule=Schedule(earliest_cut=share))
+    assert windows(case.chunks()[0]).stop == stop
+
+
+def test_plain_chunks_are_not_scheduled(speech: Samples) -> None:
+    """What they have been since before there were schedules."""
+    found = list(chunks([speech], max_seconds=10, max_gap=1.5))
+    starts = [round(chunk.start, 3) for chunk in found]
+    assert starts == [0.224, 6.272, 14.848, 23.168, 29.44, 37.952, 45.92, 55.744, 63.04]
 
 
 def test_window_by_window_gives_the_same() -> None:

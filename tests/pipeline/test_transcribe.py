@@ -20,13 +20,14 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import EngineFailed, TooLarge, UndecodableAudio, UpstreamFailed
 from reflector_gpu.pipeline import transcribe as pipeline
-from reflector_gpu.pipeline.transcribe import Part, Plan, collect, transcribe
+from reflector_gpu.pipeline.transcribe import LIVE_SECONDS, Part, Plan, collect, transcribe
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
     Priority,
     Recognition,
     Samples,
+    Schedule,
     Segment,
     TranscribeOptions,
     Word,
@@ -371,6 +372,74 @@ def test_the_clients_detector_options_are_used(speech: Samples) -> None:
             with spooled(wav(speech)) as spool:
                 counts.append(len(await drain(transcribe(spool, one, at_once))))
         assert counts[0] > counts[1]
+
+    run(scene)
+
+
+async def heard(speech: Samples, one: Plan) -> list[tuple[float, Priority]]:
+    """The length of each chunk of ``speech``, and who is said to wait for it."""
+    found: list[tuple[float, Priority]] = []
+
+    async def submit(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
+        found.append((chunk.duration, priority))
+        return recognised(chunk)
+
+    with spooled(wav(speech)) as spool:
+        await drain(transcribe(spool, one, submit))
+    return found
+
+
+def test_the_chunks_of_a_stream_grow(speech: Samples) -> None:
+    async def scene() -> None:
+        one = Plan(OPTIONS, Priority.LIVE, 30, 30, schedule=Schedule((3.0, 6.0, 12.0)))
+        lengths = [length for length, _ in await heard(speech[: 60 * SAMPLE_RATE], one)]
+        assert 3 <= lengths[0] <= 6 <= lengths[1] <= 12 <= lengths[2] <= 24
+
+    run(scene)
+
+
+@pytest.mark.parametrize(("whole", "first"), [(45.0, 28.0), (35.0, 3.0)])
+def test_what_says_it_is_short_is_not_cut_for_early_words(
+    speech: Samples, whole: float, first: float
+) -> None:
+    async def scene() -> None:
+        one = Plan(OPTIONS, Priority.LIVE, 30, 30, schedule=Schedule((3.0,), whole_seconds=whole))
+        lengths = [length for length, _ in await heard(speech[: 40 * SAMPLE_RATE], one)]
+        assert first <= lengths[0] <= 2 * first
+
+    run(scene)
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_a_long_upload_takes_its_place_among_the_files(speech: Samples, priority: Priority) -> None:
+    async def scene() -> None:
+        one = Plan(OPTIONS, priority, 8, 1)
+        short = await heard(speech[: int(LIVE_SECONDS) * SAMPLE_RATE], one)
+        assert {who for _, who in short} == {priority}
+        long = await heard(np.concatenate([speech, speech]), one)
+        assert [who for _, who in long] == [priority] + [Priority.FILE] * (len(long) - 1)
+
+    run(scene)
+
+
+def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
+    speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unannounced(*_: object, **__: object) -> Iterator[Samples]:
+        yield from np.array_split(np.concatenate([speech, speech]), 100)
+
+    monkeypatch.setattr(pipeline, "decode", unannounced)
+    found: list[tuple[float, Priority]] = []
+
+    async def submit(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
+        found.append((chunk.end, priority))
+        return recognised(chunk)
+
+    async def scene() -> None:
+        with spooled(b"") as spool:
+            await drain(transcribe(spool, Plan(OPTIONS, Priority.LIVE, 8, 1), submit))
+        assert {who for _, who in found} == set(Priority)
+        assert all((who is Priority.LIVE) == (end <= LIVE_SECONDS) for end, who in found)
 
     run(scene)
 

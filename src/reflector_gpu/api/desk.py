@@ -118,6 +118,7 @@ class Desk:
             vad=fields.vad(self._service.vad),
             speakers=fields.speakers,
             translate_to=fields.translate_to,
+            streamed=bool(fields.stream),
         )
         if wish.translate_to:
             await self._service.translations.check_target(wish.written, wish.translate_to)

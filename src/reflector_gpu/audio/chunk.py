@@ -3,6 +3,9 @@
 A chunk holds as many utterances as fit the engine, with the silences between them, so that a
 recogniser sees natural context and one batch slot is not spent on half a sentence. Long stretches
 of silence are left out. Nobody's word is cut in two while there is a pause to cut at.
+
+The first chunks of a stream may be shorter, so that words appear before the engine has worked on a
+whole long chunk: each ends at the first pause behind the length that it is given.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
 from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
-from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples
+from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
 
 MIN_CHUNK_SECONDS = 0.5
 """Recognisers misbehave on less. A shorter utterance takes some of the silence after it along; only
@@ -24,6 +28,7 @@ where the recording ends is a chunk padded."""
 _MIN_SPEECH = 3  # windows; a click is not an utterance
 _MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
 _HYSTERESIS = 0.15
+_PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # ends an early chunk; half of it goes to either side
 _AT_ONCE = BLOCK_SAMPLES  # at least, but at the end: the detector's calls have their price
 
 
@@ -34,6 +39,7 @@ def chunks(
     max_gap: float,
     options: VadOptions | None = None,
     detector: Callable[[Samples], Samples] | None = None,
+    schedule: Schedule = PLAIN,
 ) -> Iterator[Chunk]:
     """Cut a recording's ``blocks`` into speech chunks of at most ``max_seconds``.
 
@@ -47,6 +53,7 @@ def chunks(
         max_gap=max_gap if options.silence is None else options.silence,
         threshold=options.threshold,
         padding=options.padding,
+        schedule=schedule,
     )
     for block in blocks:
         yield from chunker.push(block)
@@ -64,11 +71,16 @@ class Chunker:
         max_gap: float,
         threshold: float = 0.5,
         padding: float = 0.3,
+        schedule: Schedule = PLAIN,
     ) -> None:
         self._probabilities = probabilities
         self._threshold = threshold
         self._silent = max(threshold - _HYSTERESIS, 0.01)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
+        shortest = max(_MIN_CHUNK, 2 * _MIN_SPEECH)
+        early = (max(_windows(seconds), shortest) for seconds in schedule.early_seconds)
+        self._early = deque(length for length in early if 2 * length <= self._longest)
+        self._earliest_cut = schedule.earliest_cut
         self._padding = min(_windows(padding), self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
         self._rest: Samples = np.zeros(0, np.float32)  # too little to look at yet
@@ -124,9 +136,20 @@ class Chunker:
         length = self._seen - self._begin()
         if gap >= self._max_gap and length >= _MIN_CHUNK:
             return self._close(self._end())
+        if self._early:
+            return self._close_early(length, gap)
         if length >= self._longest:
             paused = gap >= 2 * self._padding > 0
-            return self._close(self._end() if paused else self._best_cut())
+            return self._close(self._end() if paused else self._best_cut(self._earliest_cut))
+        return None
+
+    def _close_early(self, length: int, gap: int) -> Chunk | None:
+        """The open chunk, one of the first, at the first pause behind its scheduled length, at
+        the latest when it is twice as long."""
+        if length >= self._early[0] and gap >= _PAUSE:
+            return self._close(min(self._end(), self._seen - gap // 2))
+        if length >= 2 * self._early[0]:
+            return self._close(self._best_cut(0.5))
         return None
 
     def _begin(self) -> int:
@@ -153,6 +176,8 @@ class Chunker:
             short = int(MIN_CHUNK_SECONDS * SAMPLE_RATE) - len(samples)
             padded = np.pad(samples, (0, short)) if short > 0 else samples
             chunk = Chunk(padded, begin * WINDOW_SECONDS)
+            if self._early:
+                self._early.popleft()
         self._drop_before(end)
         waiting = (i for i, voiced in enumerate(self._voiced) if voiced)
         following = next(waiting, None)
@@ -176,20 +201,23 @@ class Chunker:
         held = np.concatenate(self._audio)
         return held[(begin - self._first) * WINDOW : (end - self._first) * WINDOW]
 
-    def _best_cut(self) -> int:
-        """The window to cut before: mid-pause if the later half has one, else where it is quiet."""
+    def _best_cut(self, earliest_share: float) -> int:
+        """The window to cut before: mid-pause if there is one behind this share of the chunk, else
+        where it is quiet."""
         begin = self._begin() - self._first
-        earliest = begin + (len(self._voiced) - begin) // 2
+        earliest = begin + int((len(self._voiced) - begin) * earliest_share)
         longest, run, cut = 0, 0, None
         for i in range(earliest, len(self._voiced)):
             run = 0 if self._voiced[i] else run + 1
             if run and run >= longest:
                 longest, cut = run, i + 1 - run // 2
         if cut is None:
+            # What lies on either side has to be enough speech to count as such, should it be all.
+            spoken = (i for i in range(begin, len(self._voiced)) if self._voiced[i])
+            earliest = max(earliest, next(islice(spoken, _MIN_SPEECH - 1, None), earliest))
             tail = self._between(self._first + earliest, self._first + len(self._voiced))
             energy = np.square(tail.reshape(-1, WINDOW)).mean(axis=1)
             smooth = np.convolve(energy, np.ones(3) / 3, mode="same")
-            # What follows has to be enough speech to count as such, should it end right there.
             cut = earliest + int(smooth[: max(1, len(smooth) - _MIN_SPEECH)].argmin()) + 1
         return self._first + cut
 

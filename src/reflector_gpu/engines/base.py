@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +27,14 @@ from reflector_gpu.types import (
     Recognition,
     Samples,
     SamplingOptions,
+    Schedule,
     SpeakerTurn,
     Task,
     TranscribeOptions,
 )
+
+FIRST_CHUNK_SECONDS = 3.0
+"""The first chunk of a stream ends at the first pause behind so much speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +60,9 @@ class TranscriberSpec(EngineSpec):
     ``languages`` are the model's own codes. ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
-    ``window_seconds``: anything shorter costs as much. ``translates``: knows how to turn speech
-    into English text.
+    ``max_cpu_batch``: the items of one call on a CPU, where a larger batch takes as long for each
+    and more memory (None: as many as anywhere). ``window_seconds``: anything shorter costs as
+    much. ``translates``: knows how to turn speech into English text.
     """
 
     languages: frozenset[str]
@@ -64,8 +70,29 @@ class TranscriberSpec(EngineSpec):
     max_gap_seconds: float
     max_batch: int
     max_batch_seconds: float = float("inf")
+    max_cpu_batch: int | None = None
     window_seconds: float = 0.0
     translates: bool = False
+
+    def on_cpu(self) -> TranscriberSpec:
+        """The same where all workers run on CPUs."""
+        return self if self.max_cpu_batch is None else replace(self, max_batch=self.max_cpu_batch)
+
+    @property
+    def streamed(self) -> Schedule:
+        """The chunks of a recording whose words somebody reads while they come.
+
+        They double, so that words appear early and chunks soon are as long as they are accurate.
+        Where a chunk costs a whole window whatever is in it, only the first one is shorter, the
+        others fill their windows better to make up for it, and what fits one and a half windows
+        is not cut for it.
+        """
+        if self.window_seconds:
+            whole = 1.5 * self.window_seconds
+            return Schedule((FIRST_CHUNK_SECONDS,), whole_seconds=whole, earliest_cut=0.75)
+        doublings = max(0, math.ceil(math.log2(self.max_chunk_seconds / FIRST_CHUNK_SECONDS)))
+        early = (math.ldexp(FIRST_CHUNK_SECONDS, power) for power in range(doublings))
+        return Schedule(tuple(early))
 
     def ahead(self, workers: int) -> int:
         """Chunks of one recording in flight: a batch for each worker, and one that gathers.

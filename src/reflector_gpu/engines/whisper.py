@@ -29,6 +29,7 @@ MULTILINGUAL_SPEC = TranscriberSpec(
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,  # large-v2 in float16 takes 4.5 GB, and 0.2 for each further row (its README)
+    max_cpu_batch=4,  # of base 0.7 GB, at the same time a window as 16, which take 2 GB
     window_seconds=WINDOW_SECONDS,
     devices=("cpu", "cuda"),
     compute_types=True,

@@ -9,11 +9,10 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
 )
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -26,11 +25,13 @@ from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.stitch import place
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
 from reflector_gpu.types import (
+    PLAIN,
     SAMPLE_RATE,
     Chunk,
     Priority,
     Recognition,
     Samples,
+    Schedule,
     Segment,
     TranscribeOptions,
     Transcript,
@@ -40,6 +41,10 @@ _UNBOUNDED = 2**31  # places of chunks, a few bytes each
 
 _SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
 _TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
+
+LIVE_SECONDS = 60.0
+"""An upload that is longer has its place with the long files, whichever way it came: what lies
+behind its first chunk would have others wait who are live."""
 
 Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 """The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
@@ -68,6 +73,7 @@ class Plan:
     chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
     is called, in a thread, with the seconds that the recording's header tells, if it does. A
     ``recorder`` keeps what is decoded for somebody else, who need not wait for the recogniser.
+    ``schedule`` is for those who read along, and would not wait for a whole chunk's words.
     """
 
     options: TranscribeOptions
@@ -79,6 +85,7 @@ class Plan:
     vad: VadOptions = field(default_factory=VadOptions)
     expect: Callable[[float], None] = lambda _: None
     recorder: Recorder | None = None
+    schedule: Schedule = PLAIN
 
 
 async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
@@ -89,16 +96,17 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter = Meter()
-    blocks = meter.count(decoded(spool, plan.max_seconds, plan.expect))
+    meter, claim = Meter(), _Claim(plan.expect)
+    blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect))
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
-        kept = _recorded(blocks, plan, plan.recorder)
+        kept = _recorded(blocks, plan, claim, plan.recorder)
         source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode", ending=meter.at_end)
     else:
-        cut = _chunks(blocks, plan)
+        cut = _chunks(blocks, plan, claim)
         source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
     in_flight: deque[tuple[Chunk, asyncio.Task[Recognition]]] = deque()
+    first = True
     try:
         while not source.ended or in_flight:
             await source.news.wait()
@@ -110,7 +118,9 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 yield Part(place(recognition, chunk), position, recognition.language)
             while len(in_flight) < plan.ahead and (found := source.taken()) is not None:
                 chunk = found.loaded() if isinstance(found, _Kept) else found
-                task = asyncio.create_task(_recognise(submit, chunk, plan))
+                priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
+                first = False
+                task = asyncio.create_task(_recognise(submit, chunk, plan, priority))
                 task.add_done_callback(lambda _: source.news.set())
                 in_flight.append((chunk, task))
         yield Part((), meter.seconds, duration=meter.seconds)
@@ -182,15 +192,43 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
     return gathered.transcript
 
 
+class _Claim:
+    """How long a recording says it is, which is known once its first block is."""
+
+    def __init__(self, expect: Callable[[float], None]) -> None:
+        self._expect = expect
+        self._seconds: float | None = None
+
+    def expect(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expect(seconds)
+
+    def within(self, seconds: float) -> bool:
+        """Whether it says that it is no longer than that."""
+        return self._seconds is not None and self._seconds <= seconds
+
+    def long(self, position: float) -> bool:
+        """Whether it says that it is a long file, or proves to be one at ``position``."""
+        return max(position, self._seconds or 0.0) > LIVE_SECONDS
+
+
 def _chunks(
-    blocks: Iterable[Samples], plan: Plan, detector: Callable[[Samples], Samples] | None = None
+    blocks: Iterator[Samples],
+    plan: Plan,
+    claim: _Claim,
+    detector: Callable[[Samples], Samples] | None = None,
 ) -> Iterator[Chunk]:
-    return chunks(
-        blocks,
+    opening = list(islice(blocks, 1))
+    schedule = plan.schedule
+    if claim.within(schedule.whole_seconds):
+        schedule = replace(schedule, early_seconds=())
+    yield from chunks(
+        chain(opening, blocks),
         max_seconds=plan.max_chunk_seconds,
         max_gap=plan.max_gap_seconds,
         options=plan.vad,
         detector=detector,
+        schedule=schedule,
     )
 
 
@@ -207,14 +245,16 @@ class _Kept:
         return Chunk(self.recorder.read(first, first + self.length), self.start)
 
 
-def _recorded(blocks: Iterable[Samples], plan: Plan, recorder: Recorder) -> Iterator[_Kept]:
+def _recorded(
+    blocks: Iterator[Samples], plan: Plan, claim: _Claim, recorder: Recorder
+) -> Iterator[_Kept]:
     with recorder.completing():
-        for chunk in _chunks(recorder.kept(blocks), plan, recorder.detector()):
+        for chunk in _chunks(recorder.kept(blocks), plan, claim, recorder.detector()):
             yield _Kept(recorder, chunk.start, len(chunk.samples))
 
 
-async def _recognise(submit: Submit, chunk: Chunk, plan: Plan) -> Recognition:
-    return await submit(chunk, plan.options, plan.priority)
+async def _recognise(submit: Submit, chunk: Chunk, plan: Plan, priority: Priority) -> Recognition:
+    return await submit(chunk, plan.options, priority)
 
 
 class Meter:

@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench bench-plot clean
+.PHONY: help demo serve test test-clients lint bench bench-plot clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
 	@$(BIN)/python -m samples.demo
@@ -17,6 +17,9 @@ serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8
 
 test: .venv/dev  ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
+	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
 
 lint: .venv/dev  ## Check style and types
 	@$(BIN)/ruff check
@@ -31,7 +34,7 @@ bench-plot: .venv/bench  ## Draw how the figures changed, and put the newest int
 	@$(BIN)/python -m benchmarks.page
 
 clean:  ## Forget the set-up
-	rm -rf .venv
+	rm -rf .venv tests/clients/node_modules
 
 .venv/pip:
 	@echo "Setting up .venv (once) ..."
@@ -52,3 +55,18 @@ clean:  ## Forget the set-up
 	@echo "Installing what the benchmarks need ..."
 	@$(PIP) install -c constraints.txt --group bench
 	@touch $@
+
+# A client that cannot be had is no failure here: its tests say so and are skipped, except in CI.
+.venv/clients/installed: .venv/pip tests/clients/requirements.txt tests/clients/constraints.txt
+	@echo "Installing the clients in Python ..."
+	@$(PYTHON) -m venv .venv/clients
+	@.venv/clients/bin/python -m pip --disable-pip-version-check --quiet install \
+	  -c tests/clients/constraints.txt pytest
+	@.venv/clients/bin/python -m pip --disable-pip-version-check --quiet install \
+	  -c tests/clients/constraints.txt -r tests/clients/requirements.txt \
+	  && touch $@ || test -z "$$CI"
+
+tests/clients/node_modules/installed: tests/clients/package.json
+	@echo "Installing the clients in JavaScript ..."
+	@npm install --prefix tests/clients --no-package-lock --no-audit --no-fund --loglevel=error \
+	  && touch $@ || test -z "$$CI"

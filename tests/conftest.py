@@ -20,6 +20,9 @@ from tests.live import KEY, LiveServer
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
 
+collect_ignore = ["clients"]
+"""A room with an environment of its own: `make test-clients` runs it."""
+
 
 @pytest.fixture(scope="session")
 def standup() -> Path:

@@ -1,0 +1,37 @@
+"""LiveKit agents: the speech-to-text of its OpenAI plugin, one utterance at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.server import KEY, Server
+from tests.clients.support import ENGLISH, client, pcm_of, text_of
+
+TEXT = text_of(ENGLISH)
+
+
+def hear(server: Server, recording: Path, **wishes: Any) -> Any:
+    """The first alternative of what the plugin makes of ``recording``."""
+    rtc = client("livekit.rtc")
+    plugin = client("livekit.plugins.openai")
+    data, rate = pcm_of(recording)
+    frame = rtc.AudioFrame(data, rate, 1, len(data) // 2)
+
+    async def recognize() -> Any:
+        stt = plugin.STT(base_url=server.api, api_key=KEY, **wishes)
+        try:
+            return await stt.recognize([frame])
+        finally:
+            await stt.aclose()
+
+    return asyncio.run(recognize()).alternatives[0]
+
+
+@pytest.mark.parametrize("model", ["whisper-1"])
+def test_its_models(server: Server, model: str) -> None:
+    said = hear(server, ENGLISH, model=model)
+    assert (said.text, said.language) == (TEXT, "en")

@@ -25,7 +25,7 @@ from reflector_gpu.errors import ModelNotInstalled, UnknownModel
 from reflector_gpu.hosts import NOWHERE, Elsewhere, Hosts
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import language_model
-from reflector_gpu.pipeline.diarize import SubmitRecording, diarize, with_speakers
+from reflector_gpu.pipeline.diarize import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
@@ -338,18 +338,20 @@ class Service:
         self,
         spool: Spool,
         options: DiarizeOptions,
+        voices: Sequence[Voice] = (),
         *,
         expect: Callable[[float], None] = lambda _: None,
-    ) -> Sequence[SpeakerTurn]:
-        """Who speaks when in ``spool``, which may still fill. The caller closes it.
+    ) -> Diarized:
+        """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
 
-        ``expect`` is as in `transcribe`.
+        The caller closes the spool. ``expect`` is as in `transcribe`.
         """
         with closing(Recorder(self.settings.spool_dir)) as recorder:
             return await diarize(
                 spool,
                 recorder,
-                self._submit_recording(options),
+                self._submit_recording(allowing_for(options, voices)),
+                voices,
                 max_seconds=self.settings.max_audio_seconds,
                 expect=expect,
             )

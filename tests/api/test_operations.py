@@ -242,7 +242,10 @@ def test_routes_have_examples_fields_and_errors(
     example = operation["responses"]["200"]["content"]["application/json"]["example"]
     assert model.model_validate(example).model_dump(exclude_unset=True).keys() == example.keys()
 
-    (form,) = operation["requestBody"]["content"].values()
+    content = operation["requestBody"]["content"]
+    kind = "application/json" if path == FROM_URL else "multipart/form-data"
+    assert content.keys() == ({kind} if path == FROM_URL else {kind, "application/json", "audio/*"})
+    form = content[kind]
     fields = form["schema"]["properties"]
     assert {"model", "language", "prompt", "response_format", "stream"} <= fields.keys()
     files = {"file", "files"} & fields.keys()

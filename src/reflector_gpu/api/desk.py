@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,6 +20,7 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from reflector_gpu.api import answers, unknown
+from reflector_gpu.api.bodies import read_json, read_raw
 from reflector_gpu.api.connection import (
     Deadline,
     EventStream,
@@ -24,17 +33,21 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.sent import form_values
 from reflector_gpu.api.unknown import Vocabulary
-from reflector_gpu.api.upload import Form, Upload, read_form
+from reflector_gpu.api.upload import FILE_FIELDS, Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.pipeline.diarize import Diarized
 from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.transcribe import Part
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Request as Wish
 from reflector_gpu.service import Service
-from reflector_gpu.types import DiarizeOptions, Priority, SpeakerTurn, Task
+from reflector_gpu.types import DiarizeOptions, Priority, Task
 
 M = TypeVar("M", bound=BaseModel)
+
+_RECORDINGS = ("application/octet-stream", "application/ogg")
+"""Types of bodies that are a recording, besides all of audio and video."""
 
 
 class Desk:
@@ -58,24 +71,41 @@ class Desk:
             permit = resources.enter_context(service.admission.permit(priority, client))
             yield Visit(request, priority, deadline, permit, resources, service, self._metrics)
 
-    async def form(self, visit: Visit) -> Form:
-        """Read the form, which ends with the visit.
+    async def form(
+        self,
+        visit: Visit,
+        *,
+        file_fields: Sequence[str] = FILE_FIELDS,
+        spool: Callable[[], Spool] | None = None,
+    ) -> Form:
+        """Read what was uploaded: a form, a recording, or JSON with one. It ends with the visit.
 
         Raises:
-            InvalidRequest: not a form, or no file in it.
+            InvalidRequest: neither of these, or no file in it.
             ClientTooSlow, TooLarge
         """
         settings = self._service.settings
-        form = await read_form(
-            visit.request.headers.get("content-type", ""),
-            body_of(visit.request, settings.body_seconds),
-            spool=self._service.spool,
-            max_bytes=settings.max_upload_bytes,
-            max_files=settings.max_files,
-        )
+        spool = spool or self._service.spool
+        content_type = visit.request.headers.get("content-type", "")
+        body = body_of(visit.request, settings.body_seconds)
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "application/json":
+            form = await read_json(body, spool)
+        elif kind in _RECORDINGS or kind.startswith(("audio/", "video/")):
+            form = await read_raw(body, spool)
+        else:
+            form = await read_form(
+                content_type,
+                body,
+                spool=spool,
+                max_bytes=settings.max_upload_bytes,
+                max_files=settings.max_files,
+                file_fields=file_fields,
+            )
         visit.resources.enter_context(form)
         if not form.files:
-            raise InvalidRequest("The request has no file; send it as 'file'.", param="file")
+            name = file_fields[0]
+            raise InvalidRequest(f"The request has no file; send it as '{name}'.", param=name)
         return form
 
     def form_fields(
@@ -87,7 +117,8 @@ class Desk:
             InvalidRequest: as `read`.
         """
         pairs = [*request.query_params.multi_items(), *(form.fields if form else ())]
-        return self.read(request, vocabulary, form_values(pairs, vocabulary.model))
+        values = form_values(pairs, vocabulary.model) | (form.values if form else {})
+        return self.read(request, vocabulary, values)
 
     def read(self, request: Request, vocabulary: Vocabulary[M], sent: Mapping[str, object]) -> M:
         """The fields of a request, checked. What has no effect is noted for answer and log.
@@ -123,12 +154,17 @@ class Desk:
         if wish.translate_to:
             await self._service.translations.check_target(wish.written, wish.translate_to)
         if wish.speakers is not None and (known := fields.known_speakers):
-            voices = await unless_disconnected(visit.request, self._voices(known))
+            voices = await unless_disconnected(visit.request, self.voices(known))
             wish = replace(wish, voices=voices)
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
         return wish
 
-    async def _voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
+    async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
+        """How the speakers of these names sound, by short files.
+
+        Raises:
+            InvalidRequest: a file holds no voice.
+        """
         return [await self._service.voice(name, audio) for name, audio in known]
 
 
@@ -162,10 +198,12 @@ class Visit:
                 async for part in parts:
                     yield part
 
-    async def turns(self, spool: Spool, options: DiarizeOptions) -> Sequence[SpeakerTurn]:
+    async def diarized(
+        self, spool: Spool, options: DiarizeOptions, voices: Sequence[Voice] = ()
+    ) -> Diarized:
         """Who speaks when in ``spool``, counted."""
         with self.permit.recording() as recording:
-            found = await self.service.diarize(spool, options, expect=recording.expect)
+            found = await self.service.diarize(spool, options, voices, expect=recording.expect)
             recording.finish()
             return found
 

@@ -154,7 +154,47 @@ _MOST_KNOWN = 16  # OpenAI's server takes four
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 
 
-class TranscriptionFields(SpeakerFields):
+class KnownSpeakerFields(SpeakerFields):
+    """Speakers whose names and voices the client knows."""
+
+    known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
+        (),
+        max_length=_MOST_KNOWN,
+        description="Names of speakers, who are told apart if their voices are sent too.",
+    )
+    known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
+        (),
+        max_length=_MOST_KNOWN,
+        description="Their voices in the order of the names: data URLs of two to ten seconds each.",
+    )
+
+    @property
+    def known_speakers(self) -> list[tuple[str, bytes]]:
+        """Names, and the files with their voices.
+
+        Raises:
+            InvalidRequest: they do not match, or a reference is not a data URL.
+        """
+        names, references = self.known_speaker_names, self.known_speaker_references
+        if len(names) != len(references) or len(set(names)) < len(names):
+            raise InvalidRequest(
+                f"There are {len(names)} known_speaker_names for {len(references)} "
+                "known_speaker_references; send a name of its own for every reference.",
+                param="known_speaker_names",
+            )
+        param = "known_speaker_references"
+        return [(n, data_of(url, param)) for n, url in zip(names, references, strict=True)]
+
+
+class AudioDiarizeFields(DiarizeFields, KnownSpeakerFields):
+    """The form and the query of /v1/audio/diarization."""
+
+    response_format: Annotated[Literal["json", "rttm"] | None, BeforeValidator(_not_empty)] = Field(
+        None, description="`json`, or `rttm` for NIST's Rich Transcription Time Marked lines."
+    )
+
+
+class TranscriptionFields(KnownSpeakerFields):
     """What every transcription request may say."""
 
     model: str | None = Field(
@@ -207,16 +247,6 @@ class TranscriptionFields(SpeakerFields):
         description="Translate every segment to this language; subtitles and `text` are in it. Of "
         "a stream, the last events have it.",
     )
-    known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
-        (),
-        max_length=_MOST_KNOWN,
-        description="Names of speakers. With their voices they ask for what `diarize` asks for.",
-    )
-    known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
-        (),
-        max_length=_MOST_KNOWN,
-        description="Their voices in the order of the names: data URLs of two to ten seconds each.",
-    )
 
     def options(self, task: Task = "transcribe") -> TranscribeOptions:
         return TranscribeOptions(
@@ -245,23 +275,6 @@ class TranscriptionFields(SpeakerFields):
                 param="response_format",
             )
         return self.counts if asked or form is Format.DIARIZED_JSON else None
-
-    @property
-    def known_speakers(self) -> list[tuple[str, bytes]]:
-        """Names, and the files with their voices.
-
-        Raises:
-            InvalidRequest: they do not match, or a reference is not a data URL.
-        """
-        names, references = self.known_speaker_names, self.known_speaker_references
-        if len(names) != len(references) or len(set(names)) < len(names):
-            raise InvalidRequest(
-                f"There are {len(names)} known_speaker_names for {len(references)} "
-                "known_speaker_references; send a name of its own for every reference.",
-                param="known_speaker_names",
-            )
-        param = "known_speaker_references"
-        return [(n, data_of(url, param)) for n, url in zip(names, references, strict=True)]
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's knobs turned."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields, TranslateFields
+from reflector_gpu.api.fields import (
+    AudioDiarizeFields,
+    DiarizeFields,
+    FromUrl,
+    TranscriptionFields,
+    TranslateFields,
+)
 from reflector_gpu.api.prompts import ChatFields, LlmFields
 from reflector_gpu.api.render.chat import ChatCompletion, LlmText, Rendering
+from reflector_gpu.api.render.diarization import SpeakerSegments
 from reflector_gpu.api.render.schemas import (
     Diarization,
     DiarizedTranscription,
@@ -40,6 +47,7 @@ _URL_ERRORS = {
     "504": "The audio host is too slow",
 }
 
+_TEXTS = ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream")
 _WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81}]
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
 
@@ -65,6 +73,24 @@ def inlined(model: type[BaseModel]) -> Extra:
     return resolved
 
 
+_AUDIO_EXAMPLE: JsonValue = {
+    "model": "whisper-1",
+    "input_audio": {"data": "UklGRiQAAABXQVZF...", "format": "wav"},
+}
+_WITH_AUDIO: JsonValue = {
+    "type": "object",
+    "description": "The fields of the form, and the recording as base64.",
+    "properties": {
+        "input_audio": {
+            "type": "object",
+            "properties": {"data": {"type": "string"}, "format": {"type": "string"}},
+            "required": ["data"],
+        }
+    },
+    "required": ["input_audio"],
+}
+
+
 def _form(*file_fields: str) -> Extra:
     schema = inlined(TranscriptionFields)
     properties = schema["properties"]
@@ -74,11 +100,21 @@ def _form(*file_fields: str) -> Extra:
         name: {"type": "array", "items": _BINARY} for name in file_fields if name.endswith("s")
     }
     schema["properties"] = {**files, **properties}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": schema},
+            "application/json": {"schema": _WITH_AUDIO, "example": _AUDIO_EXAMPLE},
+            "audio/*": {"schema": _BINARY},
+        },
+    }
 
 
 def _answers(
-    *models: type[BaseModel], texts: bool, example: JsonValue, errors: Mapping[str, str]
+    *models: type[BaseModel],
+    texts: Sequence[str] = (),
+    example: JsonValue,
+    errors: Mapping[str, str],
 ) -> Extra:
     schemas: list[JsonValue] = [inlined(model) for model in models]
     content: Extra = {
@@ -87,9 +123,7 @@ def _answers(
             "example": example,
         }
     }
-    if texts:
-        for media_type in ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream"):
-            content[media_type] = {"schema": {"type": "string"}}
+    content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
     found: Extra = {"200": {"description": "The transcript", "content": content}}
     for status, reason in sorted(errors.items()):
         found[status] = {
@@ -110,7 +144,7 @@ TRANSCRIPTIONS: Extra = {
         Transcription,
         VerboseTranscription,
         DiarizedTranscription,
-        texts=True,
+        texts=_TEXTS,
         example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
         errors=_ERRORS,
     ),
@@ -119,7 +153,7 @@ TRANSCRIPTIONS: Extra = {
 TRANSLATIONS: Extra = {
     "requestBody": _form("file"),
     "responses": _answers(
-        Translation, VerboseTranscription, texts=True, example={"text": "hello"}, errors=_ERRORS
+        Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=_ERRORS
     ),
 }
 
@@ -133,7 +167,7 @@ FROM_URL: Extra = {
         Transcription,
         VerboseTranscription,
         DiarizedTranscription,
-        texts=True,
+        texts=_TEXTS,
         example={"text": "hello", "words": _WORDS},
         errors={**_ERRORS, **_URL_ERRORS},
     ),
@@ -143,7 +177,6 @@ TRANSCRIBE: Extra = {
     "requestBody": _form("file"),
     "responses": _answers(
         TranscribeTranscript,
-        texts=False,
         example={"text": "hello", "words": [{"text": " hello", "start": 0.42, "end": 0.81}]},
         errors=_ERRORS,
     ),
@@ -166,24 +199,39 @@ TRANSLATE: Extra = {
     },
     "responses": _answers(
         TextTranslation,
-        texts=False,
         example={"text": {"en": "Thank you.", "fr": "Merci."}},
         errors={key: _ERRORS[key] for key in ("400", "401", "413", "429", "503")},
     ),
 }
 
+_FILE_UNLESS_URL: JsonValue = {
+    "required": False,
+    "content": {
+        "multipart/form-data": {"schema": {"type": "object", "properties": {"file": _BINARY}}},
+        "audio/*": {"schema": _BINARY},
+    },
+}
+
 DIARIZE: Extra = {
     "parameters": _query(DiarizeFields),
-    "requestBody": {
-        "required": False,
-        "content": {
-            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": _BINARY}}}
-        },
-    },
+    "requestBody": _FILE_UNLESS_URL,
     "responses": _answers(
         Diarization,
-        texts=False,
         example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
+        errors={**_ERRORS, **_URL_ERRORS},
+    ),
+}
+
+AUDIO_DIARIZATION: Extra = {
+    "parameters": _query(AudioDiarizeFields),
+    "requestBody": _FILE_UNLESS_URL,
+    "responses": _answers(
+        SpeakerSegments,
+        texts=("text/plain",),
+        example={
+            "duration": 12.8,
+            "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00"}],
+        },
         errors={**_ERRORS, **_URL_ERRORS},
     ),
 }
@@ -200,7 +248,7 @@ _LLM_ERRORS = {
 LLM: Extra = {
     "requestBody": _json_in(LlmFields),
     "responses": _answers(
-        LlmText, texts=False, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
+        LlmText, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
     ),
 }
 
@@ -208,7 +256,6 @@ CHAT: Extra = {
     "requestBody": _json_in(ChatFields),
     "responses": _answers(
         ChatCompletion,
-        texts=False,
         example=json.loads(
             Rendering("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
         ),

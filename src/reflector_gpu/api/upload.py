@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -36,9 +36,13 @@ class Upload:
 
 @dataclass(slots=True)
 class Form:
-    """What a client sent. Leaving it as a context manager frees its files."""
+    """What a client sent: texts, or ``values`` if it was JSON, and files.
+
+    Leaving it as a context manager frees its files.
+    """
 
     fields: list[tuple[str, str]] = field(default_factory=list)
+    values: dict[str, object] = field(default_factory=dict)
     files: list[Upload] = field(default_factory=list)
 
     def __enter__(self) -> Form:
@@ -61,8 +65,11 @@ async def read_form(
     spool: Callable[[], Spool],
     max_bytes: int,
     max_files: int,
+    file_fields: Sequence[str] = FILE_FIELDS,
 ) -> Form:
     """Parse a form from ``body``; nothing is kept on disk if it fails.
+
+    Parts of the names ``file_fields`` are files.
 
     Raises:
         InvalidRequest: not a form, or a broken one.
@@ -70,8 +77,11 @@ async def read_form(
     """
     kind, parameters = parse_options_header(content_type)
     if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
-        raise InvalidRequest("Send the audio as multipart/form-data, in a field named 'file'.")
-    reader = _Reader(spool, max_files)
+        raise InvalidRequest(
+            f"Send the audio as multipart/form-data, in a field named '{file_fields[0]}', or as "
+            "the body with its Content-Type, such as audio/wav."
+        )
+    reader = _Reader(spool, max_files, file_fields)
     received = 0
     with ExitStack() as cleanup:
         cleanup.push(reader.form)
@@ -96,11 +106,14 @@ async def read_form(
 class _Reader:
     """The callbacks of one parse: a part is a field in memory or a file in a spool."""
 
-    def __init__(self, spool: Callable[[], Spool], max_files: int) -> None:
+    def __init__(
+        self, spool: Callable[[], Spool], max_files: int, file_fields: Sequence[str]
+    ) -> None:
         self.form = Form()
         self.ended = False
         self._spool = spool
         self._max_files = max_files
+        self._file_fields = file_fields
         self._field_bytes = 0
         self._name = ""
         self._value = bytearray()
@@ -136,11 +149,11 @@ class _Reader:
         self._file = None
         kind, _ = parse_options_header(self._headers.get(b"content-type"))
         self._is_json = kind == b"application/json"
-        is_file = self._name.removesuffix("[]") in FILE_FIELDS
+        is_file = self._name.removesuffix("[]") in self._file_fields
         if is_file or (b"filename" in options and not self._is_json):  # browsers name JSON "blob"
             if not is_file:
                 raise InvalidRequest(
-                    f"The file part is named '{self._name}'; name it 'file' or 'files'. "
+                    f"The file part is named '{self._name}'; name it '{self._file_fields[0]}'. "
                     "Voices of speakers are texts: 'data:audio/wav;base64,...'.",
                     param=self._name,
                 )

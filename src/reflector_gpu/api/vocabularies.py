@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from reflector_gpu.api.fields import DiarizeFields, FromUrl, TranscriptionFields, TranslateFields
+from reflector_gpu.api.fields import (
+    AudioDiarizeFields,
+    DiarizeFields,
+    FromUrl,
+    TranscriptionFields,
+    TranslateFields,
+)
 from reflector_gpu.api.prompts import ChatFields, LlmFields
 from reflector_gpu.api.unknown import Vocabulary
 
@@ -16,6 +22,7 @@ _OF_UPLOADS = {
     "timestamp_offset": "/v1/audio/transcriptions-from-url adds it to every time.",
     **_OF_SPEECH,
 }
+_TIMESTAMP = "'timestamp' is added to every time."
 _WHOLE = frozenset({"batch", "include", "response_format", "stream", "timestamp_granularities"})
 
 TRANSCRIPTIONS = Vocabulary(
@@ -45,7 +52,16 @@ TRANSCRIBE = Vocabulary(
 )
 
 DIARIZE = Vocabulary(
-    DiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
+    DiarizeFields,
+    misplaced={
+        "timestamp_offset": _TIMESTAMP,
+        "response_format": "/v1/audio/diarization answers in other formats.",
+        "known_speaker_names": "/v1/audio/diarization knows speakers by name.",
+    },
+)
+
+AUDIO_DIARIZATION = Vocabulary(
+    AudioDiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
 )
 
 TRANSLATE = Vocabulary(

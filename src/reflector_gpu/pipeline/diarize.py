@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
@@ -19,14 +19,24 @@ SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
 """Has a recording that is complete diarized, wherever that is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Diarized:
+    """Who speaks when in a recording of so many ``seconds``; ``names`` are those of `Voice`."""
+
+    turns: Sequence[SpeakerTurn]
+    seconds: float
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
 async def diarize(
     spool: Spool,
     recorder: Recorder,
     submit: SubmitRecording,
+    voices: Sequence[Voice] = (),
     *,
     max_seconds: float = float("inf"),
     expect: Callable[[float], None] = lambda _: None,
-) -> Sequence[SpeakerTurn]:
+) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
     ``expect`` is told how many seconds there will be, as well as is known.
@@ -40,7 +50,11 @@ async def diarize(
     try:
         async for _ in source:
             pass
-        return await submit(recorder)
+        seconds = recorder.seconds
+        turns, called = await _turns(recorder, submit, voices)
+        known = {voice.name for voice in voices}
+        names = {speaker: name for speaker, name in called.items() if name in known}
+        return Diarized(turns, seconds, names)
     finally:
         meter.stop()
         source.close()

@@ -1,6 +1,10 @@
-"""Who speaks when: the route of Reflector."""
+"""Who speaks when: the route of Reflector, and that of Speaches and LocalAI."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,14 +14,17 @@ from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.desk import Desk, Visit, blaming_the_url, single
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import reflector
-from reflector_gpu.audio.spool import Spool
+from reflector_gpu.api.render import diarization, reflector
+from reflector_gpu.api.unknown import Vocabulary
+from reflector_gpu.api.upload import Upload
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
+F = TypeVar("F", bound=DiarizeFields)
+
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
-    """The diarization route over ``service``."""
+    """The diarization routes over ``service``."""
     routes = APIRouter(tags=["diarization"])
     desk = Desk(service, metrics)
 
@@ -27,21 +34,41 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
         Speakers are numbered from 0 as they first speak; turns may overlap.
         """
-        fields = desk.form_fields(request, vocabularies.DIARIZE)
+        async with _recording(request, vocabularies.DIARIZE) as (visit, upload, fields):
+            work = visit.diarized(upload.spool, fields.counts)
+            found = await unless_disconnected(request, work)
+            return answers.response(
+                reflector.diarization(found.turns, offset=fields.timestamp), None
+            )
+
+    @routes.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
+    async def create_diarization(request: Request) -> Response:
+        """Tell speakers apart, by name where their voices are known; JSON or RTTM.
+
+        The recording is uploaded, or fetched by the server. Turns may overlap.
+        """
+        async with _recording(request, vocabularies.AUDIO_DIARIZATION) as (visit, upload, fields):
+            voices = await unless_disconnected(request, desk.voices(fields.known_speakers))
+            work = visit.diarized(upload.spool, fields.counts, voices)
+            found = await unless_disconnected(request, work)
+            if fields.response_format == "rttm":
+                text = diarization.rttm(found, upload.filename, offset=fields.timestamp)
+                return answers.response(text, None)
+            return answers.response(diarization.segments(found, offset=fields.timestamp), None)
+
+    @asynccontextmanager
+    async def _recording(
+        request: Request, vocabulary: Vocabulary[F]
+    ) -> AsyncIterator[tuple[Visit, Upload, F]]:
+        """What was uploaded, or is being fetched, and how to work on it."""
+        fields = desk.form_fields(request, vocabulary)
         if fields.audio_file_url:
             async with desk.visit(request, Priority.FILE) as visit:
-                spool = visit.download(fields.audio_file_url)
                 with blaming_the_url():
-                    return await unless_disconnected(request, _answer(visit, spool, fields))
+                    yield visit, Upload("audio", visit.download(fields.audio_file_url)), fields
+            return
         async with desk.visit(request, Priority.LIVE) as visit:
             form = await desk.form(visit)
-            fields = desk.form_fields(request, vocabularies.DIARIZE, form)
-            work = _answer(visit, single(form).spool, fields)
-            return await unless_disconnected(request, work)
+            yield visit, single(form), desk.form_fields(request, vocabulary, form)
 
     return routes
-
-
-async def _answer(visit: Visit, spool: Spool, fields: DiarizeFields) -> Response:
-    found = await visit.turns(spool, fields.counts)
-    return answers.response(reflector.diarization(found, offset=fields.timestamp), None)

@@ -1,0 +1,157 @@
+"""Media files as FFmpeg's demuxers read them: opening one, its frames, and their time stamps.
+
+Client bytes reach native demuxers here, so only plain media containers are let through: playlists
+(HLS, concat, SDP) could make FFmpeg open other files or addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from reflector_gpu.audio.layouts import WithoutLayouts
+from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.errors import UndecodableAudio
+
+READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac"
+
+_DEMUXERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+_OPTIONS = {
+    "format_whitelist": _DEMUXERS,
+    "protocol_whitelist": "none",
+    "max_probe_packets": "1",  # else every packet of a short WAV is searched for DTS, which is slow
+}
+_NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
+_LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
+_HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
+_FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
+_MAX_BOXES = 100  # before the samples or their index; real files have a handful
+
+
+def check_not_empty(reader: SpoolReader) -> None:
+    """Wait for the first byte.
+
+    Raises:
+        UndecodableAudio: there is none.
+    """
+    if not reader.read(1):
+        raise UndecodableAudio("The file is empty.", param="file")
+    reader.seek(0)
+
+
+def opened(reader: SpoolReader) -> InputContainer:
+    """The container that ``reader`` reads, to be closed.
+
+    Raises:
+        UndecodableAudio: it is of no kind that we read.
+    """
+    if not reader.seekable() and _index_comes_last(reader):
+        reader.allow_seeking()
+    try:
+        return av.open(
+            WithoutLayouts(reader),
+            mode="r",
+            container_options=_OPTIONS,
+            metadata_errors="ignore",
+        )
+    except av.FFmpegError as error:
+        raise UndecodableAudio(
+            f"The file is not audio that this server reads; send one of: {READABLE}.", param="file"
+        ) from error
+
+
+def audio_track(container: InputContainer) -> AudioStream:
+    """
+    Raises:
+        UndecodableAudio: there is none.
+    """
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream):
+        raise UndecodableAudio("The file has no audio track.", param="file")
+    return stream
+
+
+def claimed_seconds(container: InputContainer) -> float | None:
+    """How long the recording says it is: an estimate, None where it does not say."""
+    return container.duration / av.time_base if container.duration else None
+
+
+def keeps_time(container: InputContainer) -> bool:
+    """Whether the time stamps are stored, and not counted from the start."""
+    return container.format.name not in _NO_CLOCK
+
+
+def frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """What can be decoded: damage is skipped, and a truncated file gives what it holds."""
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue  # a damaged packet: the next one may be sound
+    except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
+        return  # a truncated or damaged container: what came before it counts
+
+
+def check_rate(rate: int) -> None:
+    """
+    Raises:
+        UndecodableAudio: no recording has so few or so many samples a second.
+    """
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        raise UndecodableAudio(
+            f"The audio has {rate} samples a second; "
+            f"{_LOWEST_RATE} to {_HIGHEST_RATE} can be read.",
+            param="file",
+        )
+
+
+class Clock:
+    """Finds holes by comparing time stamps with the samples that came, as small holes add up."""
+
+    def __init__(
+        self, start: float | None, *, shortest: float = 0.25, longest: float = 600.0
+    ) -> None:
+        """``start``: where the recording begins. A film's picture may come before its sound.
+
+        Holes are longer than ``shortest`` seconds. From ``longest`` on it is no hole, but a
+        broken clock.
+        """
+        self._now = start
+        self._running = False
+        self._shortest = shortest
+        self._longest = longest
+
+    def hole_before(self, frame: AudioFrame) -> float:
+        """The seconds of silence that are missing before ``frame``, which is then counted."""
+        hole = 0.0
+        if frame.pts is not None and frame.time_base is not None:
+            begins = float(frame.pts * frame.time_base)
+            gap = 0.0 if self._now is None else begins - self._now
+            if self._shortest < gap < self._longest:
+                hole = gap
+            if hole or not self._running or abs(gap) >= self._longest:
+                self._now, self._running = begins, True
+        if self._now is not None:
+            self._now += frame.samples / frame.sample_rate
+        return hole
+
+
+def _index_comes_last(reader: SpoolReader) -> bool:
+    """Whether this is an MP4 or MOV (ISO 14496-12) whose ``moov`` stands behind its ``mdat``."""
+    offset = 0
+    for _ in range(_MAX_BOXES):
+        header = reader.peek(offset, 16)
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if kind == b"mdat":
+            return True
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        if kind == b"moov" or size < 8 or (offset == 0 and kind not in _FIRST_BOXES):
+            return False
+        offset += size
+    return False

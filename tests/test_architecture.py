@@ -26,6 +26,7 @@ ALLOWED = {
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
     "downloads": {"engines", "runtime"},
     "hosts": {"engines", "runtime"},
+    "padding": {"audio", "pipeline"},
     "translations": {"engines", "pipeline", "hosts"},
     "llm": {"engines", "runtime"},
     "service": {
@@ -36,6 +37,7 @@ ALLOWED = {
         "llm",
         "downloads",
         "hosts",
+        "padding",
         "translations",
     },
     "api": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service"},

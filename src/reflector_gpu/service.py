@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from reflector_gpu.audio.fetch import Fetcher, FetchLimits
+from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
@@ -25,6 +25,7 @@ from reflector_gpu.errors import ModelNotInstalled, UnknownModel
 from reflector_gpu.hosts import NOWHERE, Elsewhere, Hosts
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import language_model
+from reflector_gpu.padding import Padding, fetch_limits
 from reflector_gpu.pipeline.diarize import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
@@ -97,16 +98,9 @@ class Service:
             Limits(settings.key_requests or inf, settings.key_hourly_audio_seconds or inf),
         )
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
-        self.fetcher = Fetcher(
-            AddressGuard(settings.url_allow),
-            FetchLimits(
-                max_bytes=settings.max_upload_bytes,
-                connect_timeout=settings.url_connect_seconds,
-                read_timeout=settings.url_read_seconds,
-                total_timeout=settings.url_total_seconds,
-                retries=settings.url_retries,
-            ),
-        )
+        guard, limits = AddressGuard(settings.url_allow), fetch_limits(settings)
+        self.fetcher = Fetcher(guard, limits)
+        self.padding = Padding(settings, guard, limits)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         kept = [model.name for model in self.catalog.configured]
@@ -134,6 +128,7 @@ class Service:
         self._closed = True
         await self.downloads.close()
         await self.fetcher.aclose()
+        await self.padding.aclose()
         if self._llm:
             await self._llm.aclose()
         await self.hosts.close()

@@ -39,6 +39,7 @@ VOCABULARIES: dict[str, Vocabulary[Any]] = {
     "from-url": vocabularies.FROM_URL,
     "transcribe": vocabularies.TRANSCRIBE,
     "diarize": vocabularies.DIARIZE,
+    "pad": vocabularies.PAD,
     "translate": vocabularies.TRANSLATE,
     "llm": vocabularies.LLM,
     "chat": vocabularies.CHAT,

@@ -12,7 +12,14 @@ from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import Observe
-from reflector_gpu.api.routes import completion, diarization, operations, transcription, translation
+from reflector_gpu.api.routes import (
+    completion,
+    diarization,
+    operations,
+    padding,
+    transcription,
+    translation,
+)
 from reflector_gpu.api.routes.operations import HEALTH
 from reflector_gpu.hosts import NOWHERE, Elsewhere
 from reflector_gpu.networks import Trust
@@ -62,6 +69,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
     app.include_router(diarization.router(service, metrics))
     app.include_router(translation.router(service, metrics))
     app.include_router(completion.router(service, metrics))
+    app.include_router(padding.router(service, metrics))
     app.include_router(operations.router(service, metrics))
     errors.install(app)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)

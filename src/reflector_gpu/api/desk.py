@@ -34,6 +34,7 @@ from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.sent import form_values
 from reflector_gpu.api.unknown import Vocabulary
 from reflector_gpu.api.upload import FILE_FIELDS, Form, Upload, read_form
+from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.diarize import Diarized
@@ -227,13 +228,14 @@ class Visit:
 
 
 @contextmanager
-def blaming_the_url() -> Iterator[None]:
-    """What is wrong with the audio is the fault of the field that named it."""
+def blaming_the_url(field: str = URL_FIELD) -> Iterator[None]:
+    """What is wrong with the audio, or with its download, is the fault of the ``field`` that
+    named it."""
     try:
         yield
     except ReflectorError as error:
-        if error.param == "file":
-            error.param = "audio_file_url"
+        if error.param in ("file", URL_FIELD):
+            error.param = field
         raise
 
 

@@ -15,6 +15,7 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     TranslateFields,
 )
+from reflector_gpu.api.padding import Padded, PadFields
 from reflector_gpu.api.prompts import ChatFields, LlmFields
 from reflector_gpu.api.render.chat import ChatCompletion, LlmText, Rendering
 from reflector_gpu.api.render.diarization import SpeakerSegments
@@ -219,6 +220,22 @@ DIARIZE: Extra = {
         Diarization,
         example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
         errors={**_ERRORS, **_URL_ERRORS},
+    ),
+}
+
+PAD: Extra = {
+    "requestBody": _json_in(PadFields),
+    "responses": _answers(
+        Padded,
+        example={"size": 184_320, "cancelled": False},
+        errors={
+            **{status: _ERRORS[status] for status in ("400", "401", "413", "429")},
+            "403": "The address policy refuses one of the URLs",
+            "404": "The track's URL answers 404",
+            "502": "The host of the track fails, or the receiver does not take the file",
+            "503": "The server's temporary storage is full; see Retry-After",
+            "504": "The host of the track or the receiver is too slow",
+        },
     ),
 }
 

@@ -9,6 +9,7 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     TranslateFields,
 )
+from reflector_gpu.api.padding import PadFields
 from reflector_gpu.api.prompts import ChatFields, LlmFields
 from reflector_gpu.api.unknown import Vocabulary
 
@@ -71,6 +72,8 @@ TRANSLATE = Vocabulary(
         "translate_to": "'target_language' is the language to translate to.",
     },
 )
+
+PAD = Vocabulary(PadFields, misplaced={"audio_file_url": "'track_url' is where the recording is."})
 
 LLM = Vocabulary(
     LlmFields,

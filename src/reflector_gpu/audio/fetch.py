@@ -7,7 +7,6 @@ whole URLs (a presigned one is a secret), and keeps cookies from one client's do
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import random
 import re
@@ -26,9 +25,9 @@ from reflector_gpu.audio.guard import (
     GuardedTransport,
     NameNotResolved,
     parse_url,
-    port_of,
 )
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.urls import credentials, origin_of, redirected
 from reflector_gpu.errors import (
     AudioNotFound,
     ReflectorError,
@@ -36,7 +35,6 @@ from reflector_gpu.errors import (
     TooLarge,
     UpstreamFailed,
     UpstreamTimeout,
-    UrlForbidden,
 )
 
 _log = logging.getLogger(__name__)
@@ -200,7 +198,11 @@ class Fetcher:
             if response.status_code not in _REDIRECTS:
                 return response
             await response.aclose()
-            url = _redirected(url, response.headers.get("location", ""), task.host)
+            try:
+                url = redirected(url, response.headers.get("location", ""))
+            except ValueError:
+                message = f"The audio host {task.host} redirects to something that is no URL."
+                raise _failed(message) from None
         raise _failed(f"The audio host {task.host} redirects too often; send the file's own URL.")
 
     async def _receive(self, response: httpx.Response, task: _Task) -> None:
@@ -258,11 +260,8 @@ class _Task:
 
     @classmethod
     def of(cls, url: httpx.URL, spool: Spool) -> _Task:
-        authorization = None
-        if url.userinfo:
-            pair = f"{url.username}:{url.password}".encode()
-            authorization = f"Basic {base64.b64encode(pair).decode('ascii')}"
-        return cls(url.copy_with(userinfo=b""), authorization, spool, url.raw_host.decode("ascii"))
+        host = url.raw_host.decode("ascii")
+        return cls(url.copy_with(userinfo=b""), credentials(url), spool, host)
 
     def headers(self, url: httpx.URL) -> dict[str, str]:
         headers = {
@@ -271,7 +270,7 @@ class _Task:
             "Accept": "*/*",
             "Accept-Encoding": "identity",
         }
-        if self.authorization and _origin(url) == _origin(self.url):
+        if self.authorization and origin_of(url) == origin_of(self.url):
             headers["Authorization"] = self.authorization
         if self.spool.size and self.validator:
             headers["Range"] = f"bytes={self.spool.size}-"
@@ -319,22 +318,6 @@ class _Task:
 
 def _failed(message: str) -> UpstreamFailed:
     return UpstreamFailed(message, param=URL_FIELD)
-
-
-def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
-    return url.scheme, url.raw_host, port_of(url)
-
-
-def _redirected(url: httpx.URL, location: str, host: str) -> httpx.URL:
-    """Where ``location`` leads; a user and password in it are never used."""
-    try:
-        if not location:
-            raise ValueError
-        return parse_url(str(url.join(location)))
-    except UrlForbidden:
-        raise
-    except (httpx.InvalidURL, ValueError):  # InvalidRequest is a ValueError
-        raise _failed(f"The audio host {host} redirects to something that is no URL.") from None
 
 
 def _total(response: httpx.Response) -> int | None:

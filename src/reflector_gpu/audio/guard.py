@@ -39,7 +39,8 @@ SETTING = "REFLECTOR_URL_ALLOW"
 """The setting that opens hosts; messages name it."""
 
 URL_FIELD = "audio_file_url"
-"""The request field that holds the URL; errors carry it as ``param``."""
+"""The request field that mostly holds the URL; errors carry it as ``param``, until somebody who
+knows better says otherwise."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -138,7 +139,7 @@ def parse_url(text: str) -> httpx.URL:
         UrlForbidden: its scheme is not http or https.
     """
     malformed = InvalidRequest(
-        "The audio URL can not be read. Send an absolute one, such as https://host/recording.mp3.",
+        "The URL can not be read. Send an absolute one, such as https://host/recording.mp3.",
         param=URL_FIELD,
     )
     try:
@@ -147,7 +148,7 @@ def parse_url(text: str) -> httpx.URL:
         raise malformed from None  # what the parser says may quote a password
     if url.scheme and url.scheme not in ("http", "https"):
         raise UrlForbidden(
-            "Audio URLs have to start with http:// or https://. Upload anything else as a file.",
+            "URLs have to start with http:// or https://.",
             param=URL_FIELD,
         )
     # Browsers read a backslash as a slash, so what looks like the host would depend on the reader.
@@ -225,8 +226,8 @@ class AddressGuard:
         target = _host(host)
         if target is None:
             raise UrlForbidden(
-                "The host of the audio URL has to be a plain name, or an IP address in its usual"
-                " form: four decimal numbers, or IPv6 in brackets.",
+                "The host of the URL has to be a plain name, or an IP address in its usual form:"
+                " four decimal numbers, or IPv6 in brackets.",
                 param=URL_FIELD,
             )
         if not isinstance(target, str):
@@ -241,8 +242,8 @@ class AddressGuard:
                 addresses = await self._look_up(target, port)
         if not all(self._opens(a, port, named) or is_public(a) for a in addresses):
             raise UrlForbidden(
-                f"The audio URL's host {target} is not a public one. Use a public URL or upload the"
-                f" file; whoever runs this server can open the host with {SETTING}.",
+                f"The URL's host {target} is not a public one. Use a public URL or upload the file;"
+                f" whoever runs this server can open the host with {SETTING}.",
                 param=URL_FIELD,
             )
         return tuple(str(address) for address in addresses)
@@ -257,11 +258,11 @@ class AddressGuard:
             found = await self._resolver(name, port)
         except OSError as error:
             raise NameNotResolved(
-                f"The audio URL's host {name} can not be found; check its name.",
+                f"The URL's host {name} can not be found; check its name.",
                 temporary=error.errno == socket.EAI_AGAIN,
             ) from error
         if not found:
-            raise NameNotResolved(f"The audio URL's host {name} has no address.", temporary=False)
+            raise NameNotResolved(f"The URL's host {name} has no address.", temporary=False)
         return tuple(dict.fromkeys(_unmapped(ip_address(text)) for text in found))
 
 

@@ -1,0 +1,273 @@
+"""A recording behind silence, as Opus in WebM: what aligns one participant's track to a meeting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from numpy.typing import NDArray
+
+from reflector_gpu.audio.container import (
+    Clock,
+    audio_track,
+    check_not_empty,
+    check_rate,
+    claimed_seconds,
+    frames,
+    keeps_time,
+    opened,
+)
+from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.errors import TooLarge, UndecodableAudio
+
+RATE = 48_000
+"""Samples a second of what is written, on each of two channels."""
+
+LONGEST_PADDING = 18_000.0
+"""Seconds of silence, and also the longest hole in a recording that is filled with it."""
+
+Stereo: TypeAlias = NDArray[np.int16]
+"""Interleaved samples: ``int16[1, 2 * n]``."""
+
+_BITS_A_SECOND = 128_000
+_PACKET = 960  # samples: 20 ms
+_SILENT_PACKET = b"\xfc\xff\xfe"  # what libopus makes of silence: CELT, full band, stereo, 20 ms
+_ENCODED_SILENCE = 5 * _PACKET  # the rest is that packet again and again: hours take seconds
+_REPEATS = 1_000  # packets at a time
+_TICK = Fraction(1, RATE)
+_SHORTEST_HOLE = 0.1  # seconds; Reflector's own padding fills holes from here on
+_BEGINNING = 65_536  # bytes; the muxer's corrections all fall into the first few hundred
+_ONE_CHANNEL = ("mono", "1 channels")
+
+
+class WebmFile:
+    """What a muxer writes into a spool, in a form that can be sent while it grows.
+
+    In the end the muxer goes back to put the duration and the index's place into the beginning.
+    The spool keeps what stood there first, which is a valid beginning of a live stream, because it
+    may have been sent already; `beginning` has the corrections.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.beginning = bytearray()
+        """The first bytes, as they are when the file is complete."""
+        self._spool = spool
+        self._position = 0
+
+    def write(self, data: bytes) -> int:
+        begin, end = self._position, self._position + len(data)
+        if begin < _BEGINNING:
+            self.beginning[begin:end] = data[: _BEGINNING - begin]
+        if end > self._spool.size:
+            self._spool.write(data[self._spool.size - begin :])
+        self._position = end
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to ``offset`` from the start, or from the end if ``whence`` is 2."""
+        self._position = offset + {0: 0, 1: self._position, 2: self._spool.size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+
+def pad(
+    reader: SpoolReader,
+    file: WebmFile,
+    seconds: float,
+    *,
+    max_seconds: float = float("inf"),
+    expect: Callable[[float], None] = lambda _: None,
+) -> Iterator[float]:
+    """Write ``seconds`` of silence and then the recording, while that arrives.
+
+    Yields how many seconds are written so far, and nothing before the recording is known to have
+    audio. Its first sample comes right behind the silence, whatever its time stamp is: that is
+    the time by which Reflector pads. Holes between later time stamps become silence.
+
+    ``expect`` is told how long the recording claims to be, and in the end how long it is.
+
+    Raises:
+        UndecodableAudio: nothing in the recording can be decoded to audio.
+        TooLarge: there are more than ``max_seconds`` of it.
+        StorageFull
+    """
+    check_not_empty(reader)
+    pieces = _gathered(_decoded(reader, lambda claim: expect(min(claim, max_seconds))))
+    first = next(pieces, None)
+    if first is None:
+        raise UndecodableAudio("The file holds no decodable audio.", param="file")
+    length = 0
+
+    def counted(piece: Stereo) -> Stereo:
+        nonlocal length
+        length += piece.shape[1] // 2
+        if length > max_seconds * RATE:
+            raise TooLarge(
+                f"The audio is longer than this server's limit of {max_seconds:g} seconds.",
+                param="file",
+            )
+        return piece
+
+    with _Writer(file) as writer:
+        yield from writer.silence(round(seconds * RATE))
+        yield writer.add(counted(first))
+        for piece in pieces:
+            yield writer.add(counted(piece))
+        writer.finish()
+    expect(length / RATE)
+
+
+def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Stereo]:
+    with opened(reader) as container:
+        if seconds := claimed_seconds(container):
+            expect(seconds)
+        stream = audio_track(container)
+        clock = Clock(None, shortest=_SHORTEST_HOLE, longest=LONGEST_PADDING)
+        resampler = _Resampler()
+        for frame in frames(container, stream):
+            hole = clock.hole_before(frame) if keeps_time(container) else 0.0
+            if hole:
+                yield from resampler.flush()
+                yield from _zeros(round(hole * RATE))
+            yield from resampler.push(frame)
+        yield from resampler.flush()
+
+
+def _gathered(pieces: Iterator[Stereo]) -> Iterator[Stereo]:
+    """The same samples, a second at a time: each step costs something."""
+    held: list[Stereo] = []
+    missing = RATE
+    for piece in pieces:
+        held.append(piece)
+        missing -= piece.shape[1] // 2
+        if missing <= 0:
+            yield np.concatenate(held, axis=1)
+            held, missing = [], RATE
+    if held:
+        yield np.concatenate(held, axis=1)
+
+
+def _zeros(samples: int) -> Iterator[Stereo]:
+    """So much silence, a second at a time."""
+    for done in range(0, samples, RATE):
+        yield np.zeros((1, 2 * min(RATE, samples - done)), np.int16)
+
+
+class _Resampler:
+    """Frames of any rate, layout and sample format, changing midway even, to 48 kHz stereo."""
+
+    def __init__(self) -> None:
+        self._shape: tuple[str, str, int] | None = None
+        self._resampler: AudioResampler | None = None
+        self._doubled = False
+
+    def push(self, frame: AudioFrame) -> Iterator[Stereo]:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            yield from self.flush()
+            check_rate(frame.sample_rate)
+            # FFmpeg makes stereo of mono quieter; two equal channels are what was meant.
+            self._doubled = frame.layout.name in _ONE_CHANNEL
+            layout = "mono" if self._doubled else "stereo"
+            self._shape, self._resampler = shape, AudioResampler("s16", layout, RATE)
+        frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
+        frame.time_base = Fraction(1, frame.sample_rate)
+        yield from self._resampled(frame)
+
+    def flush(self) -> Iterator[Stereo]:
+        if self._resampler:
+            yield from self._resampled(None)
+        self._resampler = self._shape = None
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[Stereo]:
+        assert self._resampler
+        try:
+            resampled = self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            return  # damage that made a frame of no possible shape
+        for out in resampled:
+            samples: Stereo = np.asarray(out.to_ndarray(), np.int16)
+            if samples.size:
+                yield np.repeat(samples, 2, axis=1) if self._doubled else samples
+
+
+class _Writer:
+    """An encoder, and the muxer behind it. Must be closed by a ``with`` block."""
+
+    def __init__(self, file: WebmFile) -> None:
+        self._container = av.open(file, "w", format="webm")
+        stream = self._container.add_stream("libopus", rate=RATE, layout="stereo")
+        assert isinstance(stream, AudioStream)
+        stream.bit_rate = _BITS_A_SECOND
+        self._stream = stream
+        self._container.start_encoding()
+        self._fed = 0
+        self._place = -int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")
+        """Where the next packet begins: decoders drop what an encoder needs to get going."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._container.close()
+        except Exception:
+            if error is None:
+                raise  # else it could not write the end either, and what it says comes second
+
+    def silence(self, samples: int) -> Iterator[float]:
+        repeated = max(0, samples - _ENCODED_SILENCE) // _PACKET
+        for done in range(0, repeated, _REPEATS):
+            for _ in range(min(_REPEATS, repeated - done)):
+                self._mux(av.Packet(_SILENT_PACKET), _PACKET)
+            yield self._written
+        for piece in _zeros(samples - repeated * _PACKET):
+            yield self.add(piece)
+
+    def add(self, piece: Stereo) -> float:
+        """Encode ``piece``; the seconds that are written by now."""
+        frame = AudioFrame.from_ndarray(piece, "s16", "stereo")
+        frame.sample_rate, frame.time_base, frame.pts = RATE, _TICK, self._fed
+        self._fed += frame.samples
+        self._encode(frame)
+        return self._written
+
+    def finish(self) -> None:
+        """Nothing more is added."""
+        self._encode(None)
+
+    @property
+    def _written(self) -> float:
+        return max(0, self._place) / RATE
+
+    def _encode(self, frame: AudioFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            self._mux(packet, packet.duration or _PACKET)
+
+    def _mux(self, packet: av.Packet[Any], samples: int) -> None:
+        packet.stream = self._stream
+        packet.time_base = _TICK
+        packet.pts = packet.dts = self._place
+        packet.duration = samples
+        self._place += samples
+        self._container.mux_one(packet)

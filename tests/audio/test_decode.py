@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -48,6 +49,11 @@ FORMS = {
     "wav A-law": Form("wav", "pcm_alaw", 8_000),
     "wav surround": Form("wav", "pcm_s16le", 44_100, "5.1"),
     "wav at 96 kHz": Form("wav", "pcm_s16le", 96_000),
+    "au": Form("au", "pcm_s16be", 16_000),
+    "wavpack": Form("wv", "wavpack", 44_100, "stereo"),
+    "flv": Form("flv", "aac", 44_100),
+    "ac3": Form("ac3", "ac3", 48_000, "stereo"),
+    "eac3": Form("eac3", "eac3", 48_000, "stereo"),
     "mpga": Form("mp2", "mp2", 44_100),
     "mpeg": Form("mpeg", "mp2", 44_100),
     "mpeg transport stream": Form("mpegts", "aac", 44_100),
@@ -59,7 +65,7 @@ INDEX_LAST = [name for name, form in FORMS.items() if form.muxer in ("ipod", "mo
 INDEX_LAST += ["mp4 index last", "mp4 film"]
 TOO_SHORT_TO_TELL = ["mpga", "mpeg transport stream"]  # a single frame, no sync to be sure of
 NO_CLOCK = ["mp3 without a LAME header", "mp4 in fragments"]  # nothing tells the encoder's delay
-NO_CLOCK += ["aac", "aac at 11 kHz", "mpga", "mpeg", "mpeg transport stream"]
+NO_CLOCK += ["flv", "ac3", "eac3", "aac", "aac at 11 kHz", "mpga", "mpeg", "mpeg transport stream"]
 
 Encoder = Callable[[str], bytes]
 
@@ -162,7 +168,7 @@ def test_samples_are_finite_and_within_one() -> None:
     assert np.abs(found).max() <= 1
 
 
-@pytest.mark.parametrize(("left", "right"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, -0.5)])
+@pytest.mark.parametrize(("left", "right"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.1)])
 def test_stereo_is_the_mean_of_both_sides(left: float, right: float) -> None:
     """Also where both are as loud as can be: their sum would clip."""
     tone = np.sin(np.arange(SAMPLE_RATE) / 10)
@@ -201,6 +207,97 @@ def test_a_hole_in_the_time_stamps_is_silence(name: str, clip: Samples) -> None:
     lag, alike = likeness(after, clip[int(1.5 * SAMPLE_RATE) :])
     assert abs(lag) < 0.05
     assert alike > 0.9
+
+
+@pytest.mark.parametrize("name", ["mkv", "webm", "mp4", "ogg"])
+def test_eleven_minutes_of_nothing_are_silence_too(name: str, clip: Samples) -> None:
+    """Somebody mutes himself: what he says later is not to move up to before that."""
+    muted = encode(clip, CLOCKED[name], lambda seconds: seconds if seconds < 1 else seconds + 660)
+    found = decoded(muted)
+    assert len(found) / SAMPLE_RATE == pytest.approx(663, abs=0.2)
+    lag, alike = likeness(found[661 * SAMPLE_RATE :], clip[SAMPLE_RATE:])
+    assert abs(lag) < 0.1
+    assert alike > 0.9
+
+
+def test_sound_that_begins_eleven_minutes_late(clip: Samples) -> None:
+    form = Form("matroska", "mp2", 44_100, video="mpeg4")
+    late = decoded(encode(clip, form, lambda seconds: seconds + 660.0))
+    lag, _ = likeness(late[660 * SAMPLE_RATE :], clip)
+    assert abs(lag) < 0.05
+
+
+DAMAGED = {
+    "ogg opus": Form("ogg", "libopus", 48_000, options={"b": "96000"}),
+    "ogg flac": Form("ogg", "flac", 16_000),
+    "webm": Form("webm", "libopus", 48_000, options={"b": "96000"}),
+    "mkv": Form("matroska", "pcm_s16le"),
+    "mp4": Form("mp4", "aac", 44_100, options={"b": "96000"}),
+    "flv": Form("flv", "aac", 44_100, options={"b": "96000"}),
+    "mpegts": Form("mpegts", "mp2", 44_100),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_comes_after_64_kb_of_damage_is_heard_where_it_was_said(
+    name: str, speech: Samples
+) -> None:
+    data = bytearray(encode(speech, DAMAGED[name]))
+    middle = len(data) // 2
+    noise = np.random.default_rng(0).integers(0, 256, 65_536, np.uint8).tobytes()
+    data[middle : middle + len(noise)] = noise
+    found = decoded(bytes(data))
+    assert len(found) / SAMPLE_RATE == pytest.approx(len(speech) / SAMPLE_RATE, abs=1)
+    last = slice(len(speech) - 8 * SAMPLE_RATE, len(speech) - SAMPLE_RATE)
+    lag, alike = likeness(found[last], speech[last])
+    assert abs(lag) < 0.1
+    assert alike > 0.9
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s32le", "pcm_f32le", "flac"])
+def test_sides_that_cancel_each_other_out_are_heard(codec: str, clip: Samples) -> None:
+    found = decoded(_stereo(clip, -clip, codec))
+    lag, alike = likeness(found, clip)
+    assert abs(lag) < 0.01
+    assert abs(alike) > 0.98
+    assert loudness(found) == pytest.approx(loudness(clip), rel=0.1)
+
+
+def test_two_who_have_a_side_each_are_both_heard(clip: Samples, speech: Samples) -> None:
+    other = speech[5 * SAMPLE_RATE : 8 * SAMPLE_RATE]
+    found = decoded(_stereo(clip, other, "pcm_s16le"))
+    assert likeness(found, np.mean([clip, other], axis=0, dtype=np.float32))[1] > 0.98
+
+
+def _stereo(left: Samples, right: Samples, codec: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", "flac" if codec == "flac" else "wav") as container:
+        stream = container.add_stream(codec, SAMPLE_RATE, layout="stereo")
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.stack([left, right]), "fltp", "stereo")
+        frame.sample_rate = SAMPLE_RATE
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(stream.format, "stereo", SAMPLE_RATE, size)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("read", [decoded, streamed])
+@pytest.mark.parametrize("second", [FORMS["wav 16 bits"], FORMS["wav 24 bits"], FORMS["wav A-law"]])
+def test_two_wav_files_joined_into_one_are_both_heard(
+    second: Form, read: Callable[[bytes], Samples], clip: Samples
+) -> None:
+    found = read(encode(clip, FORMS["wav 16 bits"]) + encode(clip, second))
+    assert len(found) / SAMPLE_RATE == pytest.approx(6.0, abs=0.1)
+    assert likeness(found[len(clip) :], clip)[1] > 0.98
+
+
+def test_what_follows_a_wav_file_and_is_none_does_no_harm(clip: Samples) -> None:
+    whole = encode(clip, FORMS["wav 16 bits"])
+    for rest in (b"ID3 and the like", b"RIFF", whole[:20], whole[:30] + b"\xff" * 100):
+        assert len(decoded(whole + rest)) == len(clip)
 
 
 @pytest.mark.parametrize("name", ["mkv", "webm", "mp4", "mpegts"])

@@ -17,15 +17,24 @@ from reflector_gpu.audio.layouts import WithoutLayouts
 from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.errors import UndecodableAudio
 
-READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac"
+ANOTHER_CLOCK = 600.0
+"""Seconds by which the time stamps of a broadcast do not jump unless they count anew."""
 
-_DEMUXERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac, au, wv, flv, ac3"
+
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"
+)
 _OPTIONS = {
     "format_whitelist": _DEMUXERS,
     "protocol_whitelist": "none",
     "max_probe_packets": "1",  # else every packet of a short WAV is searched for DTS, which is slow
 }
-_NO_CLOCK = ("aac", "aiff", "amr", "flac", "mp3", "w64", "wav")  # time stamps are guessed
+# Time stamps are guessed.
+_NO_CLOCK = ("aac", "ac3", "aiff", "amr", "au", "eac3", "flac", "mp3", "w64", "wav", "wv")
+_ANY_CLOCK = ("mpeg", "mpegts")  # broadcasts, put together from parts that count anew
+_MOST_FAILURES = 1_000  # in a row, of a demuxer; damage of 64 KB of Ogg is one
+_A_DAY = 86_400.0
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
@@ -85,16 +94,30 @@ def keeps_time(container: InputContainer) -> bool:
     return container.format.name not in _NO_CLOCK
 
 
+def longest_hole(container: InputContainer) -> float:
+    """Seconds; from there on it is no hole in the time stamps, but another or a broken clock."""
+    if container.format.name in _ANY_CLOCK:
+        return ANOTHER_CLOCK
+    seconds = claimed_seconds(container)
+    return _A_DAY if seconds is None else min(max(seconds, ANOTHER_CLOCK), _A_DAY)
+
+
 def frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """What can be decoded: damage is skipped, and a truncated file gives what it holds."""
-    try:
-        for packet in container.demux(stream):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                continue  # a damaged packet: the next one may be sound
-    except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
-        return  # a truncated or damaged container: what came before it counts
+    failures = 0
+    while failures < _MOST_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                try:
+                    yield from packet.decode()
+                except av.FFmpegError:
+                    continue  # a damaged packet: the next one may be sound
+            return
+        except av.InvalidDataError:
+            failures += 1  # a damaged stretch of the container, behind which it may go on
+        except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
+            return  # a truncated container: what came before it counts
 
 
 def check_rate(rate: int) -> None:
@@ -114,7 +137,7 @@ class Clock:
     """Finds holes by comparing time stamps with the samples that came, as small holes add up."""
 
     def __init__(
-        self, start: float | None, *, shortest: float = 0.25, longest: float = 600.0
+        self, start: float | None, *, shortest: float = 0.25, longest: float = ANOTHER_CLOCK
     ) -> None:
         """``start``: where the recording begins. A film's picture may come before its sound.
 

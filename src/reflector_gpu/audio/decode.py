@@ -21,10 +21,12 @@ from reflector_gpu.audio.container import (
     claimed_seconds,
     frames,
     keeps_time,
+    longest_hole,
     opened,
 )
+from reflector_gpu.audio.mixing import Phase
 from reflector_gpu.audio.spool import SpoolReader
-from reflector_gpu.audio.wav import PlainWav
+from reflector_gpu.audio.wav import PlainWav, wav_end
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
@@ -90,6 +92,17 @@ def header_seconds(reader: SpoolReader) -> float | None:
 
 
 def _blocks(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
+    """Of one file, or of several WAV files that somebody has joined into one."""
+    yield from _blocks_of_one(reader, expect)
+    while (end := wav_end(reader)) is not None:
+        reader = reader.behind(end)
+        try:
+            yield from _blocks_of_one(reader, lambda _: None)
+        except UndecodableAudio:
+            return  # what came before it counts
+
+
+def _blocks_of_one(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
     if plain := PlainWav.of(reader):
         expect(plain.seconds)
         yield from plain.blocks(BLOCK_SAMPLES)
@@ -104,7 +117,8 @@ def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[S
         stream = audio_track(container)
         resampler = _Resampler()
         start: int | None = container.start_time
-        clock = Clock(None if start is None else start / av.time_base)
+        began = None if start is None else start / av.time_base
+        clock = Clock(began, longest=longest_hole(container))
         for frame in frames(container, stream):
             if keeps_time(container):
                 yield from resampler.silence(clock.hole_before(frame))
@@ -124,6 +138,7 @@ class _Resampler:
         self._resampler: AudioResampler | None = None
         self._tick = Fraction(1, SAMPLE_RATE)
         self._parts: list[list[NDArray[Any]]] = []
+        self._phase = Phase()
         self._enough = self._missing = BLOCK_SAMPLES
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
@@ -174,6 +189,8 @@ class _Resampler:
         sample_format, layout, rate = self._shape
         array = np.stack([np.concatenate(parts) for parts in zip(*self._parts, strict=True)])
         self._parts, self._missing = [], self._enough
+        if layout == "stereo":
+            array = self._phase.aligned(array)
         if self._resampler:
             frame = AudioFrame.from_ndarray(array, sample_format, layout)
             frame.sample_rate = rate

@@ -190,15 +190,21 @@ class SpoolReader:
     that can not be read in any other way: MP4 whose index stands at the end.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, begin: int = 0) -> None:
+        """``begin``: the byte of ``spool`` that counts as the first."""
         self._spool = spool
+        self._begin = begin
         self._position = 0
         self._may_seek = spool.complete
 
     @property
     def total(self) -> int | None:
         """Bytes of the whole recording; None while it still arrives."""
-        return self._spool.size if self._spool.complete else None
+        return self._spool.size - self._begin if self._spool.complete else None
+
+    def behind(self, offset: int) -> SpoolReader:
+        """A reader of what begins at ``offset``."""
+        return SpoolReader(self._spool, self._begin + offset)
 
     def allow_seeking(self) -> None:
         self._may_seek = True
@@ -213,14 +219,14 @@ class SpoolReader:
         return self._position
 
     def read(self, count: int = 65536) -> bytes:
-        data = self._spool.read_at(self._position, count)
+        data = self._spool.read_at(self._begin + self._position, count)
         self._position += len(data)
         return data
 
     def peek(self, offset: int, count: int) -> bytes:
         """The ``count`` bytes at ``offset``, fewer only where the recording ends; does not move."""
         data = b""
-        while more := self._spool.read_at(offset + len(data), count - len(data)):
+        while more := self._spool.read_at(self._begin + offset + len(data), count - len(data)):
             data += more
             if len(data) == count:
                 break
@@ -231,7 +237,7 @@ class SpoolReader:
         if whence == os.SEEK_END:
             if not self._spool.complete:
                 return -1
-            offset += self._spool.size
+            offset += self._spool.size - self._begin
         elif whence == os.SEEK_CUR:
             offset += self._position
         if offset < 0:

@@ -21,6 +21,25 @@ _FORMAT = struct.pack(
 _SAMPLES_AT = 12 + len(_FORMAT) + 8  # behind the heads of the file and of the samples
 
 
+_HEAD = 12  # bytes that tell a WAV file
+
+
+def wav_end(reader: SpoolReader) -> int | None:
+    """Where another WAV file begins behind the one that ``reader`` is at; None: nowhere."""
+    head = reader.peek(0, _HEAD)
+    if not _is_wav(head):
+        return None
+    end = 8 + int.from_bytes(head[4:8], "little")
+    for offset in (end, end + end % 2):  # parts have an even length, which some forget
+        if offset > _HEAD and _is_wav(reader.peek(offset, _HEAD)):
+            return offset
+    return None
+
+
+def _is_wav(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:] == b"WAVE"
+
+
 class PlainWav:
     """The samples of a recording that has all arrived."""
 

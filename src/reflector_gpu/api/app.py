@@ -13,6 +13,7 @@ from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import Observe
 from reflector_gpu.api.routes import (
+    asr,
     completion,
     diarization,
     operations,
@@ -67,6 +68,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
     app.state.service = service
     app.include_router(transcription.router(service, metrics))
     app.include_router(diarization.router(service, metrics))
+    app.include_router(asr.router(service, metrics))
     app.include_router(translation.router(service, metrics))
     app.include_router(completion.router(service, metrics))
     app.include_router(padding.router(service, metrics))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
+from reflector_gpu.api.asr import AUDIO_FILE, AsrFields, DetectFields
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
@@ -17,6 +18,7 @@ from reflector_gpu.api.fields import (
 )
 from reflector_gpu.api.padding import Padded, PadFields
 from reflector_gpu.api.prompts import ChatFields, LlmFields
+from reflector_gpu.api.render.asr import AsrTranscript, DetectedLanguage
 from reflector_gpu.api.render.chat import ChatCompletion, LlmText, Rendering
 from reflector_gpu.api.render.diarization import SpeakerSegments
 from reflector_gpu.api.render.schemas import (
@@ -250,6 +252,41 @@ AUDIO_DIARIZATION: Extra = {
             "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00"}],
         },
         errors={**_ERRORS, **_URL_ERRORS},
+    ),
+}
+
+_AUDIO_FILE: JsonValue = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {AUDIO_FILE: _BINARY},
+                "required": [AUDIO_FILE],
+            }
+        }
+    },
+}
+
+ASR: Extra = {
+    "parameters": _query(AsrFields),
+    "requestBody": _AUDIO_FILE,
+    "responses": {
+        **_answers(AsrTranscript, example=None, errors=_ERRORS),
+        "200": {
+            "description": "The file",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+    },
+}
+
+DETECT_LANGUAGE: Extra = {
+    "parameters": _query(DetectFields),
+    "requestBody": _AUDIO_FILE,
+    "responses": _answers(
+        DetectedLanguage,
+        example={"detected_language": "english", "language_code": "en", "confidence": 1.0},
+        errors=_ERRORS,
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reflector_gpu.api.asr import AsrFields, DetectFields
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
     DiarizeFields,
@@ -64,6 +65,10 @@ DIARIZE = Vocabulary(
 AUDIO_DIARIZATION = Vocabulary(
     AudioDiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
 )
+
+ASR = Vocabulary(AsrFields, unused=frozenset({"vad_filter"}))
+
+DETECT = Vocabulary(DetectFields)
 
 TRANSLATE = Vocabulary(
     TranslateFields,

@@ -18,7 +18,12 @@ _BYTES = 2  # a sample
 _FORMAT = struct.pack(
     "<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, _BYTES * SAMPLE_RATE, _BYTES, 8 * _BYTES
 )
+_TO_THE_END = 0xFFFFFFFF  # the size that a writer claims who cannot come back to the head
 _SAMPLES_AT = 12 + len(_FORMAT) + 8  # behind the heads of the file and of the samples
+
+STREAM_HEAD = struct.pack("<4sI4s", b"RIFF", _TO_THE_END, b"WAVE") + _FORMAT
+STREAM_HEAD += struct.pack("<4sI", b"data", _TO_THE_END)
+"""Makes a WAV file of as many 16-bit samples as follow, mono at 16 kHz."""
 
 
 _HEAD = 12  # bytes that tell a WAV file

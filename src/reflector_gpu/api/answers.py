@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from itertools import count
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from reflector_gpu.api.errors import error_body, error_detail
 from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.api.render import openai, reflector, subtitles
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
+from reflector_gpu.api.render.schemas import StreamEvent
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
@@ -163,25 +164,66 @@ async def events(
     parts: Parts, fields: TranscriptionFields, offset: float = 0.0
 ) -> AsyncIterator[str]:
     """The server-sent events of one recording; a failure midway is an event as well."""
+    form = fields.response_format
+    if form is Format.SRT or form is Format.VTT:
+        found = _subtitle_events(parts, fields, form, offset)
+    else:
+        found = _text_events(parts, fields, offset)
+    try:
+        async with aclosing(found):
+            async for event in found:
+                yield openai.server_sent(event)
+    except ReflectorError as error:
+        yield f"data: {error_body(error).model_dump_json()}\n\n"
+    yield openai.STREAM_END
+
+
+async def _subtitle_events(
+    parts: Parts, fields: TranscriptionFields, form: Literal[Format.SRT, Format.VTT], offset: float
+) -> AsyncGenerator[StreamEvent, None]:
+    """Pieces of the file, one a cue, and then the whole of it.
+
+    Names of speakers and translations are known only in the end; so is such a file.
+    """
+    gathered = Gathered()
+    early = fields.speakers is None and not fields.translate_to
+    stream = subtitles.SubtitleStream(form, offset)
+    sent = 0
+    async with aclosing(parts):
+        async for part in parts:
+            gathered.add(part)
+            settled = stream.add(part.segments) if early else []
+            if early and part.duration is not None:
+                settled += stream.end(part.duration)
+            for cue, piece in settled:
+                sent += len(piece)
+                yield openai.file_delta(piece, cue.start / 1000, cue.end / 1000)
+    transcript = gathered.transcript
+    write = subtitles.srt if form is Format.SRT else subtitles.vtt
+    file = await asyncio.to_thread(lambda: write(in_translation(transcript), offset=offset))
+    if rest := file[sent:]:
+        yield openai.file_delta(rest, offset, transcript.duration + offset)
+    yield openai.done(transcript, offset=offset).model_copy(update={"text": file})
+
+
+async def _text_events(
+    parts: Parts, fields: TranscriptionFields, offset: float
+) -> AsyncGenerator[StreamEvent, None]:
     gathered = Gathered()
     told_apart = fields.speakers is not None
     make = openai.delta
     numbers = count()
-    try:
-        async with aclosing(parts):
-            async for part in parts:
-                for segment in part.segments:
-                    name = openai.segment_id(next(numbers)) if told_apart else None
-                    yield openai.server_sent(make(segment, offset=offset, segment_id=name))
-                    make = openai.next_delta
-                if told_apart and part.attributed:
-                    for event in openai.segment_events(part.attributed, offset=offset):
-                        yield openai.server_sent(event)
-                gathered.add(part)
-        yield openai.server_sent(openai.done(gathered.transcript, offset=offset))
-    except ReflectorError as error:
-        yield f"data: {error_body(error).model_dump_json()}\n\n"
-    yield openai.STREAM_END
+    async with aclosing(parts):
+        async for part in parts:
+            for segment in part.segments:
+                name = openai.segment_id(next(numbers)) if told_apart else None
+                yield make(segment, offset=offset, segment_id=name)
+                make = openai.next_delta
+            if told_apart and part.attributed:
+                for event in openai.segment_events(part.attributed, offset=offset):
+                    yield event
+            gathered.add(part)
+    yield openai.done(gathered.transcript, offset=offset)
 
 
 async def primed(

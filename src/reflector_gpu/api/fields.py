@@ -225,7 +225,10 @@ class TranscriptionFields(KnownSpeakerFields):
         DEFAULT_GRANULARITIES, description="What `verbose_json` holds: `word`, `segment` or both."
     )
     stream: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
-        None, description="Answer as server-sent events while the audio is worked on."
+        None,
+        description="Answer as server-sent events while the audio is worked on. With `srt` and "
+        "`vtt` every `delta` is the next cue of the file; all of it comes in the end where cues "
+        "name speakers or are translated.",
     )
     batch: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
         None, description="Several files: recognise them together (default) or one by one."

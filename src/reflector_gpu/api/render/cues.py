@@ -9,7 +9,7 @@ Guidelines (5.2, 3.2).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
@@ -74,19 +74,65 @@ class _Group:
 
 def cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
     """Cues in order that never overlap; each one is spoken by one person."""
-    return _shown(_groups(tokens(transcript)), offset, transcript.duration)
+    return _all(tokens(transcript.segments), transcript.duration, offset)
 
 
 def labelled_cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
     """`cues` whose text names the speaker (``Anna: …``) where another one begins."""
-    return _shown(_groups(labelled_tokens(transcript)), offset, transcript.duration)
+    return _all(labelled_tokens(transcript.segments), transcript.duration, offset)
+
+
+def _all(stream: Iterable[Token], duration: float, offset: float) -> list[Cue]:
+    made = CueStream(offset)
+    return [*made.add(stream), *made.end(duration)]
+
+
+class CueStream:
+    """Cues of what is still being said. Those that have been given out do not change.
+
+    How a stretch without a pause is cut depends on all of it, so its cues come when somebody
+    speaks after the pause that ends it. ``offset`` is added to every time.
+    """
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self._offset = offset
+        self._run: list[Token] = []  # since the last pause
+        self._free_from = 0
+
+    def add(self, stream: Iterable[Token]) -> list[Cue]:
+        """The cues that are settled once ``stream`` has been said as well."""
+        runs = list(_runs([*self._run, *stream]))
+        if not runs:
+            return []
+        *settled, (self._run, _) = runs
+        groups = [group for run, silence in settled for group in _divided(run, silence)]
+        return self._shown(groups, self._run[0].start)
+
+    def end(self, duration: float) -> list[Cue]:
+        """The rest, in a recording of ``duration`` seconds."""
+        groups = list(_divided(self._run, math.inf)) if self._run else []
+        return self._shown(groups, max(duration, self._run[-1].end) if self._run else duration)
+
+    def _shown(self, groups: list[_Group], limit: float) -> list[Cue]:
+        """Cues that stay until they are read, as far as the silence that follows allows.
+
+        ``limit`` is when what follows the last of them begins.
+        """
+        made: list[Cue] = []
+        for group, following in zip_longest(groups, groups[1:]):
+            start = max(self._free_from, _milliseconds(group.start + self._offset))
+            width = sum(token.columns for token in group.tokens)
+            read_in = max(MIN_SECONDS, width / COLUMNS_PER_SECOND)
+            wanted = max(group.end, min(group.start + read_in, group.end + MAX_LINGER))
+            gone = min(wanted, following.start if following else limit)
+            end = _milliseconds(gone + self._offset)
+            longest = start + _milliseconds(MAX_SECONDS)
+            self._free_from = max(start + 1, min(end, longest))
+            made.append(Cue(start, self._free_from, _lines(group), group.tokens[0].speaker))
+        return made
 
 
 # Who stands together
-
-
-def _groups(stream: Iterator[Token]) -> list[_Group]:
-    return [group for run, silence in _runs(list(stream)) for group in _divided(run, silence)]
 
 
 def _runs(stream: list[Token]) -> Iterator[tuple[list[Token], float]]:
@@ -168,22 +214,6 @@ def _ends_sentence(text: str, following: str) -> bool:
 
 
 # When
-
-
-def _shown(groups: list[_Group], offset: float, duration: float) -> list[Cue]:
-    """Cues that stay until they are read, as far as the silence that follows allows."""
-    made: list[Cue] = []
-    free_from = 0
-    for group, following in zip_longest(groups, groups[1:]):
-        start = max(free_from, _milliseconds(group.start + offset))
-        limit = following.start if following else max(duration, group.end)
-        width = sum(token.columns for token in group.tokens)
-        read_in = max(MIN_SECONDS, width / COLUMNS_PER_SECOND)
-        wanted = max(group.end, min(group.start + read_in, group.end + MAX_LINGER))
-        end = _milliseconds(min(wanted, limit) + offset)
-        free_from = max(start + 1, min(end, start + _milliseconds(MAX_SECONDS)))
-        made.append(Cue(start, free_from, _lines(group), group.tokens[0].speaker))
-    return made
 
 
 def _milliseconds(value: float) -> int:

@@ -122,6 +122,11 @@ def next_delta(
     return _delta(segment, text, offset, segment_id)
 
 
+def file_delta(piece: str, start: float, end: float) -> DeltaEvent:
+    """The event of a cue, whose times have been shifted already, with its ``piece`` of the file."""
+    return DeltaEvent(delta=piece, start=seconds(start), end=seconds(end), words=())
+
+
 def segment_events(
     segments: Iterable[Segment], *, offset: float = 0.0
 ) -> Iterator[DiarizedSegment]:

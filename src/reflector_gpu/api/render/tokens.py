@@ -9,7 +9,7 @@ from itertools import pairwise
 from unicodedata import east_asian_width
 
 from reflector_gpu.api.render.speakers import monologues
-from reflector_gpu.types import Segment, Transcript, Word
+from reflector_gpu.types import Segment, Word
 
 MAX_COLUMNS = 42
 """Width of a line, from Netflix's Timed Text Style Guide for English."""
@@ -43,8 +43,8 @@ def columns(text: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def tokens(transcript: Transcript) -> Iterator[Token]:
-    for segment in transcript.segments:
+def tokens(segments: Iterable[Segment]) -> Iterator[Token]:
+    for segment in segments:
         for part in monologues(segment):
             words = part.words or _timed_by_length(part)
             pieces = [piece for word in words for piece in _pieces(word, part.speaker)]
@@ -53,10 +53,10 @@ def tokens(transcript: Transcript) -> Iterator[Token]:
                 yield replace(pieces[-1], ends_segment=True)
 
 
-def labelled_tokens(transcript: Transcript) -> Iterator[Token]:
+def labelled_tokens(segments: Iterable[Segment]) -> Iterator[Token]:
     """`tokens`, with a label before the first one of everybody who begins to speak."""
     speaker = None
-    for token in tokens(transcript):
+    for token in tokens(segments):
         if token.speaker and token.speaker != speaker:
             label = Word(f"{token.speaker}:", token.start, token.start)
             for piece in _pieces(label, token.speaker):

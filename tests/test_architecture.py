@@ -24,6 +24,7 @@ ALLOWED = {
     "engines": set(),
     "runtime": set(),
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
+    "catalogs": {"engines"},
     "downloads": {"engines", "runtime"},
     "hosts": {"engines", "runtime"},
     "padding": {"audio", "pipeline"},
@@ -35,20 +36,42 @@ ALLOWED = {
         "runtime",
         "pipeline",
         "llm",
+        "catalogs",
         "downloads",
         "hosts",
         "padding",
         "translations",
     },
-    "api": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service"},
-    "cli": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service", "api", "deploy"},
-    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "hosts", "service", "api"},
+    "api": {"audio", "engines", "runtime", "pipeline", "llm", "catalogs", "hosts", "service"},
+    "cli": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "llm",
+        "catalogs",
+        "hosts",
+        "service",
+        "api",
+        "deploy",
+    },
+    "deploy": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "llm",
+        "catalogs",
+        "hosts",
+        "service",
+        "api",
+    },
     "web": set(),
     "__main__": {"cli"},
 }
 """Rooms, and the rooms below them that they may import besides the leaves."""
 
-ENGINE_VOCABULARY = {"base", "catalog", "weights", "translators"}
+ENGINE_VOCABULARY = {"base", "catalog", "names", "weights", "translators"}
 """Modules of `engines` that are no engine."""
 
 CATALOGS = {"catalog", "completers", "diarizers", "translators"}

@@ -60,6 +60,10 @@ class Downloads:
         """Whether ``model`` is being downloaded, or will be."""
         return any(one.name == model.name for one in self._queue)
 
+    def failed(self, model: Installable) -> bool:
+        """Whether ``model`` did not come when it was last tried."""
+        return model.name in self._failures and model not in self
+
     def check(self, model: Installable) -> None:
         """Raise what there is to know about ``model``, if anything is.
 

@@ -38,6 +38,10 @@ Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
 
 NOWHERE: Elsewhere = {}
 
+_Key: TypeAlias = tuple[type[Installable], str, str]
+"""What kind of model it is, for a translator may be named as a recogniser is; its name; and whose
+work its workers do, where those are apart."""
+
 
 class Hosts:
     def __init__(
@@ -50,7 +54,7 @@ class Hosts:
         self._elsewhere = elsewhere
         # Read once: while a worker is started, its own value stands there.
         self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-        self._pools: dict[str, Pool[Any, Any]] = {}
+        self._pools: dict[_Key, Pool[Any, Any]] = {}
         self._closed = False
 
     @property
@@ -137,16 +141,16 @@ class Hosts:
                 model.check_installed()
                 pool = self._local(model, method, memory, options)
             else:
-                pool = Pool(key, workers[priority], replace(options, interruptible=False))
+                options = replace(options, interruptible=False)
+                pool = Pool(f"{model.name} ({key[2]})", workers[priority], options)
             self._pools[key] = pool
             pool.start()
         return self._pools[key]
 
-    def _key(self, model: Installable, priority: Priority) -> str:
-        """The name of the pool; here one serves both priorities."""
-        if model.name in self._elsewhere:
-            return f"{model.name} ({priority.name.lower()})"
-        return model.name
+    def _key(self, model: Installable, priority: Priority) -> _Key:
+        """What tells the pools apart; here one serves both priorities."""
+        elsewhere = model.name in self._elsewhere
+        return type(model), model.name, priority.name.lower() if elsewhere else ""
 
     def _local(
         self, model: Installable, method: str, memory: int, options: PoolOptions

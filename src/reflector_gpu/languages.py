@@ -7,11 +7,11 @@ are those of BCP 47, and Unicode's CLDR says which of them are near to each othe
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
 
 from reflector_gpu.errors import UnsupportedLanguage
+from reflector_gpu.suggest import suggestion
 
 UNKNOWN = "unknown"
 """The name of a language that nobody told and nothing detected: the field may not be null."""
@@ -97,7 +97,6 @@ _VARIETY = 10
 """CLDR's distance of a variety from the language that it belongs to: Egyptian Arabic, Arabic."""
 
 _SHOWN = 20  # characters of what a client sent that an error repeats
-_CLOSE = 0.7  # how much of a name must be right for it to be suggested
 
 
 def language_name(code: str | None) -> str:
@@ -154,7 +153,7 @@ def not_a_language(text: str) -> str:
     """What to tell a client who sent ``text`` as a language."""
     plain = " ".join(text.split()).lower()[:_SHOWN]
     begin = [name for name in _CODES if len(plain) > 1 and name.startswith(plain)]
-    near = begin or get_close_matches(plain, [*_CODES, *_NAMES], cutoff=_CLOSE)
+    near = begin or [name for name in [suggestion(plain, _CODES)] if name]
     hint = (
         f"did you mean {' or '.join(repr(one) for one in near[:3])}?"
         if near

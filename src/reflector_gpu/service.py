@@ -14,17 +14,17 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.catalogs import catalog_of, check_language_model
 from reflector_gpu.downloads import Downloads
 from reflector_gpu.engines.answers import check_recognition
 from reflector_gpu.engines.base import CompleterModel, DiarizerModel, Installable, Model
-from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.diarizers import diarizer_of, own_diarizers
+from reflector_gpu.engines.catalog import ABSENT, COMING, FAILED, HERE, PULLABLE, READY
+from reflector_gpu.engines.diarizers import diarizer_of
 from reflector_gpu.engines.pcm import FileRecording, PcmFile
 from reflector_gpu.engines.translation import TranslatorModel
-from reflector_gpu.errors import ModelNotInstalled, UnknownModel
 from reflector_gpu.hosts import NOWHERE, Elsewhere, Hosts
 from reflector_gpu.llm.base import LanguageModel
-from reflector_gpu.llm.configured import language_model
+from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.padding import Padding, fetch_limits
 from reflector_gpu.pipeline.diarize import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.known import Voice, allowing_for, voice
@@ -103,6 +103,8 @@ class Service:
         self.padding = Padding(settings, guard, limits)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
+        if self._llm:
+            check_language_model(self.catalog, self._llm.name)
         kept = [model.name for model in self.catalog.configured]
         kept += [model.name for model in self.language_models]
         self.hosts = Hosts(settings, kept, elsewhere)
@@ -177,21 +179,7 @@ class Service:
             ModelNotInstalled: none is configured.
             UnknownModel
         """
-        if self._llm is None:
-            raise ModelNotInstalled(
-                "No language model is configured here: set REFLECTOR_LLM_ENGINE=openai with "
-                "REFLECTOR_LLM_BASE_URL and REFLECTOR_LLM_MODEL, or REFLECTOR_LLM_ENGINE="
-                "ctranslate2 with the model's folder as REFLECTOR_LLM_MODEL.",
-                param="model",
-                retry_after=3600,
-            )
-        if name and name not in (self._llm.name, "llm"):
-            raise UnknownModel(
-                f"Language model '{name[:100]}' does not exist here; it is '{self._llm.name}', "
-                "and 'llm' means the same.",
-                param="model",
-            )
-        return self._llm
+        return chosen(self._llm, name)
 
     def check_here(self, model: Installable) -> None:
         """Raise `Unavailable` if ``model`` is not installed; begin to download it if it may be."""
@@ -233,7 +221,7 @@ class Service:
 
     def request(
         self,
-        model: str | None,
+        model: Model,
         options: TranscribeOptions,
         *,
         priority: Priority,
@@ -242,19 +230,19 @@ class Service:
         translate_to: str | None = None,
         streamed: bool = False,
     ) -> Request:
-        """Resolve and check what a client asked for.
+        """What a client wants of ``model``, which `resolve` has chosen.
 
         Raises:
-            UnknownModel, UnsupportedLanguage, InvalidRequest
+            UnsupportedLanguage
             ModelNotInstalled, EngineLoading: it is not here, or not yet.
         """
-        resolved = self.resolve(model, options)
-        self.check_here(resolved)
+        language = model.own_language(options.language)
+        self.check_here(model)
         if speakers is not None:
             self.check_here(self.diarizer)
         return Request(
-            resolved,
-            replace(options, language=resolved.own_language(options.language)),
+            model,
+            replace(options, language=language),
             options.language,
             priority,
             vad or self.vad,
@@ -269,10 +257,22 @@ class Service:
         Raises:
             UnknownModel, UnsupportedLanguage, InvalidRequest
         """
-        resolved = self.catalog.resolve(model, options.language, options.task)
+        asked = options.language, options.task
+        resolved = self.catalog.resolve(model, *asked, closeness=self.closeness)
         resolved.own_language(options.language)
         resolved.check_task(options.task)
         return resolved
+
+    def closeness(self, model: Model) -> int:
+        """How far ``model`` is from working here; see `Catalog`."""
+        state = self.hosts.state(model)
+        if state is PoolState.READY:
+            return READY
+        if not (missing := self.hosts.missing(model)):
+            return FAILED if state is PoolState.FAILED else HERE
+        if self.may_download(model) and not self.downloads.failed(model):
+            return COMING
+        return PULLABLE if missing == ("weights",) else ABSENT
 
     async def transcribe(
         self, spool: Spool, request: Request, expect: Callable[[float], None] = lambda _: None
@@ -381,14 +381,3 @@ class Service:
     def _downloaded(self, model: Installable) -> None:
         if not self._closed:
             self._pool(model)
-
-
-def catalog_of(settings: Settings) -> Catalog:
-    """The models that ``settings`` name.
-
-    Raises:
-        UnknownModel, ConfigurationError
-    """
-    diarizers = own_diarizers(settings.model_paths)
-    folders = {name: path for name, path in settings.model_paths.items() if name not in diarizers}
-    return Catalog(settings.model, settings.model_aliases, folders, settings.auto_models)

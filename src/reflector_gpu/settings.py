@@ -90,16 +90,17 @@ class Settings(BaseSettings):
     )
 
     # Models
-    model: str = Field("sphinx", description="Model of requests that name none, or whisper-1")
+    model: str = Field("sphinx", description="Model of requests that name none, or one of OpenAI's")
     model_aliases: dict[str, str] = Field(
-        {}, description='More names for models: a JSON object, {"alias": "model"}'
+        {}, description='More names for models: a JSON object, {"alias": "model"}; "*" is any other'
     )
     model_paths: dict[str, str] = Field(
         {}, description='Models of your own: a JSON object, {"name": "/folder with its files"}'
     )
     auto_models: List = Field(
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
-        description="Models that 'auto' chooses from: the first that knows the language",
+        description="Models that 'auto' chooses from: the first that knows the language, or that "
+        "finds it out where none is told",
     )
     diarizer: str = Field(
         "bic", description="What tells speakers apart: bic, segmentation, or one of your own"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.translation import Directions, TranslatorModel
@@ -18,6 +19,14 @@ from reflector_gpu.types import Priority, TranslateOptions
 
 DEFAULT_SOURCE = "en"
 """Of a transcript whose language nobody told and nothing detected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """``texts`` in another language, by the translator ``model``; None: they are in it already."""
+
+    texts: Sequence[str]
+    model: str | None
 
 
 class Translations:
@@ -38,7 +47,7 @@ class Translations:
 
     async def translate(
         self, texts: Sequence[str], source: str, target: str, priority: Priority
-    ) -> list[str]:
+    ) -> Translated:
         """``texts`` in the language ``target``, which like ``source`` is a code, a tag or a name.
 
         Raises:
@@ -49,7 +58,7 @@ class Translations:
         self._check(source, target, sum(map(len, texts)))
         resolved = await self._resolve(source, target)
         if resolved is None:
-            return list(texts)
+            return Translated(texts, None)
         model, options = resolved
         pool = self._hosts.translator(model)
         await pool.ready(self._settings.load_seconds)
@@ -63,7 +72,8 @@ class Translations:
             model.spec.max_characters,
         )
         ahead = model.spec.max_batch * (pool.workers + 1)
-        return await translate(texts, splitting, submit, ahead=ahead)
+        found = await translate(texts, splitting, submit, ahead=ahead)
+        return Translated(found, model.name)
 
     def of_segments(self, target: str, priority: Priority) -> TranslateAll:
         """For `pipeline.translate.with_translations`; recordings may be of any length."""
@@ -74,7 +84,7 @@ class Translations:
             with blaming("translate_to"):
                 for some in _portions(texts, longest):
                     source = language or DEFAULT_SOURCE
-                    done += await self.translate(some, source, target, priority)
+                    done += (await self.translate(some, source, target, priority)).texts
             return done
 
         return translate_all

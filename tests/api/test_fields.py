@@ -276,7 +276,9 @@ def test_names_and_aliases(small: LiveServer, clip: bytes, text: str, name: str)
     assert upload(small, clip, data={"model": name}).json()["text"] == text
     with connect(small) as client:
         if name:
-            assert client.get(f"/v1/models/{name}").json()["id"] == "scripted"
+            card = client.get(f"/v1/models/{name}").json()
+            assert card["id"] == name
+            assert card["means"] == (None if name == "scripted" else "scripted")
 
 
 def test_aliases_come_from_the_environment(
@@ -285,7 +287,8 @@ def test_aliases_come_from_the_environment(
     monkeypatch.setenv("REFLECTOR_MODEL_ALIASES", '{"large": "absent", "scripted": "absent"}')
     with connect(bare()) as client:
         for name in ("large", "scripted"):
-            assert client.get(f"/v1/models/{name}").json()["id"] == "absent"
+            card = client.get(f"/v1/models/{name}").json()
+            assert (card["id"], card["means"]) == (name, "absent")
     monkeypatch.setenv("REFLECTOR_MODEL_ALIASES", '{"large": "nowhere"}')
     with pytest.raises(ConfigurationError, match="REFLECTOR_MODEL_ALIASES: 'nowhere'"):
         create_app(load_settings())

@@ -40,9 +40,10 @@ START = Callable[..., LiveServer]
 
 def test_live_and_ready(scripted: LiveServer) -> None:
     with connect(scripted, key=None) as client:
-        for path, status in [("/health/live", "ok"), ("/health/ready", "ready")]:
-            response = client.get(path)
-            assert (response.status_code, response.json()) == (200, {"status": status})
+        live, ready = client.get("/health/live"), client.get("/health/ready")
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+    assert ready.status_code == 200
+    assert ready.json() == {"status": "ready", "model": "scripted", "caveat": None}
 
 
 def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: START) -> None:
@@ -51,42 +52,6 @@ def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: STAR
         response = client.get("/health/ready")
     assert error_of(response, 503)["code"] == "model_not_installed"
     assert response.headers["Retry-After"]
-
-
-# Models
-
-
-def test_the_list_of_models(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
-        body = client.get("/v1/models").json()
-    assert body.keys() == {"object", "data"}
-    assert body["object"] == "list"
-    ids = [model["id"] for model in body["data"]]
-    assert len(set(ids)) == len(ids)
-    assert {"scripted", "sphinx"} <= set(ids)
-    for model in body["data"]:
-        assert (model["object"], type(model["created"])) == ("model", int)
-        assert model["owned_by"]
-        assert model["description"]
-        assert model["licence"]
-        assert model["languages"] == sorted(model["languages"])
-        assert bool(model["languages"]) == (model["type"] == "recogniser")
-        assert model["state"] in {"ready", "loading", "failed", "not loaded", "not installed"}
-    defaults = [model["id"] for model in body["data"] if model["default"]]
-    assert defaults == ["scripted", "bic", "apertium"]
-    assert {m["state"] for m in body["data"] if m["id"] == "scripted"} == {"ready"}
-
-
-@pytest.mark.parametrize("name", ["scripted", "whisper-1", "org/some-model", "org%2Fsome-model"])
-def test_a_model_by_each_of_its_names(small: LiveServer, name: str) -> None:
-    with connect(small) as client:
-        assert client.get(f"/v1/models/{name}").json()["id"] == "scripted"
-
-
-def test_a_model_that_is_not_installed_is_listed_as_such(bare: START) -> None:
-    with connect(bare()) as client:
-        card = client.get("/v1/models/absent").json()
-    assert (card["state"], card["default"]) == ("not installed", True)
 
 
 # Metrics

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from reflector_gpu.api.notes import MODEL
 from tests import reflector
 from tests.api.support import TRANSCRIPTIONS, error_of, silence, wav
 from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
@@ -53,8 +54,30 @@ def test_auto_sends_each_language_to_a_model_that_knows_it(client: httpx.Client)
 
 def test_auto_lets_the_broadest_model_find_out_an_unknown_language(client: httpx.Client) -> None:
     clip = clips("es")[0]
-    answer = transcribe(client, clip, response_format="verbose_json").json()
-    assert (answer["text"], answer["language"]) == (clip.text, "spanish")
+    answer = transcribe(client, clip, response_format="verbose_json")
+    assert answer.headers[MODEL] == "whisper"
+    found = answer.json()
+    assert (found["text"], found["language"]) == (clip.text, "spanish")
+
+
+def test_without_a_model_that_finds_it_out_the_server_says_who_answers() -> None:
+    with (
+        LiveServer(
+            model="auto",
+            auto_models="parakeet,large-v3",
+            model_paths={"parakeet": str(PARAKEET)},
+            workers=1,
+            apikey=KEY,
+        ) as server,
+        server.client() as client,
+    ):
+        ready = client.get("/health/ready").json()
+        assert ready["model"] == "parakeet"
+        assert "parakeet takes it to be 'en'" in ready["caveat"]
+        answer = transcribe(client, clips("en")[0])
+        assert (answer.status_code, answer.headers[MODEL]) == (200, "parakeet")
+        answer = transcribe(client, clips("es")[0], language="es")
+        assert "models pull large-v3" in error_of(answer, 503)["message"]
 
 
 def test_translation_goes_to_the_model_that_translates(client: httpx.Client) -> None:
@@ -112,11 +135,16 @@ def test_concurrent_requests_each_get_their_own_words(server: LiveServer, model:
 
 
 def test_models_tell_what_is_loaded(client: httpx.Client) -> None:
-    cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
+    listed = client.get("/v1/models", params={"all": "true"}).json()["data"]
+    cards = {card["id"]: card for card in listed}
     assert {cards[name]["state"] for name in ("parakeet", "whisper")} == {"ready"}
     assert cards["parakeet"]["default"]
     assert cards["whisper"]["default"]
     assert cards["large-v2"]["state"] == "not installed"
+    assert (cards["auto"]["state"], cards["auto"]["means"]) == ("ready", "whisper")
+    assert set(cards["auto"]["languages"]) >= {"en", "es", "zh"}
+    ready = client.get("/health/ready").json()
+    assert ready == {"status": "ready", "model": "whisper", "caveat": None}
 
 
 def test_a_known_model_without_weights_names_the_command(client: httpx.Client) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli import engine_checks, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.engines import base
 from reflector_gpu.engines.catalog import MODELS, Catalog
 from reflector_gpu.errors import EngineFailed
-from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import Settings, load_settings
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run

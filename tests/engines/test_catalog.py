@@ -5,11 +5,23 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
-from reflector_gpu.engines.catalog import MODELS, Catalog
+from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.catalog import (
+    ABSENT,
+    COMING,
+    FAILED,
+    HERE,
+    MODELS,
+    PULLABLE,
+    READY,
+    Catalog,
+)
 from reflector_gpu.errors import ConfigurationError, UnknownModel, UnsupportedLanguage
 from tests.engines.tiny import PARAKEET, WHISPER
 
@@ -40,6 +52,95 @@ def test_the_default_may_be_an_alias() -> None:
     assert catalog.resolve("whisper-1") is MODELS["scripted"]
 
 
+def test_an_alias_may_mean_another_alias() -> None:
+    catalog = Catalog("sphinx", {"a": "b", "b": "c", "c": "scripted"})
+    assert all(catalog.resolve(name) is MODELS["scripted"] for name in "abc")
+
+
+def test_an_alias_for_all_that_is_not_known_otherwise() -> None:
+    catalog = Catalog("sphinx", {"*": "house", "house": "scripted"})
+    for name in ("gpt-9", "*", "house"):
+        assert catalog.resolve(name) is MODELS["scripted"]
+    for known in ("sphinx", "whisper-1", None):
+        assert catalog.resolve(known) is MODELS["sphinx"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "whisper-1",
+        "gpt-transcribe",
+        "gpt-4o-transcribe",
+        "GPT-4o-Transcribe",
+        "openai/gpt-4o-transcribe",
+        "gpt-4o-mini-transcribe",
+        "gpt-4o-mini-transcribe-2025-12-15",
+        "gpt-4o-transcribe-diarize",
+        "gpt-live-transcribe",
+        "gpt-realtime-whisper",
+    ],
+)
+def test_names_of_openai_mean_the_configured_model(name: str) -> None:
+    assert Catalog("scripted").resolve(name) is MODELS["scripted"]
+    assert Catalog("scripted").meaning(name).speakers == name.endswith("-diarize")
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("Systran/faster-whisper-base", "base"),
+        ("openai/whisper-large-v3", "large-v3"),
+        ("whisper-large-v3-turbo", "large-v3-turbo"),
+        ("whisper-base", "base"),
+        ("faster-whisper-base.en", "base.en"),
+        ("deepdml/faster-whisper-large-v3-turbo-ct2", "large-v3-turbo"),
+        ("mobiuslabsgmbh/faster-whisper-large-v3-turbo", "large-v3-turbo"),
+        ("turbo", "large-v3-turbo"),
+        ("distil-whisper/distil-large-v3", "distil-large-v3"),
+        ("Systran/faster-distil-whisper-small.en", "distil-small.en"),
+        ("istupakov/parakeet-tdt-0.6b-v2-onnx", "nvidia/parakeet-tdt-0.6b-v2"),
+        ("parakeet-tdt-0.6b-v2", "nvidia/parakeet-tdt-0.6b-v2"),
+        ("NVIDIA/Parakeet-TDT-0.6B-v3", "nvidia/parakeet-tdt-0.6b-v3"),
+        ("parakeet-tdt-0.6b-v3-int8", "nvidia/parakeet-tdt-0.6b-v3-int8"),
+        ("SPHINX", "sphinx"),
+    ],
+)
+def test_names_of_the_hub_mean_our_models(name: str, model: str) -> None:
+    assert Catalog("scripted").resolve(name) is MODELS[model]
+
+
+@pytest.mark.parametrize(
+    "name", ["someone/whisper-base", "openai/sphinx", "whisper-9", "gpt-4o", "gpt-4o-transcribe-x"]
+)
+def test_what_others_made_is_not_taken_for_ours(name: str) -> None:
+    with pytest.raises(UnknownModel):
+        Catalog("scripted").resolve(name)
+
+
+def test_of_two_forms_of_a_model_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = MODELS["nvidia/parakeet-tdt-0.6b-v2-int8"]
+    here = replace(small, packages=(), arguments={"weights": "/here"})
+    monkeypatch.setitem(cast("dict[str, Model]", MODELS), small.name, here)
+    assert Catalog("scripted").resolve("parakeet-tdt-0.6b-v2") is here
+
+
+@pytest.mark.parametrize(
+    ("aliases", "name", "speakers"),
+    [
+        ({"meeting-diarize": "sphinx"}, "meeting-diarize", True),
+        ({"gpt-4o-transcribe-diarize": "sphinx"}, "gpt-4o-transcribe-diarize", True),
+        ({"house": "gpt-4o-transcribe-diarize"}, "house", True),
+        ({}, "gpt-4o-transcribe-diarize-2025-10-01", True),
+        ({"*": "sphinx"}, "whatever", False),
+        ({}, None, False),
+    ],
+)
+def test_some_names_ask_for_speakers(
+    aliases: dict[str, str], name: str | None, speakers: bool
+) -> None:
+    assert Catalog("sphinx", aliases).meaning(name).speakers == speakers
+
+
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(UnknownModel) as refusal:
         Catalog("sphinx", {"mine": "scripted"}).resolve("gpt-9")
@@ -49,12 +150,28 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
     assert refusal.value.param == "model"
 
 
+def test_a_misspelt_name_is_told_the_right_one() -> None:
+    with pytest.raises(UnknownModel, match=r"Did you mean 'large-v3-turbo'\?"):
+        Catalog("sphinx").resolve("large-v3-trubo")
+
+
 @pytest.mark.parametrize(
     ("default", "aliases", "error"),
     [
         ("gpt-9", {}, UnknownModel),
         ("sphinx", {"mine": "gpt-9"}, ConfigurationError),
         ("sphinx", {"a": "b", "b": "a"}, ConfigurationError),
+        ("sphinx", {"a": "a"}, ConfigurationError),
+        ("sphinx", {"sphinx": "scripted", "scripted": "sphinx"}, ConfigurationError),
+        ("sphinx", {"large-v3": "openai/whisper-large-v3"}, ConfigurationError),
+        ("sphinx", {"*": "house"}, ConfigurationError),
+        ("sphinx", {"house": "*"}, ConfigurationError),
+        ("sphinx", {"house": "auto"}, ConfigurationError),
+        ("sphinx", {"": "scripted"}, ConfigurationError),
+        ("sphinx", {"Mine": "scripted", "mine": "sphinx"}, ConfigurationError),
+        ("whisper-1", {}, ConfigurationError),
+        ("house", {"house": "whisper-1"}, ConfigurationError),
+        ("gpt-9", {"*": "scripted"}, UnknownModel),
     ],
 )
 def test_a_catalog_of_names_without_models_is_refused(
@@ -134,6 +251,79 @@ def test_a_language_that_no_automatic_model_knows_is_left_to_the_broadest() -> N
         model.own_language("xx")
 
 
+PARAKEETS = ("nvidia/parakeet-tdt-0.6b-v2", "nvidia/parakeet-tdt-0.6b-v3")
+BOTH = ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo")
+
+
+def being(**found: int) -> Callable[[Model], int]:
+    """How close models are, by the last letters of their names; others are not here."""
+    return lambda model: next((c for end, c in found.items() if model.name.endswith(end)), ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("automatic", "closeness", "chosen"),
+    [
+        (BOTH, being(v2=READY, turbo=READY), "large-v3-turbo"),
+        (BOTH, being(v2=READY, turbo=HERE), "large-v3-turbo"),
+        (BOTH, being(v2=READY, turbo=COMING), "large-v3-turbo"),
+        (BOTH, being(v2=READY, turbo=PULLABLE), "nvidia/parakeet-tdt-0.6b-v2"),
+        (BOTH, being(v2=READY), "nvidia/parakeet-tdt-0.6b-v2"),
+        ((*BOTH, "tiny"), being(v2=READY, turbo=HERE, tiny=READY), "tiny"),
+        ((*BOTH, "tiny"), being(v2=READY, turbo=READY, tiny=READY), "large-v3-turbo"),
+        (PARAKEETS, being(v2=READY, v3=READY), "nvidia/parakeet-tdt-0.6b-v3"),
+        (PARAKEETS, being(v2=READY, v3=COMING), "nvidia/parakeet-tdt-0.6b-v2"),
+    ],
+)
+def test_where_no_language_is_told_whoever_finds_it_out(
+    automatic: tuple[str, ...], closeness: Callable[[Model], int], chosen: str
+) -> None:
+    catalog = Catalog("auto", automatic=automatic)
+    model = catalog.resolve(None, closeness=closeness)
+    assert model.name == chosen
+    assert bool(catalog.caveat(model)) == (not model.spec.detects)
+
+
+def test_where_a_language_is_told_the_preferred_model_is_waited_for() -> None:
+    catalog = Catalog("auto", automatic=BOTH)
+    for language in ("en", "English", "en-GB"):
+        model = catalog.resolve(None, language, closeness=being(v2=HERE, turbo=READY))
+        assert model.name == BOTH[0]
+    assert catalog.resolve(None, "fr", closeness=being(v2=READY, turbo=HERE)).name == BOTH[1]
+    assert catalog.resolve(None, "en", closeness=being(v2=FAILED, turbo=READY)).name == BOTH[1]
+
+
+def test_whoever_is_to_translate_can() -> None:
+    catalog = Catalog("auto", automatic=BOTH)
+    for language in (None, "en", "fr"):
+        model = catalog.resolve(None, language, "translate", being(v2=READY, turbo=HERE))
+        assert model.spec.translates
+
+
+def test_a_caveat_is_for_those_who_left_the_choice_to_us() -> None:
+    assert Catalog("sphinx").caveat(MODELS["sphinx"]) is None
+
+
+def test_what_the_operator_calls_auto_is_not_chosen_from_several() -> None:
+    assert Catalog("auto", {"auto": "scripted"}, automatic=BOTH).resolve("auto").name == "scripted"
+    own = Catalog("auto", folders={"auto": str(WHISPER)}, automatic=BOTH)
+    assert own.resolve(None) is own.models["auto"]
+
+
+def test_a_folder_named_as_a_model_of_ours_takes_its_place() -> None:
+    folders = {"Sphinx": str(WHISPER), "whisper-1": str(PARAKEET)}
+    catalog = Catalog("scripted", folders=folders)
+    assert catalog.resolve("sphinx") is catalog.models["Sphinx"]
+    assert catalog.resolve("WHISPER-1") is catalog.models["whisper-1"]
+    assert catalog.resolve("gpt-4o-transcribe") is MODELS["scripted"]
+
+
+def test_an_alias_counts_in_every_setting() -> None:
+    aliases = {"sphinx": "scripted", "default": "auto"}
+    catalog = Catalog("default", aliases, automatic=("sphinx", "Scripted", "whisper-base"))
+    assert [model.name for model in catalog.automatic] == ["scripted", "base"]
+    assert catalog.configured == catalog.automatic
+
+
 def test_folders_add_models_by_their_files() -> None:
     catalog = Catalog("mine", folders={"mine": str(PARAKEET), "other": str(WHISPER)})
     assert catalog.default.spec.languages == {"en"}
@@ -146,7 +336,14 @@ def test_folders_add_models_by_their_files() -> None:
     [
         ("REFLECTOR_MODEL_PATHS", {"folders": {"mine": "/nowhere"}}),
         ("REFLECTOR_AUTO_MODELS", {"automatic": ("gpt-9",)}),
+        ("REFLECTOR_AUTO_MODELS", {"automatic": ("sphinx", "auto")}),
         ("REFLECTOR_MODEL_ALIASES", {"aliases": {"mine": "gpt-9"}}),
+        ("REFLECTOR_MODEL_PATHS", {"folders": {"*": str(WHISPER)}}),
+        ("REFLECTOR_MODEL_PATHS", {"folders": {" ": str(WHISPER)}}),
+        (
+            "REFLECTOR_MODEL_ALIASES",
+            {"aliases": {"mine": "sphinx"}, "folders": {"Mine": str(WHISPER)}},
+        ),
     ],
 )
 def test_a_setting_that_leads_nowhere_is_named(

@@ -397,9 +397,9 @@ def test_the_library_does_not_report(real: PyannoteDiarizer) -> None:
 
 @library
 def test_the_library_behind_the_door(tiny: Path, speech: Samples) -> None:
-    folders, audio = {"tiny": str(tiny)}, wav(speech[: 15 * SAMPLE_RATE])
+    folders, audio = {"ours": str(tiny)}, wav(speech[: 15 * SAMPLE_RATE])
     with (
-        LiveServer(model="scripted", diarizer="tiny", model_paths=folders, apikey=KEY) as server,
+        LiveServer(model="scripted", diarizer="ours", model_paths=folders, apikey=KEY) as server,
         connect(server) as client,
     ):
         answer = client.post("/diarize", files={"file": audio}, params={"num_speakers": 2})

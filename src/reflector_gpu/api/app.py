@@ -16,6 +16,7 @@ from reflector_gpu.api.routes import (
     asr,
     completion,
     diarization,
+    models,
     operations,
     padding,
     transcription,
@@ -31,6 +32,8 @@ _DESCRIPTION = """
 Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
 
 Send the key as `Authorization: Bearer <key>`; the headers `api-key` and `X-API-Key` take it too.
+
+The header `X-Reflector-Model` says which model answered.
 
 A field that a route does not know is ignored, and named in the header `X-Reflector-Ignored` of the
 answer; one that is misspelled, or belongs to another route, is a 400 that says so. With
@@ -72,6 +75,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
     app.include_router(translation.router(service, metrics))
     app.include_router(completion.router(service, metrics))
     app.include_router(padding.router(service, metrics))
+    app.include_router(models.router(service))
     app.include_router(operations.router(service, metrics))
     errors.install(app)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)

@@ -143,9 +143,14 @@ class Desk:
 
     async def wish(self, visit: Visit, fields: TranscriptionFields, task: Task) -> Wish:
         """What is asked for, checked, and its model loaded. The body must have been read."""
+        options = fields.options(task)
+        model = self._service.resolve(fields.model, options)
+        notes_of(visit.request.scope).answered_by(model.name)
+        if task == "transcribe" and self._service.catalog.meaning(fields.model).speakers:
+            fields = fields.with_speakers()
         wish = self._service.request(
-            fields.model,
-            fields.options(task),
+            model,
+            options,
             priority=visit.priority,
             vad=fields.vad(self._service.vad),
             speakers=fields.speakers,
@@ -203,6 +208,7 @@ class Visit:
         self, spool: Spool, options: DiarizeOptions, voices: Sequence[Voice] = ()
     ) -> Diarized:
         """Who speaks when in ``spool``, counted."""
+        notes_of(self.request.scope).answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
             found = await self.service.diarize(spool, options, voices, expect=recording.expect)
             recording.finish()

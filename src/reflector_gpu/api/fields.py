@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -199,7 +199,9 @@ class TranscriptionFields(KnownSpeakerFields):
 
     model: str | None = Field(
         None,
-        description="A name from /v1/models. Left out, or `whisper-1`: the configured model.",
+        description="A name from /v1/models. Left out, or one of OpenAI's such as `whisper-1`: the "
+        "configured model, and with `-diarize` its speakers. What the hub calls these models is "
+        "known too.",
         examples=["whisper-1"],
     )
     language: Annotated[str | None, BeforeValidator(_spoken)] = Field(
@@ -278,6 +280,18 @@ class TranscriptionFields(KnownSpeakerFields):
                 param="response_format",
             )
         return self.counts if asked or form is Format.DIARIZED_JSON else None
+
+    @property
+    def shows_speakers(self) -> bool:
+        """Whether the answer has a place for who says what."""
+        form = self.response_format
+        return form is Format.DIARIZED_JSON or (not self.stream and form in (None, *WITH_SPEAKERS))
+
+    def with_speakers(self) -> Self:
+        """The same of a model that tells speakers apart wherever the answer can show them."""
+        if self.diarize is not None or not self.shows_speakers:
+            return self
+        return self.model_copy(update={"diarize": True})
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's knobs turned."""

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from string import punctuation
 from typing import Any
+from urllib.parse import quote
+
+MODEL = "X-Reflector-Model"
+"""The header that says which model answered."""
 
 _STATE_KEY = "notes"
+_PLAIN = punctuation.replace("%", "")
 
 
 @dataclass(slots=True)
@@ -20,6 +26,12 @@ class Notes:
 
     headers: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
+
+    def answered_by(self, model: str) -> None:
+        """Say which model answers. Its name may be the operator's own: what a header or a log
+        line cannot hold is written with percent signs."""
+        name = quote(model, safe=_PLAIN)
+        self.headers[MODEL] = self.details["model"] = name
 
 
 def notes_of(scope: MutableMapping[str, Any]) -> Notes:

@@ -47,6 +47,7 @@ def _checks(**overrides: object) -> Iterator[Check]:
     yield Check("settings", Status.OK, f"profile {settings.profile}, model {settings.model}")
     yield machine_checks.devices(settings)
     yield from machine_checks.layout(service)
+    yield machine_checks.unsaid(service)
     yield machine_checks.spool(settings)
     yield machine_checks.port(settings)
     yield machine_checks.key(settings)

@@ -13,6 +13,7 @@ import av
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
+from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
@@ -24,7 +25,7 @@ from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.pipeline.transcribe import collect
-from reflector_gpu.service import Service, catalog_of
+from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
     SAMPLE_RATE,

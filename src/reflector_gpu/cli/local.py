@@ -38,7 +38,10 @@ class LocalRecogniser:
         self._service = Service(settings)
         fields = wish.fields()
         options = fields.options()
-        needed: list[Installable] = [self._service.resolve(fields.model, options)]
+        chosen = self._service.resolve(fields.model, options)
+        needed: list[Installable] = [chosen]
+        if self._service.catalog.meaning(fields.model).speakers:
+            fields = fields.with_speakers()
         if fields.speakers is not None:
             needed.append(self._service.diarizer)
         if fields.translate_to:
@@ -50,7 +53,7 @@ class LocalRecogniser:
                 model.weights.pull(settings.weights_sources)
         self._known = fields.known_speakers
         self._request = self._service.request(
-            fields.model,
+            chosen,
             options,
             priority=Priority.FILE,
             speakers=fields.speakers,

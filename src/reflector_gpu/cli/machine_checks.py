@@ -21,6 +21,7 @@ from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.hosts import available_cores
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
+from reflector_gpu.types import TranscribeOptions
 
 _GIB = 2**30
 _LITTLE_MEMORY = _GIB
@@ -64,6 +65,16 @@ def layout(service: Service) -> Iterator[Check]:
         counted = Counter(map(str, service.hosts.layout(model)))
         workers = [f"{count} on {where}" for where, count in counted.items()]
         yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")
+
+
+def unsaid(service: Service) -> Check:
+    """Who answers requests that name no language, and whether it finds out which one it is."""
+    model = service.resolve(None, TranscribeOptions())
+    if caveat := service.catalog.caveat(model):
+        absent = next((m for m in service.catalog.automatic if m.spec.detects), None)
+        fix = absent.installation if absent else "add a Whisper to REFLECTOR_AUTO_MODELS"
+        return Check("language", Status.WARN, caveat, fix)
+    return Check("language", Status.OK, f"requests that name none are answered by {model.name}")
 
 
 def spool(settings: Settings) -> Check:

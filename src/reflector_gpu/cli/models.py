@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli.console import console, print_json
 from reflector_gpu.engines.base import DiarizerModel, Installable, Model
 from reflector_gpu.engines.catalog import Catalog
@@ -17,7 +18,6 @@ from reflector_gpu.engines.translation import TranslatorModel
 from reflector_gpu.engines.translators import TRANSLATORS, translators_of
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import UnknownModel
-from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import Settings, load_settings
 
 _SHOWN_LANGUAGES = 4
@@ -97,12 +97,12 @@ def _diarizers(settings: Settings) -> Mapping[str, DiarizerModel]:
 
 
 def _named(name: str, catalog: Catalog, diarizers: Mapping[str, DiarizerModel]) -> Installable:
-    diarizer = diarizers.get(ALIASES.get(name, name))
-    if diarizer and name not in catalog.names:
+    diarizer = diarizers.get(name) or diarizers.get(ALIASES.get(name, name))
+    if diarizer and not catalog.knows(name):
         return diarizer
-    if name not in catalog.names and (translator := TRANSLATORS.get(name) or opus(name)):
+    if not catalog.knows(name) and (translator := TRANSLATORS.get(name) or opus(name)):
         return translator
-    if name not in catalog.names:
+    if not catalog.knows(name):
         known = [*catalog.models.values(), *diarizers.values(), *TRANSLATORS.values()]
         downloadable = ", ".join(model.name for model in known if model.weights)
         raise UnknownModel(f"'{name}' does not exist. What can be downloaded: {downloadable}.")

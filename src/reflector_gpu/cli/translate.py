@@ -39,4 +39,4 @@ async def _translated(service: Service, text: str, source: str, target: str) -> 
         found = await service.translations.translate([text], source, target, Priority.FILE)
     finally:
         await service.close()
-    return found[0]
+    return found.texts[0]

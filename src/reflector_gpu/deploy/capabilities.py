@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.engines import generator
 from reflector_gpu.engines.base import CompleterModel, CompleterSpec, Installable
 from reflector_gpu.engines.diarizers import diarizer_of
@@ -14,7 +15,6 @@ from reflector_gpu.engines.translators import translator_of
 from reflector_gpu.errors import UnknownModel
 from reflector_gpu.hosts import Hosts
 from reflector_gpu.runtime.pool import Pool
-from reflector_gpu.service import catalog_of
 from reflector_gpu.settings import Settings
 
 

@@ -62,7 +62,8 @@ class TranscriberSpec(EngineSpec):
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
     ``max_cpu_batch``: the items of one call on a CPU, where a larger batch takes as long for each
     and more memory (None: as many as anywhere). ``window_seconds``: anything shorter costs as
-    much. ``translates``: knows how to turn speech into English text.
+    much. ``translates``: knows how to turn speech into English text. ``detects``: finds out which
+    of its languages is spoken, and tells.
     """
 
     languages: frozenset[str]
@@ -73,6 +74,7 @@ class TranscriberSpec(EngineSpec):
     max_cpu_batch: int | None = None
     window_seconds: float = 0.0
     translates: bool = False
+    detects: bool = False
 
     def on_cpu(self) -> TranscriberSpec:
         """The same where all workers run on CPUs."""

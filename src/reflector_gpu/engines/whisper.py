@@ -34,11 +34,14 @@ MULTILINGUAL_SPEC = TranscriberSpec(
     devices=("cpu", "cuda"),
     compute_types=True,
     translates=True,
+    detects=True,
 )
 V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
 """large-v3 brought Cantonese."""
 
-ENGLISH_SPEC = replace(MULTILINGUAL_SPEC, languages=frozenset({"en"}), translates=False)
+ENGLISH_SPEC = replace(
+    MULTILINGUAL_SPEC, languages=frozenset({"en"}), translates=False, detects=False
+)
 
 _FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 _REQUIRED = ("config.json", "model.bin", "tokenizer.json")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from reflector_gpu.engines.base import CompleterModel
 from reflector_gpu.engines.completers import completer_of
+from reflector_gpu.engines.names import LLM
+from reflector_gpu.errors import ModelNotInstalled, UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.pooled import PooledModel
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
@@ -37,3 +39,27 @@ def language_model(
         model = completer_of(settings.llm_model, settings.llm_context)
         return PooledModel(model, lambda: pool(model), settings.llm_max_tokens)
     return None
+
+
+def chosen(model: LanguageModel | None, name: str | None) -> LanguageModel:
+    """The ``model`` that is configured, if a client means it by ``name``; without one, it does.
+
+    Raises:
+        ModelNotInstalled: none is configured.
+        UnknownModel
+    """
+    if model is None:
+        raise ModelNotInstalled(
+            "No language model is configured here: set REFLECTOR_LLM_ENGINE=openai with "
+            "REFLECTOR_LLM_BASE_URL and REFLECTOR_LLM_MODEL, or REFLECTOR_LLM_ENGINE="
+            "ctranslate2 with the model's folder as REFLECTOR_LLM_MODEL.",
+            param="model",
+            retry_after=3600,
+        )
+    if name and name not in (model.name, LLM):
+        raise UnknownModel(
+            f"Language model '{name[:100]}' does not exist here; it is '{model.name}', "
+            f"and '{LLM}' means the same.",
+            param="model",
+        )
+    return model

@@ -11,6 +11,7 @@ from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.sent import json_values
 from reflector_gpu.service import Service
@@ -59,8 +60,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = desk.read(request, vocabularies.TRANSLATE, sent)
             source, target = fields.source_language, fields.target_language
             work = service.translations.translate([fields.text], source, target, visit.priority)
-            translated = (await unless_disconnected(request, work))[0]
-            found = reflector.translation(source, target, fields.text, translated)
+            translated = await unless_disconnected(request, work)
+            if translated.model:
+                notes_of(request.scope).answered_by(translated.model)
+            found = reflector.translation(source, target, fields.text, translated.texts[0])
             return answers.response(found, None)
 
     @routes.get("/v1/translation/languages", responses={"default": failure})

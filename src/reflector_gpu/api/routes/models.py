@@ -1,0 +1,146 @@
+"""What models there are, what they are called, and which of them answer now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.engines import diarizers, names
+from reflector_gpu.engines.base import Installable, Model
+from reflector_gpu.engines.translation import TranslatorModel
+from reflector_gpu.errors import UnknownModel
+from reflector_gpu.llm.base import LanguageModel
+from reflector_gpu.service import Service
+
+_ABSENT = "not installed"
+_ORDER = ("ready", "loading", "idle", "not loaded", "failed", "closed", "downloading", _ABSENT)
+"""The states, the most useful first."""
+
+
+class ModelCard(BaseModel):
+    """OpenAI's model object, and what this service knows beyond it."""
+
+    id: str = Field(examples=["sphinx"])
+    object: str = "model"
+    created: int = 0
+    owned_by: str = "reflector-gpu"
+    type: Literal["recogniser", "diarizer", "translator", "llm"] = Field(
+        description="`recogniser`: may be named in requests. `diarizer`: tells speakers apart. "
+        "`translator`: see /v1/translation/languages. `llm`: may be named in chat completions."
+    )
+    means: str | None = Field(
+        default=None,
+        description="Of an alias, the model that answers now, to a request that names no language.",
+        examples=[None],
+    )
+    description: str
+    languages: list[str] = Field(examples=[["en"]])
+    licence: str
+    default: bool = Field(description="What requests that name none get.")
+    state: str = Field(
+        description="`ready`, `loading`, `idle` (loaded again when it is needed), `failed`, "
+        "`not loaded`, `downloading` or `not installed`.",
+        examples=["ready"],
+    )
+
+
+class ModelList(BaseModel):
+    object: str = "list"
+    data: list[ModelCard]
+
+
+All = Annotated[
+    bool, Query(description="List what is not installed too, and OpenAI's other names.")
+]
+
+
+def router(service: Service) -> APIRouter:
+    """The routes that describe the models of ``service``."""
+    failure = {"model": ErrorBody, "description": "What went wrong"}
+    routes = APIRouter(tags=["operations"], responses={"default": failure})
+
+    @routes.get("/v1/models")
+    async def list_models(*, all: All = False) -> ModelList:  # noqa: A002  the client's word
+        """What answers now comes first, then what loads, then what is installed."""
+        known = [*service.catalog.names, *(names.OPENAI[1:] if all else ())]
+        cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
+        cards += [_card(service, service.diarizer)]
+        cards += [_card(service, model) for model in service.translations.models]
+        cards += map(_llm_card, service.language_models)
+        shown = [card for card in cards if all or card.state != _ABSENT]
+        return ModelList(data=sorted(shown, key=lambda card: _ORDER.index(card.state)))
+
+    @routes.get("/v1/models/{name:path}")
+    async def retrieve_model(name: str) -> ModelCard:
+        """One model, by any name that a request may use."""
+        if not name:
+            raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
+        for helper in (service.diarizer, *service.translations.models):
+            if diarizers.ALIASES.get(name, name) == helper.name:
+                return _named(_card(service, helper), name)
+        for model in service.language_models:
+            if name in (model.name, names.LLM):
+                return _named(_llm_card(model), name)
+        return _recogniser(service, name)
+
+    return routes
+
+
+def _recogniser(service: Service, name: str) -> ModelCard:
+    """The model that ``name`` means, under that name."""
+    catalog = service.catalog
+    card = _card(service, catalog.resolve(name, closeness=service.closeness))
+    if catalog.meaning(name).model is None:
+        automatic = catalog.automatic
+        known = {language for model in automatic for language in model.spec.languages}
+        choice = ", ".join(model.name for model in automatic)
+        card.languages = sorted(known)
+        card.description = f"The first that knows the language: {choice}"
+    return _named(card, name)
+
+
+def _named(card: ModelCard, name: str) -> ModelCard:
+    """``card`` under the ``name`` that was asked for."""
+    if name == card.id:
+        return card
+    return card.model_copy(update={"id": name, "means": card.id, "default": False})
+
+
+def _llm_card(model: LanguageModel) -> ModelCard:
+    return ModelCard(
+        id=model.name,
+        type="llm",
+        description=model.summary,
+        languages=[],
+        licence=model.licence,
+        default=True,
+        state=model.state,
+    )
+
+
+def _card(service: Service, model: Installable) -> ModelCard:
+    return ModelCard(
+        id=model.name,
+        type=_type(model),
+        description=model.summary,
+        languages=sorted(model.spec.languages) if isinstance(model, Model) else [],
+        licence=model.licence,
+        default=not isinstance(model, Model) or model in service.catalog.defaults,
+        state=_state(service, model),
+    )
+
+
+def _type(model: Installable) -> Literal["recogniser", "diarizer", "translator"]:
+    if isinstance(model, TranslatorModel):
+        return "translator"
+    return "recogniser" if isinstance(model, Model) else "diarizer"
+
+
+def _state(service: Service, model: Installable) -> str:
+    if service.hosts.missing(model):
+        return "downloading" if model in service.downloads else _ABSENT
+    state = service.hosts.state(model)
+    return state.value if state else "not loaded"

@@ -22,7 +22,7 @@ from reflector_gpu.engines.catalog import ABSENT, COMING, FAILED, HERE, PULLABLE
 from reflector_gpu.engines.diarizers import diarizer_of
 from reflector_gpu.engines.pcm import FileRecording, PcmFile
 from reflector_gpu.engines.translation import TranslatorModel
-from reflector_gpu.hosts import NOWHERE, Elsewhere, Hosts
+from reflector_gpu.hosts import Elsewhere, Hosts
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.padding import Padding, fetch_limits
@@ -80,8 +80,9 @@ class Request:
 class Service:
     """Everything behind the API and the command line. `start` it, use it, `close` it."""
 
-    def __init__(self, settings: Settings, elsewhere: Elsewhere = NOWHERE) -> None:
-        """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here.
+    def __init__(self, settings: Settings, elsewhere: Elsewhere | None = None) -> None:
+        """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here;
+        none but these are kept ready then, and without any (``{}``), no model is.
 
         Raises:
             ConfigurationError: a setting does not work.
@@ -107,7 +108,7 @@ class Service:
             check_language_model(self.catalog, self._llm.name)
         kept = [model.name for model in self.catalog.configured]
         kept += [model.name for model in self.language_models]
-        self.hosts = Hosts(settings, kept, elsewhere)
+        self.hosts = Hosts(settings, kept, elsewhere or {})
         self.translations = Translations(settings, self.hosts, self.check_here)
         self._elsewhere = elsewhere
         self._closed = False
@@ -143,7 +144,7 @@ class Service:
         A service with models elsewhere answers for those alone.
         """
         models = self.catalog.configured
-        if self._elsewhere:
+        if self._elsewhere is not None:
             return [model for model in models if model.name in self._elsewhere]
         possible = [model for model in models if not model.missing or self.may_download(model)]
         return possible or self.catalog.defaults
@@ -151,7 +152,7 @@ class Service:
     @property
     def prepared(self) -> list[Installable]:
         """`configured`, and the diarizer if it has a model to load."""
-        ours = not self._elsewhere or self.diarizer.name in self._elsewhere
+        ours = self._elsewhere is None or self.diarizer.name in self._elsewhere
         diarizers = [self.diarizer] if self.diarizer.trained and ours else []
         return [*self.configured, *diarizers]
 

@@ -17,7 +17,7 @@ from tests.modal.control_plane import ControlPlane
 from tests.modal.deployments import bare_environment
 
 BIC = {"REFLECTOR_MODAL_DIARIZER_MODEL": "bic"}
-NAMES = ("transcriber", "transcriber-parakeet", "diarizer", "translator", "llm")
+NAMES = ("transcriber", "transcriber-parakeet", "diarizer", "translator", "padding", "llm")
 
 
 @pytest.fixture
@@ -56,6 +56,17 @@ def test_a_dry_run_shows_everything(typed: Typed) -> None:  # noqa: F811
     assert backends == {"modal"}
     assert told["TRANSCRIPT_MODAL_API_KEY"] == "<key>"
     assert told["DIARIZATION_MODAL_API_KEY"] == "${TRANSCRIPT_MODAL_API_KEY}"
+
+
+def test_padding_needs_no_weights_and_tells_what_reflector_reads(plane: ControlPlane) -> None:
+    done = deploy(["padding"], plane.environment)
+    assert done.returncode == 0, done.stderr
+    assert "Fetching" not in done.stderr
+    assert variables(done.stdout) == {
+        "PADDING_URL": "https://xxxx--reflector-padding-web.modal.run",
+        "PADDING_MODAL_API_KEY": plane.secrets["reflector-gpu"]["REFLECTOR_APIKEY"],
+        "MODAL_API_KEY": "${PADDING_MODAL_API_KEY}",
+    }
 
 
 def test_gated_weights_take_a_token(

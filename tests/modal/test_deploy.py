@@ -1,4 +1,4 @@
-"""What `modal deploy` registers for each of the five files, by Modal's own client."""
+"""What `modal deploy` registers for each of the six files, by Modal's own client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.conftest import ROOT
 from tests.modal.deployments import FILES, FOLDER, Deployed, deploy
 
 TRANSCRIBERS = {"reflector-transcriber", "reflector-transcriber-parakeet"}
-APPS = TRANSCRIBERS | {"reflector-diarizer", "reflector-translator", "reflector-llm"}
+ENGINES = TRANSCRIBERS | {"reflector-diarizer", "reflector-translator", "reflector-llm"}
+APPS = ENGINES | {"reflector-padding"}
 
 GPUS = {
     "reflector-transcriber": {"Live.*": "A10G", "File.*": "L40S"},
@@ -31,6 +32,7 @@ GPUS = {
     "reflector-diarizer": {"Engine.*": "A10G"},
     "reflector-translator": {"Engine.*": "A10G"},
     "reflector-llm": {"Engine.*": "L40S"},
+    "reflector-padding": {},
 }
 
 LIBRARIES = {
@@ -48,7 +50,7 @@ SECRET = "s3cret-and-long"
 
 @pytest.fixture(scope="module")
 def apps() -> Mapping[str, Deployed]:
-    """All five, deployed as they stand."""
+    """All six, deployed as they stand."""
     with ThreadPoolExecutor(2) as threads:
         return {found.app: found for found in threads.map(deploy, FILES)}
 
@@ -58,11 +60,16 @@ def app(apps: Mapping[str, Deployed], request: pytest.FixtureRequest) -> Deploye
     return apps[request.param]
 
 
+@pytest.fixture(params=sorted(ENGINES))
+def with_engine(apps: Mapping[str, Deployed], request: pytest.FixtureRequest) -> Deployed:
+    return apps[request.param]
+
+
 def engines(app: Deployed) -> dict[str, Any]:
     return {name: one for name, one in app.functions.items() if name.endswith(".*")}
 
 
-def test_there_are_five_apps(apps: Mapping[str, Deployed]) -> None:
+def test_there_are_six_apps(apps: Mapping[str, Deployed]) -> None:
     assert set(apps) == APPS
 
 
@@ -70,7 +77,7 @@ def test_the_server_is_an_asgi_app_at_the_address_that_reflector_knows(app: Depl
     web = app.functions["web"]
     assert web.webhook_config.type == api.WEBHOOK_TYPE_ASGI_APP
     assert f"https://xxxx--{app.app}-web.modal.run" in app.output
-    assert web.max_concurrent_inputs == 64
+    assert web.max_concurrent_inputs == (64 if engines(app) else 4)
     assert not web.resources.gpu_config.gpu_type
 
 
@@ -149,7 +156,10 @@ def test_uploads_share_containers_and_files_spread_over_them(
     assert live.autoscaler_settings.scaledown_window > file.autoscaler_settings.scaledown_window
 
 
-def test_engines_start_from_snapshots_and_find_their_weights_in_the_volume(app: Deployed) -> None:
+def test_engines_start_from_snapshots_and_find_their_weights_in_the_volume(
+    with_engine: Deployed,
+) -> None:
+    app = with_engine
     (volume,) = app.plane.asked["VolumeGetOrCreate"][:1]
     assert volume.deployment_name == "reflector-models"
     assert volume.version == api.VOLUME_FS_VERSION_V2
@@ -160,7 +170,16 @@ def test_engines_start_from_snapshots_and_find_their_weights_in_the_volume(app: 
     assert [m.mount_path for m in app.functions["pull"].volume_mounts] == ["/models"]
 
 
-def test_the_gpu_libraries_match_the_engine(app: Deployed) -> None:
+def test_padding_has_neither_an_engine_nor_weights(apps: Mapping[str, Deployed]) -> None:
+    app = apps["reflector-padding"]
+    assert set(app.functions) == {"web"}
+    assert "VolumeGetOrCreate" not in app.plane.asked
+    for library in ("ctranslate2", "faster-whisper", "onnxruntime-gpu", "nvidia"):
+        assert library not in app.commands
+
+
+def test_the_gpu_libraries_match_the_engine(with_engine: Deployed) -> None:
+    app = with_engine
     for library in LIBRARIES[app.app]:
         assert f"{library}==" in app.commands
     with_cuda_13 = "onnxruntime-gpu" in app.commands

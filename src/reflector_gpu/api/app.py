@@ -23,7 +23,7 @@ from reflector_gpu.api.routes import (
     translation,
 )
 from reflector_gpu.api.routes.operations import HEALTH
-from reflector_gpu.hosts import NOWHERE, Elsewhere
+from reflector_gpu.hosts import Elsewhere
 from reflector_gpu.networks import Trust
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
@@ -42,7 +42,7 @@ as well.
 """
 
 
-def create_app(settings: Settings, elsewhere: Elsewhere = NOWHERE) -> FastAPI:
+def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAPI:
     """An ASGI app that starts its own `Service` and closes it at shutdown.
 
     Models that are ``elsewhere`` are worked with there.

@@ -21,7 +21,7 @@ import reflector_gpu
 from reflector_gpu.errors import ConfigurationError, UpstreamFailed
 
 if TYPE_CHECKING:
-    from reflector_gpu.deploy.modal_app import Deployment
+    from reflector_gpu.deploy.modal_server import ServerDeployment
 
 _FOLDER = "modal_deployments"
 _PREFIX = "reflector_"
@@ -44,6 +44,11 @@ _VARIABLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("TRANSLATE_URL", "{url}"),
         ("TRANSLATE_MODAL_API_KEY", "{key}"),
     ),
+    "padding": (
+        ("PADDING_URL", "{url}"),
+        ("PADDING_MODAL_API_KEY", "{key}"),
+        ("MODAL_API_KEY", "{key}"),  # the one that its padding processor reads
+    ),
     "llm": (("LLM_URL", "{url}/v1"), ("LLM_MODEL", "llm"), ("LLM_API_KEY", "{key}")),
 }
 
@@ -59,7 +64,7 @@ class Target:
         return self.file.stem.removeprefix(_PREFIX).replace("_", "-")
 
     @cached_property
-    def deployment(self) -> Deployment:
+    def deployment(self) -> ServerDeployment:
         """What the file declares.
 
         Raises:
@@ -70,7 +75,7 @@ class Target:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        deployment: Deployment = module.deployment
+        deployment: ServerDeployment = module.deployment
         deployment.check_carried()
         return deployment
 
@@ -113,7 +118,7 @@ def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
     urls: dict[str, str] = {}
     try:
         for target in targets:
-            if target.deployment.model.weights is not None:
+            if target.deployment.fetches_weights:
                 _modal(target.modal("run", "::pull"), f"Fetching the weights for {target.name}")
             _modal(target.modal("deploy"), f"Deploying {target.name}")
             urls[target.name] = _url(target.deployment.name)
@@ -169,16 +174,17 @@ def _targets() -> list[Target]:
 
 def _plan(target: Target) -> Iterator[str]:
     deployment = target.deployment
-    yield f"deploy {deployment.name} with {deployment.model.name}"
+    yield f"deploy {deployment.title}"
     if target.needs:
         yield f"  {target.needs}  # yours to do, before; it is left out as long as that is empty"
-    if deployment.model.weights is not None:
+    if deployment.fetches_weights:
         yield f"  {' '.join(['modal', *target.modal('run', '::pull')[3:]])}"
     yield f"  {' '.join(['modal', *target.modal('deploy')[3:]])}"
 
 
 def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
-    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE, KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
+    from reflector_gpu.deploy.modal_server import KEY_VARIABLE, SECRET
 
     yield f"secret {SECRET}: use it, or create it with a new {KEY_VARIABLE}"
     if any(target.deployment.needs_hub_token for target in targets):
@@ -218,7 +224,8 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
     """Have the secrets that ``targets`` name; the key, if it was made just now."""
     import modal
 
-    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE, KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
+    from reflector_gpu.deploy.modal_server import KEY_VARIABLE, SECRET
 
     with _at_modal():
         known = {one.name for one in modal.Secret.objects.list()}

@@ -22,34 +22,29 @@ from fastapi import FastAPI
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.capabilities import CAPABILITIES
 from reflector_gpu.deploy.modal_images import image
-from reflector_gpu.deploy.modal_settings import NO_GPU, carried, load_modal_settings
+from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment, served
+from reflector_gpu.deploy.modal_settings import NO_GPU
 from reflector_gpu.deploy.remote import Call, Message, Remote, RemoteStream, StreamingCall
 from reflector_gpu.deploy.room import Room
 from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
-from reflector_gpu.runtime.placement import Placement
 from reflector_gpu.runtime.supervisor import Starter
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)
 
-SECRET = "reflector-gpu"  # noqa: S105  a name
-KEY_VARIABLE = "REFLECTOR_APIKEY"
 HUB_SECRET = "reflector-gpu-hub"  # noqa: S105  a name
 HUB_VARIABLE = "HF_TOKEN"
 
 VOLUME = "reflector-models"
-_MODELS = "/models"  # where it is mounted
 _CALL_SECONDS = 600  # what a batch of chunks may take
 LONG_CALL_SECONDS = 3 * 3600  # the same for a whole recording
 _START_SECONDS = 1800  # weights may have to be downloaded
-_WEB_SECONDS = 12 * 3600  # as REFLECTOR_REQUEST_SECONDS has it
 WEB_INPUTS = 64  # as many requests as a server takes in: REFLECTOR_LIVE_REQUESTS
 _MOST_CALLS = 64  # of one class by one server: a thread waits for each
 _MOST_RECORDINGS = 2  # the same, where a call holds a whole recording in memory, and Modal again
 _RECORDING_MEGABYTES = 1024  # six hours as 16-bit samples, pickled for the call
 
-_WEB_CORES = 2  # machines have many more, of which we are given no more than these
 _CORES = 4
 _FETCH_SECONDS = 30.0  # between tries
 
@@ -63,8 +58,8 @@ _LASTING = (
 BOTH = tuple(Priority)
 
 
-class Deployment:
-    """One app: its name, its model, and the arguments of Modal's decorators."""
+class Deployment(ServerDeployment):
+    """One app with an engine: its name, its model, and the arguments of Modal's decorators."""
 
     def __init__(self, name: str, capability: str, model: str) -> None:
         """``model`` is the field of `ModalSettings` that names it.
@@ -72,8 +67,7 @@ class Deployment:
         Raises:
             ConfigurationError, UnknownModel
         """
-        self.name = name
-        self.settings = load_modal_settings()
+        super().__init__(name)
         self.capability = CAPABILITIES[capability]
         self._chosen: str = getattr(self.settings, model)
         self.model = self.capability.find(load_settings(), self._chosen)
@@ -123,44 +117,43 @@ class Deployment:
     def web(self) -> dict[str, Any]:
         """Arguments of the web function, which returns `server`."""
         recordings = _MOST_RECORDINGS if self.capability.recordings else 0
-        cores = _WEB_CORES
-        return {
-            **(self.with_models(cores) if self.capability.reads_weights else self._anywhere(cores)),
-            "secrets": [modal.Secret.from_name(SECRET, required_keys=[KEY_VARIABLE])],
-            "cpu": float(cores),
-            "memory": 2048 + recordings * 2 * _RECORDING_MEGABYTES,
-            "max_containers": self.settings.web_containers,
-            "scaledown_window": self.settings.web_window,
-            "timeout": _WEB_SECONDS,
-            "enable_memory_snapshot": True,
-        }
+        web = super().web
+        models = self.with_models(WEB_CORES) if self.capability.reads_weights else {}
+        memory = web["memory"] + recordings * 2 * _RECORDING_MEGABYTES
+        return {**web, **models, "secrets": web["secrets"], "memory": memory}
 
     @property
     def pulling(self) -> dict[str, Any]:
         """Arguments of the function that calls `pull`."""
-        return {**self.with_models(_WEB_CORES), "timeout": _START_SECONDS}
+        return {**self.with_models(WEB_CORES), "timeout": _START_SECONDS}
 
     def with_models(self, cores: int) -> dict[str, Any]:
         """Arguments of what reads or fetches weights, and computes on so many ``cores``."""
         secrets = [modal.Secret.from_name(HUB_SECRET, required_keys=[HUB_VARIABLE])]
         return {
-            **self._anywhere(cores),
+            **self.anywhere(cores),
             "image": image(self.model.extra),
-            "volumes": {_MODELS: self._volume},
+            "volumes": {MODELS: self._volume},
             "secrets": secrets if self.needs_hub_token else [],
         }
 
     @property
+    def title(self) -> str:
+        return f"{self.name} with {self.model.name}"
+
+    @property
+    def fetches_weights(self) -> bool:
+        return self.model.weights is not None
+
+    @property
     def needs_hub_token(self) -> bool:
-        """Whether the weights are given only to those who accepted their terms."""
         return self.model.extra == "pyannote" and self.model.weights is not None
 
     @property
     def folder(self) -> str | None:
-        """That of the model in the volume, for one that comes from no hub."""
         given = self.model.arguments.get("weights", "")
-        in_volume = self.model.weights is None and given.startswith(f"{_MODELS}/")
-        return given.removeprefix(_MODELS) if in_volume else None
+        in_volume = self.model.weights is None and given.startswith(f"{MODELS}/")
+        return given.removeprefix(MODELS) if in_volume else None
 
     def check_carried(self) -> None:
         """
@@ -204,17 +197,7 @@ class Deployment:
         Raises:
             ConfigurationError: there is no key.
         """
-        everywhere = "0.0.0.0"  # noqa: S104  as Modal has it
-        settings = load_settings(
-            host=everywhere,
-            auto_pull=False,
-            devices=("cpu",),
-            workers=_WEB_CORES,
-            trusted_networks=(),  # whose address arrives there is for Modal's proxies to say
-            trusted_proxies=(),
-            **self.capability.chosen(self._chosen),
-        )
-        settings.check_exposed()
+        settings = served(**self.capability.chosen(self._chosen))
         if self.capability.reads_weights:
             self.fetch()
             if self.model.missing:
@@ -234,11 +217,6 @@ class Deployment:
         while self.model.missing:
             time.sleep(_FETCH_SECONDS)
             self.fetch()
-
-    def _anywhere(self, cores: int) -> dict[str, Any]:
-        threads = Placement("cpu", None, cores).environment
-        env = {**carried(), **threads, "HF_HOME": _MODELS}
-        return {"image": image(), "env": env, "region": self.settings.region or None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,109 @@
+"""The server as a web function on Modal: all that an app without an engine is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import modal
+from fastapi import FastAPI
+
+from reflector_gpu.api.app import create_app
+from reflector_gpu.deploy.modal_images import image
+from reflector_gpu.deploy.modal_settings import carried, load_modal_settings
+from reflector_gpu.runtime.placement import Placement
+from reflector_gpu.settings import Settings, load_settings
+
+SECRET = "reflector-gpu"  # noqa: S105  a name
+KEY_VARIABLE = "REFLECTOR_APIKEY"
+
+MODELS = "/models"
+"""Where the volume with the weights is mounted."""
+
+WEB_CORES = 2
+"""Machines have many more, of which we are given no more than these."""
+
+_WEB_MEGABYTES = 2048
+_WEB_SECONDS = 12 * 3600  # as REFLECTOR_REQUEST_SECONDS has it
+
+
+class ServerDeployment:
+    """One app: its name, and the arguments of Modal's decorators."""
+
+    def __init__(self, name: str) -> None:
+        """
+        Raises:
+            ConfigurationError
+        """
+        self.name = name
+        self.settings = load_modal_settings()
+
+    @property
+    def title(self) -> str:
+        """What is deployed, for people."""
+        return self.name
+
+    @property
+    def fetches_weights(self) -> bool:
+        """Whether weights have to be fetched into the volume."""
+        return False
+
+    @property
+    def needs_hub_token(self) -> bool:
+        """Whether these are given only to those who accepted their terms."""
+        return False
+
+    @property
+    def folder(self) -> str | None:
+        """That of the model in the volume, for one that comes from no hub."""
+        return None
+
+    @property
+    def web(self) -> dict[str, Any]:
+        """Arguments of the web function, which returns `server`."""
+        return {
+            **self.anywhere(WEB_CORES),
+            "secrets": [modal.Secret.from_name(SECRET, required_keys=[KEY_VARIABLE])],
+            "cpu": float(WEB_CORES),
+            "memory": _WEB_MEGABYTES,
+            "max_containers": self.settings.web_containers,
+            "scaledown_window": self.settings.web_window,
+            "timeout": _WEB_SECONDS,
+            "enable_memory_snapshot": True,
+        }
+
+    def check_carried(self) -> None:
+        """Raise `ConfigurationError` if it needs what is on this machine alone."""
+
+    def anywhere(self, cores: int) -> dict[str, Any]:
+        """Arguments of what computes on so many ``cores``."""
+        threads = Placement("cpu", None, cores).environment
+        env = {**carried(), **threads, "HF_HOME": MODELS}
+        return {"image": image(), "env": env, "region": self.settings.region or None}
+
+    def engineless(self) -> FastAPI:
+        """The web application, which answers what needs no engine.
+
+        Raises:
+            ConfigurationError: there is no key.
+        """
+        return create_app(served(), {})
+
+
+def served(**chosen: object) -> Settings:
+    """The settings of a web function.
+
+    Raises:
+        ConfigurationError: there is no key.
+    """
+    everywhere = "0.0.0.0"  # noqa: S104  as Modal has it
+    settings = load_settings(
+        host=everywhere,
+        auto_pull=False,
+        devices=("cpu",),
+        workers=WEB_CORES,
+        trusted_networks=(),  # whose address arrives there is for Modal's proxies to say
+        trusted_proxies=(),
+        **chosen,
+    )
+    settings.check_exposed()
+    return settings

@@ -27,18 +27,20 @@ from tests.waiting import until
 WEIGHTS = catalog.MODELS["tiny"].weights
 
 
-def on_a_terminal(*arguments: str) -> tuple[str, str]:
-    """Standard output, and what a terminal on standard error was sent."""
+def on_a_terminal(*arguments: str, answer: str = "") -> tuple[str, str]:
+    """Standard output, and what a terminal on standard error was sent; it types ``answer``."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     with subprocess.Popen(
         [PROGRAM, *arguments],
         env=environment(),
+        stdin=slave,
         stdout=subprocess.PIPE,
         stderr=slave,
         text=True,
     ) as process:
         os.close(slave)
+        os.write(master, answer.encode())
         shown = b""
         with suppress(OSError):  # how a terminal says that nobody writes to it any more
             while part := os.read(master, 10_000):
@@ -62,6 +64,20 @@ def test_a_pull_draws_bars_and_prints_the_folder(hub: Hub) -> None:
     assert record["folder"] == str(folder)
     again, shown = on_a_terminal("models", "pull", "tiny")
     assert (again, shown) == (out, "")
+
+
+def test_what_was_pulled_is_deleted_once_somebody_agrees(hub: Hub, tmp_path: Path) -> None:
+    folder = Path(run("models", "pull", "tiny").stdout.removesuffix("\n"))
+    out, shown = on_a_terminal("models", "rm", "tiny", answer="n\n")
+    assert out == ""
+    assert f"Delete tiny from {folder.parents[1]}? [y/N]" in shown
+    assert "tiny: kept" in shown
+    assert folder.exists()
+    out, _ = on_a_terminal("models", "rm", "tiny", answer="y\n")
+    assert out == "tiny: deleted, 2 MB freed\n"
+    assert not folder.exists()
+    assert "not downloaded" in run("models", "show", "tiny").stdout
+    assert run("models", "rm", "tiny").stderr == "tiny: nothing of it is downloaded\n"
 
 
 def test_a_pull_that_fails_says_why_in_one_line(hub: Hub) -> None:

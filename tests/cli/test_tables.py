@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.engines.base import Installable
+from reflector_gpu.cli import console
+from reflector_gpu.cli.hints import here
+from reflector_gpu.cli.inventory import megabytes, state
+from reflector_gpu.engines.base import Installable, Model
 from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.engines.diarizers import DIARIZERS
 from reflector_gpu.engines.translators import TRANSLATORS
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.settings import Settings, variables
 from tests.cli.conftest import Typed
+from tests.engines.tiny import WHISPER
 
 SECRET = "a-key-that-nobody-may-read"
 
@@ -70,18 +74,100 @@ def test_models_are_listed(typed: Typed) -> None:
     assert missing["installation"].endswith("reflector-gpu models pull large-v2")
 
 
+KNOWN = (*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values())
+
+
 def test_models_as_a_table_have_a_line_each(typed: Typed) -> None:
     table = typed("models", "list").out
-    for model in (*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values()):
+    assert not [line for line in table.splitlines() if line.endswith(" ")]
+    for model in KNOWN:
         [line] = [line for line in table.splitlines() if line.split()[:1] == [model.name]]
         assert model.licence in line
         assert model.summary in line
         assert (size(model.weights.megabytes) if model.weights else model.name) in line
+        assert state(model) in line
     assert "3.1 GB" in table
+    assert "\nsphinx * " in table
+
+
+def test_a_narrow_terminal_shows_names_sizes_and_states(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_WIDE", 80)
+    table = typed("models", "list").out
+    assert max(map(len, table.splitlines())) <= 80
+    for model in KNOWN:
+        [line] = [line for line in table.splitlines() if line.split()[:1] == [model.name]]
+        assert state(model) in line
+        assert megabytes(model) in line
+    config = typed("config").out
+    assert max(map(len, config.splitlines())) <= 80
+    for name in Settings.model_fields:
+        assert variables(name)[0] in config
+
+
+@pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
+def test_a_model_shows_all_there_is_to_know(model: Installable, typed: Typed) -> None:
+    shown = typed("models", "show", model.name).out
+    lines = dict(line.split(maxsplit=1) for line in shown.splitlines())
+    assert lines["name"] == model.name
+    assert lines["summary"] == model.summary
+    assert lines["licence"] == model.licence
+    assert lines["state"] == state(model)
+    assert lines.get("install", "") == here(model.installation)
+    if model.weights:
+        assert lines["size"] == size(model.weights.megabytes)
+        assert f"https://huggingface.co/{model.weights.repository}" in shown
+    if isinstance(model, Model):
+        assert lines["languages"] == ", ".join(sorted(model.spec.languages))
+    record = json.loads(typed("models", "show", model.name, "--json").out)
+    assert record["name"] == model.name
+    assert record["installed"] == (not model.missing)
+
+
+def test_a_model_of_ones_own_shows_its_folder(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_MODEL_PATHS", json.dumps({"mine": str(WHISPER)}))
+    shown = typed("models", "show", "mine").out
+    assert f"folder     {WHISPER}\n" in shown
+    refused = typed("models", "rm", "mine", "--yes")
+    assert refused.status == 2
+    assert f"a folder of your own, {WHISPER}" in refused.err
+    assert WHISPER.exists()
+
+
+def test_a_model_that_is_half_there_says_so(typed: Typed) -> None:
+    blob = weights_of(MODELS["tiny"]).cached.path / "blobs" / "hash.incomplete"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(bytes(5_000_000))
+    assert "state      5 MB downloaded\n" in typed("models", "show", "tiny").out
+
+
+@pytest.mark.parametrize("command", ["show", "rm", "pull"])
+def test_a_wrong_name_lists_the_right_ones(typed: Typed, command: str) -> None:
+    done = typed("models", command, "nonesuch")
+    assert (done.status, done.out) == (2, "")
+    assert "'nonesuch' does not exist" in done.err
+    for model in KNOWN:
+        assert model.name in done.err
+
+
+def test_deleting_asks_first(typed: Typed) -> None:
+    blob = weights_of(MODELS["tiny"]).cached.path / "blobs" / "hash"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(bytes(5_000_000))
+    unasked = typed("models", "rm", "tiny")
+    assert unasked.status == 2
+    assert "Pass --yes" in unasked.err
+    assert blob.exists()
+    done = typed("models", "rm", "tiny", "sphinx", "--yes")
+    assert done == (0, "tiny: deleted, 5 MB freed\n", "sphinx: nothing of it is downloaded\n")
+    assert not blob.exists()
 
 
 def test_weights_are_pulled(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Weights, "pull", lambda weights: Path("/cache") / weights.repository)
+    monkeypatch.setattr(Weights, "pull", lambda weights, _: Path("/cache") / weights.repository)
     repository = weights_of(MODELS["tiny"]).repository
     done = typed("models", "pull", "tiny", "sphinx")
     assert done == (0, f"/cache/{repository}\n", "sphinx: needs no download\n")

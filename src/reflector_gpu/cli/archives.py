@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reflector_gpu.cli.models import known, named
+from reflector_gpu.cli.inventory import Inventory
 from reflector_gpu.engines.weights import archive, size
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.settings import load_settings
@@ -19,7 +19,7 @@ def export(name: str, path: Path) -> None:
         ModelNotInstalled: its weights are not here.
         InvalidRequest: it has none, or ``path`` cannot be written.
     """
-    (model,) = named([name], load_settings())
+    model = Inventory.of(load_settings()).find(name)
     if model.weights is None:
         raise InvalidRequest(f"{model.name} has no weights to export: it needs no download.")
     beside = path.with_name(f".{path.name}.part")
@@ -45,9 +45,10 @@ def install(path: Path) -> None:
         InvalidRequest: it cannot be read, is no such archive, or is damaged.
         StorageFull: they do not fit.
     """
+    models = Inventory.of(load_settings()).models
     try:
         with path.open("rb") as file:
-            weights = [model.weights for model in known(load_settings()) if model.weights]
+            weights = [model.weights for model in models if model.weights]
             for repository in archive.install(file, weights):
                 sys.stdout.write(f"{repository}: imported\n")
     except OSError as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu.cli.console import console, print_json
+from reflector_gpu.cli.console import console, print_json, print_table
 from reflector_gpu.settings import Settings, load_settings, origins, variables
 
 _MASK = "********"
+_ROOM_FOR_A_TABLE = 140  # columns
 
 
 def run(*, as_json: bool, **overrides: object) -> None:
@@ -20,6 +23,9 @@ def run(*, as_json: bool, **overrides: object) -> None:
     if as_json:
         print_json([_record(settings, name, found[name]) for name in Settings.model_fields])
         return
+    if console().width < _ROOM_FOR_A_TABLE:
+        _print_paragraphs(settings, found)
+        return
     table = Table("Variable", "Value", "From", "What it is", box=None)
     for name, origin in found.items():
         style = "dim" if origin == "default" else "bold"
@@ -27,7 +33,18 @@ def run(*, as_json: bool, **overrides: object) -> None:
         table.add_row(
             variables(name)[0], Text(value, style), Text(origin, style), _description(name)
         )
-    console().print(table)
+    print_table(table)
+
+
+def _print_paragraphs(settings: Settings, found: Mapping[str, str]) -> None:
+    """What the table shows, for a terminal that is too narrow for it."""
+    out = console()
+    for name, origin in found.items():
+        style = "" if origin == "default" else "bold"
+        value = _text(_plain(getattr(settings, name)))
+        source = "" if origin in ("default", variables(name)[0]) else f"  ({origin})"
+        out.print(Text(f"{variables(name)[0]}={value}{source}", style))
+        out.print(Padding(Text(_description(name), "dim"), (0, 0, 0, 4)))
 
 
 def _record(settings: Settings, name: str, origin: str) -> dict[str, object]:

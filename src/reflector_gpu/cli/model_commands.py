@@ -1,9 +1,9 @@
-"""What can be typed after ``models``. As cheap to import as `commands`."""
+"""What can be typed after ``reflector-gpu models``. Importing this must stay cheap."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -13,21 +13,35 @@ models = typer.Typer(
     help="The models that this machine knows.", no_args_is_help=True, rich_markup_mode=None
 )
 
+Names: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+]
+
 
 @models.command("list")
 def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = False) -> None:
     """List the models, installed or not."""
+    from reflector_gpu.cli.models import show_all
+
+    show_all(as_json=as_json, profile=profile, model=model)
+
+
+@models.command("show")
+def show_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    ],
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all there is to know about a model, and how to install it."""
     from reflector_gpu.cli.models import show
 
-    show(as_json=as_json, profile=profile, model=model)
+    show(name, as_json=as_json, profile=profile)
 
 
 @models.command("pull")
-def pull_models(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
-    ],
-) -> None:
+def pull_models(names: Names) -> None:
     """Download the weights of models.
 
     They go into the Hugging Face cache [env var: HF_HOME], whose folder for each is printed. What
@@ -36,6 +50,23 @@ def pull_models(
     from reflector_gpu.cli.models import pull
 
     pull(names)
+
+
+@models.command("rm")
+def remove_models(
+    names: Names,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", show_default=False, help="Do not ask.")
+    ] = False,
+) -> None:
+    """Delete the downloaded weights of models.
+
+    Only what `models pull` or the server has downloaded: folders of your own stay, and so do files
+    that another model needs.
+    """
+    from reflector_gpu.cli.models import delete
+
+    delete(names, sure=yes)
 
 
 @models.command("export")

@@ -3,55 +3,65 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu.catalogs import catalog_of
-from reflector_gpu.cli.console import console, print_json
-from reflector_gpu.engines.base import DiarizerModel, Installable, Model
-from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.ctranslate2_translation import opus
-from reflector_gpu.engines.diarizers import ALIASES, DIARIZERS, own_diarizers
-from reflector_gpu.engines.translation import TranslatorModel
-from reflector_gpu.engines.translators import TRANSLATORS, translators_of
+from reflector_gpu.cli.console import console, print_json, print_table
+from reflector_gpu.cli.hints import here
+from reflector_gpu.cli.inventory import (
+    KINDS,
+    Inventory,
+    folder,
+    kind,
+    languages,
+    megabytes,
+    state,
+)
+from reflector_gpu.engines.base import Installable
 from reflector_gpu.engines.weights import size
-from reflector_gpu.errors import UnknownModel
-from reflector_gpu.settings import Settings, load_settings
+from reflector_gpu.engines.weights.removal import occupied, parts, remove
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.settings import load_settings
 
-_SHOWN_LANGUAGES = 4
+_SHOWN_LANGUAGES = 2
+_ROOM_FOR_ALL = 140  # columns; a narrower terminal shows the most important ones
+_CONFIGURED = " *"
+_LABEL = 11  # columns
+_PASTED = ("folder", "install")  # never broken into lines
 
 
-def show(*, as_json: bool, **overrides: object) -> None:
+def show_all(*, as_json: bool, **overrides: object) -> None:
     """Print a table of all models, or JSON."""
-    settings = load_settings(**overrides)
-    models = known(settings)
-    defaults = catalog_of(settings).default.name, settings.diarizer, *settings.translator
+    inventory = Inventory.of(load_settings(**overrides))
     if as_json:
-        print_json([_record(model, defaults) for model in models])
+        print_json([_record(model, inventory) for model in inventory.models])
         return
-    table = Table("Name", "Installed", "Size", "Languages", "Licence", "Summary", box=None)
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    for model in models:
-        missing = model.missing
-        table.add_row(
-            Text.assemble((model.name, "bold"), " (default)" if model.name in defaults else ""),
-            Text(f"no: {_needs(model)}", "yellow") if missing else Text("yes", "green"),
-            size(model.weights.megabytes) if model.weights else "",
-            _languages(model),
-            model.licence,
-            Text(model.summary, no_wrap=True, overflow="ellipsis"),
-        )
-    out = console()
-    out.print(table)
-    if any(model.missing for model in models):
-        out.print(
-            "\nExtras: pip install 'reflector-gpu[NAME]'. Weights: reflector-gpu models pull NAME",
-            style="dim",
-            markup=False,
-        )
+    for one in KINDS:
+        print_table(_table(one, inventory))
+        sys.stdout.write("\n")
+    more = here("reflector-gpu models show NAME")
+    sys.stdout.write(f"* is configured. More about one, and how to install it:\n  {more}\n")
+
+
+def show(name: str, *, as_json: bool, **overrides: object) -> None:
+    """Print everything that is known about one model.
+
+    Raises:
+        UnknownModel
+    """
+    inventory = Inventory.of(load_settings(**overrides))
+    model = inventory.find(name)
+    if as_json:
+        print_json(_record(model, inventory))
+        return
+    facts = [(label, text) for label, text in _facts(model, inventory) if text]
+    width = console().width - _LABEL if sys.stdout.isatty() else sys.maxsize
+    for label, text in facts:
+        lines = [text] if label in _PASTED else textwrap.wrap(text, width)
+        sys.stdout.write(f"{label:{_LABEL}}" + f"\n{'':{_LABEL}}".join(lines) + "\n")
 
 
 def pull(names: Sequence[str]) -> None:
@@ -63,7 +73,8 @@ def pull(names: Sequence[str]) -> None:
         ReflectorError: a download failed.
     """
     settings = load_settings()
-    for model in named(names, settings):
+    inventory = Inventory.of(settings)
+    for model in [inventory.find(name) for name in names]:
         if set(model.missing) - {"weights"}:
             model.check_installed()  # the weights alone would not make it run
         if model.weights is None:
@@ -72,84 +83,114 @@ def pull(names: Sequence[str]) -> None:
             sys.stdout.write(f"{model.weights.pull(settings.weights_sources)}\n")
 
 
-def known(settings: Settings) -> list[Installable]:
-    """Every recogniser, diarizer and translator that there is by name."""
-    translators = {**TRANSLATORS, **{m.name: m for m in translators_of(settings.translator)}}
+def delete(names: Sequence[str], *, sure: bool) -> None:
+    """Delete downloaded weights; say how much room that made.
+
+    Raises:
+        UnknownModel: one of ``names`` is none; nothing is deleted then.
+        InvalidRequest: one is in a folder of somebody's own, or nobody said yes.
+    """
+    inventory = Inventory.of(load_settings())
+    models = [inventory.find(name) for name in names]
+    for model in models:
+        _check_downloaded(model)
+    for model in models:
+        if model.weights is None or not occupied(model.weights):
+            sys.stderr.write(f"{model.name}: nothing of it is downloaded\n")
+            continue
+        if not sure and not _agreed(f"Delete {model.name} from {model.weights.cached.path}?"):
+            sys.stderr.write(f"{model.name}: kept\n")
+            continue
+        others = [one.weights for one in inventory.sharing(model) if one.weights]
+        freed = remove(model.weights, others)
+        sys.stdout.write(f"{model.name}: deleted, {size(freed)} freed\n")
+
+
+def _check_downloaded(model: Installable) -> None:
+    if own := model.arguments.get("weights"):
+        raise InvalidRequest(
+            f"'{model.name}' is in a folder of your own, {own}: delete that yourself."
+        )
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidRequest(f"{question} Pass --yes: there is nobody to ask.")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _table(kind_shown: str, inventory: Inventory) -> Table:
+    models = [model for model in inventory.models if kind(model) == kind_shown]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    longest = max(len(model.name) for model in models) + len(_CONFIGURED)
+    table.add_column(f"{kind_shown.capitalize()}s", no_wrap=True, min_width=longest)
+    table.add_column("Size", no_wrap=True, min_width=len("10.0 GB"), justify="right")
+    table.add_column("State")
+    table.add_column("Languages" if kind_shown == "recogniser" else "")
+    if console().width >= _ROOM_FOR_ALL:
+        table.add_column("Licence", no_wrap=True)
+        table.add_column("What it is", no_wrap=True, overflow="ellipsis")
+    for model in models:
+        table.add_row(*_row(model, inventory)[: len(table.columns)])
+    return table
+
+
+def _row(model: Installable, inventory: Inventory) -> list[str | Text]:
+    codes = languages(model)
+    few = len(codes) <= _SHOWN_LANGUAGES
+    how = state(model)
     return [
-        *catalog_of(settings).models.values(),
-        *_diarizers(settings).values(),
-        *translators.values(),
+        Text.assemble(
+            (model.name, "bold"), _CONFIGURED if model.name in inventory.defaults else ""
+        ),
+        megabytes(model),
+        Text(how, "green" if how == "installed" else "yellow"),
+        " ".join(codes) if few else f"{len(codes)} languages",
+        model.licence,
+        model.summary,
     ]
 
 
-def named(names: Sequence[str], settings: Settings) -> list[Installable]:
-    """The models that ``names`` mean.
-
-    Raises:
-        UnknownModel: one of them is none.
-    """
-    catalog, diarizers = catalog_of(settings), _diarizers(settings)
-    return [_named(name, catalog, diarizers) for name in names]
-
-
-def _diarizers(settings: Settings) -> Mapping[str, DiarizerModel]:
-    return {**DIARIZERS, **own_diarizers(settings.model_paths)}
-
-
-def _named(name: str, catalog: Catalog, diarizers: Mapping[str, DiarizerModel]) -> Installable:
-    diarizer = diarizers.get(name) or diarizers.get(ALIASES.get(name, name))
-    if diarizer and not catalog.knows(name):
-        return diarizer
-    if not catalog.knows(name) and (translator := TRANSLATORS.get(name) or opus(name)):
-        return translator
-    if not catalog.knows(name):
-        known = [*catalog.models.values(), *diarizers.values(), *TRANSLATORS.values()]
-        downloadable = ", ".join(model.name for model in known if model.weights)
-        raise UnknownModel(f"'{name}' does not exist. What can be downloaded: {downloadable}.")
-    return catalog.resolve(name)
+def _facts(model: Installable, inventory: Inventory) -> list[tuple[str, str]]:
+    configured = ", the configured one" if model.name in inventory.defaults else ""
+    facts = [
+        ("name", model.name),
+        ("kind", f"{kind(model)}{configured}"),
+        ("summary", model.summary),
+        ("languages", ", ".join(languages(model))),
+        ("licence", model.licence),
+        ("devices", ", ".join(model.spec.devices)),
+        ("size", megabytes(model)),
+    ]
+    facts += [
+        ("files", f"{', '.join(part.patterns)} of https://huggingface.co/{part.repository}")
+        for part in (parts(model.weights) if model.weights else ())
+    ]
+    facts += [
+        ("folder", folder(model) or ""),
+        ("state", state(model)),
+        ("missing", ", ".join(model.missing)),
+        ("install", here(model.installation)),
+    ]
+    return facts
 
 
-def _record(model: Installable, defaults: Collection[str]) -> dict[str, object]:
+def _record(model: Installable, inventory: Inventory) -> dict[str, object]:
     return {
         "name": model.name,
-        "type": _type(model),
-        "default": model.name in defaults,
+        "type": kind(model),
+        "default": model.name in inventory.defaults,
         "installed": not model.missing,
+        "state": state(model),
         "missing": list(model.missing),
-        "installation": model.installation,
+        "installation": here(model.installation),
         "megabytes": model.weights.megabytes if model.weights else None,
-        "folder": _folder(model),
-        "languages": sorted(model.spec.languages) if isinstance(model, Model) else [],
+        "repositories": [part.repository for part in parts(model.weights)] if model.weights else [],
+        "folder": folder(model),
+        "languages": languages(model),
+        "devices": list(model.spec.devices),
         "licence": model.licence,
         "summary": model.summary,
     }
-
-
-def _type(model: Installable) -> str:
-    if isinstance(model, TranslatorModel):
-        return "translator"
-    return "recogniser" if isinstance(model, Model) else "diarizer"
-
-
-def _needs(model: Installable) -> str:
-    packages = [name for name in model.missing if name != "weights"]
-    needs = [f"extra {model.extra}" if model.extra else " ".join(packages)] if packages else []
-    if "weights" in model.missing:
-        needs.append("weights")
-    return ", ".join(needs)
-
-
-def _folder(model: Installable) -> str | None:
-    """Where its files are, if they are here and not in a package."""
-    if model.weights and model.weights.folder:
-        return str(model.weights.folder)
-    return model.arguments.get("weights")
-
-
-def _languages(model: Installable) -> str:
-    if isinstance(model, TranslatorModel):
-        return "translates"
-    if not isinstance(model, Model):
-        return "tells speakers"
-    codes = sorted(model.spec.languages)
-    return " ".join(codes) if len(codes) <= _SHOWN_LANGUAGES else f"{len(codes)} languages"

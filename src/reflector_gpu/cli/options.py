@@ -27,7 +27,8 @@ Profile: TypeAlias = Annotated[
     _setting("profile", "Set of defaults to start from"),
 ]
 Model: TypeAlias = Annotated[
-    str | None, _setting("model", "Model of requests that name none, or whisper-1", metavar="NAME")
+    str | None,
+    _setting("model", "Model of requests that name none, or one of OpenAI's", metavar="NAME"),
 ]
 Workers: TypeAlias = Annotated[
     int | None,

@@ -64,12 +64,12 @@ class Weights:
         longer than the whole look-up.
         """
         try:
-            commit = (self._cached.path / "refs" / "main").read_text().strip()
+            commit = (self.cached.path / "refs" / "main").read_text().strip()
         except OSError:
             return None
-        current = self._cached.snapshot(commit)
+        current = self.cached.snapshot(commit)
         # Models share repositories: a newer commit may hold the files of the other one alone.
-        snapshots = (self._cached.path / "snapshots").glob("*")
+        snapshots = (self.cached.path / "snapshots").glob("*")
         newest = sorted(snapshots, key=lambda one: one.stat().st_mtime, reverse=True)
         return next((one for one in (current, *newest) if not self._absent(one)), None)
 
@@ -78,12 +78,12 @@ class Weights:
         """Megabytes that lie in the cache, files that are not complete yet among them."""
         found = 0
         with suppress(OSError):  # there is nothing yet, or it is renamed while we look
-            linked = (self._cached.path / "snapshots").glob("*/*")
+            linked = (self.cached.path / "snapshots").glob("*/*")
             others = {file.resolve().name for file in linked if not self.wants(file.name)}
-            for blob in self._cached.blobs.iterdir():
+            for blob in self.cached.blobs.iterdir():
                 found += blob.stat().st_size if blob.name not in others else 0
         with suppress(OSError):
-            archives = self._cached.workspace.rglob("*")
+            archives = self.cached.workspace.rglob("*")
             found += sum(file.stat().st_size for file in archives if file.is_file())
         return found / 1e6 + (self.beside.fetched if self.beside else 0.0)
 
@@ -111,26 +111,26 @@ class Weights:
                 "'hub' to REFLECTOR_WEIGHTS_SOURCES, or use `reflector-gpu models import`."
             )
         try:
-            revision = hub.newest(self._cached, self.wants)
+            revision = hub.newest(self.cached, self.wants)
         except hub.HubOutOfReach:
             if (known := self._folder) is None:
                 raise
             return known
-        folder = self._cached.snapshot(revision)
+        folder = self.cached.snapshot(revision)
         if absent := self._absent(folder):
             raise UpstreamFailed(f"{self.repository} on the hub has no {', '.join(absent)}.")
-        self._cached.make_current(revision)
+        self.cached.make_current(revision)
         return folder
 
     def _pull_pinned(self, pins: Pins, sources: Sequence[str]) -> Path:
-        folder = self._cached.snapshot(pins.revision)
+        folder = self.cached.snapshot(pins.revision)
         failures: list[str] = []
         for source in sources:
             missing = [file for file in pins.files if not (folder / file.name).exists()]
             if not missing:
                 break
             try:
-                _fetch(source, self._cached, pins.revision, missing)
+                _fetch(source, self.cached, pins.revision, missing)
             except (UpstreamFailed, ModelNotInstalled) as error:
                 failures.append(f"{_label(source)}: {error.message.removesuffix('.')}.")
             except OSError as error:
@@ -143,7 +143,7 @@ class Weights:
                     f"{error.strerror}. Make room, or set HF_HOME."
                 ) from error
         if all((folder / file.name).exists() for file in pins.files):
-            self._cached.make_current(pins.revision)
+            self.cached.make_current(pins.revision)
             return folder
         if (known := self._folder) is not None:
             return known
@@ -154,7 +154,8 @@ class Weights:
         )
 
     @property
-    def _cached(self) -> Repository:
+    def cached(self) -> Repository:
+        """The repository as the cache holds it."""
         return Repository(self.repository)
 
     def wants(self, name: str) -> bool:

@@ -195,6 +195,12 @@ def test_early_chunks_end_at_the_first_pause_and_double() -> None:
     assert all(chunk.stop % 40 in range(31, 40) for chunk in found)  # in a pause
 
 
+def test_an_early_chunk_is_not_made_up_while_there_is_more() -> None:
+    case = Case(talk((1.0, 3), (0.0, 13)), padding=0, schedule=Schedule((0.5,)))
+    (chunk,) = case.chunks()
+    assert chunk.samples.all()
+
+
 def test_an_early_chunk_without_a_pause_ends_at_twice_its_length() -> None:
     case = Case(talk((1.0, 900)), max_seconds=30, schedule=Schedule((2.0,)), padding=0)
     first, second = (windows(chunk) for chunk in case.chunks())
@@ -304,6 +310,19 @@ def test_a_short_recording_is_padded(missing: int) -> None:
 def test_a_longer_recording_ends_where_it_ends() -> None:
     (chunk,) = Case(talk((1, 40)), missing=100).chunks()
     assert len(chunk.samples) == 40 * WINDOW - 100
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(4.0, 1), (3.99, 1), (4.032, 2)])
+def test_what_is_as_long_as_the_engine_takes_is_one_chunk(seconds: float, count: int) -> None:
+    """Though it is no whole number of windows."""
+    length = round(seconds * SAMPLE_RATE)
+    script = talk((1, -(-length // WINDOW)))
+    case = Case(script, missing=len(script) * WINDOW - length, max_seconds=4.0)
+    for size in (700, 16_384, length):
+        blocks = np.split(case.samples, range(size, length, size))
+        found = case.chunks(blocks)
+        assert len(found) == count
+        assert sum(len(chunk.samples) for chunk in found) == length
 
 
 @pytest.mark.parametrize("length", [126, 127, 128])

@@ -77,6 +77,7 @@ class Chunker:
         self._threshold = threshold
         self._silent = max(threshold - _HYSTERESIS, 0.01)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
+        self._most = int(min(max_seconds, 1e6) * SAMPLE_RATE)  # samples of a chunk
         shortest = max(_MIN_CHUNK, 2 * _MIN_SPEECH)
         early = (max(_windows(seconds), shortest) for seconds in schedule.early_seconds)
         self._early = deque(length for length in early if 2 * length <= self._longest)
@@ -92,12 +93,15 @@ class Chunker:
         self._first = 0
         self._speech: int | None = None
         self._seen = 0
+        self._length: int | None = None  # samples of the recording, once it has ended
         self._last_voiced = -1
 
     def push(self, block: Samples) -> Iterator[Chunk]:
         """Take the next samples of the recording; yield the chunks that are complete."""
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
-        whole = len(samples) // WINDOW * WINDOW if len(samples) >= _AT_ONCE else 0
+        # More than a window is held back: whether a chunk that is as long as it may be is the end
+        # of the recording is known before it is cut.
+        whole = (len(samples) - WINDOW - 1) // WINDOW * WINDOW if len(samples) >= _AT_ONCE else 0
         self._rest = samples[whole:]
         if whole:
             yield from self._advance(samples[:whole])
@@ -105,6 +109,7 @@ class Chunker:
     def finish(self) -> Iterator[Chunk]:
         """Yield what is left once the last block has been pushed."""
         surplus = -len(self._rest) % WINDOW
+        self._length = self._seen * WINDOW + len(self._rest)
         if len(self._rest):
             yield from self._advance(np.concatenate([self._rest, np.zeros(surplus, np.float32)]))
         if self._speech is not None and (chunk := self._close(self._end(), surplus)):
@@ -138,7 +143,7 @@ class Chunker:
             return self._close(self._end())
         if self._early:
             return self._close_early(length, gap)
-        if length >= self._longest:
+        if length >= self._longest and not self._fits_to_the_end():
             paused = gap >= 2 * self._padding > 0
             return self._close(self._end() if paused else self._best_cut(self._earliest_cut))
         return None
@@ -147,10 +152,15 @@ class Chunker:
         """The open chunk, one of the first, at the first pause behind its scheduled length, at
         the latest when it is twice as long."""
         if length >= self._early[0] and gap >= _PAUSE:
-            return self._close(min(self._end(), self._seen - gap // 2))
+            middle = max(self._seen - gap // 2, self._begin() + _MIN_CHUNK)
+            return self._close(min(self._end(), middle))
         if length >= 2 * self._early[0]:
             return self._close(self._best_cut(0.5))
         return None
+
+    def _fits_to_the_end(self) -> bool:
+        """Whether all that is left of the recording may be in the open chunk."""
+        return self._length is not None and self._length - self._begin() * WINDOW <= self._most
 
     def _begin(self) -> int:
         """The open chunk's first window."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,32 @@ def test_a_form_whose_file_is_streamed(server: Server) -> None:
 
     status, body = asyncio.run(ask())
     assert (status, body.get("text")) == (200, text_of(ENGLISH))
+
+
+def test_json_that_holds_the_audio(server: Server) -> None:
+    audio = base64.b64encode(ENGLISH.read_bytes()).decode()
+    payload = {
+        "model": "whisper-1",
+        "language": "en",
+        "input_audio": {"data": audio, "format": "wav"},
+    }
+    status, body = request(
+        "POST",
+        f"{server.api}/audio/transcriptions",
+        headers={**HEADERS, "Content-Type": "application/json"},
+        json=payload,
+    )
+    assert (status, body.get("text")) == (200, text_of(ENGLISH))
+
+
+def test_a_failure_says_why(server: Server) -> None:
+    """It shows ``error.message`` to its user."""
+    payload = {"model": "no-such", "input_audio": {"data": "AAAA", "format": "wav"}}
+    status, body = request(
+        "POST", f"{server.api}/audio/transcriptions", headers=HEADERS, json=payload
+    )
+    assert status == 404
+    assert "no-such" in body["error"]["message"]
 
 
 def test_the_models_of_a_connection(server: Server) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 from samples.server import server
 
 
 def main() -> None:
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        server(port=int(os.environ.get("PORT", "8000"))) as running,
-    ):
+    with contextlib.suppress(KeyboardInterrupt), server(port=chosen_port()) as running:
         print(
             f"\nServing at {running.url} with the key {running.key}\nTry:\n\n"
             f"  curl {running.url}/v1/audio/transcriptions \\\n"
@@ -21,6 +19,14 @@ def main() -> None:
             flush=True,
         )
         running.process.wait()
+
+
+def chosen_port() -> int:
+    """What the variable PORT says."""
+    typed = os.environ.get("PORT") or "8000"
+    if not typed.isdecimal() or int(typed) > 65535:
+        sys.exit(f"PORT={typed} is no port: it is a number up to 65535, or 0 for a free one.")
+    return int(typed)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def server(port: int, log_level: str = "info") -> Iterator[Running]:
         try:
             while not ready.exists():
                 if process.poll() is not None:
-                    sys.exit("The server did not start; its message stands above.")
+                    sys.exit(1)  # it has said why
                 time.sleep(0.05)
             yield Running(ready.read_text().strip(), key, process)
         finally:

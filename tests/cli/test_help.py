@@ -28,6 +28,9 @@ COMMANDS: list[list[str]] = [
     ["translate"],
     ["models"],
     ["models", "list"],
+    ["models", "show"],
+    ["models", "pull"],
+    ["models", "rm"],
     ["config"],
     ["doctor"],
 ]
@@ -60,6 +63,28 @@ def test_h_is_help(command: list[str]) -> None:
     done = run(*command, "-h")
     assert done.stdout == run(*command, "--help").stdout
     assert "Usage: reflector-gpu" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("models show ti", {"tiny", "tiny.en"}),
+        ("models pull m2m", {"m2m100", "m2m100-1.2b"}),
+        ("serve --model au", {"auto"}),
+        ("transcribe a.wav --model scr", {"scripted"}),
+        ("transcribe a.wav --format v", {"vtt", "verbose_json"}),
+        ("transl", {"translate"}),
+    ],
+)
+def test_the_shell_completes_commands_and_names(typed: str, offered: set[str]) -> None:
+    words = f"reflector-gpu {typed}"
+    asked = {
+        "_REFLECTOR_GPU_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = run(env={**environment(), **asked})
+    assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
 def test_version() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reflector_gpu import __version__
+from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.model_commands import models
 from reflector_gpu.cli.options import (
@@ -25,7 +26,6 @@ from reflector_gpu.cli.options import (
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help drawn by rich takes twice as long to appear
 )
@@ -134,7 +134,11 @@ def transcribe(
     key: Key = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A name from `models list`; else the configured one."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.recognisers,
+            help="A name from `models list`; else the configured one.",
+        ),
     ] = None,
     language: Annotated[
         str | None,

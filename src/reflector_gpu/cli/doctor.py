@@ -61,9 +61,9 @@ def _shown(checks: Iterable[Check]) -> Iterator[Check]:
         mark, style = _MARKS[check.status]
         line = Table.grid(padding=(0, 2))
         line.add_column(width=4)
-        line.add_column(width=12)
+        line.add_column(min_width=12, no_wrap=True)
         line.add_row(Text(mark, f"bold {style}"), Text(check.name), Text(check.detail))
-        if check.fix:
-            line.add_row("", "", Text(f"→ {check.fix}", style))
         out.print(line)
+        if check.fix:  # in one piece, to be pasted
+            out.print(Text(f"      → {check.fix}", style), soft_wrap=True)
         yield check

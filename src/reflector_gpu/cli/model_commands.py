@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from reflector_gpu.cli import completion
 from reflector_gpu.cli.options import AsJson, Model, Profile
 
 models = typer.Typer(
@@ -14,7 +15,13 @@ models = typer.Typer(
 )
 
 Names: TypeAlias = Annotated[
-    list[str], typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+    list[str],
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        autocompletion=completion.models,
+        help="From `models list`.",
+    ),
 ]
 
 
@@ -29,7 +36,13 @@ def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = 
 @models.command("show")
 def show_model(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            autocompletion=completion.models,
+            help="From `models list`.",
+        ),
     ],
     profile: Profile = None,
     as_json: AsJson = False,
@@ -72,7 +85,13 @@ def remove_models(
 @models.command("export")
 def export_model(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, help="From `models list`.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            autocompletion=completion.models,
+            help="From `models list`.",
+        ),
     ],
     archive: Annotated[
         Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A tar file to write.")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from reflector_gpu.cli import completion
+
 
 def _setting(name: str, text: str, **details: Any) -> Any:
     flag = f"--{name.replace('_', '-')}"
@@ -28,7 +30,12 @@ Profile: TypeAlias = Annotated[
 ]
 Model: TypeAlias = Annotated[
     str | None,
-    _setting("model", "Model of requests that name none, or one of OpenAI's", metavar="NAME"),
+    _setting(
+        "model",
+        "Model of requests that name none, or one of OpenAI's",
+        metavar="NAME",
+        autocompletion=completion.recognisers,
+    ),
 ]
 Workers: TypeAlias = Annotated[
     int | None,

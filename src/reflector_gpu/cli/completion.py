@@ -1,0 +1,20 @@
+"""What the shell offers when Tab is pressed; imports only what that takes."""
+
+from __future__ import annotations
+
+
+def recognisers(incomplete: str) -> list[str]:
+    """Names that begin with what has been typed so far."""
+    from reflector_gpu.engines.catalog import AUTO, MODELS
+
+    return [name for name in (*MODELS, AUTO) if name.startswith(incomplete)]
+
+
+def models(incomplete: str) -> list[str]:
+    """The same of models of every kind."""
+    from reflector_gpu.engines.catalog import MODELS
+    from reflector_gpu.engines.diarizers import DIARIZERS
+    from reflector_gpu.engines.translators import TRANSLATORS
+
+    known = (*MODELS, *DIARIZERS, *TRANSLATORS)
+    return [name for name in known if name.startswith(incomplete)]

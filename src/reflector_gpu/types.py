@@ -233,15 +233,41 @@ class DiarizeOptions:
         return min(told, default=None)
 
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that a language model wants called; ``arguments`` are JSON, if it wrote them
+    well."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """More of the call number ``index`` of an answer: the first piece has its id and its name."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation with a language model."""
+    """One turn of a conversation with a language model.
+
+    The assistant's may hold ``tool_calls``; a tool's is the result of ``tool_call_id``.
+    """
 
     role: Role
     content: str
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +302,10 @@ class Completion:
     """A language model's answer. ``length``: it was cut off, for want of tokens."""
 
     text: str
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "tool_calls"]
     prompt_tokens: int
     completion_tokens: int
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 def join_words(words: Iterable[Word]) -> str:

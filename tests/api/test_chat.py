@@ -182,7 +182,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
         ({"logprobs": True}, "logprobs"),
         ({"messages": []}, "messages"),
         ({"messages": None}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "messages"),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages"),
         ({"messages": [{"role": "user"}]}, "messages"),
         ({"temperature": 3}, "temperature"),

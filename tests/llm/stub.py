@@ -21,7 +21,8 @@ MODEL = "org/some-model"
 class Reply:
     """The answer to one request: ``pieces`` as a stream, or ``body`` with its ``status``."""
 
-    pieces: Sequence[str] = ("Hello", " there", ".")
+    pieces: Sequence[str | Mapping[str, object]] = ("Hello", " there", ".")
+    """Text, or whole deltas."""
     finish: str | None = "stop"
     status: int = 200
     body: object = None
@@ -109,7 +110,7 @@ class Stub:
                     if reply.instead is not None and number == len(reply.pieces) - 1:
                         self._chunk(f"data: {reply.instead}\n\n")
                         break
-                    self._say({"content": piece})
+                    self._say({"content": piece} if isinstance(piece, str) else piece)
                 if reply.finish and reply.instead is None:
                     self._say({"content": ""}, reply.finish)
                     count = len(reply.pieces)

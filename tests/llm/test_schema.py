@@ -36,6 +36,7 @@ class Parrot:
     def __init__(self, *answers: str, finish: Any = "stop", enforces_schemas: bool = False) -> None:
         self.asked: list[Ask] = []
         self.enforces_schemas = enforces_schemas
+        self.calls_tools = False
         self._answers = list(answers)
         self._finish = finish
 

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -23,13 +23,15 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
-from reflector_gpu.types import Completion, Message, Prompt, SamplingOptions
+from reflector_gpu.types import Completion, Message, Prompt, SamplingOptions, ToolCallPiece
 from tests.llm.stub import KEY, MODEL, Reply, Stub
 from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
 ASK = Ask(Prompt((Message("user", "Say hello."),)))
+Piece: TypeAlias = str | ToolCallPiece | Completion
+
 HELLO = Completion("Hello there.", "stop", 7, 3)
 
 
@@ -61,11 +63,11 @@ def complete(stub: Stub, ask: Ask = ASK, **options: Any) -> Completion:
     return run(stub, lambda model: model.complete(ask), **options)
 
 
-def stream(stub: Stub, ask: Ask = ASK, **options: Any) -> list[str | Completion]:
+def stream(stub: Stub, ask: Ask = ASK, **options: Any) -> list[Piece]:
     """The pieces; what failed is raised once they are out, and keeps them as ``pieces``."""
 
-    async def gather(model: UpstreamModel) -> list[str | Completion]:
-        found: list[str | Completion] = []
+    async def gather(model: UpstreamModel) -> list[Piece]:
+        found: list[Piece] = []
         try:
             async with aclosing(model.stream(ask)) as pieces:
                 async for piece in pieces:

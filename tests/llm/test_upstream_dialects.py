@@ -13,6 +13,7 @@ from reflector_gpu.errors import InvalidRequest, Overloaded, ReflectorError, Ups
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
 from reflector_gpu.types import Completion, Message, Prompt
+from tests.llm.test_upstream import Piece
 
 EVENTS = {"content-type": "text/event-stream"}
 HELLO = Completion("Hello.", "stop", 0, 0)
@@ -27,15 +28,13 @@ class Parts(httpx.AsyncByteStream):
             yield part
 
 
-def answer(
-    *parts: bytes, status: int = 200, headers: dict[str, str] | None = None
-) -> list[str | Completion]:
+def answer(*parts: bytes, status: int = 200, headers: dict[str, str] | None = None) -> list[Piece]:
     """What is streamed of an answer that arrives in ``parts``, and is not asked for again."""
 
     def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers or EVENTS, stream=Parts(parts))
 
-    async def gather() -> list[str | Completion]:
+    async def gather() -> list[Piece]:
         options = UpstreamOptions("http://upstream/v1", "some-model", retries=0)
         model = UpstreamModel(options, transport=httpx.MockTransport(respond))
         try:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
+from reflector_gpu.api.tools import (
+    CallId,
+    Choice,
+    SentToolCalls,
+    ToolDefinitions,
+    check_tools,
+    tools_of,
+)
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.types import Message, Prompt, Role, SamplingOptions
 
+_LONGEST_NAME = 256
 _MOST_STOPS = 16
 _MOST_TOKENS = 1_000_000
 
@@ -76,11 +93,41 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     role: Annotated[Role, BeforeValidator(_role)] = Field(
-        description="`system` (or `developer`), `user` or `assistant`."
+        description="`system` (or `developer`), `user`, `assistant` or `tool`."
     )
-    content: Annotated[str, BeforeValidator(_joined)] = Field(
-        description="Text, or a list of parts of type `text`."
+    content: Annotated[str | None, BeforeValidator(_joined)] = Field(
+        None,
+        description="Text, or a list of parts of type `text`; null only beside `tool_calls`.",
     )
+    name: str | None = Field(None, max_length=_LONGEST_NAME, description="Who says it.")
+    tool_calls: SentToolCalls = Field((), description="Functions that the assistant wanted called.")
+    tool_call_id: CallId | None = Field(
+        None, description="The call that a message of role `tool` is the result of."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError(f"'tool_calls' are the assistant's, not of role '{self.role}'")
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("a message of role 'tool' needs its 'tool_call_id'")
+        if self.content is None and not self.tool_calls:
+            raise ValueError("'content' is missing")
+        return self
+
+    @property
+    def message(self) -> Message:
+        return Message(
+            self.role,
+            self.content or "",
+            self.name,
+            tuple(sent.call for sent in self.tool_calls),
+            self.tool_call_id,
+        )
+
+    @property
+    def about_tools(self) -> bool:
+        return self.role == "tool" or bool(self.tool_calls)
 
 
 class JsonSchemaForm(BaseModel):
@@ -134,21 +181,27 @@ class ChatFields(BaseModel):
     stream: bool | None = Field(None, description="Answer as server-sent events.")
     stream_options: StreamOptions | None = None
     n: int | None = None
-    tools: JsonValue = Field(None, description="Not supported.")
-    functions: JsonValue = Field(None, description="Not supported.")
+    tools: ToolDefinitions = Field(
+        (), description="Functions that a model on another server may want called."
+    )
+    tool_choice: Choice = Field(
+        None, description="`none`, `auto`, `required`, or the function that has to be called."
+    )
+    parallel_tool_calls: bool | None = Field(None, description="Whether several may be called.")
+    functions: JsonValue = Field(None, description="Not supported: `tools` are.")
     logprobs: bool | None = Field(None, description="Not supported.")
 
     def check_supported(self) -> None:
         """Raise `InvalidRequest` for wishes that would be silently broken."""
         if self.n not in (None, 1):
             raise InvalidRequest("Only one answer is given: 'n' must be 1.", param="n")
-        for name, wish in (
-            ("tools", self.tools),
-            ("functions", self.functions),
-            ("logprobs", self.logprobs),
-        ):
-            if wish:
-                raise InvalidRequest(f"'{name}' is not supported; leave it out.", param=name)
+        if self.functions:
+            raise InvalidRequest(
+                "'functions' is not supported; send 'tools', its newer form.", param="functions"
+            )
+        if self.logprobs:
+            raise InvalidRequest("'logprobs' is not supported; leave it out.", param="logprobs")
+        check_tools(self.tools, self.tool_choice)
         wanted = self.response_format
         if wanted and wanted.type == "json_schema" and wanted.json_schema is None:
             raise InvalidRequest(
@@ -156,15 +209,30 @@ class ChatFields(BaseModel):
                 param="response_format",
             )
 
+    def check_no_tools(self) -> None:
+        """Raise `InvalidRequest` if the model would have to know of tools."""
+        advice = "set REFLECTOR_LLM_ENGINE=openai to use a model on a server that does"
+        if self.tools:
+            raise InvalidRequest(
+                f"The language model of this server calls no tools; leave them out, or {advice}.",
+                param="tools",
+            )
+        if any(message.about_tools for message in self.messages):
+            raise InvalidRequest(
+                f"The language model of this server reads no messages about tools; {advice}.",
+                param="messages",
+            )
+
     @property
     def ask(self) -> Ask:
-        messages = tuple(Message(message.role, message.content) for message in self.messages)
+        messages = tuple(message.message for message in self.messages)
         limits = (self.max_tokens, self.max_completion_tokens)
         limit = min((limit for limit in limits if limit is not None), default=None)
         return Ask(
             Prompt(messages, limit, self.stop),
             SamplingOptions(self.temperature, self.top_p, self.seed),
             self._schema,
+            tools_of(self.tools, self.tool_choice, self.parallel_tool_calls),
         )
 
     @property

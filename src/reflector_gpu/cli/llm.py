@@ -58,7 +58,7 @@ async def _run(ask: Ask, server: str | None, key: str | None) -> int:
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     cut_off = piece.finish == "length"
-                else:
+                elif isinstance(piece, str):  # nobody here offers tools that could be called
                     sys.stdout.write(piece)
                     sys.stdout.flush()
         finally:

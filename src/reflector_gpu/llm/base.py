@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from pydantic import JsonValue
 
-from reflector_gpu.types import Completion, Prompt, SamplingOptions
+from reflector_gpu.types import Completion, Prompt, SamplingOptions, ToolCallPiece
 
 Schema: TypeAlias = Mapping[str, JsonValue]
 """A JSON schema."""
 
-Answer: TypeAlias = AsyncGenerator[str | Completion, None]
-"""Pieces of text, and at last the whole of it."""
+Answer: TypeAlias = AsyncGenerator[str | ToolCallPiece | Completion, None]
+"""Pieces of text and of tool calls, and at last the whole of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Functions that the model may want called: ``definitions`` and ``choice`` as OpenAI's API
+    has them. ``parallel``: several at once; None is as the model's server has it."""
+
+    definitions: Sequence[JsonValue]
+    choice: JsonValue = None
+    parallel: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. With a ``schema``, the answer is to be JSON that fits it."""
+    """One request. With a ``schema``, the answer is to be JSON that fits it, unless it calls one
+    of the ``tools``."""
 
     prompt: Prompt
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     schema: Schema | None = None
+    tools: Tools | None = None
 
 
 class LanguageModel(Protocol):
@@ -42,6 +54,10 @@ class LanguageModel(Protocol):
     @property
     def enforces_schemas(self) -> bool:
         """Whether it can write nothing that does not fit; else a schema is not looked at."""
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether it reads tools, and messages about them."""
 
     @property
     def state(self) -> str:

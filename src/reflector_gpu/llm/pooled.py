@@ -47,6 +47,10 @@ class PooledModel:
         return False
 
     @property
+    def calls_tools(self) -> bool:
+        return False
+
+    @property
     def state(self) -> str:
         return "not installed" if self._model.missing else self._pool().state.value
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from reflector_gpu.errors import ContextExceeded, EngineFailed
 from reflector_gpu.llm.base import Answer, Ask, LanguageModel, Schema
 from reflector_gpu.llm.fitting import Fitting, Unfit
-from reflector_gpu.types import Completion, Message
+from reflector_gpu.types import Completion, Message, ToolCallPiece
 
 TRIES = 3
 
@@ -25,7 +25,8 @@ _CORRECTION = "That does not fit the schema: {problem} Answer again, with JSON a
 
 
 async def complete(model: LanguageModel, ask: Ask) -> Completion:
-    """What ``model`` answers; with a schema, compact JSON that fits it, unless it is cut off.
+    """What ``model`` answers; with a schema, compact JSON that fits it, unless it is cut off or
+    calls tools.
 
     The tokens are those of all tries.
 
@@ -50,7 +51,7 @@ async def complete(model: LanguageModel, ask: Ask) -> Completion:
             raise _hopeless(problem) from error  # it is our correction that is too long
         read, written = read + found.prompt_tokens, written + found.completion_tokens
         found = replace(found, prompt_tokens=read, completion_tokens=written)
-        if found.finish == "length":
+        if found.finish == "length" or found.tool_calls:
             return found
         try:
             value = await fitting.parsed(found.text)
@@ -74,7 +75,10 @@ async def stream(model: LanguageModel, ask: Ask) -> Answer:
                 yield piece
         return
     found = await complete(model, ask)
-    yield found.text
+    if found.text or not found.tool_calls:
+        yield found.text
+    for index, call in enumerate(found.tool_calls):
+        yield ToolCallPiece(index, call.arguments, call.id, call.name)
     yield found
 
 

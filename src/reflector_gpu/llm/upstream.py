@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Literal
 
 import httpx
-from pydantic import JsonValue
 
 from reflector_gpu import __version__
 from reflector_gpu.errors import (
@@ -28,7 +28,8 @@ from reflector_gpu.errors import (
     UpstreamTimeout,
 )
 from reflector_gpu.llm.base import Answer, Ask
-from reflector_gpu.llm.chunks import Chunk, Usage, characters
+from reflector_gpu.llm.bodies import body_of
+from reflector_gpu.llm.chunks import Chunk, ToolCalls, Usage, characters
 from reflector_gpu.types import Completion
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class _Transient(Exception):
 class UpstreamModel:
     licence = "see the server"
     enforces_schemas = True
+    calls_tools = True
     state = "ready"
 
     def __init__(
@@ -154,7 +156,7 @@ class UpstreamModel:
         """
         try:
             async with self._connected().stream(
-                "POST", "chat/completions", json=_body(ask, self.name)
+                "POST", "chat/completions", json=body_of(ask, self.name)
             ) as response:
                 if response.status_code in (401, 403):
                     raise UpstreamFailed(
@@ -214,34 +216,12 @@ def _is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.host)
 
 
-def _body(ask: Ask, model: str) -> dict[str, JsonValue]:
-    prompt, sampling = ask.prompt, ask.sampling
-    body: dict[str, JsonValue] = {
-        "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    wishes: Mapping[str, JsonValue] = {
-        "max_tokens": prompt.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "seed": sampling.seed,
-        "stop": list(prompt.stop) or None,
-    }
-    body.update({name: wish for name, wish in wishes.items() if wish is not None})
-    if ask.schema is not None:
-        form: dict[str, JsonValue] = {"name": "answer", "schema": dict(ask.schema)}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
-    return body
-
-
-async def _answer(response: httpx.Response) -> AsyncGenerator[str | Completion, None]:
+async def _answer(response: httpx.Response) -> Answer:
     """
     Raises:
         _Transient: it ends early, or makes no sense.
     """
-    text, half, usage, finish = "", "", Usage(), None
+    text, half, usage, finish, calls = "", "", Usage(), None, ToolCalls()
     async for data in _events(response):
         if data == "[DONE]":
             break
@@ -253,13 +233,18 @@ async def _answer(response: httpx.Response) -> AsyncGenerator[str | Completion, 
             if piece:
                 text += piece
                 yield piece
+            for more in calls.add(choice.tool_calls):
+                yield more
     if finish is None:
         raise _Transient(UpstreamFailed("The LLM server's answer ends early."))
+    # Some servers say "stop" after calls, and clients go by the reason.
+    ended: Literal["stop", "tool_calls"] = "tool_calls" if calls.whole else "stop"
     yield Completion(
         text,
-        "length" if finish == "length" else "stop",
+        "length" if finish == "length" else ended,
         usage.prompt_tokens or 0,
         usage.completion_tokens or 0,
+        calls.whole,
     )
 
 

@@ -7,10 +7,10 @@ import time
 import uuid
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from reflector_gpu.api.render.schemas import Body
-from reflector_gpu.types import Completion
+from reflector_gpu.types import Completion, ToolCallPiece
 
 
 class LlmText(Body):
@@ -21,17 +21,40 @@ class LlmText(Body):
     )
 
 
+class CalledFunction(Body):
+    name: str
+    arguments: str = Field(description="JSON, as the model wrote it.")
+
+
+class CalledTool(Body):
+    """A function that the model wants called."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class AnswerMessage(Body):
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    tool_calls: tuple[CalledTool, ...] | None = Field(
+        None, description="Left out where the model wants nothing called."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_calls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        said: dict[str, object] = serialize(self)
+        if self.tool_calls is None:
+            del said["tool_calls"]
+        return said
 
 
 class Choice(Body):
     index: Literal[0] = 0
     message: AnswerMessage
     logprobs: None = None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
 
 
 class TokenUsage(Body):
@@ -53,15 +76,30 @@ class ChatCompletion(Body):
     usage: TokenUsage
 
 
+class FunctionDelta(Body):
+    name: str | None = None
+    arguments: str
+
+
+class ToolDelta(Body):
+    """More of a call; the first piece says which."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionDelta
+
+
 class Delta(Body):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: tuple[ToolDelta, ...] | None = None
 
 
 class ChunkChoice(Body):
     index: Literal[0] = 0
     delta: Delta
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None = None
 
 
 class ChatChunk(Body):
@@ -86,7 +124,16 @@ class Rendering:
 
     def whole(self, completion: Completion) -> str:
         """JSON of all of it. OpenAI sends null where there is nothing to say."""
-        message = AnswerMessage(content=completion.text)
+        calls = tuple(
+            CalledTool(
+                id=call.id, function=CalledFunction(name=call.name, arguments=call.arguments)
+            )
+            for call in completion.tool_calls
+        )
+        message = AnswerMessage(
+            content=completion.text or None if calls else completion.text,
+            tool_calls=calls or None,
+        )
         return ChatCompletion(
             id=self._id,
             created=self._created,
@@ -98,6 +145,17 @@ class Rendering:
     def piece(self, text: str) -> str:
         """An event with more text."""
         return self._event(ChunkChoice(delta=self._delta(text)))
+
+    def tool_call(self, piece: ToolCallPiece) -> str:
+        """An event with more of a tool call."""
+        delta = self._delta()
+        call = ToolDelta(
+            index=piece.index,
+            id=piece.id,
+            type="function" if piece.id is not None else None,
+            function=FunctionDelta(name=piece.name, arguments=piece.arguments),
+        )
+        return self._event(ChunkChoice(delta=delta.model_copy(update={"tool_calls": (call,)})))
 
     def end(self, completion: Completion) -> str:
         """The event that says why there is no more."""

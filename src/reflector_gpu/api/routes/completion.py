@@ -22,7 +22,7 @@ from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, LanguageModel
 from reflector_gpu.llm.fitting import SCHEMA
 from reflector_gpu.service import Service
-from reflector_gpu.types import Completion, Priority
+from reflector_gpu.types import Completion, Priority, ToolCallPiece
 
 _MAX_JSON_BYTES = 10_000_000  # more text than any model reads
 
@@ -42,11 +42,16 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
     async def create_chat_completion(request: Request) -> Response:
-        """OpenAI's chat completions: text in, text out, whole or streamed."""
+        """OpenAI's chat completions: text in, text out, whole or streamed.
+
+        Tools are passed on to a model on another server; one that runs here does not call any.
+        """
         async with desk.visit(request, Priority.LIVE) as visit:
             fields = desk.read(request, vocabularies.CHAT, await _json(request))
             fields.check_supported()
             model = service.language_model(fields.model)
+            if not model.calls_tools:
+                fields.check_no_tools()
             if not fields.stream:
                 return await unless_disconnected(request, _whole(model, fields))
             with _blaming("response_format"):
@@ -100,6 +105,8 @@ async def _events(pieces: Answer, rendering: Rendering, fields: ChatFields) -> A
                     yield rendering.end(piece)
                     if options and options.include_usage:
                         yield rendering.usage(piece)
+                elif isinstance(piece, ToolCallPiece):
+                    yield rendering.tool_call(piece)
                 else:
                     yield rendering.piece(piece)
     except ReflectorError as error:

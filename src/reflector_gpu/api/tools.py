@@ -1,0 +1,125 @@
+"""Tools in chat requests: functions that a language model may want called, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.llm.base import Tools
+from reflector_gpu.types import ToolCall
+
+MOST_TOOLS = 128
+"""As many as OpenAI takes."""
+
+_LONGEST_ID = 256
+_LONGEST_NAME = 256  # of a function that a model wants called, whatever it made up
+_LONGEST_ARGUMENTS = 1_000_000
+_LONGEST_DEFINITIONS = 500_000  # characters of JSON in all
+
+CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID)]
+FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class FunctionDefinition(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: FunctionName = Field(description="Letters, digits, `_` and `-`, 64 at most.")
+    description: str | None = None
+    parameters: dict[str, JsonValue] | None = Field(
+        None, description="A JSON schema of the arguments."
+    )
+    strict: bool | None = None
+
+
+class ToolDefinition(BaseModel):
+    """A function that the model may want called."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class FunctionChoice(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: FunctionName
+
+
+class ToolChoice(BaseModel):
+    """The function that has to be called."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: Literal["function"]
+    function: FunctionChoice
+
+
+class SentFunction(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str = Field(min_length=1, max_length=_LONGEST_NAME)
+    arguments: str = Field(max_length=_LONGEST_ARGUMENTS)
+
+
+class SentToolCall(BaseModel):
+    """A call that the model wanted, in a message of the assistant."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: CallId
+    type: Literal["function"] = "function"
+    function: SentFunction
+
+    @property
+    def call(self) -> ToolCall:
+        return ToolCall(self.id, self.function.name, self.function.arguments)
+
+
+def _none(value: object) -> object:
+    return () if value is None else value
+
+
+SentToolCalls: TypeAlias = Annotated[
+    tuple[SentToolCall, ...], Field(max_length=MOST_TOOLS), BeforeValidator(_none)
+]
+ToolDefinitions: TypeAlias = Annotated[
+    tuple[ToolDefinition, ...], Field(max_length=MOST_TOOLS), BeforeValidator(_none)
+]
+Choice: TypeAlias = Literal["none", "auto", "required"] | ToolChoice | None
+
+
+def tools_of(
+    definitions: Sequence[ToolDefinition], choice: Choice, parallel: bool | None
+) -> Tools | None:
+    """What a language model is told of tools; None if there are none."""
+    if not definitions:
+        return None
+    told: list[JsonValue] = [tool.model_dump(exclude_unset=True) for tool in definitions]
+    chosen = choice.model_dump() if isinstance(choice, ToolChoice) else choice
+    return Tools(told, chosen, parallel)
+
+
+def check_tools(definitions: Sequence[ToolDefinition], choice: Choice) -> None:
+    """
+    Raises:
+        InvalidRequest: they are too long, or the choice is none of them.
+    """
+    length = sum(len(json.dumps(tool.model_dump(exclude_unset=True))) for tool in definitions)
+    if length > _LONGEST_DEFINITIONS:
+        raise InvalidRequest(
+            f"The tools have {length} characters in all; {_LONGEST_DEFINITIONS} are read at most.",
+            param="tools",
+        )
+    names = {tool.function.name for tool in definitions}
+    if isinstance(choice, ToolChoice) and choice.function.name not in names:
+        raise InvalidRequest(
+            f"'tool_choice' wants '{choice.function.name}', which is none of the 'tools'.",
+            param="tool_choice",
+        )
+    if choice == "required" and not names:
+        raise InvalidRequest("'tool_choice' is required, but there are no 'tools'.", param="tools")

@@ -15,9 +15,11 @@ from reflector_gpu.cli.listen import listen
 from reflector_gpu.engines import base
 from reflector_gpu.engines.catalog import MODELS, Catalog
 from reflector_gpu.errors import EngineFailed
+from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings, load_settings
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
+from tests.engines.tiny import PARAKEET, WHISPER
 
 SCRIPTED = MODELS["scripted"]
 
@@ -170,3 +172,21 @@ def test_an_engine_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     check = engine(SCRIPTED, essential=True)
     assert (check.status, check.detail) == (Status.FAIL, "The weights are damaged.")
     assert check.fix
+
+
+@pytest.mark.parametrize(
+    ("automatic", "status", "detail"),
+    [
+        ("parakeet,whisper", Status.OK, "answered by whisper"),
+        ("parakeet,large-v3", Status.WARN, "parakeet takes it to be 'en'"),
+        ("parakeet", Status.WARN, "parakeet takes it to be 'en'"),
+    ],
+)
+def test_who_answers_where_no_language_is_told(automatic: str, status: Status, detail: str) -> None:
+    paths = {"parakeet": str(PARAKEET), "whisper": str(WHISPER)}
+    chosen = settings(model="auto", auto_models=automatic, model_paths=paths)
+    check = machine_checks.unsaid(Service(chosen))
+    assert check.status is status
+    assert detail in check.detail
+    assert ("models pull large-v3" in check.fix) == ("large-v3" in automatic)
+    assert bool(check.fix) == (status is not Status.OK)

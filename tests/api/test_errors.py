@@ -201,7 +201,7 @@ def test_404_audio_that_is_not_there(scripted: LiveServer, host: AudioHost) -> N
     assert (error["code"], error["param"]) == ("audio_not_found", "audio_file_url")
 
 
-@pytest.mark.parametrize("name", ["whisper-9", "org/whisper", "SCRIPTED", "scripted ", "é\n"])
+@pytest.mark.parametrize("name", ["whisper-9", "org/whisper", "SCRIPT", "scripted x", "é\n"])
 def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None:
     answers = [upload(scripted, clip, route=route, data={"model": name}) for route in UPLOAD_ROUTES]
     answers.append(ask_url(scripted, NOBODY, model=name))
@@ -213,7 +213,7 @@ def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None
         assert "scripted" in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1/audio", "/v1/audio/speech", "/health/"])
+@pytest.mark.parametrize("path", ["/", "/nope", "/v1/audio", "/v1/audio/speech", "/health/dead"])
 def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
     with connect(scripted) as client:
         error = error_of(client.get(path), 404)

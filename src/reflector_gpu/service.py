@@ -237,14 +237,14 @@ class Service:
             UnsupportedLanguage
             ModelNotInstalled, EngineLoading: it is not here, or not yet.
         """
-        language = model.own_language(options.language)
+        own, among = model.expected(options.language, options.languages)
         self.check_here(model)
         if speakers is not None:
             self.check_here(self.diarizer)
         return Request(
             model,
-            replace(options, language=language),
-            options.language,
+            replace(options, language=own, languages=among),
+            options.language or own,
             priority,
             vad or self.vad,
             speakers,
@@ -258,9 +258,10 @@ class Service:
         Raises:
             UnknownModel, UnsupportedLanguage, InvalidRequest
         """
-        asked = options.language, options.task
-        resolved = self.catalog.resolve(model, *asked, closeness=self.closeness)
-        resolved.own_language(options.language)
+        resolved = self.catalog.resolve(
+            model, options.language, options.task, self.closeness, options.languages
+        )
+        resolved.expected(options.language, options.languages)
         resolved.check_task(options.task)
         return resolved
 

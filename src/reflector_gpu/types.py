@@ -168,13 +168,17 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """What a client asked of the recogniser. Hashable: equal options may share a batch."""
+    """What a client asked of the recogniser. Hashable: equal options may share a batch.
+
+    Without a ``language`` it is found out, among ``languages`` if there are any.
+    """
 
     language: str | None = None
     task: Task = "transcribe"
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
     temperature: float | None = None
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

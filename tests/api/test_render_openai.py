@@ -39,12 +39,20 @@ def parsed(kind: type[Parsed], answer: BaseModel) -> Parsed:
 def test_json() -> None:
     answer = openai.json(MEETING)
     assert answer.model_dump_json(exclude_none=True) == (
-        '{"text":"Good morning. Hello!","usage":{"type":"duration","seconds":3}}'
+        '{"text":"Good morning. Hello!","languages":[{"code":"en"}],'
+        '"usage":{"type":"duration","seconds":3}}'
     )
     client = parsed(Transcription, answer)
+    assert client.languages
+    assert client.languages[0].code == "en"
     assert client.usage is not None
     assert client.usage.type == "duration"
     assert not client.model_extra
+
+
+def test_json_has_no_languages_where_none_is_known() -> None:
+    answer = openai.json(Transcript((), None, 1.0)).model_dump_json(exclude_none=True)
+    assert answer == '{"text":"","usage":{"type":"duration","seconds":1}}'
 
 
 def test_text() -> None:

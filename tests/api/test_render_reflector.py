@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
-from reflector_gpu.api.render import reflector
+from reflector_gpu.api.render import openai, reflector
 from reflector_gpu.api.render.words import seconds, spans
 from reflector_gpu.types import Segment, Transcript, Word
 
@@ -49,6 +51,20 @@ def test_glued_words_have_no_space_and_joined_words_are_the_text() -> None:
     answer = reflector.transcript(Transcript((Segment.of(spoken),), "zh", 2.0))
     assert [word.word for word in answer.words] == ["你", "好", " Hello"]
     assert "".join(word.word for word in answer.words) == answer.text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(0.123456, 0.1235), (1, 1.0), (1.0000001, 1.0), (-0.5, 0.0), (math.nan, None), (None, None)],
+)
+def test_words_say_how_sure_the_recogniser_is(given: float | None, told: float | None) -> None:
+    source = Transcript((Segment.of([replace(HELLO, probability=given)]),), "en", 1.0)
+    (word,) = reflector.file(source, "a.wav").words
+    (named,) = reflector.transcribe(source).words
+    (verbose,) = openai.verbose_json(source, ("word",)).words or ()
+    assert word.probability == named.probability == verbose.probability == told
+    if told is None:
+        assert "probability" not in word.model_dump_json(exclude_none=True)
 
 
 def test_words_are_bare_where_that_is_asked_for() -> None:

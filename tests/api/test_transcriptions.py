@@ -126,7 +126,7 @@ def test_one_file_however_it_is_called(
     body = post(scripted, (name, clip), **batch)
     assert body.keys() == {"text", "words", "filename"}
     assert (body["text"], body["filename"]) == (text, "0")
-    assert body["words"][0].keys() == {"word", "start", "end"}
+    assert body["words"][0].keys() == {"word", "start", "end", "probability"}
     check_words(body["words"], text)
 
 
@@ -279,7 +279,7 @@ def test_transcribe(scripted: LiveServer, clip: bytes, text: str, name: str) -> 
         body = client.post(TRANSCRIBE, files={name: clip}, data={"language": "en"}).json()
     assert body.keys() == {"text", "words"}
     assert body["text"] == text
-    assert body["words"][0].keys() == {"text", "start", "end"}
+    assert body["words"][0].keys() == {"text", "start", "end", "probability"}
     check_words(body["words"], text, "text")
 
 

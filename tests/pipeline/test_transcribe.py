@@ -448,7 +448,7 @@ def test_silence_has_a_duration_and_nothing_else() -> None:
     async def scene() -> None:
         with spooled(wav(np.zeros(3 * SAMPLE_RATE, np.float32))) as spool:
             parts = await drain(transcribe(spool, plan(), at_once))
-        assert parts == [Part((), 3.0, duration=3.0)]
+        assert parts == [Part((), 3.0, "en", duration=3.0)]
 
     run(scene)
 

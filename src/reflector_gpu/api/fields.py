@@ -151,6 +151,10 @@ class DiarizeFields(SpeakerFields):
 
 _MOST_KNOWN = 16  # OpenAI's server takes four
 
+_MOST_LANGUAGES = 200  # more than any model knows
+
+Tongue: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST)]
+
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 
 
@@ -211,12 +215,21 @@ class TranscriptionFields(KnownSpeakerFields):
         "an English name. Left out, or `auto`: it is found out, if the model can.",
         examples=["en"],
     )
+    languages: Annotated[tuple[Tongue, ...], BeforeValidator(_listed)] = Field(
+        (),
+        max_length=_MOST_LANGUAGES,
+        description="Without `language`: those that may be spoken. One that the model does not "
+        "know does not count, and a model that knows none of them is refused. `auto` takes a model "
+        "that knows all.",
+        examples=[["en", "es"]],
+    )
     prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
         None,
         max_length=_MAX_TEXT,
         description="Text that the recording might follow: style and spelling.",
     )
     hotwords: Hotwords = Field((), description="Words to expect: a list, or text between commas.")
+    keywords: Hotwords = Field((), description="OpenAI's name of `hotwords`; both count.")
     temperature: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
         None, ge=0, le=1, description="0 is deterministic; left out, the engine decides."
     )
@@ -258,8 +271,9 @@ class TranscriptionFields(KnownSpeakerFields):
             language=self.language,
             task=task,
             prompt=self.prompt,
-            hotwords=self.hotwords,
+            hotwords=tuple(dict.fromkeys((*self.hotwords, *self.keywords))),
             temperature=self.temperature,
+            languages=() if self.language else self.languages,
         )
 
     @property

@@ -51,7 +51,7 @@ _URL_ERRORS = {
 }
 
 _TEXTS = ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream")
-_WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81}]
+_WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}]
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
 
 
@@ -180,7 +180,10 @@ TRANSCRIBE: Extra = {
     "requestBody": _form("file"),
     "responses": _answers(
         TranscribeTranscript,
-        example={"text": "hello", "words": [{"text": " hello", "start": 0.42, "end": 0.81}]},
+        example={
+            "text": "hello",
+            "words": [{"text": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}],
+        },
         errors=_ERRORS,
     ),
 }

@@ -33,7 +33,7 @@ TRANSCRIPTIONS = Vocabulary(
 
 TRANSLATIONS = Vocabulary(
     TranscriptionFields,
-    unused=_WHOLE - {"response_format"} | {"language"},
+    unused=_WHOLE - {"response_format"} | {"language", "languages"},
     misplaced=_OF_UPLOADS,
 )
 

@@ -202,7 +202,7 @@ def _words(text: str, words: Sequence[SpokenWord], follows: bool) -> Iterator[Wo
         found = max(position, text.find(word.word, position))
         glued = position == found and (follows or position > 0)
         position = found + len(word.word)
-        yield Word(word.word, word.start, word.end, speaker=word.speaker, glued=glued)
+        yield Word(word.word, word.start, word.end, word.probability, word.speaker, glued)
 
 
 def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iterator[Segment]:

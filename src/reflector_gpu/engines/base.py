@@ -303,8 +303,10 @@ class Model(Installable):
 
     spec: TranscriberSpec
 
-    def own_language(self, language: str | None) -> str | None:
+    def own_language(self, language: str | None, param: str = "language") -> str | None:
         """This model's own code for ``language``, which is a code, a tag or a name.
+
+        ``param`` is the field that a client told it in.
 
         Raises:
             UnsupportedLanguage: it does not know that; the message lists what it knows.
@@ -316,14 +318,33 @@ class Model(Installable):
         if known == {"en"}:
             raise UnsupportedLanguage(
                 f"{problem}Model '{self.name}' only supports English; "
-                "leave out 'language' or send 'en'.",
-                param="language",
+                f"leave out '{param}' or send 'en'.",
+                param=param,
             )
         problem = problem or f"Model '{self.name}' does not know the language '{language}'. "
         raise UnsupportedLanguage(
             f"{problem}Model '{self.name}' supports: {', '.join(sorted(known))}.",
-            param="language",
+            param=param,
         )
+
+    def expected(
+        self, language: str | None, languages: Sequence[str]
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """The language that is spoken, or those that may be if it is not certain; own codes.
+
+        It is certain if it is told, or if this model knows no other, or no other of ``languages``.
+
+        Raises:
+            UnsupportedLanguage: it does not know the language, or knows none of ``languages``.
+        """
+        if own := self.own_language(language):
+            return own, ()
+        known = self.spec.languages
+        among = {code for one in languages if (code := match_spoken(one, known))}
+        if languages and not among:
+            self.own_language(languages[0], "languages")
+        only = sorted(among or known)
+        return (only[0], ()) if len(only) == 1 else (None, tuple(sorted(among)))
 
     def check_task(self, task: Task) -> None:
         """Raise `InvalidRequest` unless this model can do ``task``; English stays as it is."""

@@ -141,15 +141,18 @@ class Catalog:
         language: str | None = None,
         task: Task = "transcribe",
         closeness: Closeness | None = None,
+        languages: Sequence[str] = (),
     ) -> Model:
-        """The model that a client means, who may have told the spoken ``language``.
+        """The model that a client means, who may have told the spoken ``language``, or some
+        ``languages`` that may be spoken.
 
         Raises:
             UnknownModel: no such name; the message lists the known ones.
         """
         if (meant := self.meaning(name).model) is not None:
             return self.models[meant]
-        return self._route(language, task, closeness or _closeness)
+        told = languages if language is None else (language,)
+        return self._route(told, task, closeness or _closeness)
 
     def caveat(self, model: Model) -> str | None:
         """What to tell whoever lets ``model`` answer where no language is told; None: nothing.
@@ -225,18 +228,20 @@ class Catalog:
         ]
         return min(found, key=_closeness).name if wanted and found else None
 
-    def _route(self, language: str | None, task: Task, closeness: Closeness) -> Model:
+    def _route(self, languages: Sequence[str], task: Task, closeness: Closeness) -> Model:
         """Who gets a request that leaves the choice of the model to us.
 
-        If the language is told, the first that knows it. Otherwise the first that finds out which
-        one is spoken: what knows only English would write French down as English. Where none does
-        and none can be had, whichever knows the most.
+        If languages are told, the first that knows them all. Otherwise the first that finds out
+        which one is spoken: what knows only English would write French down as English. Where none
+        does and none can be had, whichever knows the most.
         """
         models = self.automatic
         able = [m for m in models if task == "transcribe" or m.spec.translates] or models
         broadest = max(able, key=lambda model: len(model.spec.languages))
-        if language is not None:
-            fitting = [m for m in able if match_spoken(language, m.spec.languages)]
+        if languages:
+            fitting = [
+                m for m in able if all(match_spoken(one, m.spec.languages) for one in languages)
+            ]
             return min(fitting or [broadest], key=lambda model: max(HERE, closeness(model)))
         detecting = [model for model in able if model.spec.detects]
         first = min(detecting, key=closeness, default=broadest)

@@ -114,7 +114,7 @@ class Decoder:
     def recognise(self, batch: Sequence[Samples], options: TranscribeOptions) -> list[Recognition]:
         """One result for each of ``batch``, each of which holds 1 sample to 30 seconds."""
         encoded = self._encode(batch)
-        languages = self._languages(encoded, len(batch), options.language)
+        languages = self._languages(encoded, len(batch), options)
         hypotheses = self._generate(encoded, batch, languages, options)
         written = [row for row, one in enumerate(hypotheses) if one.tokens and not one.silent]
         segments: dict[int, tuple[Segment, ...]] = {}
@@ -140,14 +140,19 @@ class Decoder:
         return self._model.encode(features)
 
     def _languages(
-        self, encoded: ctranslate2.StorageView, count: int, asked: str | None
+        self, encoded: ctranslate2.StorageView, count: int, options: TranscribeOptions
     ) -> list[str]:
+        """What is spoken in each row; the likeliest, among those that the client expects."""
         if not self._model.model.is_multilingual:
             return ["en"] * count
-        if asked:
-            return [asked] * count
+        if options.language:
+            return [options.language] * count
         detected = self._model.model.detect_language(encoded)
-        return [ranking[0][0].strip("<|>") for ranking in detected]
+        rankings = [[token.strip("<|>") for token, _ in ranking] for ranking in detected]
+        return [
+            next((code for code in ranking if code in options.languages), ranking[0])
+            for ranking in rankings
+        ]
 
     def _tokenizer(self, language: str, task: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer

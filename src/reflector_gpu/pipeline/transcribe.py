@@ -123,7 +123,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 task = asyncio.create_task(_recognise(submit, chunk, plan, priority))
                 task.add_done_callback(lambda _: source.news.set())
                 in_flight.append((chunk, task))
-        yield Part((), meter.seconds, duration=meter.seconds)
+        yield Part((), meter.seconds, plan.options.language, duration=meter.seconds)
     finally:
         meter.stop()
         source.close()

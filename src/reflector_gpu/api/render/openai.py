@@ -49,7 +49,10 @@ STREAM_END = "data: [DONE]\n\n"
 
 def json(transcript: Transcript) -> Transcription:
     return Transcription(
-        text=transcript.text, translation=transcript.translation, usage=_usage(transcript)
+        text=transcript.text,
+        translation=transcript.translation,
+        languages=_languages(transcript) or None,
+        usage=_usage(transcript),
     )
 
 
@@ -154,12 +157,11 @@ def segment_id(number: int, cuts: int = 0) -> str:
 
 
 def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
-    code = transcript.language
     return DoneEvent(
         text=transcript.text,
         translation=transcript.translation,
         segments=translated.segments(transcript, offset),
-        languages=(Language(code=code),) if code else (),
+        languages=_languages(transcript),
         usage=StreamUsage(seconds=math.ceil(transcript.duration)),
     )
 
@@ -167,6 +169,10 @@ def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
 def server_sent(event: StreamEvent) -> str:
     """``event`` on the wire. No ``event:`` line: clients tell events apart by ``type``."""
     return f"data: {event.model_dump_json(exclude_none=True)}\n\n"
+
+
+def _languages(transcript: Transcript) -> tuple[Language, ...]:
+    return (Language(code=transcript.language),) if transcript.language else ()
 
 
 def _usage(transcript: Transcript) -> DurationUsage:

@@ -18,7 +18,7 @@ from reflector_gpu.api.render.schemas import (
     TranscribeTranscript,
     TranscribeWord,
 )
-from reflector_gpu.api.render.words import spans, spelled, spoken_words
+from reflector_gpu.api.render.words import probability, spans, spelled, spoken_words
 from reflector_gpu.types import SpeakerTurn, Transcript, WordSpaces
 
 
@@ -51,7 +51,13 @@ def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> Transcr
     return TranscribeTranscript(
         text=source.text,
         words=tuple(
-            TranscribeWord(text=spelled(word, spaces), start=start, end=end, speaker=word.speaker)
+            TranscribeWord(
+                text=spelled(word, spaces),
+                start=start,
+                end=end,
+                probability=probability(word),
+                speaker=word.speaker,
+            )
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
         translation=source.translation,

@@ -30,6 +30,14 @@ Translated: TypeAlias = Annotated[
 Duration: TypeAlias = Annotated[
     float, Field(description="Seconds of audio received, two decimals.", examples=[12.37])
 ]
+Probability: TypeAlias = Annotated[
+    float | None,
+    Field(
+        description="How sure the recogniser is of the word, from 0 to 1, four decimals; absent "
+        "where it does not say.",
+        examples=[0.9712],
+    ),
+]
 Speaker: TypeAlias = Annotated[
     str,
     Field(description="`A`, `B`, … in order of first appearance, or a known name.", examples=["A"]),
@@ -62,6 +70,7 @@ class SpokenWord(Body):
     word: Spelt
     start: Start
     end: End
+    probability: Probability = None
     speaker: Speaker | None = None
 
 
@@ -71,6 +80,7 @@ class TranscribeWord(Body):
     text: Spelt
     start: Start
     end: End
+    probability: Probability = None
     speaker: Speaker | None = None
 
 
@@ -145,11 +155,20 @@ class DurationUsage(Body):
     seconds: int = Field(description="Seconds of audio, rounded up.", examples=[13])
 
 
+class Language(Body):
+    """A language that is spoken in the recording."""
+
+    code: str = Field(description="ISO 639 code.", examples=["en"])
+
+
 class Transcription(Body):
     """`json`: the text alone."""
 
     text: Text
     translation: Translated = None
+    languages: tuple[Language, ...] | None = Field(
+        default=None, description="Absent where no language was told or detected."
+    )
     usage: DurationUsage
 
 
@@ -268,12 +287,6 @@ class StreamUsage(Body):
     output_tokens: Literal[0] = 0
     total_tokens: Literal[0] = 0
     seconds: int = Field(description="Seconds of audio, rounded up.", examples=[13])
-
-
-class Language(Body):
-    """A language that is spoken in the recording."""
-
-    code: str = Field(description="ISO 639 code.", examples=["en"])
 
 
 class DoneEvent(Body):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
-from math import inf
+from math import inf, isnan
 
 from reflector_gpu.api.render.schemas import SpokenWord
 from reflector_gpu.types import Word, WordSpaces
 
 STEPS_PER_SECOND = 100
 """Two decimals."""
+
+_PROBABILITY_DECIMALS = 4
 
 
 def seconds(value: float, offset: float = 0.0) -> float:
@@ -36,10 +38,23 @@ def spelled(word: Word, spaces: WordSpaces) -> str:
     return word.spaced if spaces == "leading" else word.text
 
 
+def probability(word: Word) -> float | None:
+    """How sure the recogniser is of it, if it says."""
+    if word.probability is None or isnan(word.probability):
+        return None
+    return round(min(max(word.probability, 0.0), 1.0), _PROBABILITY_DECIMALS)
+
+
 def spoken_words(
     words: Sequence[Word], spaces: WordSpaces, offset: float = 0.0
 ) -> tuple[SpokenWord, ...]:
     return tuple(
-        SpokenWord(word=spelled(word, spaces), start=start, end=end, speaker=word.speaker)
+        SpokenWord(
+            word=spelled(word, spaces),
+            start=start,
+            end=end,
+            probability=probability(word),
+            speaker=word.speaker,
+        )
         for word, (start, end) in zip(words, spans(words, offset), strict=True)
     )

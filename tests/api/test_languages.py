@@ -1,0 +1,115 @@
+"""The languages of a recording: told, expected, or detected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from reflector_gpu.service import Service
+from reflector_gpu.settings import load_settings
+from reflector_gpu.types import Priority, TranscribeOptions
+from tests.api.support import error_of, upload
+from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
+from tests.live import KEY, LiveServer
+
+
+@pytest.fixture(scope="module")
+def several() -> Iterator[LiveServer]:
+    """``auto`` over an English model and one that detects what is spoken."""
+    with LiveServer(
+        model="auto",
+        auto_models="parakeet,whisper",
+        model_paths={"parakeet": str(PARAKEET), "whisper": str(WHISPER)},
+        apikey=KEY,
+    ) as server:
+        yield server
+
+
+def hear(server: LiveServer, clip: Clip, **wishes: str | list[str]) -> dict[str, Any]:
+    answer = upload(server, clip.path.read_bytes(), data=wishes)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def language(server: LiveServer, clip: Clip, *expected: str) -> str:
+    wishes: Mapping[str, str | list[str]] = {
+        "model": "whisper",
+        "response_format": "verbose_json",
+        "languages[]": list(expected),
+    }
+    return str(hear(server, clip, **wishes)["language"])
+
+
+def test_detection_is_kept_to_the_languages_that_are_expected(several: LiveServer) -> None:
+    spanish = clips("es")[0]
+    assert language(several, spanish) == "spanish"
+    assert language(several, spanish, "fr", "es") == "spanish"
+    assert language(several, spanish, "en", "fr") in ("english", "french")
+
+
+def test_one_expected_language_is_told(several: LiveServer) -> None:
+    assert language(several, clips("es")[0], "english") == "english"
+
+
+def test_auto_takes_the_first_model_that_knows_all_of_them(several: LiveServer) -> None:
+    service = several.service
+    for expected, model in (
+        (("en",), "parakeet"),
+        (("en", "es"), "whisper"),
+        (("es", "en-GB"), "whisper"),
+        ((), "whisper"),
+    ):
+        wish = TranscribeOptions(languages=expected)
+        assert service.resolve("auto", wish).name == model
+    assert hear(several, clips("es")[0], **{"languages[]": ["en", "es"]})["text"] == (
+        clips("es")[0].text
+    )
+
+
+def test_400_where_a_model_knows_none_of_them(several: LiveServer, quiet: bytes) -> None:
+    wishes: dict[str, str | list[str]] = {"model": "parakeet", "languages[]": ["fr", "es"]}
+    assert "only supports English" in error_of(upload(several, quiet, data=wishes), 400)["message"]
+    wishes["languages[]"] = ["nonsense"]
+    error = error_of(upload(several, quiet, data=wishes), 400)
+    assert "'nonsense' is not a language" in error["message"]
+    assert error["param"] == "languages"
+
+
+@pytest.mark.parametrize("wish", [{"language": "fr"}, {"languages[]": "French"}])
+def test_silence_is_in_the_language_that_was_told(
+    scripted: LiveServer, quiet: bytes, wish: dict[str, str]
+) -> None:
+    verbose = upload(scripted, quiet, data={**wish, "response_format": "verbose_json"}).json()
+    assert verbose["language"] == "french"
+    plain = upload(scripted, quiet, data={**wish, "response_format": "json"}).json()
+    assert plain["languages"] == [{"code": "fr"}]
+
+
+def test_silence_is_in_no_language_if_none_was_told(scripted: LiveServer, quiet: bytes) -> None:
+    verbose = upload(scripted, quiet, data={"response_format": "verbose_json"}).json()
+    assert verbose["language"] == "unknown"
+    assert "languages" not in upload(scripted, quiet, data={"response_format": "json"}).json()
+
+
+def test_a_model_of_one_language_needs_not_be_told() -> None:
+    service = Service(load_settings(model="sphinx"))
+    model = service.resolve(None, TranscribeOptions())
+    wish = service.request(model, TranscribeOptions(), priority=Priority.LIVE)
+    assert wish.options == TranscribeOptions(language="en")
+    assert wish.written == "en"
+
+
+def test_the_openai_clients_fields(client: OpenAI, clip: bytes, text: str) -> None:
+    answer = client.audio.transcriptions.create(
+        file=("a.wav", clip),
+        model="whisper-1",
+        response_format="json",
+        keywords=["Reflector"],
+        languages=["en", "fr"],
+    )
+    assert answer.text == text
+    assert [one.code for one in answer.languages or []] == ["en"]

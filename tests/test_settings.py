@@ -115,6 +115,8 @@ def test_every_setting_is_described_and_has_a_variable(field: str) -> None:
 
 def example(field: str) -> tuple[str, object]:
     """What may stand in a setting's variable, and the value that it means."""
+    if field == "cors_origins":
+        return "https://A.example/ , http://[::1]:8080", ("https://a.example", "http://[::1]:8080")
     if field.startswith("trusted_"):
         return " 10.0.0.0/8 , ::1/128,, ", ("10.0.0.0/8", "::1/128")
     kind = FIELDS[field].annotation
@@ -394,4 +396,17 @@ def test_what_is_no_network_is_an_error_that_names_it(
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert caught.value.message.startswith("REFLECTOR_TRUSTED_NETWORKS: ")
+    assert f"'{value}'" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value", ["app.example.org", "https://", "https://a.example/page", "https://*.example", "null"]
+)
+def test_what_is_no_origin_is_an_error_that_names_it(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_CORS_ORIGINS", f"https://a.example,{value}")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.message.startswith("REFLECTOR_CORS_ORIGINS: ")
     assert f"'{value}'" in caught.value.message

@@ -1,7 +1,8 @@
-"""Whose address a request comes from, and whether that address is one of a trusted network."""
+"""Whose address a request comes from, which are trusted, and from which pages browsers may ask."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import (
@@ -18,6 +19,7 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:\d+)?)/?")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -84,6 +86,18 @@ def network_of(text: str) -> Network:
         plain = ip_network((network.network_address.packed[-4:], network.prefixlen - 96))
         raise ValueError(f"'{text}' is an IPv4 network; write {plain}")
     return network
+
+
+def origin_of(text: str) -> str:
+    """The web origin that ``text`` means, as browsers write it; ``*`` is any.
+
+    Raises:
+        ValueError: it means none; the message says what to write.
+    """
+    found = _ORIGIN.fullmatch(text.lower())
+    if text != "*" and not found:
+        raise ValueError(f"'{text}' is no origin such as https://app.example.org, and not *")
+    return found[1] if found else text
 
 
 def holds_everyone(networks: Iterable[str]) -> bool:

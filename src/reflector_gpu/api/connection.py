@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reflector_gpu.api.errors import error_body
+from reflector_gpu.api.errors import error_body, note_failure
 from reflector_gpu.api.render.formats import EVENT_STREAM
 from reflector_gpu.api.render.openai import STREAM_END
 from reflector_gpu.errors import (
@@ -158,9 +158,12 @@ class EventStream(Response):
             except DeadlineExceeded as error:
                 late = error
             except asyncio.CancelledError:
-                await _say_last(send, ShuttingDown("The server is shutting down."))
+                stopping = ShuttingDown("The server is shutting down.")
+                note_failure(scope, stopping)
+                await _say_last(send, stopping)
                 raise
         if late:
+            note_failure(scope, late)
             await _say_last(send, late)
 
     async def _send_all(self, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -28,6 +29,7 @@ from reflector_gpu.api.connection import (
     cancelled,
     unless_disconnected,
 )
+from reflector_gpu.api.errors import note_failure
 from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
@@ -46,6 +48,9 @@ from reflector_gpu.service import Service
 from reflector_gpu.types import DiarizeOptions, Priority, Task
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+_AT_ONCE = 0.005  # seconds; a model that takes longer to be there was loaded, or is being
 
 _RECORDINGS = ("application/octet-stream", "application/ogg")
 """Types of bodies that are a recording, besides all of audio and video."""
@@ -162,7 +167,11 @@ class Desk:
         if wish.speakers is not None and (known := fields.known_speakers):
             voices = await unless_disconnected(visit.request, self.voices(known))
             wish = replace(wish, voices=voices)
+        visit.note("model", wish.model.name)
+        began = time.monotonic()
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
+        if (took := time.monotonic() - began) > _AT_ONCE:
+            visit.note("load", f"{took:.3f}s")
         return wish
 
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
@@ -186,14 +195,31 @@ class Visit:
     service: Service
     metrics: Metrics
 
+    def note(self, name: str, value: str) -> None:
+        """Say something about the request in its line of the log."""
+        notes_of(self.request.scope).details[name] = value
+
+    def waited(self, seconds: float) -> None:
+        """A piece of work waited so long for a worker. Of the first one the log tells: the later
+        ones wait while those before them are worked on."""
+        notes_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
+
+    def _heard(self, seconds: float) -> None:
+        """So much audio was worked on."""
+        details = notes_of(self.request.scope).details
+        before = float(details.get("audio", "0").removesuffix("s"))
+        details["audio"] = f"{before + seconds:.2f}s"
+
     async def parts(self, spool: Spool, wish: Wish) -> AsyncGenerator[Part, None]:
         """The service's parts, counted."""
         with self.permit.recording() as recording:
+            wish = replace(wish, waited=self.waited)
             async with aclosing(self.service.transcribe(spool, wish, recording.expect)) as parts:
                 async for part in parts:
                     recording.done(part.position)
                     if part.duration is not None:
                         self.metrics.audio(wish.model.name, part.duration)
+                        self._heard(part.duration)
                     yield part
 
     async def fetched(self, url: str, wish: Wish) -> AsyncGenerator[Part, None]:
@@ -210,8 +236,10 @@ class Visit:
         """Who speaks when in ``spool``, counted."""
         notes_of(self.request.scope).answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
+            self.note("model", self.service.diarizer.name)
             found = await self.service.diarize(spool, options, voices, expect=recording.expect)
             recording.finish()
+            self._heard(recording.seconds)
             return found
 
     def download(self, url: str) -> Spool:
@@ -229,8 +257,18 @@ class Visit:
     ) -> EventStream:
         """An answer that takes over what the visit holds."""
         ready = await unless_disconnected(self.request, answers.primed(parts, self.resources))
-        events = answers.events(ready, fields, offset)
+        events = answers.events(self.noted(ready), fields, offset)
         return EventStream(events, self.resources.pop_all(), self.deadline)
+
+    async def noted(self, pieces: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """``pieces``; a failure in the midst of them, which no status tells, is in the log."""
+        async with aclosing(pieces):
+            try:
+                async for piece in pieces:
+                    yield piece
+            except ReflectorError as error:
+                note_failure(self.request.scope, error)
+                raise
 
 
 @contextmanager

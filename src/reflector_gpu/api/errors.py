@@ -13,8 +13,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from reflector_gpu import errors
+from reflector_gpu.api.notes import notes_of
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +127,12 @@ async def _on_disconnect(_: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return bug_response(request.scope, error)
+
+
+def bug_response(scope: Scope, error: Exception) -> Response:
+    """The answer to a request that an error of ours has ended; the log tells which."""
+    logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     return _response(500, _detail(500, "The server failed on this request.", None, None))
 
 
@@ -137,5 +144,27 @@ def _detail(status: int, message: str, param: str | None, code: str | None) -> E
 def _response(
     status: int, detail: ErrorDetail, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    body = ErrorBody(error=detail, detail=detail.message)
-    return JSONResponse(body.model_dump(), status, headers=dict(headers or {}))
+    return _ErrorResponse(status, detail, headers or {})
+
+
+class _ErrorResponse(JSONResponse):
+    """The one shape of an error; why it is one gets into the request's line of the log."""
+
+    def __init__(self, status: int, detail: ErrorDetail, headers: Mapping[str, str]) -> None:
+        body = ErrorBody(error=detail, detail=detail.message)
+        super().__init__(body.model_dump(), status, headers=dict(headers))
+        self._detail = detail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _note(scope, self._detail)
+        await super().__call__(scope, receive, send)
+
+
+def note_failure(scope: Scope, error: errors.ReflectorError) -> None:
+    """Have the request's line of the log say why it failed."""
+    _note(scope, error_detail(error))
+
+
+def _note(scope: Scope, detail: ErrorDetail) -> None:
+    code = f"{detail.code}: " if detail.code else ""
+    notes_of(scope).details["reason"] = f"{code}{detail.message}"

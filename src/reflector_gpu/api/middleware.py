@@ -6,11 +6,13 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflector_gpu.api.errors import CLIENT_CLOSED, error_response
+from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
 from reflector_gpu.errors import ShuttingDown
@@ -26,12 +28,60 @@ _LONGEST_VALUE = 300  # characters of a field in the log
 _SPECIAL = frozenset(' "=')
 
 
+class Labels:
+    """The routes as metrics name them: by their patterns, since clients may ask for any path."""
+
+    def __init__(self, routers: Iterable[Router]) -> None:
+        self._routes = [route for router in routers for route in router.routes]
+
+    def of(self, scope: Scope) -> str:
+        """The route that a request is for, whether it got there or not."""
+        path = getattr(scope.get("route"), "path", None)
+        if isinstance(path, str):
+            return path
+        for route in self._routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return "unmatched"
+
+
+class AnswerFailures:
+    """Answers a request that would be left without any: the server stops, or has a bug."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_see)
+        except asyncio.CancelledError:  # the time that a stopping server gives has run out
+            if begun:
+                raise
+            error = ShuttingDown("The server is shutting down; try again.")
+            await error_response(error)(scope, receive, send)
+        except Exception as error:  # a bug of ours: nothing a client sends may show it
+            if begun:
+                raise
+            await bug_response(scope, error)(scope, receive, send)
+
+
 class Observe:
     """Gives each request an id, counts it by route and status, and logs one line."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, labels: Labels) -> None:
         self._app = app
         self._metrics = metrics
+        self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,12 +91,10 @@ class Observe:
         notes = notes_of(scope)
         began = time.monotonic()
         status = CLIENT_CLOSED
-        begun = False
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status, begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
@@ -55,17 +103,12 @@ class Observe:
 
         try:
             await self._app(scope, receive, send_and_note)
-        except asyncio.CancelledError:  # the time that a stopping server gives has run out
-            if begun:
-                raise
-            error = ShuttingDown("The server is shutting down; try again.")
-            await error_response(error)(scope, receive, send_and_note)
-        except Exception:  # a bug of ours: noted here, answered by the outermost layer
+        except Exception:  # a bug of ours that broke off an answer: uvicorn logs what it was
             status = 500
             raise
         finally:
             took = time.monotonic() - began
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = self._labels.of(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO

@@ -137,6 +137,11 @@ class Recording:
         self._done = 0.0
 
     @property
+    def seconds(self) -> float:
+        """How long it is, as far as is known."""
+        return max(self._expected, self._done)
+
+    @property
     def backlog(self) -> float:
         return max(0.0, self._expected - self._done)
 

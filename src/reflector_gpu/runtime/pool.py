@@ -136,18 +136,20 @@ class Pool(Generic[Item, Result]):
         cost: float,
         priority: Priority,
         listener: Callable[[object], None] | None = None,
+        waited: Callable[[float], None] | None = None,
     ) -> Result:
         """Have ``item`` worked on, in a batch with others of the same ``group`` (its options).
 
         ``listener`` is told, in the event loop, the parts of the result that an engine gives
         ahead of it; once it was, the item is not run again if the engine dies. Cancelling the
-        caller drops the job.
+        caller drops the job. ``waited`` is told, in a thread of the pool that must not be held up,
+        for how many seconds the item waited until a worker took it.
 
         Raises:
             ReflectorError: the item failed, or the engine can not work at present.
         """
         heard = listener and partial(_in_loop, asyncio.get_running_loop(), listener)
-        job = self.put(item, group, cost=cost, priority=priority, listener=heard)
+        job = self.put(item, group, cost=cost, priority=priority, listener=heard, waited=waited)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
@@ -162,6 +164,7 @@ class Pool(Generic[Item, Result]):
         cost: float,
         priority: Priority,
         listener: Callable[[object], None] | None = None,
+        waited: Callable[[float], None] | None = None,
     ) -> Job[Item, Result]:
         """`submit` for threads: the job has the result once it is there.
 
@@ -172,7 +175,7 @@ class Pool(Generic[Item, Result]):
         """
         if error := self._roster.error:
             raise error
-        job: Job[Item, Result] = Job(item, group, cost, priority, listener=listener)
+        job: Job[Item, Result] = Job(item, group, cost, priority, listener=listener, waited=waited)
         self._queue.put(job)
         return job
 

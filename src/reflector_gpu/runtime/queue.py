@@ -47,6 +47,10 @@ class Job(Generic[Item, Result]):
     """Is told parts of the result ahead of it."""
     begun: bool = False
     """Parts have been told: to run it again would tell them twice."""
+    waited: Callable[[float], None] | None = None
+    """Is told for how many seconds the job waited until a worker took it."""
+    queued: float = 0.0
+    """When it was put into the queue, by that queue's clock."""
 
     def hear(self, part: object) -> None:
         """Tell the listener, which there must be."""
@@ -96,7 +100,7 @@ class BatchQueue(Generic[Item, Result]):
             if job.priority is Priority.LIVE:
                 self._pace.live_arrived()
             self._waiting[job.priority].append(job)
-            self._last_use = self._clock()
+            self._last_use = job.queued = self._clock()
             self._changed.notify_all()  # some wait to take it, others only to hear of it
 
     def take(
@@ -168,6 +172,8 @@ class BatchQueue(Generic[Item, Result]):
                 kept.append(job)
             elif job.future.set_running_or_notify_cancel():
                 batch.append(job)
+                if job.waited:
+                    job.waited(self._clock() - job.queued)
         waiting.extendleft(reversed(kept))
 
     def _fits(

@@ -35,9 +35,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     @routes.post("/llm", openapi_extra=openapi.LLM)
     async def llm(request: Request) -> Response:
         """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
-        async with desk.visit(request, Priority.LIVE):
+        async with desk.visit(request, Priority.LIVE) as visit:
             fields = desk.read(request, vocabularies.LLM, await _json(request))
             model = service.language_model()
+            visit.note("model", model.name)
             return await unless_disconnected(request, _text(model, fields))
 
     @routes.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
@@ -50,6 +51,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = desk.read(request, vocabularies.CHAT, await _json(request))
             fields.check_supported()
             model = service.language_model(fields.model)
+            visit.note("model", model.name)
             if not model.calls_tools:
                 fields.check_no_tools()
             if not fields.stream:
@@ -58,7 +60,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 await unless_disconnected(request, model.ready(service.settings.load_seconds))
                 pieces = schema.stream(model, fields.ask)
                 ready = await unless_disconnected(request, answers.primed(pieces, visit.resources))
-            events = _events(_counted(ready, model), Rendering(model.name), fields)
+            counted = visit.noted(_counted(ready, model))
+            events = _events(counted, Rendering(model.name), fields)
             return EventStream(events, visit.resources.pop_all(), visit.deadline)
 
     async def _json(request: Request) -> dict[str, object]:

@@ -210,3 +210,13 @@ class Gate:
 def _release(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def send_target(server: LiveServer, target: str) -> bytes:
+    """The answer to a GET of exactly this ``target``, which clients would tidy up first."""
+    where = httpx.URL(server.url)
+    with socket.create_connection((where.host, where.port or 80), timeout=60) as connection:
+        request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        with connection.makefile("rb") as answer:
+            return answer.read()

@@ -22,6 +22,7 @@ from tests.api.support import (
     error_of,
     eventually,
     send_raw,
+    send_target,
 )
 from tests.live import KEY, LiveServer
 
@@ -37,7 +38,6 @@ GUARDED = [
     ("GET", "/v1/models/scripted"),
     ("GET", "/metrics"),
     ("GET", "/health/"),
-    ("GET", "//health/live"),
     ("GET", "/health/live/"),
     ("GET", "/health/live%2F..%2F..%2Fmetrics"),
     ("GET", "/HEALTH/LIVE"),
@@ -86,6 +86,26 @@ def test_everything_but_health_needs_the_key(scripted: LiveServer, method: str, 
 )
 def test_what_is_not_the_key_is_refused(scripted: LiveServer, header: str | bytes) -> None:
     assert ask(scripted, "/v1/models", header) == 401
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//health/live",
+        "///health/live",
+        "/./health/live",
+        "/health/../metrics",
+        "/health/live/../../metrics",
+        "/health/live%00",
+        "/health%20",
+        "/docs/../v1/models",
+        "http://x/v1/models",
+        "/v1/models?/health",
+        "/v1/models#/health",
+    ],
+)
+def test_no_way_to_write_a_path_opens_it(scripted: LiveServer, target: str) -> None:
+    assert send_target(scripted, target).startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 "))
 
 
 OTHER_HEADERS = ["api-key", "X-API-Key", "x-api-key", "API-KEY"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,9 +27,10 @@ from tests.api.support import (
     error_of,
     eventually,
     metric,
+    send_target,
     upload,
 )
-from tests.live import LiveServer
+from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
 
@@ -103,7 +105,7 @@ def test_a_path_that_a_client_makes_up_is_no_label(scripted: LiveServer) -> None
 
 def test_a_key_that_is_wrong_is_counted(scripted: LiveServer) -> None:
     asked = {"/v1/models": "/v1/models", "/v1/models/a/b": "/v1/models/{name:path}"}
-    asked |= {"/made/up": "unmatched", "//health": "unmatched"}
+    asked |= {"/made/up": "unmatched", "/health/x": "unmatched"}
     lines = [_requests(label, 401, "GET") for label in asked.values()]
     before = [metric(scripted, line) for line in lines]
     with connect(scripted, key="wrong") as client:
@@ -149,12 +151,78 @@ def schema(scripted: LiveServer) -> dict[str, Any]:
     return found
 
 
-def test_docs_page(scripted: LiveServer) -> None:
+def test_docs_page_needs_nothing_from_elsewhere(scripted: LiveServer) -> None:
     with connect(scripted, key=None) as client:
         page = client.get("/docs")
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "/openapi.json" in page.text
-    assert "swagger" in page.text
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "://" not in page.text
+        assert "<script>" not in page.text
+        addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(addresses) == 4
+        for address in addresses:
+            assert not address.startswith("/")
+            for method in ("GET", "HEAD"):
+                asset = client.request(method, f"/{address}")
+                assert asset.status_code == 200
+                assert "public" in asset.headers["Cache-Control"]
+                assert "immutable" in asset.headers["Cache-Control"]
+        script = next(address for address in addresses if address.endswith("start.js"))
+        assert 'url: "openapi.json"' in client.get(f"/{script}").text
+        assert client.get("/docs/oauth2-redirect").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs/", "/docs/../metrics", "/docs/5/start.js", "/docs/%2e%2e/metrics", "/docs//x"]
+)
+def test_nothing_else_is_open_below_docs(scripted: LiveServer, path: str) -> None:
+    answer = send_target(scripted, path)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+def test_private_docs_are_private_with_all_their_files(
+    scripted: LiveServer, small: LiveServer
+) -> None:
+    with connect(scripted, key=None) as client:
+        addresses = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
+    with connect(small, key=None) as stranger, connect(small) as friend:
+        for address in ("docs", *addresses):
+            assert stranger.get(f"/{address}").status_code == 401
+            answer = friend.get(f"/{address}")
+            assert answer.status_code == 200
+            assert "public" not in answer.headers.get("Cache-Control", "")
+
+
+# The first thing that somebody types
+
+
+def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
+    with connect(scripted, key=None) as client:
+        browser = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (browser.status_code, browser.headers["Location"]) == (307, "docs")
+        assert client.get("/", headers={"Accept": "text/html"}, follow_redirects=True).text
+        other = client.get("/")
+        assert other.json() == {
+            "name": "reflector-gpu",
+            "version": __version__,
+            "docs": "/docs",
+            "health": "/health",
+            "models": "/v1/models",
+        }
+        assert client.head("/").status_code == 200
+    assert browser.headers["Vary"] == other.headers["Vary"] == "Accept"
+
+
+def test_the_root_tells_no_version_where_docs_are_private(small: LiveServer) -> None:
+    for key in (None, KEY):
+        with connect(small, key) as client:
+            answer = client.get("/", headers={"Accept": "text/html"})
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "name": "reflector-gpu",
+            "health": "/health",
+            "models": "/v1/models",
+        }
 
 
 def test_openapi_is_valid(schema: dict[str, Any]) -> None:

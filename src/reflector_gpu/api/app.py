@@ -17,6 +17,7 @@ from reflector_gpu.api.routes import (
     asr,
     completion,
     diarization,
+    docs,
     models,
     operations,
     padding,
@@ -67,6 +68,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its script from a CDN: see `routes.docs`
         redoc_url=None,
     )
     app.state.service = service
@@ -79,6 +81,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         padding.router(service, metrics),
         models.router(service),
         operations.router(service, metrics),
+        docs.router(public=settings.public_docs),
     ]
     for router in routers:
         app.include_router(router)
@@ -107,9 +110,9 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, labels: Labels) ->
 
 
 def _open_paths(settings: Settings) -> set[str]:
-    paths = set(HEALTH)
+    paths = {docs.ROOT, *HEALTH}
     if settings.public_docs:
-        paths |= {"/docs", "/openapi.json"}
+        paths |= docs.DOCS
     if settings.public_metrics:
         paths.add("/metrics")
     return paths

@@ -1,0 +1,95 @@
+"""The interactive documentation, with everything it needs: it works where there is no internet.
+
+The folder ``api/swagger_ui`` has the files of npm's swagger-ui-dist that it needs, and
+``start.js``, which is ours.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from reflector_gpu import __version__
+
+_SWAGGER_UI = "5.35.0"
+"""The version of the files, as part of their addresses: browsers keep them until it changes."""
+
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "start.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+_ADDRESSES = {f"/docs/{_SWAGGER_UI}/{__version__}/{name}": name for name in _ASSETS}
+
+DOCS = frozenset({"/docs", "/openapi.json", *_ADDRESSES})
+"""What follows the setting ``public_docs``."""
+
+ROOT = "/"
+"""What needs no key."""
+
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>reflector-gpu</title>
+<link rel="stylesheet" href="docs/{_SWAGGER_UI}/{__version__}/swagger-ui.css">
+<link rel="icon" type="image/png" href="docs/{_SWAGGER_UI}/{__version__}/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/{_SWAGGER_UI}/{__version__}/swagger-ui-bundle.js"></script>
+<script src="docs/{_SWAGGER_UI}/{__version__}/start.js"></script>
+</body>
+</html>
+"""
+"""Addresses are relative, so that it also works under a reverse proxy's own path."""
+
+_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, no script in the page: what is shown here may be asked for with a key."""
+
+_YEAR = 365 * 24 * 3600
+
+
+def router(*, public: bool) -> APIRouter:
+    """The documentation's routes; ``public`` if it needs no key."""
+    routes = APIRouter(tags=["operations"], include_in_schema=False)
+    scope = "public" if public else "private"
+
+    async def root(request: Request) -> Response:
+        """Browsers are led to the documentation, unless they would need a key for it."""
+        if public and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("docs", headers={"Vary": "Accept"})
+        overview = {"name": "reflector-gpu", "health": "/health", "models": "/v1/models"}
+        if public:
+            overview |= {"version": __version__, "docs": "/docs"}
+        return JSONResponse(overview, headers={"Vary": "Accept"})
+
+    async def page() -> Response:
+        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+    async def asset(request: Request) -> Response:
+        name = _ADDRESSES[request.url.path]
+        headers = {
+            "Cache-Control": f"{scope}, max-age={_YEAR}, immutable",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return FileResponse(_folder() / name, media_type=_ASSETS[name], headers=headers)
+
+    methods = ["GET", "HEAD"]
+    routes.add_api_route(ROOT, root, methods=methods)
+    routes.add_api_route("/docs", page, methods=methods)
+    for address in _ADDRESSES:
+        routes.add_api_route(address, asset, methods=methods)
+    return routes
+
+
+def _folder() -> Path:
+    return Path(str(files("reflector_gpu.api"))) / "swagger_ui"

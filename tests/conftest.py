@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
@@ -16,6 +17,10 @@ from reflector_gpu.types import Samples
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION, WHISPER
 from tests.live import KEY, LiveServer
+
+# Slowness is no failure: the machines that run these tests are shared.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"

@@ -38,10 +38,14 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """A stretch of speech cut out of a recording: ``samples`` begin ``start`` seconds into it."""
+    """A stretch of speech cut out of a recording: ``samples`` begin ``start`` seconds into it.
+
+    ``voiced`` are the (start, end) in seconds of the chunk of where somebody speaks, in order.
+    """
 
     samples: Samples
     start: float
+    voiced: tuple[tuple[float, float], ...] = ()
 
     @property
     def duration(self) -> float:
@@ -143,11 +147,15 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A whole recording in words. ``duration`` is that of the audio, in seconds."""
+    """A whole recording in words. ``duration`` is that of the audio, in seconds.
+
+    In the stretches ``unheard``, (start, end) in seconds, somebody speaks and no words were found.
+    """
 
     segments: tuple[Segment, ...]
     language: str | None
     duration: float
+    unheard: tuple[tuple[float, float], ...] = ()
 
     @property
     def text(self) -> str:

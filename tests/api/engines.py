@@ -52,6 +52,13 @@ class Broken(Slow):
         raise RuntimeError("the weights are corrupt")
 
 
+class Deaf(Slow):
+    """Understands nobody."""
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+
 class Deadly(Slow):
     """Takes its process with it whatever it hears."""
 

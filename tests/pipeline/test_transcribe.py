@@ -79,8 +79,11 @@ def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def recognised(chunk: Chunk) -> Recognition:
-    """A word that tells which chunk it is from."""
-    return Recognition((Segment.of([Word(f"{chunk.start:.0f}", 0.0, 0.1)]),), "en")
+    """A word that tells which chunk it is from, and others wherever somebody speaks."""
+    words = [Word(f"{chunk.start:.0f}", 0.0, 0.1)]
+    if chunk.voiced:
+        words += [Word("and", t, t + 0.4) for t in np.arange(0.1, chunk.duration - 0.4, 0.5)]
+    return Recognition((Segment.of(words),), "en")
 
 
 class Engine:
@@ -357,9 +360,10 @@ def test_a_whole_meeting(speech: Samples) -> None:
             transcript = await collect(transcribe(spool, plan(chunk_seconds=8), submit))
         assert transcript.duration == pytest.approx(len(speech) / SAMPLE_RATE)
         assert transcript.language == "en"
-        assert len(transcript.words) == len(heard) > 5
+        told = [word for word in transcript.words if word.text.isdecimal()]
+        assert len(told) == len(heard) > 5
         assert all(chunk.duration <= 8 for chunk in heard)
-        assert [word.start for word in transcript.words] == [chunk.start for chunk in heard]
+        assert [word.start for word in told] == [chunk.start for chunk in heard]
 
     run(scene)
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.api.errors import error_body, error_detail
 from reflector_gpu.api.fields import TranscriptionFields
-from reflector_gpu.api.render import openai, reflector, subtitles
+from reflector_gpu.api.render import openai, reflector, subtitles, warned
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
 from reflector_gpu.api.render.schemas import StreamEvent
 from reflector_gpu.api.upload import Upload
@@ -83,7 +83,7 @@ async def from_url(
     parts: Parts, fields: TranscriptionFields, offset: float, spaces: WordSpaces
 ) -> Response:
     return await answer(
-        parts, lambda t: rendered(t, fields, spaces, offset), fields.response_format
+        parts, lambda t: rendered(t, fields, spaces, offset), fields.response_format, offset
     )
 
 
@@ -103,14 +103,19 @@ async def translation(parts: Parts, fields: TranscriptionFields, spaces: WordSpa
 
 
 async def answer(
-    parts: Parts, render: Callable[[Transcript], BaseModel | str], form: Format | None = None
+    parts: Parts,
+    render: Callable[[Transcript], BaseModel | str],
+    form: Format | None = None,
+    offset: float = 0.0,
 ) -> Response:
     """The finished transcript as ``render`` writes it."""
     transcript = await _whole(parts)
     if transcript.duration <= _QUICK_SECONDS:
-        return response(render(transcript), form)
-    # An hour of words takes long enough to render that others would notice.
-    return await asyncio.to_thread(lambda: response(render(transcript), form))
+        found = response(render(transcript), form)
+    else:  # an hour of words takes long enough to render that others would notice
+        found = await asyncio.to_thread(lambda: response(render(transcript), form))
+    found.headers.update(warned.headers(transcript, offset))
+    return found
 
 
 async def several_files(

@@ -185,7 +185,7 @@ class Chunker:
                 samples = samples[: len(samples) - surplus]
             short = int(MIN_CHUNK_SECONDS * SAMPLE_RATE) - len(samples)
             padded = np.pad(samples, (0, short)) if short > 0 else samples
-            chunk = Chunk(padded, begin * WINDOW_SECONDS)
+            chunk = Chunk(padded, begin * WINDOW_SECONDS, self._voiced_spans(begin, end))
             if self._early:
                 self._early.popleft()
         self._drop_before(end)
@@ -193,6 +193,12 @@ class Chunker:
         following = next(waiting, None)
         self._speech = None if following is None else self._first + following
         return chunk
+
+    def _voiced_spans(self, begin: int, end: int) -> tuple[tuple[float, float], ...]:
+        """Where somebody speaks between two windows, in seconds after the first of them."""
+        decisions = self._voiced[begin - self._first : end - self._first]
+        changes = np.flatnonzero(np.diff([False, *decisions, False])) * WINDOW_SECONDS
+        return tuple(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
 
     def _drop_before(self, window: int) -> None:
         if window <= self._first:

@@ -24,6 +24,7 @@ from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.stitch import place
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
+from reflector_gpu.pipeline.unheard import Heard, Span, hear
 from reflector_gpu.types import (
     PLAIN,
     SAMPLE_RATE,
@@ -55,7 +56,8 @@ class Part:
     """What is new: ``segments`` in order, ``position`` seconds of the recording are behind us.
 
     ``duration`` is None until the last part, which tells how long the recording is. Where speakers
-    are told apart, it has all segments once more, cut and labelled, as ``attributed``.
+    are told apart, it has all segments once more, cut and labelled, as ``attributed``. In the
+    stretches ``unheard`` somebody speaks, and no words were found.
     """
 
     segments: tuple[Segment, ...]
@@ -63,6 +65,7 @@ class Part:
     language: str | None = None
     duration: float | None = None
     attributed: tuple[Segment, ...] | None = None
+    unheard: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     else:
         cut = _chunks(blocks, plan, claim)
         source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
-    in_flight: deque[tuple[Chunk, asyncio.Task[Recognition]]] = deque()
+    in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
     first = True
     try:
         while not source.ended or in_flight:
@@ -113,14 +116,19 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
             source.news.clear()
             while in_flight and in_flight[0][1].done():
                 chunk, task = in_flight.popleft()
-                recognition = task.result()
+                heard = task.result()
                 position = min(chunk.end, meter.seconds)  # the last chunk may be padded
-                yield Part(place(recognition, chunk), position, recognition.language)
+                yield Part(
+                    place(heard.recognition, chunk),
+                    position,
+                    heard.recognition.language,
+                    unheard=tuple((chunk.start + a, chunk.start + b) for a, b in heard.unheard),
+                )
             while len(in_flight) < plan.ahead and (found := source.taken()) is not None:
                 chunk = found.loaded() if isinstance(found, _Kept) else found
                 priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
                 first = False
-                task = asyncio.create_task(_recognise(submit, chunk, plan, priority))
+                task = asyncio.create_task(_heard(submit, chunk, plan, priority))
                 task.add_done_callback(lambda _: source.news.set())
                 in_flight.append((chunk, task))
         yield Part((), meter.seconds, plan.options.language, duration=meter.seconds)
@@ -167,9 +175,11 @@ class Gathered:
         self._segments: list[Segment] = []
         self._languages: Counter[str] = Counter()
         self._duration = 0.0
+        self._unheard: list[Span] = []
 
     def add(self, part: Part) -> None:
         self._segments.extend(part.segments)
+        self._unheard.extend(part.unheard)
         if part.language:
             said = sum(len(segment.text) for segment in part.segments)
             self._languages[part.language] += said or 1
@@ -181,7 +191,9 @@ class Gathered:
     @property
     def transcript(self) -> Transcript:
         language = self._languages.most_common(1)[0][0] if self._languages else None
-        return Transcript(tuple(self._segments), language, self._duration)
+        return Transcript(
+            tuple(self._segments), language, self._duration, unheard=tuple(self._unheard)
+        )
 
 
 async def collect(parts: AsyncIterable[Part]) -> Transcript:
@@ -239,10 +251,12 @@ class _Kept:
     recorder: Recorder
     start: float
     length: int
+    voiced: tuple[Span, ...]
 
     def loaded(self) -> Chunk:
         first = round(self.start * SAMPLE_RATE)
-        return Chunk(self.recorder.read(first, first + self.length), self.start)
+        samples = self.recorder.read(first, first + self.length)
+        return Chunk(samples, self.start, self.voiced)
 
 
 def _recorded(
@@ -250,11 +264,14 @@ def _recorded(
 ) -> Iterator[_Kept]:
     with recorder.completing():
         for chunk in _chunks(recorder.kept(blocks), plan, claim, recorder.detector()):
-            yield _Kept(recorder, chunk.start, len(chunk.samples))
+            yield _Kept(recorder, chunk.start, len(chunk.samples), chunk.voiced)
 
 
-async def _recognise(submit: Submit, chunk: Chunk, plan: Plan, priority: Priority) -> Recognition:
-    return await submit(chunk, plan.options, priority)
+async def _heard(submit: Submit, chunk: Chunk, plan: Plan, priority: Priority) -> Heard:
+    def recognise(part: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
+        return submit(part, options, priority)
+
+    return await hear(chunk, plan.options, recognise)
 
 
 class Meter:

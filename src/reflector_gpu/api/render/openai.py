@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from reflector_gpu.api.render import translated
+from reflector_gpu.api.render import translated, warned
 from reflector_gpu.api.render.formats import DEFAULT_GRANULARITIES, Granularity
 from reflector_gpu.api.render.schemas import (
     DeltaEvent,
@@ -79,7 +79,7 @@ def verbose_json(
     if "word" in asked:
         words = spoken_words(transcript.words, spaces, offset)
     language = language_name(transcript.language)
-    return _verbose("transcribe", transcript, language, segments, words)
+    return _verbose("transcribe", transcript, language, segments, words, offset)
 
 
 def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTranscription:
@@ -162,6 +162,7 @@ def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
         translation=transcript.translation,
         segments=translated.segments(transcript, offset),
         languages=_languages(transcript),
+        warnings=warned.warnings(transcript, offset),
         usage=StreamUsage(seconds=math.ceil(transcript.duration)),
     )
 
@@ -186,6 +187,7 @@ def _verbose(
     language: str,
     segments: tuple[VerboseSegment, ...] | None,
     words: tuple[SpokenWord, ...] | None = None,
+    offset: float = 0.0,
 ) -> VerboseTranscription:
     return VerboseTranscription(
         task=task,
@@ -195,6 +197,7 @@ def _verbose(
         translation=transcript.translation,
         segments=segments,
         words=words,
+        warnings=warned.warnings(transcript, offset),
         usage=_usage(transcript),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reflector_gpu.api.render import translated
+from reflector_gpu.api.render import translated, warned
 from reflector_gpu.api.render.schemas import (
     Diarization,
     DiarizedTurn,
@@ -31,6 +31,7 @@ def transcript(
         words=spoken_words(source.words, spaces, offset),
         translation=source.translation,
         segments=translated.segments(source, offset),
+        warnings=warned.warnings(source, offset),
     )
 
 
@@ -42,6 +43,7 @@ def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -
         filename=filename,
         translation=source.translation,
         segments=translated.segments(source),
+        warnings=warned.warnings(source),
     )
 
 
@@ -61,6 +63,7 @@ def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> Transcr
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
         translation=source.translation,
+        warnings=warned.warnings(source),
     )
 
 

@@ -58,6 +58,21 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Warnings(Body):
+    """Where the transcript may lack something. Times are seconds, two decimals."""
+
+    unheard: tuple[tuple[float, float], ...] = Field(
+        description="Start and end of stretches in which somebody speaks and no words were found, "
+        "though they were decoded twice.",
+        examples=[[[12.4, 14.1]]],
+    )
+
+
+Warned: TypeAlias = Annotated[
+    Warnings | None, Field(description="Absent if there is nothing to warn of.")
+]
+
+
 # Words
 
 
@@ -120,6 +135,7 @@ class ReflectorTranscript(Body):
     segments: tuple[TranslatedSegment, ...] | None = Field(
         default=None, description="Absent unless `translate_to` is set."
     )
+    warnings: Warned = None
 
 
 class ReflectorFile(ReflectorTranscript):
@@ -134,6 +150,7 @@ class TranscribeTranscript(Body):
     text: Text
     words: tuple[TranscribeWord, ...]
     translation: Translated = None
+    warnings: Warned = None
 
 
 class TextTranslation(Body):
@@ -216,6 +233,7 @@ class VerboseTranscription(Body):
     words: tuple[SpokenWord, ...] | None = Field(
         default=None, description="Absent unless `word` granularity was asked for."
     )
+    warnings: Warned = None
     usage: DurationUsage
 
 
@@ -301,6 +319,7 @@ class DoneEvent(Body):
     languages: tuple[Language, ...] = Field(
         description="Empty where no language was told or detected."
     )
+    warnings: Warned = None
     usage: StreamUsage
 
 

@@ -1,0 +1,172 @@
+"""Speech without words, found by holding a recogniser's words against the voice detector.
+
+A recogniser that decodes a long chunk at once may skip a whole utterance between two pauses, and
+be sure of what it wrote; or it may repeat its prompt. The detector heard somebody there. Such a
+stretch is decoded again, alone and without the prompt. What stays without words is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import inf
+from statistics import median
+
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Chunk,
+    Recognition,
+    Segment,
+    TranscribeOptions,
+    Word,
+)
+
+Span = tuple[float, float]
+"""From when to when, in seconds."""
+
+LEAST_SECONDS = 1.0
+"""Less speech than that without a word is a breath, a laugh, or an aligner's inaccuracy."""
+
+_TOLERANCE = 0.25  # seconds by which aligners and the detector may disagree
+_LONGEST_WORD, _SHORTEST_LIMIT = 2.0, 0.5  # times the median word; seconds
+_USUAL = 0.7  # seconds: the median of slow speech, as in openai/whisper
+_PADDING = 0.2  # seconds of audio kept around what is decoded again
+_MOST = 0.9  # of a chunk: decoding so much of it again would give the same
+_ECHO = 6  # words in a row that are the prompt's, before it counts as repeated
+
+Recognise = Callable[[Chunk, TranscribeOptions], Awaitable[Recognition]]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in a chunk, and where somebody speaks without being understood.
+
+    Times are relative to the chunk.
+    """
+
+    recognition: Recognition
+    unheard: tuple[Span, ...] = ()
+
+
+async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -> Heard:
+    """Have ``chunk`` recognised, and what was skipped in it once more."""
+    bare = replace(options, prompt=None, hotwords=())
+    found = await recognise(chunk, options)
+    if bare != options and repeats_prompt(_words(found), options):
+        found = await recognise(chunk, bare)
+    if not _timed(found):
+        return Heard(found)
+    gaps = unheard(_words(found), chunk.voiced)
+    parts = [(index, part) for index, span in gaps for part in _parts(chunk, span)]
+    again = await asyncio.gather(*(recognise(part, bare) for _, part in parts))
+    inserted: dict[int, list[Segment]] = {}
+    for (index, part), one in zip(parts, again, strict=True):
+        inserted.setdefault(index, []).extend(_moved(one, part.start - chunk.start))
+    found = replace(found, segments=tuple(_merged(found.segments, inserted)))
+    return Heard(found, tuple(span for _, span in unheard(_words(found), chunk.voiced)))
+
+
+def _timed(found: Recognition) -> bool:
+    """Whether the engine tells where its words are, and in a way that can be relied on."""
+    words = _words(found)
+    return (
+        all(segment.words for segment in found.segments)
+        and all(0 <= word.start <= word.end < inf for word in words)  # so none is NaN
+        and all(before.start <= after.start for before, after in pairwise(words))
+    )
+
+
+def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Span]]:
+    """Where somebody speaks and no word is: before which word, and from when to when.
+
+    Times are seconds of one chunk. At most one stretch is found between two words.
+    """
+    spoken = [(start - _TOLERANCE, end + _TOLERANCE) for start, end in _bounded(words)]
+    found: list[tuple[int, Span]] = []
+    for index in range(len(words) + 1):
+        begin = spoken[index - 1][1] if index else float("-inf")
+        end = spoken[index][0] if index < len(words) else float("inf")
+        pieces = [(max(a, begin), min(b, end)) for a, b in voiced if min(b, end) > max(a, begin)]
+        if sum(b - a for a, b in pieces) >= LEAST_SECONDS:
+            found.append((index, (pieces[0][0], pieces[-1][1])))
+    return found
+
+
+def _bounded(words: Sequence[Word]) -> list[Span]:
+    """The times of ``words``, of which none swallows the pause before it."""
+    if not words:
+        return []
+    usual = min(_USUAL, median(word.end - word.start for word in words))
+    limit = max(_SHORTEST_LIMIT, _LONGEST_WORD * usual)
+    return [(max(word.start, word.end - limit), word.end) for word in words]
+
+
+def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:
+    """Whether most of ``words`` are a piece of what the client told the recogniser."""
+    told = " ".join([*options.hotwords, options.prompt or ""])
+    said = _plain(" ".join(word.text for word in words))
+    runs = (said[i : i + _ECHO] for i in range(len(said) - _ECHO + 1))
+    known = f" {' '.join(_plain(told))} "
+    repeated = sum(f" {' '.join(run)} " in known for run in runs)
+    return repeated > 0 and 2 * (repeated + _ECHO - 1) >= len(said)
+
+
+def _plain(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _words(found: Recognition) -> list[Word]:
+    return [word for segment in found.segments for word in segment.words]
+
+
+def _parts(chunk: Chunk, span: Span) -> list[Chunk]:
+    """What to decode again for the words of ``span``: nothing that has been decoded as it is."""
+    if span[1] - span[0] < _MOST * chunk.duration - 2 * _PADDING:
+        return [_part(chunk, span)]
+    pauses = [
+        (after[0] - before[1], before[1], after[0]) for before, after in pairwise(chunk.voiced)
+    ]
+    if not pauses:
+        return []
+    _, end, begin = max(pauses)
+    return [_part(chunk, (span[0], end)), _part(chunk, (begin, span[1]))]
+
+
+def _part(chunk: Chunk, span: Span) -> Chunk:
+    begin = max(0.0, span[0] - _PADDING)
+    first, last = round(begin * SAMPLE_RATE), round((span[1] + _PADDING) * SAMPLE_RATE)
+    return Chunk(chunk.samples[first:last], chunk.start + first / SAMPLE_RATE)
+
+
+def _moved(found: Recognition, offset: float) -> list[Segment]:
+    def word(one: Word) -> Word:
+        return replace(one, start=one.start + offset, end=one.end + offset)
+
+    return [
+        replace(
+            segment,
+            start=segment.start + offset,
+            end=segment.end + offset,
+            words=tuple(map(word, segment.words)),
+        )
+        for segment in found.segments
+    ]
+
+
+def _merged(segments: Sequence[Segment], inserted: dict[int, list[Segment]]) -> Iterator[Segment]:
+    """``segments`` with others before the words of the given indices, which cut them."""
+    index = 0
+    for segment in segments:
+        begin = 0
+        for position, _ in enumerate(segment.words):
+            if index in inserted:
+                if position > begin:
+                    yield Segment.of(segment.words[begin:position], segment.scores)
+                yield from inserted[index]
+                begin = position
+            index += 1
+        yield Segment.of(segment.words[begin:], segment.scores) if begin else segment
+    yield from inserted.get(index, ())

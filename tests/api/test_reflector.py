@@ -47,13 +47,14 @@ def server() -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture(params=["replayed", "unmodified"])
+CHECKOUT = os.environ.get("TEST_CHECKOUT")
+
+
+@pytest.fixture(params=["replayed", "unmodified"] if CHECKOUT else ["replayed"])
 def reflector(request: pytest.FixtureRequest, server: LiveServer) -> Reflector:
     if request.param == "replayed":
         return Replayed(server.url)
-    if not (folder := os.environ.get("TEST_CHECKOUT")):
-        pytest.skip("TEST_CHECKOUT names no checkout of Reflector")
-    return Checkout(server.url, Path(folder))
+    return Checkout(server.url, Path(str(CHECKOUT)))
 
 
 @pytest.fixture(scope="module")

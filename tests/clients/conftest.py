@@ -23,6 +23,8 @@ SMALL = {
     "LLM_MODEL": str(FIXTURES / "llm-tiny"),
     "URL_ALLOW": "127.0.0.1",
     "WORKERS": "1",
+    "STRICT": "true",
+    "CORS_ORIGINS": "http://localhost:3000",
 }
 """Settings of a server with small models of every kind, which know some thirty words."""
 

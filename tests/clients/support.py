@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
+import subprocess
 import wave
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +14,9 @@ from typing import NoReturn
 
 import pytest
 
-from tests.clients.server import ROOT
+from tests.clients.server import KEY, ROOT, Server
 
 SPEECH = ROOT / "tests" / "fixtures" / "speech"
-STANDUP = ROOT / "samples" / "standup.wav"
 
 ENGLISH = SPEECH / "en_en-us_please_share_project_summary.wav"
 SPANISH = SPEECH / "es_es-f2_hola_equipo.wav"
@@ -46,3 +47,29 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI no client may be missing")
     pytest.skip(reason)
+
+
+def run_javascript(name: str, server: Server) -> None:
+    """Run one file of node/ by Node's test runner."""
+    here = Path(__file__).parent
+    if not (node := shutil.which("node")):
+        absent("Node is not on this machine")
+    if not (here / "node_modules" / "installed").exists():
+        absent("the packages of tests/clients/package.json are not installed")
+    variables = {
+        "SERVER_URL": server.url,
+        "SERVER_KEY": KEY,
+        "ENGLISH": str(ENGLISH),
+        "ENGLISH_TEXT": text_of(ENGLISH),
+        "SPANISH": str(SPANISH),
+        "SPANISH_TEXT": text_of(SPANISH),
+    }
+    done = subprocess.run(
+        [node, "--test", "--test-reporter=spec", here / "node" / name],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

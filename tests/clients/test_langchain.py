@@ -16,7 +16,7 @@ def _ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_ffmpeg")
-@pytest.mark.parametrize("model", ["whisper-1"])
+@pytest.mark.parametrize("model", ["whisper-1", "gpt-4o-transcribe"])
 def test_the_audio_parser(server: Server, model: str) -> None:
     audio = client("langchain_community.document_loaders.parsers.audio")
     blobs = client("langchain_core.documents.base")

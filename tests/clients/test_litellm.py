@@ -32,6 +32,18 @@ def test_the_words_of_verbose_json(server: Server) -> None:
     assert [word["word"].strip() for word in answer.words] == TEXT.split()
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-transcribe", "gpt-4o-mini-transcribe"])
+def test_the_names_of_newer_models(server: Server, model: str) -> None:
+    assert transcribe(server, model=f"openai/{model}", language="en").text == TEXT
+
+
+def test_keywords_and_languages(server: Server) -> None:
+    answer = transcribe(
+        server, model="openai/gpt-transcribe", keywords=["budget"], languages=["en", "es"]
+    )
+    assert answer.text == TEXT
+
+
 def test_a_subtitle_format(server: Server) -> None:
     assert transcribe(server, response_format="srt").text.startswith("1\n00:00:00,")
 

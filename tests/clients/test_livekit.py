@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.clients.server import KEY, Server
-from tests.clients.support import ENGLISH, client, pcm_of, text_of
+from tests.clients.support import ENGLISH, SPANISH, client, pcm_of, text_of
 
 TEXT = text_of(ENGLISH)
 
@@ -31,7 +31,21 @@ def hear(server: Server, recording: Path, **wishes: Any) -> Any:
     return asyncio.run(recognize()).alternatives[0]
 
 
-@pytest.mark.parametrize("model", ["whisper-1"])
+@pytest.mark.parametrize("model", ["gpt-4o-mini-transcribe", "gpt-4o-transcribe", "whisper-1"])
 def test_its_models(server: Server, model: str) -> None:
     said = hear(server, ENGLISH, model=model)
     assert (said.text, said.language) == (TEXT, "en")
+
+
+def test_its_default_model(server: Server) -> None:
+    assert hear(server, ENGLISH).text == TEXT
+
+
+def test_keywords_and_several_languages(server: Server) -> None:
+    said = hear(server, SPANISH, model="gpt-transcribe", language=["en", "es"], keywords=["equipo"])
+    assert (said.text, said.language) == (text_of(SPANISH), "es")
+
+
+def test_a_language_that_it_finds_out(server: Server) -> None:
+    said = hear(server, SPANISH, model="gpt-4o-mini-transcribe", detect_language=True)
+    assert (said.text, said.language) == (text_of(SPANISH), "es")

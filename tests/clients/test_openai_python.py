@@ -210,6 +210,12 @@ def test_a_full_server_is_asked_again_until_it_has_a_place(busy: Server) -> None
     assert statuses[-1] == 200
 
 
+@pytest.mark.parametrize("header", ["api-key", "X-API-Key"])
+def test_a_key_in_the_header_of_other_services(client: OpenAI, header: str) -> None:
+    headers = {"Authorization": openai.omit, header: KEY}
+    assert create(client, extra_headers=headers).text == TEXT
+
+
 def test_models(client: OpenAI) -> None:
     listed = list(client.models.list())
     assert {"parakeet", "whisper"} <= {model.id for model in listed}

@@ -7,7 +7,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateText, experimental_transcribe as transcribe } from "ai";
 
-import { API, ENGLISH, ENGLISH_TEXT, SERVER_KEY } from "./support.mjs";
+import { API, ENGLISH, ENGLISH_TEXT, SERVER_KEY, SPANISH, SPANISH_TEXT } from "./support.mjs";
 
 const openai = createOpenAI({ baseURL: API, apiKey: SERVER_KEY });
 const audio = readFileSync(ENGLISH);
@@ -29,6 +29,22 @@ test("words as segments", async () => {
 
 test("base64 audio", async () => {
   assert.equal((await hear("whisper-1", { audio: audio.toString("base64") })).text, ENGLISH_TEXT);
+});
+
+for (const model of ["gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"]) {
+  test(`${model} and its duration`, async () => {
+    const answer = await hear(model, { providerOptions: { openai: { language: "en" } } });
+    assert.equal(answer.text, ENGLISH_TEXT);
+    assert.ok(answer.durationInSeconds >= 1);
+  });
+}
+
+test("keywords and languages", async () => {
+  const answer = await hear("gpt-transcribe", {
+    audio: readFileSync(SPANISH),
+    providerOptions: { openai: { keywords: ["equipo"], languages: ["en", "es"] } },
+  });
+  assert.equal(answer.text, SPANISH_TEXT);
 });
 
 test("an error says why", async () => {

@@ -17,3 +17,33 @@ test("a form with a recorder's Blob, which has no name of its own", async () => 
   assert.equal(answer.status, 200);
   assert.equal((await answer.json()).text, ENGLISH_TEXT);
 });
+
+test("a preflight needs no key and lets the page in", async () => {
+  const answer = await fetch(ROUTE, {
+    method: "OPTIONS",
+    headers: {
+      Origin: ORIGIN,
+      "Access-Control-Request-Method": "POST",
+      "Access-Control-Request-Headers": "authorization",
+    },
+  });
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get("access-control-allow-origin"), ORIGIN);
+  assert.match(answer.headers.get("access-control-allow-headers"), /authorization/i);
+  assert.match(answer.headers.get("access-control-allow-methods"), /POST/);
+});
+
+test("an answer may be read by the page, and so may an error", async () => {
+  const models = await fetch(`${API}/models`, { headers });
+  assert.equal(models.headers.get("access-control-allow-origin"), ORIGIN);
+  const refused = await fetch(`${API}/models`, { headers: { Origin: ORIGIN } });
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers.get("access-control-allow-origin"), ORIGIN);
+});
+
+test("a page from elsewhere may not", async () => {
+  const answer = await fetch(`${API}/models`, {
+    headers: { ...headers, Origin: "http://elsewhere.example" },
+  });
+  assert.equal(answer.headers.get("access-control-allow-origin"), null);
+});

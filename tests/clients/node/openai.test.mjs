@@ -129,3 +129,16 @@ test("chat, whole and streamed", async () => {
   }
   assert.ok(streamed);
 });
+
+test("the names of newer models, keywords and languages", async () => {
+  for (const model of ["gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"]) {
+    assert.equal((await create({ model })).text, ENGLISH_TEXT);
+  }
+  const answer = await client.audio.transcriptions.create({
+    file: fileOf(SPANISH),
+    model: "gpt-transcribe",
+    keywords: ["equipo"],
+    languages: ["en", "es"],
+  });
+  assert.equal(answer.text, SPANISH_TEXT);
+});

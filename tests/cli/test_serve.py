@@ -100,6 +100,24 @@ def test_what_runs_when_the_server_stops_is_finished(tmp_path: Path, clip: Path)
         assert running.end() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_to_stop_in_the_midst_of_a_request_is_no_error(tmp_path: Path, number: int) -> None:
+    ready = tmp_path / "url"
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    with (
+        started(*arguments, env=environment(SHUTDOWN_SECONDS="0.1")) as running,
+        begun(address(running, ready), 1000) as client,
+    ):
+        assert running.stop(number) == 0
+        with client.makefile("rb") as answer:
+            assert b"503" in answer.readline()
+    said = "".join(running.errors)
+    assert "WARNING uvicorn.error: Requests that the time to finish was too short for: 1" in said
+    assert 'reason="shutting_down: ' in said
+    assert "ERROR" not in said
+    assert "Traceback" not in said
+
+
 def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))

@@ -22,6 +22,7 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(_LINE, _TIME))
     handler.addFilter(_is_news)
+    handler.addFilter(_as_asked_for)
     own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[handler], level=max(own, logging.WARNING), force=True)
     logging.getLogger("reflector_gpu").setLevel(own)
@@ -34,6 +35,15 @@ def configure(level: str) -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     """Uvicorn takes requests that it cancels itself, when time is up, for bugs of the app."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def _as_asked_for(record: logging.LogRecord) -> bool:
+    """Make a warning of what uvicorn says when it ends requests that did not finish in the time
+    that the operator gives them: that is no error."""
+    if record.name == "uvicorn.error" and str(record.msg).startswith("Cancel %s running task"):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg = "Requests that the time to finish was too short for: %s"
+    return True
 
 
 def discard() -> None:

@@ -9,12 +9,14 @@ import subprocess
 import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.engines import catalog
 from tests.api.hosts import Answer, AudioHost
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
@@ -23,6 +25,17 @@ from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
 
 LOCAL = ("--model", "scripted")
+
+
+@pytest.fixture
+def cut_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripted model counts as one whose chunks are no shorter for a stream.
+
+    A server streams to the command line, and what this model hears depends on where it is cut.
+    """
+    model = catalog.MODELS["scripted"]
+    alike = replace(model, spec=replace(model.spec, window_seconds=60.0))
+    monkeypatch.setitem(catalog.MODELS, "scripted", alike)
 
 
 def test_the_program_writes_a_table_of_words(clip: Path) -> None:
@@ -52,6 +65,7 @@ def test_words_of_json_have_the_spaces_that_are_set(
     assert joint.join(word["word"] for word in answer["words"]).strip() == answer["text"]
 
 
+@pytest.mark.usefixtures("cut_alike")
 @pytest.mark.parametrize("form", [OutputFormat.VERBOSE_JSON, OutputFormat.SRT])
 def test_a_server_writes_what_this_machine_writes(
     form: OutputFormat, typed: Typed, clip: Path, scripted: LiveServer
@@ -75,6 +89,7 @@ def test_the_key_may_come_from_the_environment_and_the_address_end_in_v1(
     assert typed("transcribe", clip, "--server", f"{scripted.url}/v1/").status == 0
 
 
+@pytest.mark.usefixtures("cut_alike")
 def test_urls_are_fetched_here_or_by_the_server(
     typed: Typed, clip: Path, scripted: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +309,7 @@ def test_a_bad_count_of_speakers_is_refused(typed: Typed, clip: Path) -> None:
 MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
 
 
+@pytest.mark.usefixtures("cut_alike")
 @pytest.mark.parametrize("form", OutputFormat)
 def test_every_format_says_who_speaks(
     form: OutputFormat, typed: Typed, scripted: LiveServer
@@ -360,6 +376,7 @@ def test_a_speaker_without_a_voice(speaker: str, told: str, typed: Typed, clip: 
     assert told in done.err
 
 
+@pytest.mark.usefixtures("cut_alike")
 def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer) -> None:
     there = ("--server", scripted.url, "--key", KEY)
     here = typed("transcribe", MEETING, "--diarize", "--format", "words", *LOCAL)

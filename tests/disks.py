@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """``folder`` on a disk of its own; skips the test where that can not be had.
+    """``folder`` on a disk of its own; skips the test where that cannot be had.
 
     That nothing in it is open any more when the block ends is part of the test.
     """

@@ -1,6 +1,6 @@
 """Weights that are downloaded while the server runs, one model after the other.
 
-Each download is a process of its own, because a thread inside the hub library can not be stopped;
+Each download is a process of its own, because a thread inside the hub library cannot be stopped;
 what it leaves behind when it is, the next one goes on with.
 """
 
@@ -120,7 +120,7 @@ class Downloads:
         except ReflectorError as error:
             return error
         except (OSError, RuntimeError) as error:  # no descriptor, memory or thread is left
-            return UpstreamFailed(f"Its download can not be started: {error}.")
+            return UpstreamFailed(f"Its download cannot be started: {error}.")
         else:
             logger.info("%s: downloaded in %.0f s", model.name, self._clock() - self._began)
         return None

@@ -1,7 +1,7 @@
 """Everything that can go wrong, in one tree. The API maps it to HTTP in one place (`api.errors`).
 
     ReflectorError
-    ├── InvalidRequest            a field or a file that can not be used as it is
+    ├── InvalidRequest            a field or a file that cannot be used as it is
     │   ├── UnsupportedLanguage
     │   ├── UndecodableAudio      the bytes are no audio that we read
     │   └── ContextExceeded       more tokens than the language model reads

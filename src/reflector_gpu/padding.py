@@ -58,8 +58,8 @@ class Padding:
         thread, how many seconds the recording claims to have. The caller closes ``spool``.
 
         Raises:
-            UndecodableAudio, TooLarge, StorageFull: the recording can not be padded.
-            UrlForbidden, UpstreamFailed, UpstreamTimeout: it can not be sent.
+            UndecodableAudio, TooLarge, StorageFull: the recording cannot be padded.
+            UrlForbidden, UpstreamFailed, UpstreamTimeout: it cannot be sent.
         """
         settings = self._settings
         with closing(Spool(settings.max_upload_bytes, settings.spool_dir)) as output:

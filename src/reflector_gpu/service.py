@@ -198,7 +198,7 @@ class Service:
         """Load ``model`` if nobody has, and wait for it, within reason.
 
         Raises:
-            ReflectorError: it can not load, or takes longer than ``load_seconds``.
+            ReflectorError: it cannot load, or takes longer than ``load_seconds``.
         """
         await self.pool(model).ready(self.settings.load_seconds)
 

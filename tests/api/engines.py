@@ -72,7 +72,7 @@ class Deadly(Slow):
 
 
 class Unreadable:
-    """Goes out of the worker all right, and can not be put together again."""
+    """Goes out of the worker all right, and cannot be put together again."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return math.sqrt, (-1,)

@@ -288,7 +288,7 @@ def test_a_busy_receiver_is_asked_again(
     assert len(receiver.got("/busy")) == 2
 
 
-# What can not be done
+# What cannot be done
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 18_000.5, "5", "soon", None, True, [1]])

@@ -321,7 +321,7 @@ async def test_bad_urls_open_no_connection(url: str) -> None:
 CERTIFICATE = httpx.ConnectError("hostname mismatch")
 CERTIFICATE.__context__ = ssl.SSLCertVerificationError()
 FAILURES = [
-    (httpx.ConnectError("refused"), UpstreamFailed, "can not be reached", 2),
+    (httpx.ConnectError("refused"), UpstreamFailed, "cannot be reached", 2),
     (httpx.ConnectTimeout("late"), UpstreamTimeout, "in time", 2),
     (httpx.ReadError("reset"), UpstreamFailed, "broke off", 2),
     (ssl.SSLError("bad record"), UpstreamFailed, "broke off", 2),

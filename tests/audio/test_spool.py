@@ -195,8 +195,8 @@ class Broken(io.RawIOBase):
     [
         (errno.ENOSPC, "is full"),
         (errno.EDQUOT, "is full"),
-        (errno.EIO, "can not write"),
-        (errno.EROFS, "can not write"),
+        (errno.EIO, "cannot write"),
+        (errno.EROFS, "cannot write"),
     ],
 )
 def test_every_failure_of_the_disk_is_told(

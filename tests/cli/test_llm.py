@@ -52,7 +52,7 @@ def test_a_key_that_the_server_refuses_is_named_as_it_was_given() -> None:
     [
         (["Hi."], "REFLECTOR_LLM_ENGINE"),
         (["Hi.", "--server", "localhost"], "--server must begin with"),
-        (["Hi.", "--schema", "/nowhere.json"], "The schema can not be read"),
+        (["Hi.", "--schema", "/nowhere.json"], "The schema cannot be read"),
     ],
 )
 def test_what_does_not_work_is_no_traceback(arguments: list[str], said: str) -> None:

@@ -87,5 +87,5 @@ def test_a_server_that_is_not_there_is_named(typed: Typed, clip: Path) -> None:
     assert done == (
         1,
         "",
-        f"{clip}: The server at {url} can not be reached: Connection refused.\n",
+        f"{clip}: The server at {url} cannot be reached: Connection refused.\n",
     )

@@ -181,7 +181,7 @@ def test_a_taken_port_is_named(typed: Typed) -> None:
         port = taken.getsockname()[1]
         done = typed("serve", "--port", port)
     assert done.status == 2
-    assert done.err.startswith(f"Error: Can not listen on 127.0.0.1:{port}: another program")
+    assert done.err.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: another program")
 
 
 def test_a_bad_variable_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

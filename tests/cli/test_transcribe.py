@@ -199,7 +199,7 @@ def test_a_slash_makes_a_folder(
 def test_a_full_disk_is_told(typed: Typed, clip: Path, instant: tuple[str, ...]) -> None:
     done = typed("transcribe", clip, "-o", "/dev/full", *instant)
     assert done.status == 1
-    problem = "the transcript can not be written to /dev/full: No space left on device"
+    problem = "the transcript cannot be written to /dev/full: No space left on device"
     assert done.err == f"{clip}: {problem}\n"
 
 
@@ -214,8 +214,8 @@ def test_what_would_be_lost_is_refused_before_any_work(
         "pass -o FOLDER": ("transcribe", clip, twin, "-f", "vtt"),
         "named like a file": ("transcribe", clip, twin, "-o", tmp_path / "both.srt"),
         "no format ends in .doc": ("transcribe", clip, "-o", tmp_path / "a.doc"),
-        "can not be made a folder": ("transcribe", clip, twin, "-o", twin),
-        "can not be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
+        "cannot be made a folder": ("transcribe", clip, twin, "-o", twin),
+        "cannot be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
     }
     for message, arguments in refused.items():
         done = typed(*arguments, *LOCAL)
@@ -367,7 +367,7 @@ def test_speakers_whose_voices_are_known_have_names(
 
 @pytest.mark.parametrize(
     ("speaker", "told"),
-    [("Anna", "NAME=FILE"), ("=a.wav", "NAME=FILE"), ("Anna=nowhere.wav", "can not be read")],
+    [("Anna", "NAME=FILE"), ("=a.wav", "NAME=FILE"), ("Anna=nowhere.wav", "cannot be read")],
 )
 def test_a_speaker_without_a_voice(speaker: str, told: str, typed: Typed, clip: Path) -> None:
     done = typed("transcribe", clip, "--speaker", speaker, *LOCAL)

@@ -267,7 +267,7 @@ def test_a_folder_without_a_language_model_is_refused(tmp_path: Path) -> None:
 def test_weights_that_are_broken_do_not_load(tmp_path: Path) -> None:
     copy = shutil.copytree(LLM, tmp_path / "broken")
     (copy / "model.bin").write_bytes(b"nothing")
-    with pytest.raises(ModelNotInstalled, match="can not be loaded"):
+    with pytest.raises(ModelNotInstalled, match="cannot be loaded"):
         generator(copy).load()
 
 

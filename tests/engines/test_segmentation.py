@@ -243,7 +243,7 @@ def test_a_file_that_is_absent_or_damaged_is_named(pair: Path, name: str) -> Non
     whole = (pair / name).read_bytes()
     for content in (b"", b"no network", whole[: len(whole) // 2]):
         (pair / name).write_bytes(content)
-        assert f"{name} can not be read" in refusal(pair)
+        assert f"{name} cannot be read" in refusal(pair)
     (pair / name).unlink()
     assert f"has no {name}" in refusal(pair)
 

@@ -95,7 +95,7 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, missing: str) -> None:
 
 def test_an_arithmetic_that_is_not_here_is_told() -> None:
     translator = CTranslate2Translator(str(TRANSLATION), compute_type="int7")
-    with pytest.raises(ModelNotInstalled, match="can not compute in 'int7'"):
+    with pytest.raises(ModelNotInstalled, match="cannot compute in 'int7'"):
         translator.load()
 
 

@@ -290,7 +290,7 @@ def test_a_disk_that_fills_up_is_a_clear_error(home: Path) -> None:
     with Hub(WEIGHTS.repository, FILES) as hub:
         done = pull(home, hub.url, setup=limit)
         assert done.returncode == 1
-        assert done.stderr.startswith("StorageFull: somebody/some-model can not be written")
+        assert done.stderr.startswith("StorageFull: somebody/some-model cannot be written")
         assert pull(home, hub.url).returncode == 0
         assert hub.downloads[-1] == Download("model.bin", 5_000_000), "what has arrived is kept"
     assert found()

@@ -114,7 +114,7 @@ def test_a_key_is_made_once_and_printed_once(plane: ControlPlane) -> None:
         "DIARIZATION_MODAL_API_KEY": key,
     }
 
-    # Its weights are fetched first, by a function that can not run here.
+    # Its weights are fetched first, by a function that cannot run here.
     again = deploy(["diarizer"], plane.environment)
     assert again.returncode == 2
     assert "Fetching the weights for diarizer failed" in again.stderr
@@ -140,7 +140,7 @@ def test_a_key_is_told_though_the_deployment_failed(plane: ControlPlane) -> None
 
 
 def test_what_was_deployed_before_a_failure_is_told_with_the_key(plane: ControlPlane) -> None:
-    # The second has weights to fetch, by a function that can not run here.
+    # The second has weights to fetch, by a function that cannot run here.
     done = deploy(["diarizer", "translator"], {**plane.environment, **BIC})
     assert done.returncode == 2
     key = plane.secrets["reflector-gpu"]["REFLECTOR_APIKEY"]

@@ -193,7 +193,7 @@ class Unpicklable(Exception):
 
 
 class Unreadable:
-    """Goes out all right, and can not be put together again."""
+    """Goes out all right, and cannot be put together again."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return _explode, ()

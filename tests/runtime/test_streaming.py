@@ -30,7 +30,7 @@ class Speller(engines.Engine):
     """Says each letter of an item, one of every item after the other.
 
     ``!`` ends the process where it stands, ``?`` fails the batch, each as long as the file
-    ``flag`` is there; ``#`` can not be read; ``*`` goes on until nobody wants to hear it. What runs
+    ``flag`` is there; ``#`` cannot be read; ``*`` goes on until nobody wants to hear it. What runs
     is noted.
     """
 

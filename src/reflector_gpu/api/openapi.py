@@ -1,4 +1,4 @@
-"""What /docs shows for bodies that are parsed as streams, where FastAPI can not see them."""
+"""What /docs shows for bodies that are parsed as streams, where FastAPI cannot see them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from reflector_gpu.types import Completion
 Extra = dict[str, JsonValue]
 
 _ERRORS = {
-    "400": "A field or the audio can not be used",
+    "400": "A field or the audio cannot be used",
     "401": "No key, or a wrong one",
     "404": "Unknown model, or the audio URL answers 404",
     "413": "Too many bytes or seconds",
@@ -295,7 +295,7 @@ DETECT_LANGUAGE: Extra = {
 
 _LLM_ERRORS = {
     **{status: _ERRORS[status] for status in ("401", "429")},
-    "400": "A field can not be used, or the prompt is too long",
+    "400": "A field cannot be used, or the prompt is too long",
     "404": "Unknown model",
     "502": "The language model's server fails",
     "503": "No language model is configured, it still loads, or it found no JSON that fits",

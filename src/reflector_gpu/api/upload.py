@@ -96,7 +96,7 @@ async def read_form(
                     )
                 parser.write(data)
         except FormParserError as error:
-            raise InvalidRequest("The multipart form can not be parsed.") from error
+            raise InvalidRequest("The multipart form cannot be parsed.") from error
         if not reader.ended:
             raise InvalidRequest("The multipart form ends before its closing boundary.")
         cleanup.pop_all()

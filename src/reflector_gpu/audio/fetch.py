@@ -133,8 +133,8 @@ class Fetcher:
             AudioNotFound: the host answers 404 or 410.
             TooLarge: the body is over a limit.
             UpstreamTimeout: the host is silent, too slow, or takes too long in all.
-            UpstreamFailed: the host can not be found or reached, refuses, or misbehaves.
-            StorageFull: the spool can not be written.
+            UpstreamFailed: the host cannot be found or reached, refuses, or misbehaves.
+            StorageFull: the spool cannot be written.
         """
         try:
             task = _Task.of(parse_url(url), spool)
@@ -352,7 +352,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
     if status >= 500 or status in _BUSY:
         wait = _number(response.headers.get("retry-after", ""))  # its date form is left out
         raise _Transient(
-            _failed(f"The audio host {host} can not deliver the file now ({status}); try later."),
+            _failed(f"The audio host {host} cannot deliver the file now ({status}); try later."),
             float(wait or 0),
         )
     raise _failed(f"The audio host {host} answered {status} instead of a file; check the URL.")
@@ -369,5 +369,5 @@ def _translated(error: Exception, host: str) -> _Transient | UpstreamFailed:
         message = f"The audio host {host} does not answer in time; try later."
         return _Transient(UpstreamTimeout(message, param=URL_FIELD))
     if isinstance(error, httpx.ConnectError):
-        return _Transient(_failed(f"The audio host {host} can not be reached; check the URL."))
+        return _Transient(_failed(f"The audio host {host} cannot be reached; check the URL."))
     return _Transient(_failed(f"The audio host {host} broke off the download; try later."))

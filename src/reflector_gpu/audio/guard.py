@@ -139,7 +139,7 @@ def parse_url(text: str) -> httpx.URL:
         UrlForbidden: its scheme is not http or https.
     """
     malformed = InvalidRequest(
-        "The URL can not be read. Send an absolute one, such as https://host/recording.mp3.",
+        "The URL cannot be read. Send an absolute one, such as https://host/recording.mp3.",
         param=URL_FIELD,
     )
     try:
@@ -207,7 +207,7 @@ class AddressGuard:
     these, name the address.
 
     Raises:
-        ConfigurationError: an entry of ``allow`` can not be understood.
+        ConfigurationError: an entry of ``allow`` cannot be understood.
     """
 
     def __init__(self, allow: Iterable[str] = (), *, resolver: Resolver = system_resolver) -> None:
@@ -258,7 +258,7 @@ class AddressGuard:
             found = await self._resolver(name, port)
         except OSError as error:
             raise NameNotResolved(
-                f"The URL's host {name} can not be found; check its name.",
+                f"The URL's host {name} cannot be found; check its name.",
                 temporary=error.errno == socket.EAI_AGAIN,
             ) from error
         if not found:
@@ -279,7 +279,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._guard = guard
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request``, trying the host's next address where one can not be reached.
+        """Send ``request``, trying the host's next address where one cannot be reached.
 
         Raises:
             UrlForbidden: the policy refuses the host.

@@ -28,7 +28,7 @@ class Recorder:
         """``directory`` is where the samples go; the file there has no name.
 
         Raises:
-            StorageFull: it can not be made.
+            StorageFull: it cannot be made.
         """
         self.complete: Future[None] = Future()
         """Done when everything has passed, with the error that ended it, if one did."""

@@ -120,7 +120,7 @@ class Sender:
         Raises:
             InvalidRequest: this is no absolute URL.
             UrlForbidden: it leads where the policy does not allow.
-            UpstreamFailed, UpstreamTimeout: its host can not be found.
+            UpstreamFailed, UpstreamTimeout: its host cannot be found.
         """
         try:
             parsed = parse_url(url)
@@ -130,7 +130,7 @@ class Sender:
             error.param = self._field
             raise
         except TimeoutError:
-            message = "The receiver's name can not be looked up in time; try later."
+            message = "The receiver's name cannot be looked up in time; try later."
             raise self._late(message) from None
 
     async def send(self, url: str, file: Outgoing) -> None:
@@ -142,7 +142,7 @@ class Sender:
             InvalidRequest: this is no absolute URL.
             UrlForbidden: the URL, or a redirect, leads where the policy does not allow.
             UpstreamTimeout: the receiver is silent, or takes too long in all.
-            UpstreamFailed: it can not be reached, refuses, or misbehaves.
+            UpstreamFailed: it cannot be reached, refuses, or misbehaves.
             ReflectorError: the file could not be made.
         """
         try:
@@ -256,13 +256,13 @@ class Sender:
                 return _NotTaken(self._failed(message), final=True)
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx.ConnectTimeout):
-            message = f"The receiver {host} can not be reached in time; try later."
+            message = f"The receiver {host} cannot be reached in time; try later."
             return _NotTaken(self._late(message), final=True)
         if isinstance(error, httpx.TimeoutException):
             message = f"The receiver {host} does not answer in time; try later."
             return _NotTaken(self._late(message))
         if isinstance(error, httpx.ConnectError):
-            message = f"The receiver {host} can not be reached; check the URL."
+            message = f"The receiver {host} cannot be reached; check the URL."
             return _NotTaken(self._failed(message), again=True)
         message = f"The receiver {host} broke off the upload; try later."
         return _NotTaken(self._failed(message), again=True)

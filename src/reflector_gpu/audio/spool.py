@@ -42,7 +42,7 @@ class Spool:
         """The whole recording in the file ``path``, read in place.
 
         Raises:
-            OSError: it can not be opened.
+            OSError: it cannot be opened.
         """
         return cls.over(path.open("rb", buffering=0))
 
@@ -187,7 +187,7 @@ class SpoolReader:
 
     On a stream that can seek, FFmpeg looks at the end of the file first (tags, durations), which
     would make a decoder wait for the last byte of a download. `allow_seeking` is for the files
-    that can not be read in any other way: MP4 whose index stands at the end.
+    that cannot be read in any other way: MP4 whose index stands at the end.
     """
 
     def __init__(self, spool: Spool, begin: int = 0) -> None:
@@ -249,7 +249,7 @@ class SpoolReader:
 def _storage_error(error: OSError) -> ReflectorError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
         return StorageFull("The server's temporary storage is full; try again later.")
-    return StorageFull("The server can not write to its temporary storage; try again later.")
+    return StorageFull("The server cannot write to its temporary storage; try again later.")
 
 
 def _megabytes(count: int) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """``FAIL`` is for what the server can not work without."""
+    """``FAIL`` is for what the server cannot work without."""
 
     OK = "ok"
     WARN = "warn"

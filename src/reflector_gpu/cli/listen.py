@@ -20,7 +20,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigurationError: it can not be had; the message says why and what to do.
+        ConfigurationError: it cannot be had; the message says why and what to do.
     """
     try:
         family, _, _, _, address = _resolved(host, port)
@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         number = error.errno or 0
         hint = _HINTS.get(number) or (os.strerror(number) if number > 0 else "no such host")
-        raise ConfigurationError(f"Can not listen on {_joined(host, port)}: {hint}.") from None
+        raise ConfigurationError(f"Cannot listen on {_joined(host, port)}: {hint}.") from None
 
 
 def url_of(listener: socket.socket) -> str:

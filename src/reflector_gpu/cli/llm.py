@@ -99,7 +99,7 @@ def _schema(file: Path) -> dict[str, JsonValue]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidRequest(f"The schema can not be read: {error.strerror}.") from error
+        raise InvalidRequest(f"The schema cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise InvalidRequest(f"The schema is no JSON: {error}.") from error
     if not isinstance(found, dict):

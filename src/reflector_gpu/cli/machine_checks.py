@@ -85,7 +85,7 @@ def spool(settings: Settings) -> Check:
             file.write(bytes(1024))
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        detail = f"{folder} can not be written: {error.strerror}"
+        detail = f"{folder} cannot be written: {error.strerror}"
         return Check("spool", Status.FAIL, detail, "set REFLECTOR_SPOOL_DIR to another folder")
     detail = f"{free / _GIB:.1f} GiB free in {folder}"
     if free < settings.max_upload_mb * 1_000_000:

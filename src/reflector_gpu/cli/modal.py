@@ -257,7 +257,7 @@ def _at_modal() -> Iterator[None]:
     except modal.exception.AuthError as error:
         raise ConfigurationError(f"No login to Modal: run `modal setup`. ({error})") from error
     except modal.exception.Error as error:
-        raise UpstreamFailed(f"Modal can not be used: {error}") from error
+        raise UpstreamFailed(f"Modal cannot be used: {error}") from error
 
 
 def _modal(command: Sequence[str], what: str) -> None:

@@ -108,7 +108,7 @@ class Output:
         """Write ``text``.
 
         Raises:
-            OSError: it can not be written.
+            OSError: it cannot be written.
         """
         if self.path:
             self.path.write_text(text, encoding="utf-8")
@@ -147,7 +147,7 @@ def _in_folder(sources: Sequence[Source], form: OutputFormat, folder: Path) -> l
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidRequest(f"{folder} can not be made a folder: {error.strerror}.") from None
+        raise InvalidRequest(f"{folder} cannot be made a folder: {error.strerror}.") from None
     paths: dict[Path, Source] = {}
     for source in sources:
         path = folder / f"{Path(source.label).stem}.{form.extension}"
@@ -162,8 +162,8 @@ def _in_folder(sources: Sequence[Source], form: OutputFormat, folder: Path) -> l
 
 
 def _check(path: Path, sources: Sequence[Source]) -> None:
-    """Find out now, and not after an hour, that ``path`` can not be written."""
+    """Find out now, and not after an hour, that ``path`` cannot be written."""
     if any(source.path and path.exists() and path.samefile(source.path) for source in sources):
         raise InvalidRequest(f"{path} is one of the recordings: it would be overwritten.")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InvalidRequest(f"{path} can not be written.")
+        raise InvalidRequest(f"{path} cannot be written.")

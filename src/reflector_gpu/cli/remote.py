@@ -76,7 +76,7 @@ class RemoteRecogniser:
                 raise UpstreamTimeout("The server does not answer in time.") from error
             except httpx.ConnectError as error:
                 raise UpstreamFailed(
-                    f"The server at {self._client.base_url} can not be reached: {_reason(error)}."
+                    f"The server at {self._client.base_url} cannot be reached: {_reason(error)}."
                 ) from error
             except httpx.HTTPError as error:
                 raise UpstreamFailed("The connection to the server broke.") from error

@@ -32,7 +32,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
     """Serve until a signal says stop.
 
     Raises:
-        ReflectorError: the settings do not work, or the port can not be had.
+        ReflectorError: the settings do not work, or the port cannot be had.
     """
     settings = load_settings(**overrides)
     settings.check_exposed()

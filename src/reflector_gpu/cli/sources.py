@@ -80,7 +80,7 @@ class Source:
 
     @property
     def problem(self) -> str | None:
-        """Why it can not be heard, as far as a look tells."""
+        """Why it cannot be heard, as far as a look tells."""
         if self.piped:
             return f"is a terminal; {_PIPE_IT}" if sys.stdin.isatty() else None
         if self.path is None:
@@ -92,21 +92,21 @@ class Source:
         if not self.path.is_file():
             return f"is no regular file; {_PIPE_IT}"
         if not os.access(self.path, os.R_OK):
-            return "can not be read: Permission denied"
+            return "cannot be read: Permission denied"
         return None if self.path.stat().st_size else "is empty"
 
     def fill(self) -> None:
         """Read standard input to its end, if this is it.
 
         Raises:
-            InvalidRequest: it can not be kept.
+            InvalidRequest: it cannot be kept.
         """
         if self.piped is None:
             return
         try:
             shutil.copyfileobj(sys.stdin.buffer, self.piped, _COPIED_AT_ONCE)
         except OSError as error:
-            raise InvalidRequest(f"Standard input can not be kept: {error.strerror}.") from error
+            raise InvalidRequest(f"Standard input cannot be kept: {error.strerror}.") from error
 
     def opened(self) -> io.FileIO:
         """The file with the recording, which must not be a URL; the caller closes it.
@@ -119,7 +119,7 @@ class Source:
         try:
             file = self._file()
         except OSError as error:
-            raise InvalidRequest(f"can not be read: {error.strerror}") from error
+            raise InvalidRequest(f"cannot be read: {error.strerror}") from error
         if os.fstat(file.fileno()).st_size == 0:
             file.close()
             raise InvalidRequest("is empty")
@@ -201,7 +201,7 @@ def _voice(typed: str) -> tuple[str, str]:
     try:
         audio = Path(file).read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"--speaker: '{file}' can not be read: {error.strerror}.") from error
+        raise InvalidRequest(f"--speaker: '{file}' cannot be read: {error.strerror}.") from error
     return name, f"data:audio;base64,{base64.b64encode(audio).decode()}"
 
 
@@ -223,5 +223,5 @@ class Recogniser(Protocol):
         """The parts of one transcript, as they come.
 
         Raises:
-            ReflectorError: this recording can not be transcribed.
+            ReflectorError: this recording cannot be transcribed.
         """

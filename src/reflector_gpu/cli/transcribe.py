@@ -122,7 +122,7 @@ def _deliver(
             raise
         except OSError as error:
             where = place.path or "standard output"
-            problem = f"the transcript can not be written to {where}: {error.strerror}"
+            problem = f"the transcript cannot be written to {where}: {error.strerror}"
         else:
             return True
     _complain(source, problem)

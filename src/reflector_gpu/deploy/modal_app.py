@@ -162,7 +162,7 @@ class Deployment(ServerDeployment):
         """
         if self._chosen in load_settings().model_paths:
             raise ConfigurationError(
-                f"{self.name} can not be deployed with '{self._chosen}' of REFLECTOR_MODEL_PATHS: "
+                f"{self.name} cannot be deployed with '{self._chosen}' of REFLECTOR_MODEL_PATHS: "
                 "its folder is on this machine alone."
             )
 
@@ -181,7 +181,7 @@ class Deployment(ServerDeployment):
         """Have the weights in the volume.
 
         Raises:
-            ReflectorError: they can not be downloaded.
+            ReflectorError: they cannot be downloaded.
         """
         if not modal.is_local():
             self._volume.reload()
@@ -300,7 +300,7 @@ class Container:
 
     @modal.enter()
     def load(self) -> None:
-        """What it can not."""
+        """What it cannot."""
         self._load()
 
     @modal.method()

@@ -54,7 +54,7 @@ class Room:
             try:
                 importlib.import_module(package)
             except Exception as error:  # whatever a library throws, loading it will tell once more
-                logger.warning("%s can not be imported: %s", package, error, exc_info=True)
+                logger.warning("%s cannot be imported: %s", package, error, exc_info=True)
 
     def load(self) -> None:
         """Load the engine, unless it is loaded; a failure is what calls will answer."""

@@ -51,7 +51,7 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
     """See that CTranslate2 can compute so on ``device``, and make that ready.
 
     Raises:
-        ModelNotInstalled: it can not; the message is about ``what``.
+        ModelNotInstalled: it cannot; the message is about ``what``.
     """
     import ctranslate2
 
@@ -59,11 +59,11 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
         supported = ctranslate2.get_supported_compute_types(device)
     except (RuntimeError, ValueError) as error:  # no driver, no GPU; no such device
         raise ModelNotInstalled(
-            f"{what} can not run on the device '{device}' here: {error}."
+            f"{what} cannot run on the device '{device}' here: {error}."
         ) from error
     if compute_type not in {*_CHOSEN_BY_CTRANSLATE2, *supported}:
         raise ModelNotInstalled(
-            f"{what} can not compute in '{compute_type}' on the device '{device}' here, but in: "
+            f"{what} cannot compute in '{compute_type}' on the device '{device}' here, but in: "
             f"{', '.join(sorted(supported))}."
         )
     if device == "cuda":
@@ -144,7 +144,7 @@ def onnx_failures() -> tuple[type[Exception], ...]:
 def _no_provider(device: str) -> ModelNotInstalled:
     needed = "'onnxruntime-gpu[cuda,cudnn]'" + (" tensorrt" if device == "tensorrt" else "")
     return ModelNotInstalled(
-        f"ONNX Runtime can not use the device '{device}' here: "
+        f"ONNX Runtime cannot use the device '{device}' here: "
         f"pip uninstall onnxruntime && pip install {needed}"
     )
 

@@ -3,10 +3,10 @@
 A folder holds what ``ct2-transformers-converter --copy_files tokenizer.json tokenizer_config.json
 chat_template.jinja generation_config.json`` makes of a model: Qwen, Llama, Gemma, Mistral, Phi and
 the others that it knows. CTranslate2 reads no grammars and takes no part in choosing tokens but by
-sampling options, so answers can not be held to a schema here; see `reflector_gpu.llm.schema`.
+sampling options, so answers cannot be held to a schema here; see `reflector_gpu.llm.schema`.
 
 A batch runs until its longest answer is done, and nobody joins it meanwhile. CTranslate2's random
-generators can not be seeded anew (its issue 1757), so ``seed`` has no effect.
+generators cannot be seeded anew (its issue 1757), so ``seed`` has no effect.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Generator:
                 intra_threads=int(os.environ.get("OMP_NUM_THREADS", "0")),
             )
         except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
-            raise ModelNotInstalled(f"This language model can not be loaded: {error}") from error
+            raise ModelNotInstalled(f"This language model cannot be loaded: {error}") from error
 
     def complete(
         self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress

@@ -27,7 +27,7 @@ _SILENCE = 1.0  # seconds without a word
 
 
 def without_impossible_loops(words: Sequence[Word]) -> list[bool]:
-    """Keep of a loop what may have been said: "no no no no" can be, a hundred in a second can not.
+    """Keep of a loop what may have been said: "no no no no" can be, a hundred in a second cannot.
 
     A loop is the same words `TIMES` times in a row or more, at least half of the times faster or
     slower than anybody speaks. Its first time stays, and those after it up to the first that is

@@ -170,7 +170,7 @@ class PyannoteDiarizer:
         assert self.pipeline is not None, "load() comes first"
         if recording.seconds > LONGEST_SECONDS:
             hours = LONGEST_SECONDS / 3600
-            raise TooLarge(f"The speakers of more than {hours:g} hours can not be told apart here.")
+            raise TooLarge(f"The speakers of more than {hours:g} hours cannot be told apart here.")
         if not recording.pcm.length:
             return []
         samples = waveform(recording.pcm)
@@ -268,7 +268,7 @@ def _loaded(folder: Path, device: str) -> Pipeline:
         ) from error
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelNotInstalled(
-            "pyannote can not run on the device 'cuda' here: PyTorch finds no GPU."
+            "pyannote cannot run on the device 'cuda' here: PyTorch finds no GPU."
         )
     try:
         config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))

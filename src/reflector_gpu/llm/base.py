@@ -73,7 +73,7 @@ class LanguageModel(Protocol):
         """Wait until it can work, ``patience`` seconds at most.
 
         Raises:
-            ReflectorError: it can not.
+            ReflectorError: it cannot.
         """
 
     async def complete(self, ask: Ask) -> Completion:

@@ -331,4 +331,4 @@ def _explained() -> Iterator[None]:
 
 
 def _unusable(problem: str) -> InvalidRequest:
-    return InvalidRequest(f"The JSON schema can not be used: {problem[:_SHOWN]}", param=SCHEMA)
+    return InvalidRequest(f"The JSON schema cannot be used: {problem[:_SHOWN]}", param=SCHEMA)

@@ -1,6 +1,6 @@
 """Answers that fit a JSON schema, whether the model can be held to one or not.
 
-A model that can not is told the schema, and what is wrong with an answer, a few times over. That
+A model that cannot is told the schema, and what is wrong with an answer, a few times over. That
 is a limit: a small model may never find an answer that fits, which is then an error. What is
 answered always fits.
 """
@@ -31,7 +31,7 @@ async def complete(model: LanguageModel, ask: Ask) -> Completion:
     The tokens are those of all tries.
 
     Raises:
-        InvalidRequest: the schema can not be used.
+        InvalidRequest: the schema cannot be used.
         EngineFailed: none of `TRIES` answers fits, or there is no room for another.
         ReflectorError: what the model raises.
     """
@@ -64,7 +64,7 @@ async def complete(model: LanguageModel, ask: Ask) -> Completion:
 
 
 async def stream(model: LanguageModel, ask: Ask) -> Answer:
-    """`complete`, in pieces. With a schema in a single one: what is out can not be mended.
+    """`complete`, in pieces. With a schema in a single one: what is out cannot be mended.
 
     Raises:
         ReflectorError: as `complete`; perhaps only at the end, when the pieces are out.

@@ -85,7 +85,7 @@ class UpstreamModel:
     ) -> None:
         """
         Raises:
-            ConfigurationError: the address or the key can not be used.
+            ConfigurationError: the address or the key cannot be used.
         """
         if not (_is_url(options.base_url) and options.model):
             raise ConfigurationError(
@@ -168,7 +168,7 @@ class UpstreamModel:
                     async for piece in pieces:
                         yield piece
         except httpx.ConnectTimeout as error:
-            raise _Transient(UpstreamTimeout("The LLM server can not be reached.")) from error
+            raise _Transient(UpstreamTimeout("The LLM server cannot be reached.")) from error
         except httpx.TimeoutException as error:
             raise UpstreamTimeout(
                 f"The LLM server said nothing for {self._options.silence_seconds:g} seconds."
@@ -180,7 +180,7 @@ class UpstreamModel:
             # Its text may hold the address, which is none of the client's business.
             raise _Transient(
                 UpstreamFailed(
-                    "The LLM server can not be reached, or its connection broke "
+                    "The LLM server cannot be reached, or its connection broke "
                     f"({type(error).__name__})."
                 )
             ) from error

@@ -1,6 +1,6 @@
 """How much of long files may go into one batch, as the workers' measured speed has it.
 
-A batch that runs can not be interrupted, so a live request waits for the one in front of it.
+A batch that runs cannot be interrupted, so a live request waits for the one in front of it.
 Batches with work of long files are therefore kept short: a second of work, and a quarter of that
 while somebody has been waiting live of late. Where a single piece takes longer than that, as the
 long way through a decoder does on a GPU, others may join it for as long as that costs little time.

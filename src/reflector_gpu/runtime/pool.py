@@ -105,7 +105,7 @@ class Pool(Generic[Item, Result]):
         """Block until a worker can work, or would if there were work.
 
         Raises:
-            ReflectorError: the engine can not load, or ``timeout`` seconds passed.
+            ReflectorError: the engine cannot load, or ``timeout`` seconds passed.
         """
         self._roster.wait_settled(timeout)
         self._check()
@@ -146,7 +146,7 @@ class Pool(Generic[Item, Result]):
         for how many seconds the item waited until a worker took it.
 
         Raises:
-            ReflectorError: the item failed, or the engine can not work at present.
+            ReflectorError: the item failed, or the engine cannot work at present.
         """
         heard = listener and partial(_in_loop, asyncio.get_running_loop(), listener)
         job = self.put(item, group, cost=cost, priority=priority, listener=heard, waited=waited)
@@ -171,7 +171,7 @@ class Pool(Generic[Item, Result]):
         ``listener`` is told in a thread of the pool.
 
         Raises:
-            ReflectorError: the engine can not work at present.
+            ReflectorError: the engine cannot work at present.
         """
         if error := self._roster.error:
             raise error

@@ -2,7 +2,7 @@
 
 Nobody waits for a batch to fill: an idle worker takes what is there. Jobs with equal `group` may
 share a batch. Two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight
-(start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet can not starve
+(start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet cannot starve
 them. Shares are of cost, so that many tiny live jobs, which take longer than they cost, leave files
 less. A batch with work of long files is kept short, as `Pace` says, because live work that comes
 meanwhile has to wait for it; one of live work is not filled up with files'. Jobs whose future was

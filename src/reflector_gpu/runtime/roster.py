@@ -1,4 +1,4 @@
-"""Which workers of a pool can work, and why the others can not."""
+"""Which workers of a pool can work, and why the others cannot."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Worker:
             except OSError as error:
                 raise self.death() from error
             except Exception as error:  # whatever pickling throws, and then nothing has been sent
-                raise EngineFailed(f"An item can not reach the engine: {error}") from error
+                raise EngineFailed(f"An item cannot reach the engine: {error}") from error
             reply = self._receive(abandoned, listeners, given_up if self._streams else tuple)
         if isinstance(reply, ReflectorError):
             raise reply
@@ -250,7 +250,7 @@ class Worker:
         except (EOFError, OSError) as error:
             raise self.death() from error
         except Exception as error:  # whatever unpickling throws; the pipe itself is sound
-            raise EngineFailed("The engine's answer can not be read.") from error
+            raise EngineFailed("The engine's answer cannot be read.") from error
 
     def _tell(self, message: object) -> None:
         try:

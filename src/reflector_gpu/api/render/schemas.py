@@ -277,7 +277,7 @@ class Translation(Body):
 class DeltaEvent(Body):
     """More text. All deltas, one after the other, spell the final text.
 
-    `start`, `end` and `words` are ours, not OpenAI's: times for those who can not wait.
+    `start`, `end` and `words` are ours, not OpenAI's: times for those who cannot wait.
     """
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"

@@ -24,7 +24,7 @@ def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, f
     """Rounded start and end of every word.
 
     ``start <= end``, starts never decrease and a word ends no later than the next one starts.
-    Rounding can not break that order, being monotonic; words that come in out of order are
+    Rounding cannot break that order, being monotonic; words that come in out of order are
     held to it all the same.
     """
     rounded = [(seconds(word.start, offset), seconds(word.end, offset)) for word in words]

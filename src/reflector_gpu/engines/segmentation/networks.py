@@ -87,7 +87,7 @@ class _Network:
 
     def unfit(self, reason: str) -> ModelNotInstalled:
         return ModelNotInstalled(
-            f"The {self.kind} network of this diarizer can not be used: {reason}."
+            f"The {self.kind} network of this diarizer cannot be used: {reason}."
         )
 
 
@@ -188,7 +188,7 @@ def _session(file: Path, device: str) -> InferenceSession:
         )
     except _broken() as error:
         reason = str(error).partition("\n")[0].replace(str(file), file.name)
-        raise ModelNotInstalled(f"{file.name} can not be read: {reason}") from error
+        raise ModelNotInstalled(f"{file.name} cannot be read: {reason}") from error
     check_session(session, device)
     return session
 

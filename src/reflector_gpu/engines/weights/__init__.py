@@ -139,7 +139,7 @@ class Weights:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
                 raise StorageFull(
-                    f"{self.repository} can not be written to the Hugging Face cache: "
+                    f"{self.repository} cannot be written to the Hugging Face cache: "
                     f"{error.strerror}. Make room, or set HF_HOME."
                 ) from error
         if all((folder / file.name).exists() for file in pins.files):

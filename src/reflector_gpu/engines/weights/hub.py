@@ -148,7 +148,7 @@ def _refused(repository: str, status: int) -> UpstreamFailed:
 
 def _not_written(repository: str, error: OSError) -> StorageFull:
     return StorageFull(
-        f"{repository} can not be written to the Hugging Face cache: {error.strerror}. Make room, "
+        f"{repository} cannot be written to the Hugging Face cache: {error.strerror}. Make room, "
         "or set HF_HOME. What has arrived is kept."
     )
 
@@ -159,6 +159,6 @@ def _out_of_reach(repository: str, error: Exception) -> HubOutOfReach:
     if isinstance(error, OfflineModeIsEnabled):
         return HubOutOfReach(f"HF_HUB_OFFLINE is set, and {repository} is not in the cache.")
     return HubOutOfReach(
-        f"{repository} can not be had from the model hub: check the network and HF_ENDPOINT. "
+        f"{repository} cannot be had from the model hub: check the network and HF_ENDPOINT. "
         f"({type(error).__name__}: {error})"
     )

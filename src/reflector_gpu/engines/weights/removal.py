@@ -17,7 +17,7 @@ def remove(weights: Weights, others: Collection[Weights]) -> float:
     """Delete ``weights`` but for what the complete ones of ``others`` need; megabytes freed.
 
     Raises:
-        ConfigurationError: they can not be deleted.
+        ConfigurationError: they cannot be deleted.
     """
     before = occupied(weights)
     needed = [part for other in others if other.folder for part in parts(other)]
@@ -36,7 +36,7 @@ def remove(weights: Weights, others: Collection[Weights]) -> float:
                 _remove_repository(part.cached.path)
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename or weights.repository} can not be deleted: {error.strerror}."
+            f"{error.filename or weights.repository} cannot be deleted: {error.strerror}."
         ) from error
     return before - occupied(weights)
 

@@ -16,7 +16,9 @@ import reflector_gpu
 PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
-LEAVES = set("types errors suggest environment networks profiles settings languages".split())
+LEAVES = set(
+    "types errors suggest environment networks profiles settings languages sentences".split()
+)
 """What everyone may import; they import nothing but each other."""
 
 ALLOWED = {

@@ -6,7 +6,7 @@ Times are seconds as ``float``; audio is mono ``float32`` at `SAMPLE_RATE` in [-
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
@@ -78,7 +78,8 @@ PLAIN = Schedule()
 class Word:
     """One spoken word, without spaces around it.
 
-    ``glued`` ones follow the word before without a space (Chinese, Japanese).
+    ``glued`` ones follow the word before without a space (Chinese, Japanese). ``tokens`` are those
+    of the recogniser that spell it, where it tells them.
     """
 
     text: str
@@ -87,6 +88,7 @@ class Word:
     probability: float | None = None
     speaker: str | None = None
     glued: bool = False
+    tokens: tuple[int, ...] = ()
 
     @property
     def spaced(self) -> str:
@@ -132,8 +134,14 @@ class Segment:
 
     @classmethod
     def of(cls, words: Iterable[Word], scores: SegmentScores | None = None) -> Segment:
-        """The segment that spans ``words`` (at least one)."""
+        """The segment that spans ``words`` (at least one); its tokens are theirs, if they have any.
+
+        The other scores stay as they are: what a recogniser thought of all that it wrote at once.
+        """
         kept = tuple(words)
+        tokens = tuple(token for word in kept for token in word.tokens)
+        if scores is not None and tokens and tokens != scores.tokens:
+            scores = replace(scores, tokens=tokens)
         return cls(kept[0].start, kept[-1].end, join_words(kept), kept, scores=scores)
 
 

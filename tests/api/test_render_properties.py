@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reflector_gpu.api.render import openai, reflector
-from reflector_gpu.api.render.cues import MAX_SECONDS, PAUSE, cues, labelled_cues
+from reflector_gpu.api.render.cues import MAX_SECONDS, cues, labelled_cues
 from reflector_gpu.api.render.subtitles import srt, vtt
 from reflector_gpu.pipeline.attribute import attribute
+from reflector_gpu.sentences import PAUSE
 from reflector_gpu.types import Segment, SpeakerTurn, Transcript, Word
 
 TEXTS = (

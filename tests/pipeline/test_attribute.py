@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.pipeline.attribute import BREATH, PAUSE, attribute, label
+from reflector_gpu.pipeline.attribute import BREATH, attribute, label
+from reflector_gpu.sentences import PAUSE
 from reflector_gpu.types import Segment, SpeakerTurn, Word
 from tests.waiting import patient
 
@@ -53,7 +54,7 @@ def dialogue(segment: Segment, spec: str) -> list[str]:
         ("are you? fine thanks all.", "0-3:0 3-9:1", ["A: are you?", "B: fine thanks all."]),
         ("we go on to the next", "0-2:0 2-3:1 3-9:0", ["A: we go on to the next"]),
         # A sentence of one word is no stray.
-        ("so? yes. oh good.", "0-1:0 1-2:1 2-9:0", ["A: so?", "B: yes.", "A: oh good."]),
+        ("so? Yes. Oh good.", "0-1:0 1-2:1 2-9:0", ["A: so?", "B: Yes.", "A: Oh good."]),
         # Two words are no stray either.
         ("we go on to the next", "0-2:0 2-4:1 4-9:0", ["A: we go", "B: on to", "A: the next"]),
         # Outside of all turns: the nearest.

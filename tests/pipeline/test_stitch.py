@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.pipeline.stitch import PAUSE_SECONDS, place
+from reflector_gpu.pipeline.stitch import LONGEST_SEGMENT, UNSCORED_PAUSE, place
+from reflector_gpu.sentences import PAUSE
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
@@ -157,14 +158,14 @@ def test_the_rules_hold_from_chunk_to_chunk(
 
 
 def test_pauses_and_sentences_make_segments() -> None:
-    pause = PAUSE_SECONDS + 0.01
+    pause = UNSCORED_PAUSE + 0.01
     found = place(
         words(
             ("One", 0.0, 0.5),
             ("two.", 0.5, 1.0),
             ("Three", 1.0, 1.5),
             ("four", 1.5 + pause, 3.0),
-            ("five?", 3.0 + PAUSE_SECONDS / 2, 4.0),
+            ("five?", 3.0 + UNSCORED_PAUSE / 2, 4.0),
             ("六。", 4.0, 5.0),
         ),
         chunk(0),
@@ -173,14 +174,59 @@ def test_pauses_and_sentences_make_segments() -> None:
     assert [(s.start, s.end) for s in found] == [(0, 1), (1, 1.5), (1.5 + pause, 4), (4, 5)]
 
 
-def test_an_engines_own_segments_stay_as_they_are() -> None:
+def test_a_chunk_that_was_recognised_at_once_becomes_sentences_with_their_own_tokens() -> None:
+    own = Segment.of(
+        [
+            Word("One", 0, 1, tokens=(1,)),
+            Word("thing.", 1, 2, tokens=(2, 3)),
+            Word("Another,", 2, 3, tokens=(4,)),
+            Word("then", 3 + PAUSE - 0.01, 4, tokens=(5,)),
+            Word("Dr.", 4, 5, tokens=(6,)),
+            Word("Ho", 5, 6, tokens=(7,)),
+            Word("and", 6 + PAUSE + 0.01, 7, tokens=(8,)),
+        ],
+        SCORES,
+    )
+    found = place(Recognition((own,)), chunk(0))
+    assert [segment.text for segment in found] == ["One thing.", "Another, then Dr. Ho", "and"]
+    assert [s.scores and s.scores.tokens for s in found] == [(1, 2, 3), (4, 5, 6, 7), (8,)]
+    assert {replace(s.scores, tokens=()) for s in found if s.scores} == {replace(SCORES, tokens=())}
+
+
+def test_a_recognisers_scores_stay_where_its_words_have_no_tokens() -> None:
     own = (
-        Segment.of([Word("One.", 0, 1), Word("Two", 3, 4)], SCORES),
-        Segment.of([Word("three", 4, 5)], SCORES),
+        Segment.of([Word("One.", 0, 1), Word("Two", 1, 2)], SCORES),
+        Segment.of([Word("three", 2, 3)], SCORES),
     )
     found = place(Recognition(own), chunk(0))
-    assert [segment.text for segment in found] == ["One. Two", "three"]
+    assert [segment.text for segment in found] == ["One.", "Two", "three"]
     assert all(segment.scores is SCORES for segment in found)
+
+
+def test_a_long_sentence_is_cut_at_a_comma_near_its_middle() -> None:
+    texts = ["word"] * 24
+    texts[2], texts[13] = "early,", "comma,"
+    own = Segment.of([Word(text, i / 2, i / 2 + 0.5) for i, text in enumerate(texts)], SCORES)
+    found = place(Recognition((own,)), chunk(0, 15))
+    assert [len(segment.words) for segment in found] == [14, 10]
+
+
+def test_a_long_sentence_is_not_cut_inside_a_word_but_between_chinese_ones() -> None:
+    english = [Word("half", i, i + 1, glued=i % 2 > 0) for i in range(12)]
+    chinese = [Word("好", i, i + 1, glued=i > 0) for i in range(12)]
+    for words, expected in ((english, [6, 6]), (chinese, [6, 6])):
+        (*parts,) = place(Recognition((Segment.of(words, SCORES),)), chunk(0, 12))
+        assert [len(part.words) for part in parts] == expected
+        assert words[6].glued is (words is chinese)
+
+
+@some
+@given(st.lists(SEGMENTS, max_size=5).map(tuple), CHUNKS)
+def test_no_segment_is_longer_than_ten_seconds_unless_it_is_one_word(
+    segments: tuple[Segment, ...], where: Chunk
+) -> None:
+    for segment in place(Recognition(segments), where):
+        assert len(segment.words) < 2 or segment.end - segment.start <= LONGEST_SEGMENT
 
 
 def test_a_segment_without_words_keeps_its_text() -> None:

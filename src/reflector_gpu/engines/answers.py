@@ -57,6 +57,7 @@ def _is_word(value: object) -> bool:
         and _is_number(value.end)
         and (value.probability is None or _is_number(value.probability))
         and (value.speaker is None or _is_text(value.speaker))
+        and _is_tokens(value.tokens)
     )
 
 
@@ -67,8 +68,12 @@ def _is_scores(value: object) -> bool:
         and _is_number(value.compression_ratio)
         and _is_number(value.no_speech_prob)
         and _is_number(value.temperature)
-        and _is_tuple(value.tokens, lambda token: isinstance(token, int))
+        and _is_tokens(value.tokens)
     )
+
+
+def _is_tokens(value: object) -> bool:
+    return _is_tuple(value, lambda token: isinstance(token, int))
 
 
 def _is_tuple(value: object, of: Callable[[object], bool]) -> bool:

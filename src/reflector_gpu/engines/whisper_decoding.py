@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -97,14 +97,6 @@ class Hypothesis:
         return max(known, self, key=lambda one: (not one.repetitive, one.scores.avg_logprob))
 
 
-@dataclass(frozen=True, slots=True)
-class _Spelled:
-    """A word and the tokens that spell it."""
-
-    word: Word
-    tokens: tuple[int, ...]
-
-
 class Decoder:
     """What one loaded model makes of batches. CTranslate2's errors pass through."""
 
@@ -127,7 +119,8 @@ class Decoder:
                 [batch[row] for row in rows],
             )
             for row, words in zip(rows, found, strict=True):
-                segments[row] = _segments(words, hypotheses[row].scores)
+                if words:
+                    segments[row] = (Segment.of(words, hypotheses[row].scores),)
         return [
             Recognition(segments.get(row, ()), language) for row, language in enumerate(languages)
         ]
@@ -229,7 +222,7 @@ class Decoder:
         tokenizer: Tokenizer,
         hypotheses: Sequence[Hypothesis],
         batch: Sequence[Samples],
-    ) -> list[list[_Spelled]]:
+    ) -> list[list[Word]]:
         """The words of each row that were said, where they were said."""
         found = self._align(encoded, tokenizer, [one.tokens for one in hypotheses], batch)
         for row, (hypothesis, samples) in enumerate(zip(hypotheses, batch, strict=True)):
@@ -237,10 +230,9 @@ class Decoder:
             if not hypothesis.ended:
                 words = _kept(words, without_ending_loop, samples)
             words = _kept(words, without_impossible_loops, samples)
-            words = list(compress(words, spoken([one.word for one in words], samples)))
+            words = list(compress(words, spoken(words, samples)))
             words = _kept(words, without_guesses, samples)
-            fitted = fitted_to_sound([one.word for one in words], samples)
-            found[row] = [replace(a, word=b) for a, b in zip(words, fitted, strict=True)]
+            found[row] = fitted_to_sound(words, samples)
         return found
 
     def _align(
@@ -249,24 +241,22 @@ class Decoder:
         tokenizer: Tokenizer,
         tokens: Sequence[Sequence[int]],
         batch: Sequence[Samples],
-    ) -> list[list[_Spelled]]:
+    ) -> list[list[Word]]:
         from faster_whisper.transcribe import merge_punctuations
 
         frames = [len(samples) * _FRAMES_PER_SECOND // SAMPLE_RATE for samples in batch]
         rows = self._model.find_alignment(tokenizer, [list(row) for row in tokens], encoded, frames)
-        found: list[list[_Spelled]] = []
+        found: list[list[Word]] = []
         for row in rows:
             merge_punctuations(row, _PREPENDED, _APPENDED)
             words = [
-                _Spelled(
-                    Word(
-                        part["word"].strip(),
-                        float(part["start"]),
-                        float(part["end"]),
-                        probability=min(1.0, float(part["probability"])),
-                        glued=not part["word"].startswith(" "),
-                    ),
-                    tuple(part["tokens"]),
+                Word(
+                    part["word"].strip(),
+                    float(part["start"]),
+                    float(part["end"]),
+                    probability=min(1.0, float(part["probability"])),
+                    glued=not part["word"].startswith(" "),
+                    tokens=tuple(part["tokens"]),
                 )
                 for part in row
                 if part["word"].strip()
@@ -295,17 +285,8 @@ def _hypothesis(
     return Hypothesis(tokens if text else (), scores, ended=len(sequence) < room)
 
 
-def _kept(words: list[_Spelled], guard: Guard, samples: Samples) -> list[_Spelled]:
-    fitted = fitted_to_sound([one.word for one in words], samples)
-    return list(compress(words, guard(fitted)))
-
-
-def _segments(words: Sequence[_Spelled], scores: SegmentScores) -> tuple[Segment, ...]:
-    """The words as one segment, or none. Its scores are those of the whole text, as decoded."""
-    if not words:
-        return ()
-    tokens = tuple(token for one in words for token in one.tokens)
-    return (Segment.of((one.word for one in words), replace(scores, tokens=tokens)),)
+def _kept(words: list[Word], guard: Guard, samples: Samples) -> list[Word]:
+    return list(compress(words, guard(fitted_to_sound(words, samples))))
 
 
 def _rows(

@@ -13,16 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 
+from reflector_gpu.sentences import sentences
 from reflector_gpu.types import Segment, SpeakerTurn, Word
-
-PAUSE = 0.6
-"""Seconds of silence that end a sentence which has no full stop."""
 
 BREATH = 0.3
 """Seconds of silence on both sides of a word that stands apart, the ends of a sentence aside."""
-
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
-_CLOSING = "\"'”’»)]}"
 
 
 def attribute(
@@ -49,7 +44,7 @@ def attribute(
             yield replace(segment, speaker=called.get(number) or label(number))
             continue
         words: list[Word] = []
-        for sentence in _sentences(segment.words):
+        for sentence in sentences(segment.words):
             theirs = [found.turn(word.start, word.end) for word in sentence]
             for word, number in zip(sentence, _without_strays(sentence, theirs), strict=True):
                 words.append(replace(word, speaker=called.get(number) or label(number)))
@@ -87,16 +82,6 @@ class _Turns:
 
 def _later(one: SpeakerTurn, other: SpeakerTurn) -> SpeakerTurn:
     return other if other.end > one.end else one
-
-
-def _sentences(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """``words`` up to a full stop or a pause."""
-    begin = 0
-    for i, word in enumerate(words, 1):
-        stops = word.text.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
-        if i == len(words) or stops or words[i].start - word.end >= PAUSE:
-            yield words[begin:i]
-            begin = i
 
 
 def _without_strays(words: Sequence[Word], turns: Sequence[SpeakerTurn]) -> Iterator[int]:

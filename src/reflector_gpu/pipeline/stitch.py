@@ -7,19 +7,22 @@ each of them holds in the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from reflector_gpu.sentences import PAUSE, sentences, shortened
 from reflector_gpu.types import Chunk, Recognition, Segment, Word
 
-PAUSE_SECONDS = 0.4
-"""A silence between two words that ends a segment, where the engine has no segments of its own."""
+LONGEST_SEGMENT = 10.0
+"""Seconds; a longer sentence is cut where a reader would pause."""
 
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
+UNSCORED_PAUSE = 0.4
+"""A silence that ends a segment of a recogniser without scores: most of them write no full stops.
+"""
 
 
 def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
-    """The segments of one chunk in seconds of the recording."""
+    """The segments of one chunk in seconds of the recording: sentences, or parts of long ones."""
     words = iter(_tidy([word for s in recognition.segments for word in s.words], chunk))
     placed: list[Segment] = []
     for segment in recognition.segments:
@@ -29,10 +32,13 @@ def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
             start = max(earliest, _clamp(segment.start + chunk.start, chunk))
             end = max(start, _clamp(segment.end + chunk.start, chunk))
             placed.append(replace(segment, start=start, end=end))
-        elif segment.scores is not None:
-            placed.append(Segment.of(own, segment.scores))
         else:
-            placed.extend(Segment.of(run) for run in _utterances(own))
+            pause = UNSCORED_PAUSE if segment.scores is None else PAUSE
+            placed.extend(
+                Segment.of(run, segment.scores)
+                for sentence in sentences(own, pause)
+                for run in shortened(sentence, LONGEST_SEGMENT)
+            )
     return tuple(placed)
 
 
@@ -47,18 +53,6 @@ def _tidy(words: Sequence[Word], chunk: Chunk) -> list[Word]:
         replace(word, start=start, end=min(max(start, word.end + chunk.start), limit))
         for word, start, limit in zip(words, starts, limits, strict=False)
     ]
-
-
-def _utterances(words: Sequence[Word]) -> Iterator[list[Word]]:
-    run: list[Word] = []
-    for word in words:
-        if run and (
-            word.start - run[-1].end >= PAUSE_SECONDS or run[-1].text.endswith(_SENTENCE_ENDS)
-        ):
-            yield run
-            run = []
-        run.append(word)
-    yield run
 
 
 def _clamp(seconds: float, chunk: Chunk) -> float:

@@ -20,6 +20,7 @@ from reflector_gpu.api.render.tokens import (
     labelled_tokens,
     tokens,
 )
+from reflector_gpu.sentences import PAUSE, belongs_behind, ends_clause, ends_sentence, is_wide
 from reflector_gpu.types import Transcript
 
 MAX_LINES = 2
@@ -28,8 +29,6 @@ MIN_SECONDS = 5 / 6
 COLUMNS_PER_SECOND = 17
 MAX_LINGER = 1.5
 """Longest that a cue stays after its last word, seconds."""
-PAUSE = 0.6
-"""A silence that always ends a cue, seconds."""
 
 # What it costs to cut between two tokens, by where that is; the same for cues and lines.
 _AFTER_SENTENCE, _AFTER_CLAUSE, _BETWEEN_WORDS, _INSIDE_WORD, _NEVER = 0.0, 1.0, 3.0, 6.0, 100.0
@@ -37,13 +36,6 @@ _AFTER_SENTENCE, _AFTER_CLAUSE, _BETWEEN_WORDS, _INSIDE_WORD, _NEVER = 0.0, 1.0,
 _CUE, _SENTENCE_INSIDE, _TOO_BRIEF = 1.0, 1.5, 4.0
 # How many columns of difference between two lines weigh as much as one unit of cost.
 _COLUMNS_PER_COST = 10.0
-
-_CLOSERS = "\"'”’»)]}」』）】〉》"
-_FULL_STOPS = ".…"
-_SENTENCE_ENDS = frozenset(_FULL_STOPS + "!?。！？؟।")
-_CLAUSE_ENDS = frozenset(",;:—–、，；：،؛")
-_TRAILING = _SENTENCE_ENDS | _CLAUSE_ENDS | frozenset(_CLOSERS)
-_TITLES = frozenset({"mr.", "mrs.", "ms.", "dr.", "prof.", "st."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,30 +179,15 @@ def _divided(run: list[Token], silence: float) -> Iterator[_Group]:
 
 def _joint(before: Token, after: Token) -> float:
     """What it costs to cut between two tokens."""
-    if before.is_label or (after.glued and after.text[0] in _TRAILING):
+    if before.is_label or (after.glued and belongs_behind(after.text)):
         return _NEVER
-    if after.glued and not (_is_wide(before.text[-1]) or _is_wide(after.text[0])):
+    if after.glued and not (is_wide(before.text[-1]) or is_wide(after.text[0])):
         return _INSIDE_WORD
-    if before.ends_segment or _ends_sentence(before.text, after.text):
+    if before.ends_segment or ends_sentence(before.text, after.text):
         return _AFTER_SENTENCE
-    if before.text.rstrip(_CLOSERS)[-1:] in _CLAUSE_ENDS:
+    if ends_clause(before.text):
         return _AFTER_CLAUSE
     return _BETWEEN_WORDS
-
-
-def _is_wide(character: str) -> bool:
-    return columns(character) > 1
-
-
-def _ends_sentence(text: str, following: str) -> bool:
-    """Whether ``text`` ends one: not as "Dr.", as "J." or before a lower-case letter."""
-    core = text.rstrip(_CLOSERS)
-    if core[-1:] not in _SENTENCE_ENDS:
-        return False
-    if core[-1] not in _FULL_STOPS:
-        return True
-    is_initial = len(core) == 2 and core[0].isalpha()
-    return not (is_initial or core.lower() in _TITLES or following[0].islower())
 
 
 # When

@@ -190,7 +190,7 @@ class Transcription(Body):
 
 
 class VerboseSegment(Body):
-    """A sentence, or what was said between two pauses.
+    """A sentence, or what was said between two pauses, of about ten seconds at most.
 
     The scores are the recogniser's own; one that gives none is taken to be sure of itself. A
     segment that is cut where another speaker begins has them in each of its parts.

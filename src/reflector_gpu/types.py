@@ -6,7 +6,7 @@ Times are seconds as ``float``; audio is mono ``float32`` at `SAMPLE_RATE` in [-
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
@@ -75,11 +75,24 @@ PLAIN = Schedule()
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """What a recogniser writes in one step: its own number for it, and how likely it found it.
+
+    ``data`` is the text as UTF-8: a piece of a word with the space before it, or no more than a
+    part of a character. ``logprob`` is a natural logarithm, at most 0.
+    """
+
+    id: int
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Word:
     """One spoken word, without spaces around it.
 
     ``glued`` ones follow the word before without a space (Chinese, Japanese). ``tokens`` are those
-    of the recogniser that spell it, where it tells them.
+    that spell it, where the recogniser tells them.
     """
 
     text: str
@@ -88,7 +101,7 @@ class Word:
     probability: float | None = None
     speaker: str | None = None
     glued: bool = False
-    tokens: tuple[int, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
     @property
     def spaced(self) -> str:
@@ -108,7 +121,6 @@ class SegmentScores:
     compression_ratio: float
     no_speech_prob: float
     temperature: float = 0.0
-    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +144,18 @@ class Segment:
         """Whether no space belongs before it."""
         return bool(self.words) and self.words[0].glued
 
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Those that spell its words."""
+        return tuple(token for word in self.words for token in word.tokens)
+
     @classmethod
     def of(cls, words: Iterable[Word], scores: SegmentScores | None = None) -> Segment:
-        """The segment that spans ``words`` (at least one); its tokens are theirs, if they have any.
+        """The segment that spans ``words`` (at least one).
 
-        The other scores stay as they are: what a recogniser thought of all that it wrote at once.
+        Its ``scores`` are what a recogniser thought of all that it wrote at once.
         """
         kept = tuple(words)
-        tokens = tuple(token for word in kept for token in word.tokens)
-        if scores is not None and tokens and tokens != scores.tokens:
-            scores = replace(scores, tokens=tokens)
         return cls(kept[0].start, kept[-1].end, join_words(kept), kept, scores=scores)
 
 

@@ -21,12 +21,18 @@ from reflector_gpu.api.render import openai
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format, Granularity
 from reflector_gpu.languages import language_name
 from reflector_gpu.pipeline.attribute import attribute
-from reflector_gpu.types import Segment, SegmentScores, SpeakerTurn, Transcript, Word
+from reflector_gpu.types import Segment, SegmentScores, SpeakerTurn, Token, Transcript, Word
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
-SCORES = SegmentScores(-0.25, 1.4, 0.02, temperature=0.2, tokens=(50364, 2425))
-FIRST = Segment.of([Word("Good", 0.5, 0.8), Word("morning.", 0.8, 1.404)], SCORES)
+SCORES = SegmentScores(-0.25, 1.4, 0.02, temperature=0.2)
+FIRST = Segment.of(
+    [
+        Word("Good", 0.5, 0.8, tokens=(Token(5245, b" Good", -0.5),)),
+        Word("morning.", 0.8, 1.404, tokens=(Token(2446, b" morning", -0.25), Token(13, b".", 0))),
+    ],
+    SCORES,
+)
 SECOND = Segment.of([Word("Hello!", 2.0, 2.5)])
 MEETING = Transcript((FIRST, SECOND), "en", 2.504)
 
@@ -74,7 +80,7 @@ def test_verbose_json_has_segments_unless_told_otherwise() -> None:
                 "start": 0.5,
                 "end": 1.4,
                 "text": "Good morning.",
-                "tokens": [50364, 2425],
+                "tokens": [5245, 2446, 13],
                 "temperature": 0.2,
                 "avg_logprob": -0.25,
                 "compression_ratio": 1.4,

@@ -144,6 +144,16 @@ def test_what_is_told_of_words_and_segments(heard: list[Recognition]) -> None:
                 assert segment.scores.compression_ratio > 0
 
 
+def test_tokens_spell_their_words(heard: list[Recognition]) -> None:
+    for word in (word for result in heard for word in words(result)):
+        spelt = b"".join(token.data for token in word.tokens).decode()
+        assert spelt.strip() == (word.text if word.tokens else "")
+        for token in word.tokens:
+            assert math.isfinite(token.logprob)
+            assert token.logprob <= 0
+            assert token.id >= 0
+
+
 def test_the_language_is_told(
     engine: Transcriber, model: Model, pieces: list[Samples], heard: list[Recognition]
 ) -> None:

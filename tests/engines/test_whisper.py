@@ -10,9 +10,13 @@ import ctranslate2
 import numpy as np
 import pytest
 from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import merge_punctuations
 
 from reflector_gpu.engines.catalog import MODELS
 from reflector_gpu.engines.whisper import WhisperTranscriber
+from reflector_gpu.engines.whisper_alignment import APPENDED, PREPENDED, aligned
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 from tests.engines.sounds import STEADY, clicks, hum, noise, silence, tone
@@ -124,6 +128,27 @@ def test_the_text_is_that_of_faster_whisper_itself(engine: WhisperTranscriber) -
         assert text_of(result) == " ".join(segment.text.strip() for segment in segments)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_words_are_where_faster_whisper_aligns_them(inner: WhisperModel, language: str) -> None:
+    """With a text that takes several tokens a character as well, and punctuation on both sides."""
+    batch = [clip.samples for clip in clips("en")[:3]]
+    encoded = inner.encode(np.stack([pad_or_trim(inner.feature_extractor(one)) for one in batch]))
+    tokenizer = Tokenizer(inner.hf_tokenizer, True, task="transcribe", language=language)
+    written = [tokenizer.encode(text) for text in (" nine, (two)!", " é 好吗？", " hello team")]
+    frames = [len(samples) // 160 for samples in batch]
+    theirs = inner.find_alignment(tokenizer, written, encoded, frames)
+    ours = aligned(inner, tokenizer, encoded, written, batch)
+    for row, words in zip(theirs, ours, strict=True):
+        merge_punctuations(row, PREPENDED, APPENDED)
+        expected = [part for part in row if part["word"].strip()]
+        assert [word.text for word in words] == [part["word"].strip() for part in expected]
+        for word, part in zip(words, expected, strict=True):
+            assert (word.start, word.end) == pytest.approx((part["start"], part["end"]))
+            assert word.probability == pytest.approx(part["probability"])
+            assert [token.id for token in word.tokens] == part["tokens"]
+            assert b"".join(token.data for token in word.tokens).decode().strip() == word.text
+
+
 def test_scores_come_with_the_segments(engine: WhisperTranscriber) -> None:
     clip = clips("en")[0]
     (result,) = hear(engine, [clip.samples], TranscribeOptions(language="en"))
@@ -131,7 +156,7 @@ def test_scores_come_with_the_segments(engine: WhisperTranscriber) -> None:
     assert scores is not None
     assert -1 < scores.avg_logprob <= 0
     assert 0 <= scores.no_speech_prob < 0.6
-    assert scores.tokens
+    assert result.segments[0].tokens
 
 
 def test_no_speech_gives_no_words(engine: WhisperTranscriber) -> None:
@@ -213,7 +238,7 @@ def test_a_loop_is_said_once_and_the_words_before_it_are_where_they_were_spoken(
     scores = result.segments[0].scores
     assert scores is not None
     assert scores.compression_ratio > 2.4, "the client can see that the text was looping"
-    assert len(scores.tokens) < 10
+    assert len(result.segments[0].tokens) < 10
 
 
 def test_a_loop_that_has_time_is_said_once_if_it_never_ended(

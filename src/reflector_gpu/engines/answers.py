@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 from reflector_gpu.errors import EngineFailed
-from reflector_gpu.types import Recognition, Segment, SegmentScores, Word
+from reflector_gpu.types import Recognition, Segment, SegmentScores, Token, Word
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,16 @@ def _is_word(value: object) -> bool:
         and _is_number(value.end)
         and (value.probability is None or _is_number(value.probability))
         and (value.speaker is None or _is_text(value.speaker))
-        and _is_tokens(value.tokens)
+        and _is_tuple(value.tokens, _is_token)
+    )
+
+
+def _is_token(value: object) -> bool:
+    return (
+        isinstance(value, Token)
+        and isinstance(value.id, int)
+        and isinstance(value.data, bytes)
+        and _is_number(value.logprob)
     )
 
 
@@ -68,12 +77,7 @@ def _is_scores(value: object) -> bool:
         and _is_number(value.compression_ratio)
         and _is_number(value.no_speech_prob)
         and _is_number(value.temperature)
-        and _is_tokens(value.tokens)
     )
-
-
-def _is_tokens(value: object) -> bool:
-    return _is_tuple(value, lambda token: isinstance(token, int))
 
 
 def _is_tuple(value: object, of: Callable[[object], bool]) -> bool:

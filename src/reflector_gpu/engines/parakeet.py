@@ -27,6 +27,7 @@ from reflector_gpu.types import (
     Recognition,
     Samples,
     Segment,
+    Token,
     TranscribeOptions,
     Word,
 )
@@ -238,9 +239,10 @@ class ParakeetTranscriber:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class _Piece:
     """A piece of a word; a leading space begins a new one. Seconds."""
 
+    id: int
     text: str
     start: float
     end: float
@@ -262,7 +264,7 @@ class TdtHead:
     def words(self, batch: Sequence[Samples]) -> list[list[Word]]:
         model = self._model
         encoded, lengths = model._encode(*model._preprocessor(*_padded(batch)))
-        return [_words(self._tokens(one)) for one in self.decode(encoded, lengths)]
+        return [_words(self._pieces(one)) for one in self.decode(encoded, lengths)]
 
     def decode(self, encoded: tdt.Floats, lengths: tdt.Ints) -> list[tdt.Decoded]:
         """What was said in ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
@@ -296,14 +298,14 @@ class TdtHead:
         )
         return outputs.reshape(len(last), -1), (first, second)
 
-    def _tokens(self, decoded: tdt.Decoded) -> Iterable[_Token]:
-        vocabulary = self._model._vocab
+    def _pieces(self, decoded: tdt.Decoded) -> Iterable[_Piece]:
+        vocabulary, frame = self._model._vocab, self._frame
         ends = decoded.frames + np.maximum(decoded.durations, 1)
         for token, start, end, logprob in zip(
             decoded.tokens, decoded.frames, ends, decoded.logprobs, strict=True
         ):
             text = vocabulary[int(token)]
-            yield _Token(text, float(start) * self._frame, float(end) * self._frame, float(logprob))
+            yield _Piece(int(token), text, float(start) * frame, float(end) * frame, float(logprob))
 
 
 def _batching(model: NemoConformerTdt) -> InferenceSession:
@@ -327,12 +329,13 @@ class _CtcHead:
     def __init__(self, model: NemoConformerCtc) -> None:
         self._model = model
         self._frame = model.window_step * model._subsampling_factor
+        self._ids = {text: token for token, text in model._vocab.items()}
 
     def words(self, batch: Sequence[Samples]) -> list[list[Word]]:
         found = self._model.recognize_batch(*_padded(batch), need_logprobs=True)
         return [
             _words(
-                _Token(text, start, start + self._frame, logprob)
+                _Piece(self._ids[text], text, start, start + self._frame, logprob)
                 for text, start, logprob in zip(
                     one.tokens or (), one.timestamps or (), one.logprobs or (), strict=True
                 )
@@ -341,19 +344,24 @@ class _CtcHead:
         ]
 
 
-def _words(tokens: Iterable[_Token]) -> list[Word]:
-    groups: list[list[_Token]] = []
-    for token in tokens:
-        if token.text.startswith(" ") or not groups:
+def _words(pieces: Iterable[_Piece]) -> list[Word]:
+    groups: list[list[_Piece]] = []
+    for piece in pieces:
+        if piece.text.startswith(" ") or not groups:
             groups.append([])
-        groups[-1].append(token)
-    words: list[Word] = []
-    for group in groups:
-        text = "".join(token.text for token in group).strip()
-        if text:
-            mean = sum(token.logprob for token in group) / len(group)
-            words.append(Word(text, group[0].start, group[-1].end, min(1.0, float(np.exp(mean)))))
-    return words
+        groups[-1].append(piece)
+    return [_word(group) for group in groups if any(piece.text.strip() for piece in group)]
+
+
+def _word(pieces: Sequence[_Piece]) -> Word:
+    mean = sum(piece.logprob for piece in pieces) / len(pieces)
+    return Word(
+        "".join(piece.text for piece in pieces).strip(),
+        pieces[0].start,
+        pieces[-1].end,
+        min(1.0, float(np.exp(mean))),
+        tokens=tuple(Token(one.id, one.text.encode(), min(0.0, one.logprob)) for one in pieces),
+    )
 
 
 def _padded(batch: Sequence[Samples]) -> tuple[Samples, tdt.Ints]:

@@ -21,6 +21,7 @@ from reflector_gpu.engines.hallucination import (
     without_impossible_loops,
 )
 from reflector_gpu.engines.sound import fitted_to_sound, spoken
+from reflector_gpu.engines.whisper_alignment import aligned
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Recognition,
@@ -54,16 +55,12 @@ _BEST_OF = 5
 _CONTEXT = 448  # tokens that the decoder sees
 _MAX_TEXT = _CONTEXT // 2  # tokens of text, as openai/whisper has it; CTranslate2 insists on it
 _MAX_PROMPT = _CONTEXT // 2 - 1  # tokens of hotwords and prompt
-_FRAMES_PER_SECOND = 100
 
 _TOKENS_PER_SECOND = 50
 """A runaway row would hold up its whole batch, so nobody may write more than can be said.
 
 English takes 4, Hindi 17, Malayalam 40 and Burmese 50: their letters are several tokens each.
 """
-
-_PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +221,8 @@ class Decoder:
         batch: Sequence[Samples],
     ) -> list[list[Word]]:
         """The words of each row that were said, where they were said."""
-        found = self._align(encoded, tokenizer, [one.tokens for one in hypotheses], batch)
+        written = [one.tokens for one in hypotheses]
+        found = aligned(self._model, tokenizer, encoded, written, batch)
         for row, (hypothesis, samples) in enumerate(zip(hypotheses, batch, strict=True)):
             words = found[row]
             if not hypothesis.ended:
@@ -233,35 +231,6 @@ class Decoder:
             words = list(compress(words, spoken(words, samples)))
             words = _kept(words, without_guesses, samples)
             found[row] = fitted_to_sound(words, samples)
-        return found
-
-    def _align(
-        self,
-        encoded: ctranslate2.StorageView,
-        tokenizer: Tokenizer,
-        tokens: Sequence[Sequence[int]],
-        batch: Sequence[Samples],
-    ) -> list[list[Word]]:
-        from faster_whisper.transcribe import merge_punctuations
-
-        frames = [len(samples) * _FRAMES_PER_SECOND // SAMPLE_RATE for samples in batch]
-        rows = self._model.find_alignment(tokenizer, [list(row) for row in tokens], encoded, frames)
-        found: list[list[Word]] = []
-        for row in rows:
-            merge_punctuations(row, _PREPENDED, _APPENDED)
-            words = [
-                Word(
-                    part["word"].strip(),
-                    float(part["start"]),
-                    float(part["end"]),
-                    probability=min(1.0, float(part["probability"])),
-                    glued=not part["word"].startswith(" "),
-                    tokens=tuple(part["tokens"]),
-                )
-                for part in row
-                if part["word"].strip()
-            ]
-            found.append(words)
         return found
 
 
@@ -280,7 +249,6 @@ def _hypothesis(
         compression_ratio=len(text) / len(zlib.compress(text)),
         no_speech_prob=float(result.no_speech_prob),
         temperature=temperature,
-        tokens=tokens,
     )
     return Hypothesis(tokens if text else (), scores, ended=len(sequence) < room)
 

@@ -218,7 +218,7 @@ def _verbose_segment(
         start=seconds(segment.start, offset),
         end=seconds(segment.end, offset),
         text=segment.text,
-        tokens=scores.tokens,
+        tokens=tuple(token.id for token in segment.tokens),
         temperature=_finite(scores.temperature, NO_SCORES.temperature),
         avg_logprob=_finite(scores.avg_logprob, NO_SCORES.avg_logprob),
         compression_ratio=_finite(scores.compression_ratio, NO_SCORES.compression_ratio),

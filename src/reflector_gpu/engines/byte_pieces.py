@@ -1,0 +1,21 @@
+"""The bytes that the pieces of a byte-level vocabulary stand for, as GPT-2 and Whisper have it.
+
+Such a vocabulary is a text file, so each byte is written as a printable character: as itself in
+Latin-1 where that can be seen, else as the next character behind Latin-1.
+"""
+
+from __future__ import annotations
+
+_SEEN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_UNSEEN = [byte for byte in range(256) if byte not in _SEEN]
+_BYTES = {chr(byte): byte for byte in _SEEN} | {
+    chr(256 + number): byte for number, byte in enumerate(_UNSEEN)
+}
+
+
+def bytes_of(piece: str) -> bytes:
+    """What ``piece`` stands for; one that is not written in this way stands for itself."""
+    try:
+        return bytes(_BYTES[character] for character in piece)
+    except KeyError:
+        return piece.encode()

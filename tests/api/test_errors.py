@@ -213,7 +213,7 @@ def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None
         assert "scripted" in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1/audio", "/v1/audio/speech", "/health/dead"])
+@pytest.mark.parametrize("path", ["/nope", "/v1/audio", "/v1/audio/speech", "/health/dead"])
 def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
     with connect(scripted) as client:
         error = error_of(client.get(path), 404)

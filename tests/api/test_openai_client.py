@@ -58,7 +58,9 @@ def test_json(client: OpenAI, clip: bytes, text: str) -> None:
     answer = create(client, clip, response_format="json")
     assert isinstance(answer, Transcription)
     assert answer.text == text
-    assert answer.model_dump(exclude_unset=True).keys() == {"text", "usage"}
+    found = answer.model_dump(exclude_unset=True)
+    assert found.keys() == {"text", "languages", "usage"}
+    assert found["languages"] == [{"code": "en"}]
     assert answer.usage
     assert answer.usage.type == "duration"
 

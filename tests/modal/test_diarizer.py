@@ -16,7 +16,6 @@ from tests.api.test_diarize import (  # noqa: F401  tests, and what they need
     test_where_nobody_speaks_there_are_no_turns,
     turns,
 )
-from tests.api.test_operations import test_live_and_ready  # noqa: F401
 from tests.live import LiveServer
 from tests.modal.conftest import Running, running
 
@@ -41,6 +40,12 @@ def test_the_work_is_done_in_a_container(app: Running, quiet: bytes) -> None:
         assert client.post("/diarize", files={"file": quiet}).json() == {"diarization": []}
     assert app.containers["Engine"].done == before + 1
     assert [pool.name for pool in app.server.service.hosts.pools] == ["bic (live)"]
+
+
+def test_it_is_ready_though_it_recognises_nothing(app: Running) -> None:
+    with connect(app.server, key=None) as client:
+        answer = client.get("/health/ready")
+    assert answer.json() == {"status": "ready", "model": None, "caveat": None}
 
 
 def test_few_recordings_are_held_at_once(app: Running, quiet: bytes) -> None:

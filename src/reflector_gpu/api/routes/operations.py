@@ -22,8 +22,9 @@ class Health(BaseModel):
 class Readiness(Health):
     """What the server answers when it is ready."""
 
-    model: str = Field(
-        description="Who answers a request that names neither a model nor a language.",
+    model: str | None = Field(
+        description="What answers a request that names neither a model nor a language; null where "
+        "nothing is recognised, as in an app that only translates.",
         examples=["large-v3-turbo"],
     )
     caveat: str | None = Field(
@@ -45,6 +46,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def ready() -> Readiness:
         """The configured model is loaded; 503 with the reason until it is. Needs no key."""
         service.check_ready()
+        if not service.configured:
+            return Readiness(status="ready", model=None, caveat=None)
         model = service.resolve(None, TranscribeOptions())
         return Readiness(status="ready", model=model.name, caveat=service.catalog.caveat(model))
 

@@ -316,3 +316,18 @@ def test_json_that_grows_without_a_recording_has_an_end() -> None:
 
     with pytest.raises(TooLarge):
         asyncio.run(read_json(endless(), lambda: Spool(1000)))
+
+
+@pytest.mark.parametrize("text", [b"[", b",", b'"":', b"{"])
+def test_json_of_nothing_but_punctuation_ends_early(text: bytes) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield text * (10_000 // len(text))
+
+    with pytest.raises(TooLarge):
+        asyncio.run(read_json(body(), lambda: Spool(1000)))
+    assert sent <= 20

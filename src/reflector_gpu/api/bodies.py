@@ -17,6 +17,9 @@ from reflector_gpu.errors import InvalidRequest, TooLarge
 MAX_JSON_BYTES = 20_000_000
 """Of JSON without a recording; known speaker references are audio in data URLs."""
 
+_MOST_MARKS = 100_000
+"""Brackets, commas, colons and quotation marks of it; each takes some of the event loop's time."""
+
 _FIELD = "input_audio"
 _HOW = f"""'{_FIELD}': {{"data": "<base64>", "format": "wav"}}"""
 _BASE64_SPACE = b" \r\n\t"
@@ -139,6 +142,7 @@ class _Reader:
         self._key = b""  # of the value that comes next
         self._string: int | None = None  # where the open one begins in the rest
         self._last = b""  # the string that was closed last
+        self._marks = 0
         self._escaped = False
         self._decoding = False
 
@@ -187,6 +191,9 @@ class _Reader:
         return end
 
     def _punctuation(self, mark: bytes) -> None:
+        self._marks += 1
+        if self._marks > _MOST_MARKS:
+            raise TooLarge("The JSON body holds more fields than any request needs.")
         if mark == b'"':
             self._decoding = [*self._keys[1:], self._key] == self._path
             self._string = None if self._decoding else len(self.rest)

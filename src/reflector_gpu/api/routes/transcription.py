@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk, single
 from reflector_gpu.api.metrics import Metrics
@@ -18,8 +19,6 @@ from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
-
-_MAX_JSON_BYTES = 20_000_000  # known speaker references are audio in data URLs
 
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
@@ -74,7 +73,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         Recognition begins while the download runs. `timestamp_offset` is added to every time.
         """
         async with desk.visit(request, Priority.FILE) as visit:
-            body = await read_body(request, service.settings.body_seconds, _MAX_JSON_BYTES)
+            body = await read_body(request, service.settings.body_seconds, MAX_JSON_BYTES)
             fields = desk.read(request, vocabularies.FROM_URL, json_values(body))
             wish = await desk.wish(visit, fields, "transcribe")
             parts = visit.fetched(fields.audio_file_url, wish)

@@ -58,6 +58,12 @@ def test_the_openai_client_gets_an_answer(either: LiveServer) -> None:
     assert made.usage.total_tokens == 30
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_header_says_which_model_answered(either: LiveServer, stream: bool) -> None:
+    answer = chat(either, "Summarize the meeting.", stream=stream)
+    assert answer.headers["X-Reflector-Model"] == "llm-tiny"
+
+
 def test_and_the_same_in_pieces(either: LiveServer) -> None:
     chunks = streamed(either, "Summarize the meeting.", stream_options={"include_usage": True})
     *pieces, end, usage = chunks

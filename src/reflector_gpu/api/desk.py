@@ -150,7 +150,7 @@ class Desk:
         """What is asked for, checked, and its model loaded. The body must have been read."""
         options = fields.options(task)
         model = self._service.resolve(fields.model, options)
-        notes_of(visit.request.scope).answered_by(model.name)
+        visit.answered_by(model.name)
         if task == "transcribe" and self._service.catalog.meaning(fields.model).speakers:
             fields = fields.with_speakers()
         wish = self._service.request(
@@ -167,7 +167,6 @@ class Desk:
         if wish.speakers is not None and (known := fields.known_speakers):
             voices = await unless_disconnected(visit.request, self.voices(known))
             wish = replace(wish, voices=voices)
-        visit.note("model", wish.model.name)
         began = time.monotonic()
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
         if (took := time.monotonic() - began) > _AT_ONCE:
@@ -198,6 +197,10 @@ class Visit:
     def note(self, name: str, value: str) -> None:
         """Say something about the request in its line of the log."""
         notes_of(self.request.scope).details[name] = value
+
+    def answered_by(self, model: str) -> None:
+        """Say which model answers, in the answer's header and in the log."""
+        notes_of(self.request.scope).answered_by(model)
 
     def waited(self, seconds: float) -> None:
         """A piece of work waited so long for a worker. Of the first one the log tells: the later
@@ -234,9 +237,8 @@ class Visit:
         self, spool: Spool, options: DiarizeOptions, voices: Sequence[Voice] = ()
     ) -> Diarized:
         """Who speaks when in ``spool``, counted."""
-        notes_of(self.request.scope).answered_by(self.service.diarizer.name)
+        self.answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
-            self.note("model", self.service.diarizer.name)
             found = await self.service.diarize(spool, options, voices, expect=recording.expect)
             recording.finish()
             self._heard(recording.seconds)

@@ -38,7 +38,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         async with desk.visit(request, Priority.LIVE) as visit:
             fields = desk.read(request, vocabularies.LLM, await _json(request))
             model = service.language_model()
-            visit.note("model", model.name)
+            visit.answered_by(model.name)
             return await unless_disconnected(request, _text(model, fields))
 
     @routes.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
@@ -51,7 +51,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = desk.read(request, vocabularies.CHAT, await _json(request))
             fields.check_supported()
             model = service.language_model(fields.model)
-            visit.note("model", model.name)
+            visit.answered_by(model.name)
             if not model.calls_tools:
                 fields.check_no_tools()
             if not fields.stream:

@@ -9,7 +9,6 @@ from reflector_gpu.api import answers, openapi, vocabularies
 from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk, Visit, blaming_the_url
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.padding import Padded, PadFields
 from reflector_gpu.api.sent import json_values
 from reflector_gpu.service import Service
@@ -36,7 +35,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             body = await read_body(request, settings.body_seconds, _MAX_JSON_BYTES)
             fields = desk.read(request, vocabularies.PAD, json_values(body))
             if fields.track_index is not None:
-                notes_of(request.scope).details["track"] = str(fields.track_index)
+                visit.note("track", str(fields.track_index))
             size = await unless_disconnected(request, _padded(visit, fields))
             return answers.response(Padded(size=size, cancelled=False), None)
 

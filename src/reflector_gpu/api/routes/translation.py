@@ -11,7 +11,6 @@ from reflector_gpu.api.connection import read_body, unless_disconnected
 from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.sent import json_values
 from reflector_gpu.service import Service
@@ -62,7 +61,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             work = service.translations.translate([fields.text], source, target, visit.priority)
             translated = await unless_disconnected(request, work)
             if translated.model:
-                notes_of(request.scope).answered_by(translated.model)
+                visit.answered_by(translated.model)
             found = reflector.translation(source, target, fields.text, translated.texts[0])
             return answers.response(found, None)
 

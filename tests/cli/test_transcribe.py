@@ -17,6 +17,7 @@ import pytest
 
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.engines import catalog
+from reflector_gpu.settings import variables
 from tests.api.hosts import Answer, AudioHost
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
@@ -82,10 +83,15 @@ def without_times(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if "-->" not in line)
 
 
+@pytest.mark.parametrize("variable", variables("apikey"))
 def test_the_key_may_come_from_the_environment_and_the_address_end_in_v1(
-    typed: Typed, clip: Path, scripted: LiveServer, monkeypatch: pytest.MonkeyPatch
+    typed: Typed,
+    clip: Path,
+    scripted: LiveServer,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
 ) -> None:
-    monkeypatch.setenv("REFLECTOR_GPU_APIKEY", f"{KEY},another")
+    monkeypatch.setenv(variable, f"{KEY},another")
     assert typed("transcribe", clip, "--server", f"{scripted.url}/v1/").status == 0
 
 

@@ -60,7 +60,7 @@ Key: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        envvar=["REFLECTOR_APIKEY", "REFLECTOR_GPU_APIKEY"],
+        envvar=["REFLECTOR_APIKEY", "REFLECTOR_API_KEY", "REFLECTOR_GPU_APIKEY"],
         help="The server's key.",
     ),
 ]

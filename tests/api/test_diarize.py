@@ -212,10 +212,11 @@ def test_verbose_json_says_whose_words_and_segments_are(
 SPEAKER_FIELDS: list[dict[str, str]] = [
     {"diarize": "true"},
     {"known_speaker_names[]": "Anna", "known_speaker_references[]": "data:audio/wav;base64,AAAA"},
+    {"max_speakers": "4"},
 ]
 
 
-@pytest.mark.parametrize("asked", SPEAKER_FIELDS, ids=["diarize", "known speakers"])
+@pytest.mark.parametrize("asked", SPEAKER_FIELDS, ids=["diarize", "known speakers", "a number"])
 @pytest.mark.parametrize("stream", ["false", "true"])
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_400_names_the_formats_that_can_say_who_speaks(
@@ -229,11 +230,17 @@ def test_400_names_the_formats_that_can_say_who_speaks(
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_known_speakers_whom_nobody_is_to_tell_apart_are_no_problem(
-    scripted: LiveServer, quiet: bytes, form: str
+@pytest.mark.parametrize("asked", SPEAKER_FIELDS[1:], ids=["known speakers", "a number"])
+def test_what_is_known_of_speakers_does_no_harm_where_nobody_is_to_tell_them_apart(
+    scripted: LiveServer, quiet: bytes, asked: dict[str, str], form: str
 ) -> None:
-    wishes = {**SPEAKER_FIELDS[1], "diarize": "false", "response_format": form}
+    wishes = {**asked, "diarize": "false", "response_format": form}
     assert upload(scripted, quiet, data=wishes).status_code == 200
+
+
+def test_a_number_of_speakers_has_them_told_apart(scripted: LiveServer, meeting: bytes) -> None:
+    words = upload(scripted, meeting, data={"num_speakers": "2"}).json()["words"]
+    assert {word["speaker"] for word in words} == {"A", "B"}
 
 
 def test_400_where_a_translation_is_only_text(scripted: LiveServer, quiet: bytes) -> None:

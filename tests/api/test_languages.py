@@ -79,6 +79,13 @@ def test_400_where_a_model_knows_none_of_them(several: LiveServer, quiet: bytes)
     assert error["param"] == "languages"
 
 
+def test_400_where_one_of_them_is_misspelled(several: LiveServer, quiet: bytes) -> None:
+    wishes: dict[str, str | list[str]] = {"model": "whisper", "languages[]": ["en", "spansh"]}
+    error = error_of(upload(several, quiet, data=wishes), 400)
+    assert "did you mean 'spanish'" in error["message"]
+    assert error["param"] == "languages"
+
+
 @pytest.mark.parametrize("wish", [{"language": "fr"}, {"languages[]": "French"}])
 def test_silence_is_in_the_language_that_was_told(
     scripted: LiveServer, quiet: bytes, wish: dict[str, str]

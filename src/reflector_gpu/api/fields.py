@@ -220,7 +220,7 @@ class TranscriptionFields(KnownSpeakerFields):
         max_length=_MOST_LANGUAGES,
         description="Without `language`: those that may be spoken. One that the model does not "
         "know does not count, and a model that knows none of them is refused. `auto` takes a model "
-        "that knows all.",
+        "that knows all of them.",
         examples=[["en", "es"]],
     )
     prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
@@ -256,8 +256,9 @@ class TranscriptionFields(KnownSpeakerFields):
     )
     diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
         None,
-        description="Words and segments say whose they are: in `verbose_json`, `srt`, `vtt`, and "
-        "without `response_format`; `diarized_json` does in any case.",
+        description="Words and segments say who speaks: in `verbose_json`, `srt`, `vtt`, and "
+        "without `response_format`. Left out: they do so in `diarized_json`, for a model whose "
+        "name ends in `-diarize`, and where the request has a number of speakers or their voices.",
     )
     translate_to: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
         None,
@@ -283,8 +284,7 @@ class TranscriptionFields(KnownSpeakerFields):
         Raises:
             InvalidRequest: they are asked for in a format that cannot say who speaks.
         """
-        known = bool(self.known_speaker_names and self.known_speaker_references)
-        asked = known if self.diarize is None else self.diarize
+        asked = self._describes_speakers if self.diarize is None else self.diarize
         form = self.response_format
         if asked and form not in (None, *WITH_SPEAKERS):
             raise InvalidRequest(
@@ -294,6 +294,12 @@ class TranscriptionFields(KnownSpeakerFields):
                 param="response_format",
             )
         return self.counts if asked or form is Format.DIARIZED_JSON else None
+
+    @property
+    def _describes_speakers(self) -> bool:
+        """Whether the request says anything about speakers: who does wants them told apart."""
+        voices = self.known_speaker_names and self.known_speaker_references
+        return bool(voices) or self.counts != DiarizeOptions()
 
     @property
     def shows_speakers(self) -> bool:

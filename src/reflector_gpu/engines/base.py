@@ -335,10 +335,14 @@ class Model(Installable):
         It is certain if it is told, or if this model knows no other, or no other of ``languages``.
 
         Raises:
-            UnsupportedLanguage: it does not know the language, or knows none of ``languages``.
+            UnsupportedLanguage: it does not know the language, or knows none of ``languages``, or
+                one of these is no language.
         """
         if own := self.own_language(language):
             return own, ()
+        for one in languages:
+            if read(one) is None:
+                raise UnsupportedLanguage(not_a_language(one), param="languages")
         known = self.spec.languages
         among = {code for one in languages if (code := match_spoken(one, known))}
         if languages and not among:

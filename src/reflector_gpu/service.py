@@ -30,7 +30,7 @@ from reflector_gpu.pipeline.diarize import Diarized, SubmitRecording, diarize, w
 from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
-from reflector_gpu.pipeline.translate import with_translations
+from reflector_gpu.pipeline.translate import in_their_place, with_translations
 from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.settings import Settings
@@ -70,6 +70,8 @@ class Request:
     """Is told, by a thread, for how many seconds each chunk waited until a worker took it."""
     translate_to: str | None = None
     """The language that segments are translated to, if any, as the client writes it."""
+    translated: bool = False
+    """Whether their translations stand in their place."""
     streamed: bool = False
     """Whether somebody reads along, who is not to wait for the first words."""
 
@@ -235,11 +237,17 @@ class Service:
     ) -> Request:
         """What a client wants of ``model``, which `resolve` has chosen.
 
+        Speech that it cannot translate itself is transcribed, and its text translated.
+
         Raises:
-            UnsupportedLanguage
+            UnsupportedLanguage, InvalidRequest
             ModelNotInstalled, EngineLoading: it is not here, or not yet.
         """
         own, among = model.expected(options.language, options.languages)
+        by_text = not model.can(options.task)
+        if by_text:
+            self.translations.check_possible(model.name, also=translate_to)
+            options, translate_to = replace(options, task="transcribe"), "en"
         self.check_here(model)
         if speakers is not None:
             self.check_here(self.diarizer)
@@ -251,20 +259,20 @@ class Service:
             vad or self.vad,
             speakers,
             translate_to=translate_to,
+            translated=by_text,
             streamed=streamed,
         )
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> Model:
-        """The model that a client means, if it can do what is asked for.
+        """The model that a client means, if it knows what is spoken.
 
         Raises:
-            UnknownModel, UnsupportedLanguage, InvalidRequest
+            UnknownModel, UnsupportedLanguage
         """
         resolved = self.catalog.resolve(
             model, options.language, options.task, self.closeness, options.languages
         )
         resolved.expected(options.language, options.languages)
-        resolved.check_task(options.task)
         return resolved
 
     def closeness(self, model: Model) -> int:
@@ -289,6 +297,8 @@ class Service:
         if request.translate_to:
             translate_all = self.translations.of_segments(request.translate_to, request.priority)
             parts = with_translations(parts, request.written, translate_all)
+        if request.translated:
+            parts = in_their_place(parts)
         async with aclosing(parts):
             async for part in parts:
                 yield part

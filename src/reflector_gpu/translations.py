@@ -89,13 +89,15 @@ class Translations:
 
         return translate_all
 
-    async def check_target(self, source: str | None, target: str) -> None:
+    async def check_target(
+        self, source: str | None, target: str, field: str = "translate_to"
+    ) -> None:
         """See that a transcript in ``source``, if that is known, can be translated.
 
         Raises:
-            As `translate`; what is wrong is blamed on ``translate_to``.
+            As `translate`; what is wrong is blamed on ``field``.
         """
-        with blaming("translate_to"):
+        with blaming(field):
             self._check(source or DEFAULT_SOURCE, target, 0)
             await self._resolve(source, target)
 
@@ -109,6 +111,22 @@ class Translations:
         for model in self.models if not found else ():
             self._check_here(model)
         return found
+
+    def check_possible(self, recogniser: str, also: str | None) -> None:
+        """See that what ``recogniser`` writes can be translated in place of what is said.
+
+        ``also`` is a language that it is to be translated to besides.
+
+        Raises:
+            InvalidRequest: no translator is installed, or there are two languages.
+        """
+        if also or all(self._hosts.missing(model) for model in self.models):
+            raise InvalidRequest(
+                f"Model '{recogniser}' does not translate speech. Use a multilingual Whisper that "
+                "does, such as large-v3 or small, or have the server translate its text "
+                "(REFLECTOR_TRANSLATOR).",
+                param="model",
+            )
 
     async def _here(self) -> list[tuple[TranslatorModel, Directions]]:
         here = [model for model in self.models if not self._hosts.missing(model)]

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ TRANSLATE = "/translate"
 LANGUAGES = "/v1/translation/languages"
 START = Callable[..., LiveServer]
 
-ENGLISH = "Hello everyone. I have a question."
+ENGLISH_SENTENCES = ["Hello everyone.", "I have a question."]
+ENGLISH = " ".join(ENGLISH_SENTENCES)
 FRENCH = "Bonjour à tous. J'ai une question."
 SPANISH = "Hola a todos. Tengo una pregunta."
 
@@ -370,6 +372,25 @@ def test_segments_have_their_translation(server: LiveServer, clip: bytes, form: 
     assert " ".join(s["translation"] for s in found["segments"]) == FRENCH
     plain = upload(server, clip, data={"response_format": form})
     assert "translation" not in plain.text
+
+
+@pytest.mark.parametrize(
+    ("form", "field"), [("json", "text"), ("verbose_json", "text"), ("text", None), ("srt", None)]
+)
+def test_speech_that_the_model_does_not_translate_is_transcribed_and_its_text_translated(
+    server: LiveServer, clip: bytes, monkeypatch: pytest.MonkeyPatch, form: str, field: str | None
+) -> None:
+    unable = replace(READER, spec=replace(READER.spec, translates=False))
+    monkeypatch.setitem(catalog.MODELS, READER.name, unable)
+    wish = {"language": "fr", "response_format": form, "model": READER.name}
+    found = upload(server, clip, route=TRANSLATIONS, data=wish)
+    text = found.json()[field] if field else found.text
+    assert "Hello everyone." in text
+    assert "I have a question." in text
+    assert "Bonjour" not in found.text
+    if form == "verbose_json":
+        assert [one["text"] for one in found.json()["segments"]] == ENGLISH_SENTENCES
+        assert found.json()["language"] == "english"
 
 
 def test_the_text_alone_has_it_beside_it(server: LiveServer, clip: bytes) -> None:

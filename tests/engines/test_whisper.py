@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -14,8 +16,8 @@ from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
-from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.engines.whisper import WhisperTranscriber
+from reflector_gpu.engines.catalog import MODELS, Catalog
+from reflector_gpu.engines.whisper import WhisperTranscriber, local
 from reflector_gpu.engines.whisper_alignment import APPENDED, PREPENDED, aligned
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
@@ -371,3 +373,47 @@ def test_a_prompt_and_hotwords_of_any_length_leave_room_for_the_text(
 def test_cantonese_came_with_large_v3() -> None:
     assert "yue" in MODELS["large-v3-turbo"].spec.languages
     assert "yue" not in MODELS["large-v2"].spec.languages
+
+
+@pytest.mark.parametrize("name", ["vocabulary.txt", "vocabulary.json"])
+@pytest.mark.parametrize(("entries", "languages"), [(51_864, 1), (51_865, 99)])
+def test_a_folder_is_asked_which_languages_it_speaks(
+    tmp_path: Path, name: str, entries: int, languages: int
+) -> None:
+    """The tokenizer of an English-only model has all languages in it."""
+    tokens = [f"token{i}" for i in range(entries)]
+    written = json.dumps(tokens) if name.endswith("json") else "\n".join(tokens)
+    (tmp_path / name).write_text(written)
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"content": "<|es|>"}]}')
+    (tmp_path / "model.bin").touch()
+    model = local("mine", tmp_path)
+    assert model is not None
+    assert len(model.spec.languages) == languages
+    assert model.spec.translates is model.spec.detects is (languages > 1)
+
+
+@pytest.mark.parametrize(("layer", "translates"), [(31, True), (3, False), (None, True)])
+def test_what_was_cut_down_from_large_v3_does_not_translate(
+    tmp_path: Path, layer: int | None, translates: bool
+) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"content": "<|yue|>"}]}')
+    (tmp_path / "model.bin").touch()
+    if layer is not None:
+        heads = {"alignment_heads": [[2, 4], [layer, 6]]}
+        (tmp_path / "config.json").write_text(json.dumps(heads))
+    model = local("mine", tmp_path)
+    assert model is not None
+    assert model.spec.translates is translates
+    assert "yue" in model.spec.languages
+
+
+def test_only_the_full_multilingual_models_translate() -> None:
+    able = {"tiny", "base", "small", "medium", "large-v2", "large-v3"}
+    unable = {"large-v3-turbo", "distil-large-v3", "distil-large-v3.5", "base.en"}
+    assert all(MODELS[name].spec.translates for name in able)
+    assert not any(MODELS[name].spec.translates for name in unable)
+
+
+def test_auto_chooses_one_that_translates() -> None:
+    found = Catalog("auto", automatic=("large-v3-turbo", "small"))
+    assert found.resolve("auto", task="translate").name == "small"

@@ -163,7 +163,8 @@ class Desk:
             streamed=bool(fields.stream),
         )
         if wish.translate_to:
-            await self._service.translations.check_target(wish.written, wish.translate_to)
+            field = "model" if wish.translated else "translate_to"
+            await self._service.translations.check_target(wish.written, wish.translate_to, field)
         if wish.speakers is not None and (known := fields.known_speakers):
             voices = await unless_disconnected(visit.request, self.voices(known))
             wish = replace(wish, voices=voices)

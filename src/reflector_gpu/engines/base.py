@@ -350,13 +350,9 @@ class Model(Installable):
         only = sorted(among or known)
         return (only[0], ()) if len(only) == 1 else (None, tuple(sorted(among)))
 
-    def check_task(self, task: Task) -> None:
-        """Raise `InvalidRequest` unless this model can do ``task``; English stays as it is."""
-        if task == "translate" and not (self.spec.translates or self.spec.languages == {"en"}):
-            raise InvalidRequest(
-                f"Model '{self.name}' does not translate; use a multilingual Whisper.",
-                param="model",
-            )
+    def can(self, task: Task) -> bool:
+        """Whether this model can do ``task`` itself; English stays as it is."""
+        return task == "transcribe" or self.spec.translates or self.spec.languages == {"en"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Radford et al. 2022, https://arxiv.org/abs/2212.04356.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,6 +40,9 @@ MULTILINGUAL_SPEC = TranscriberSpec(
 V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
 """large-v3 brought Cantonese."""
 
+FAST_V3_SPEC = replace(V3_SPEC, translates=False)
+"""large-v3-turbo was never trained to translate: it writes down what is said."""
+
 ENGLISH_SPEC = replace(
     MULTILINGUAL_SPEC, languages=frozenset({"en"}), translates=False, detects=False
 )
@@ -67,20 +71,27 @@ _SIZES: dict[str, tuple[str, int]] = {
 }
 """faster-whisper's own names: repository and megabytes (float16)."""
 
+_MULTILINGUAL = {"large-v3": V3_SPEC, "large-v3-turbo": FAST_V3_SPEC}
+
+_ENGLISH_ENTRIES = 51_864
+"""Tokens of the vocabulary that English-only models have; it lacks one that all others have."""
+
+_FEW_LAYERS = 8
+"""large-v3 has 32 in its decoder; what was cut down from it has up to 4, and does not translate."""
+
 ENGINE = "reflector_gpu.engines.whisper:WhisperTranscriber"
 
 
 def _model(name: str, repository: str, megabytes: int) -> Model:
     # distil-whisper was distilled on English alone, whatever its tokenizer knows.
     english = name.endswith(".en") or name.startswith("distil-")
-    multilingual = V3_SPEC if name.startswith("large-v3") else MULTILINGUAL_SPEC
-    spec = ENGLISH_SPEC if english else multilingual
-    count = len(spec.languages)
+    spec = ENGLISH_SPEC if english else _MULTILINGUAL.get(name, MULTILINGUAL_SPEC)
+    languages = "English" if english else f"{len(spec.languages)} languages"
     return Model(
         name,
         ENGINE,
         spec,
-        f"Whisper {name}, {'English' if english else f'{count} languages, each also to English'}",
+        f"Whisper {name}, {languages}{', each also to English' if spec.translates else ''}",
         "MIT",
         packages=("faster_whisper",),
         extra="whisper",
@@ -92,21 +103,59 @@ MODELS = tuple(_model(name, *where) for name, where in _SIZES.items())
 
 
 def local(name: str, folder: Path) -> Model | None:
-    """The Whisper in ``folder``, if there is one; its tokenizer tells what it speaks."""
+    """The Whisper in ``folder``, if there is one; its files tell what it speaks."""
     if not all((folder / file).is_file() for file in ("model.bin", "tokenizer.json")):
         return None
-    tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
-    multilingual = V3_SPEC if "<|yue|>" in tokenizer else MULTILINGUAL_SPEC
     return Model(
         name,
         ENGINE,
-        multilingual if "<|es|>" in tokenizer else ENGLISH_SPEC,
+        _spec_of(folder),
         "Whisper from a local folder",
         "see the folder",
         packages=("faster_whisper",),
         extra="whisper",
         arguments={"weights": str(folder)},
     )
+
+
+def _spec_of(folder: Path) -> TranscriberSpec:
+    if _entries(folder) == _ENGLISH_ENTRIES:
+        return ENGLISH_SPEC
+    if "<|yue|>" not in (folder / "tokenizer.json").read_text(encoding="utf-8"):
+        return MULTILINGUAL_SPEC
+    return V3_SPEC if _last_aligned_layer(folder) >= _FEW_LAYERS else FAST_V3_SPEC
+
+
+def _entries(folder: Path) -> int:
+    """How many tokens the model in ``folder`` knows; 0 if its files do not tell.
+
+    Its tokenizer does not: that of an English-only model has all languages in it.
+    """
+    for name, count in (("vocabulary.json", _json_length), ("vocabulary.txt", _line_count)):
+        if (folder / name).is_file():
+            return count((folder / name).read_text(encoding="utf-8"))
+    return 0
+
+
+def _json_length(text: str) -> int:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return 0
+    return len(found) if isinstance(found, list) else 0
+
+
+def _line_count(text: str) -> int:
+    return text.rstrip("\n").count("\n") + 1
+
+
+def _last_aligned_layer(folder: Path) -> int:
+    """The last layer of the decoder whose attention tells where words are."""
+    try:
+        heads = json.loads((folder / "config.json").read_text(encoding="utf-8"))["alignment_heads"]
+        return max(int(layer) for layer, _ in heads)
+    except (OSError, ValueError, KeyError, TypeError):
+        return _FEW_LAYERS  # nothing tells that it was cut down
 
 
 class WhisperTranscriber:

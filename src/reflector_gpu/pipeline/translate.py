@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from reflector_gpu.pipeline.transcribe import Gathered, Part
-from reflector_gpu.types import Transcript
+from reflector_gpu.types import Segment, Transcript
 
 SubmitText = Callable[[str], Awaitable[str]]
 """Has one line of text translated, wherever that is done."""
@@ -182,6 +183,15 @@ async def with_translations(
         await parts.aclose()
 
 
+async def in_their_place(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, None]:
+    """The last of ``parts``, its segments in the language that they were translated to."""
+    async with aclosing(parts):
+        async for part in parts:
+            segments = part.attributed or ()
+            told = tuple(replace(_in_translation(one), translation=None) for one in segments)
+            yield replace(part, attributed=told if part.attributed is not None else None)
+
+
 def in_translation(transcript: Transcript) -> Transcript:
     """The transcript in the language it was translated to, if it was.
 
@@ -189,5 +199,8 @@ def in_translation(transcript: Transcript) -> Transcript:
     """
     if transcript.translation is None:
         return transcript
-    told = (replace(s, text=s.translation or "", words=()) for s in transcript.segments)
-    return replace(transcript, segments=tuple(told))
+    return replace(transcript, segments=tuple(map(_in_translation, transcript.segments)))
+
+
+def _in_translation(segment: Segment) -> Segment:
+    return replace(segment, text=segment.translation or "", words=())

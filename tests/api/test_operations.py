@@ -11,6 +11,7 @@ from fastapi.openapi.models import OpenAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from reflector_gpu import __version__
+from reflector_gpu.api import vocabularies
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.render.schemas import (
     ReflectorFile,
@@ -18,6 +19,7 @@ from reflector_gpu.api.render.schemas import (
     TranscribeTranscript,
     Translation,
 )
+from reflector_gpu.api.unknown import Vocabulary
 from tests.api.support import (
     FROM_URL,
     TRANSCRIBE,
@@ -248,16 +250,16 @@ def _references(node: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "model"),
+    ("path", "vocabulary", "model"),
     [
-        (TRANSCRIPTIONS, ReflectorFile),
-        (FROM_URL, ReflectorTranscript),
-        (TRANSLATIONS, Translation),
-        (TRANSCRIBE, TranscribeTranscript),
+        (TRANSCRIPTIONS, vocabularies.TRANSCRIPTIONS, ReflectorFile),
+        (FROM_URL, vocabularies.FROM_URL, ReflectorTranscript),
+        (TRANSLATIONS, vocabularies.TRANSLATIONS, Translation),
+        (TRANSCRIBE, vocabularies.TRANSCRIBE, TranscribeTranscript),
     ],
 )
 def test_routes_have_examples_fields_and_errors(
-    schema: dict[str, Any], path: str, model: type[Any]
+    schema: dict[str, Any], path: str, vocabulary: Vocabulary[Any], model: type[Any]
 ) -> None:
     operation = schema["paths"][path]["post"]
     assert operation["summary"]
@@ -270,8 +272,8 @@ def test_routes_have_examples_fields_and_errors(
     assert content.keys() == ({kind} if path == FROM_URL else {kind, "application/json", "audio/*"})
     form = content[kind]
     fields = form["schema"]["properties"]
-    assert {"model", "language", "prompt", "response_format", "stream"} <= fields.keys()
     files = {"file", "files"} & fields.keys()
+    assert fields.keys() - files == vocabulary.model.model_fields.keys() - vocabulary.unused
     assert all(fields[name].get("description") for name in fields.keys() - files)
 
     statuses = {"400", "401", "404", "413", "429", "503"}

@@ -35,12 +35,17 @@ Speech to words with times, behind the OpenAI audio API and Reflector's own rout
 
 Send the key as `Authorization: Bearer <key>`; the headers `api-key` and `X-API-Key` take it too.
 
-The header `X-Reflector-Model` says which model answered.
+Fields of a form may stand in the query as well. A field that is misspelled, or that belongs to
+another route, is a 400 that says so. Any other field that a route does not know is ignored; with
+`REFLECTOR_STRICT=true` it is a 400, too.
 
-A field that a route does not know is ignored, and named in the header `X-Reflector-Ignored` of the
-answer; one that is misspelled, or belongs to another route, is a 400 that says so. With
-`REFLECTOR_STRICT=true` whatever would be ignored is a 400. Fields of a form may stand in the query
-as well.
+Headers of an answer:
+
+- `X-Reflector-Model`: the model that answered.
+- `X-Reflector-Ignored`: the fields that were ignored.
+- `X-Reflector-Warnings`: JSON that says where somebody speaks and no words were found. Formats with
+  a field `warnings` say it there, too.
+- `X-Request-ID`: what the log calls this request. A client may send its own.
 """
 
 

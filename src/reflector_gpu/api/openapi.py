@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
+from reflector_gpu.api import vocabularies
 from reflector_gpu.api.asr import AUDIO_FILE, AsrFields, DetectFields
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.fields import (
@@ -32,6 +33,7 @@ from reflector_gpu.api.render.schemas import (
     Translation,
     VerboseTranscription,
 )
+from reflector_gpu.api.unknown import Vocabulary
 from reflector_gpu.types import Completion
 
 Extra = dict[str, JsonValue]
@@ -94,15 +96,17 @@ _WITH_AUDIO: JsonValue = {
 }
 
 
-def _form(*file_fields: str) -> Extra:
-    schema = inlined(TranscriptionFields)
+def _form(vocabulary: Vocabulary[TranscriptionFields], *file_fields: str) -> Extra:
+    """An upload, with those fields that have an effect on the route."""
+    schema = inlined(vocabulary.model)
     properties = schema["properties"]
     assert isinstance(properties, dict)
+    fields = {name: kind for name, kind in properties.items() if name not in vocabulary.unused}
     files: Extra = {name: _BINARY for name in file_fields if not name.endswith("s")}
     files |= {
         name: {"type": "array", "items": _BINARY} for name in file_fields if name.endswith("s")
     }
-    schema["properties"] = {**files, **properties}
+    schema["properties"] = {**files, **fields}
     return {
         "required": True,
         "content": {
@@ -127,7 +131,7 @@ def _answers(
         }
     }
     content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
-    found: Extra = {"200": {"description": "The transcript", "content": content}}
+    found: Extra = {"200": {"description": "The answer", "content": content}}
     for status, reason in sorted(errors.items()):
         found[status] = {
             "description": reason,
@@ -141,7 +145,7 @@ def _json_in(model: type[BaseModel]) -> Extra:
 
 
 TRANSCRIPTIONS: Extra = {
-    "requestBody": _form("file", "files"),
+    "requestBody": _form(vocabularies.TRANSCRIPTIONS, "file", "files"),
     "responses": _answers(
         ReflectorFile,
         Transcription,
@@ -154,17 +158,14 @@ TRANSCRIPTIONS: Extra = {
 }
 
 TRANSLATIONS: Extra = {
-    "requestBody": _form("file"),
+    "requestBody": _form(vocabularies.TRANSLATIONS, "file"),
     "responses": _answers(
         Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=_ERRORS
     ),
 }
 
 FROM_URL: Extra = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": inlined(FromUrl)}},
-    },
+    "requestBody": _json_in(FromUrl),
     "responses": _answers(
         ReflectorTranscript,
         Transcription,
@@ -177,7 +178,7 @@ FROM_URL: Extra = {
 }
 
 TRANSCRIBE: Extra = {
-    "requestBody": _form("file"),
+    "requestBody": _form(vocabularies.TRANSCRIBE, "file"),
     "responses": _answers(
         TranscribeTranscript,
         example={
@@ -192,7 +193,12 @@ TRANSCRIBE: Extra = {
 def _query(model: type[BaseModel]) -> list[JsonValue]:
     properties = inlined(model)["properties"]
     assert isinstance(properties, dict)
-    return [{"name": name, "in": "query", "schema": kind} for name, kind in properties.items()]
+    parameters: list[JsonValue] = []
+    for name, kind in properties.items():
+        assert isinstance(kind, dict)
+        described = {"description": kind["description"]} if "description" in kind else {}
+        parameters.append({"name": name, "in": "query", **described, "schema": kind})
+    return parameters
 
 
 TRANSLATE: Extra = {

@@ -91,6 +91,11 @@ def test_without_a_known_app_it_lists_them(
     assert ", ".join(NAMES) in done.err
 
 
+def test_the_help_names_every_app(typed: Typed) -> None:  # noqa: F811
+    said = typed("modal", "deploy", "--help").out
+    assert all(re.search(rf"\b{name}\b", said) for name in NAMES)
+
+
 def test_a_setting_that_does_not_fit_is_told_by_its_variable(
     typed: Typed,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

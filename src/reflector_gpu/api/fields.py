@@ -124,12 +124,12 @@ class SpeakerFields(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    num_speakers: Count = Field(None, ge=1, le=_MOST_SPEAKERS, description="So many people speak.")
+    num_speakers: Count = Field(None, ge=1, le=_MOST_SPEAKERS, description="How many people speak.")
     min_speakers: Count = Field(
-        None, ge=1, le=_MOST_SPEAKERS, description="At least so many people speak."
+        None, ge=1, le=_MOST_SPEAKERS, description="Fewest people who may speak."
     )
     max_speakers: Count = Field(
-        None, ge=1, le=_MOST_SPEAKERS, description="At most so many people speak."
+        None, ge=1, le=_MOST_SPEAKERS, description="Most people who may speak."
     )
 
     @property

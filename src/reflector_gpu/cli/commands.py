@@ -10,6 +10,7 @@ import typer
 from reflector_gpu import __version__
 from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.modal_commands import modal
 from reflector_gpu.cli.model_commands import models
 from reflector_gpu.cli.options import (
     AsJson,
@@ -30,9 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # help drawn by rich takes twice as long to appear
 )
 app.add_typer(models, name="models")
-modal = typer.Typer(
-    help="The same service on Modal's GPUs.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(modal, name="modal")
 
 
@@ -156,23 +154,24 @@ def transcribe(
         str | None,
         typer.Option(
             metavar="CODE",
-            help="Translate what is said. Text and subtitles are in this language; JSON has both.",
+            help="Translate what is said. Text and subtitles are in this language; JSON has "
+            "both languages.",
         ),
     ] = None,
     diarize: Annotated[
-        bool, typer.Option("--diarize", show_default=False, help="Tell who says what.")
+        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
     ] = False,
     speakers: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="So many people speak: --diarize."),
+        typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
     ] = None,
     min_speakers: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="At least so many: --diarize."),
+        typer.Option(metavar="NUMBER", min=1, help="Fewest who may speak; implies --diarize."),
     ] = None,
     max_speakers: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="At most so many: --diarize."),
+        typer.Option(metavar="NUMBER", min=1, help="Most who may speak; implies --diarize."),
     ] = None,
     speaker: Annotated[
         list[str] | None,
@@ -250,7 +249,8 @@ def llm(
         typer.Argument(metavar="[PROMPT]", show_default=False, help="Left out: standard input."),
     ] = None,
     system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Who the model is to be.")
+        str | None,
+        typer.Option(metavar="TEXT", help="System prompt: the role of the model."),
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, help="Most tokens of the answer.")
@@ -334,39 +334,3 @@ def doctor(
     from reflector_gpu.cli.doctor import run
 
     raise typer.Exit(run(as_json=as_json, host=host, port=port, profile=profile, model=model))
-
-
-@modal.callback()
-def on_modal() -> None:
-    """The same service on Modal's GPUs.
-
-    What can be set about a deployment are variables: REFLECTOR_MODAL_LIVE_GPU=H100, ...; see
-    reflector_gpu/deploy/modal_settings.py.
-    """
-
-
-@modal.command("deploy")
-def deploy_on_modal(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            show_default=False,
-            help="transcriber, transcriber-parakeet, diarizer, translator or llm.",
-        ),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", show_default=False, help="All of them.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", show_default=False, help="Show what would be done.")
-    ] = False,
-) -> None:
-    """Deploy apps, with their secrets and weights, and print what Reflector needs to use them.
-
-    A key is made once, kept in the secret reflector-gpu, and printed once. Gated weights take the
-    hub token from the environment. [env var: HF_TOKEN]
-    """
-    from reflector_gpu.cli.modal import run
-
-    run(names or [], everything=everything, dry_run=dry_run)

@@ -14,15 +14,14 @@ models = typer.Typer(
     help="The models that this machine knows.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Names: TypeAlias = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="NAME",
-        show_default=False,
-        autocompletion=completion.models,
-        help="From `models list`.",
-    ),
-]
+_from_the_list = typer.Argument(
+    metavar="NAME",
+    show_default=False,
+    autocompletion=completion.models,
+    help="From `models list`.",
+)
+Name: TypeAlias = Annotated[str, _from_the_list]
+Names: TypeAlias = Annotated[list[str], _from_the_list]
 
 
 @models.command("list")
@@ -35,15 +34,7 @@ def list_models(profile: Profile = None, model: Model = None, as_json: AsJson = 
 
 @models.command("show")
 def show_model(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            show_default=False,
-            autocompletion=completion.models,
-            help="From `models list`.",
-        ),
-    ],
+    name: Name,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,15 +75,7 @@ def remove_models(
 
 @models.command("export")
 def export_model(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            show_default=False,
-            autocompletion=completion.models,
-            help="From `models list`.",
-        ),
-    ],
+    name: Name,
     archive: Annotated[
         Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A tar file to write.")
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.engines import catalog
 from reflector_gpu.engines.diarizers import DIARIZERS
+from reflector_gpu.engines.weights.cache import cache_folder
 from reflector_gpu.types import Samples
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION, WHISPER
@@ -21,6 +23,11 @@ from tests.live import KEY, LiveServer
 # Slowness is no failure: the machines that run these tests are shared.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+ORDINARY_CACHE = Path(os.environ.setdefault("TESTS_ORDINARY_CACHE", str(cache_folder())))
+"""Where this machine's own weights are, which no test is to depend on by accident."""
+
+os.environ["HF_HUB_CACHE"] = f"{os.devnull}/hub"  # nothing can be there; workers inherit it
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -86,6 +93,6 @@ def scripted() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def sphinx() -> Iterator[LiveServer]:
-    """A running server with the embedded profile's real recogniser."""
+    """A running server with the recogniser that needs no weights."""
     with LiveServer(model="sphinx", apikey=KEY, url_allow="127.0.0.1") as server:
         yield server

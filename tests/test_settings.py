@@ -33,7 +33,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     settings = load_settings()
-    assert (settings.profile, settings.model, settings.host) == ("embedded", "sphinx", "127.0.0.1")
+    assert (settings.profile, settings.model, settings.host) == ("embedded", "auto", "127.0.0.1")
     assert set(origins(settings).values()) == {"default", "profile embedded"}
 
 

@@ -11,7 +11,10 @@ ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Defaults that belong together. ``accuracy`` and ``better`` are what the banner tells."""
+    """Defaults that belong together.
+
+    ``accuracy`` and ``better`` are what the banner tells, where the first of the models is here.
+    """
 
     accuracy: str
     better: str
@@ -22,10 +25,10 @@ _NEURAL = "Parakeet where it knows the language, else Whisper: as good as open m
 
 PROFILES: Mapping[ProfileName, Profile] = {
     "embedded": Profile(
-        "PocketSphinx, US English: fair on clear read speech, poor on meetings and noise",
+        "Whisper base: most words of clear speech, fewer where it is noisy or far away",
         "pip install 'reflector-gpu[parakeet,whisper,segmentation,translation]', then "
         "reflector-gpu serve --profile cpu",
-        {"model": "sphinx"},
+        {"model": "auto", "auto_models": ("base", "tiny.en", "sphinx")},  # what is here, in order
     ),
     "cpu": Profile(
         _NEURAL,

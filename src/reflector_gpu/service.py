@@ -143,7 +143,8 @@ class Service:
 
     @property
     def configured(self) -> list[Model]:
-        """What to have ready: the configured models that are here, or may be downloaded.
+        """What to have ready: those configured models that are here, or may be downloaded, and
+        that requests go to.
 
         A service with models elsewhere answers for those alone.
         """
@@ -151,7 +152,7 @@ class Service:
         if self._elsewhere is not None:
             return [model for model in models if model.name in self._elsewhere]
         possible = [model for model in models if not model.missing or self.may_download(model)]
-        return possible or self.catalog.defaults
+        return self.catalog.needed(possible) or self.catalog.defaults
 
     @property
     def prepared(self) -> list[Installable]:

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     )
 
     # Models
-    model: str = Field("sphinx", description="Model of requests that name none, or one of OpenAI's")
+    model: str = Field("auto", description="Model of requests that name none, or one of OpenAI's")
     model_aliases: dict[str, str] = Field(
         {}, description='More names for models: a JSON object, {"alias": "model"}; "*" is any other'
     )

@@ -32,7 +32,7 @@ TURNS = [
     " today i am going to fix the problem with the password",
     " is that the problem that the customer reported last week",
 ]
-"""What is said in them, as the embedded recogniser spells it."""
+"""What is said in them, as PocketSphinx spells it."""
 
 
 @pytest.fixture(scope="module")

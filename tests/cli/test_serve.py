@@ -150,6 +150,19 @@ def test_a_network_of_everyone_is_warned_of(tmp_path: Path) -> None:
         assert "TRUSTED_NETWORKS holds every address" in running.wait_for("WARNING")
 
 
+def test_the_banner_says_who_answers_and_what_would_be_better() -> None:
+    with started("serve", "--port", "0") as running:
+        assert "sphinx: PocketSphinx" in running.wait_for("model ")
+        assert running.wait_for("for better").rstrip().endswith("models pull base")
+        assert not [line for line in running.errors if "accuracy" in line]
+
+
+def test_the_banner_does_not_argue_with_who_has_chosen() -> None:
+    with started("serve", "--port", "0", "--model", "scripted") as running:
+        running.wait_for("key ")
+        assert not [line for line in running.errors if "for better" in line]
+
+
 REFUSALS = [
     pytest.param(["--host", "0.0.0.0"], "without a key", id="exposed"),
     pytest.param(["--model", "large-v2"], "models pull large-v2", id="not installed"),

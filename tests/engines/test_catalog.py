@@ -299,6 +299,35 @@ def test_whoever_is_to_translate_can() -> None:
         assert model.name == "small"
 
 
+def test_where_nothing_translates_english_stays_as_it_is() -> None:
+    catalog = Catalog("auto", automatic=("base", "sphinx"))
+    bare, whole = being(sphinx=READY), being(base=HERE, sphinx=READY)
+    assert catalog.resolve(None, None, "translate", bare).name == "sphinx"
+    assert catalog.resolve(None, "en", "translate", bare).name == "sphinx"
+    assert catalog.resolve(None, "fr", "translate", bare).name == "base"
+    assert catalog.resolve(None, "en", "translate", whole).name == "base"
+
+
+@pytest.mark.parametrize(
+    ("automatic", "needed"),
+    [
+        (("base", "tiny.en", "sphinx"), ("base",)),
+        (("tiny.en", "sphinx", "base"), ("tiny.en", "base")),
+        (("sphinx", "base"), ("sphinx", "base")),
+        (("base", "large-v3"), ("base", "large-v3")),  # which knows Cantonese
+        (("large-v3", "base"), ("large-v3",)),
+        (BOTH, BOTH),
+        (PARAKEETS, PARAKEETS),
+        (("nvidia/parakeet-tdt-0.6b-v3", "base"), ("nvidia/parakeet-tdt-0.6b-v3", "base")),
+    ],
+)
+def test_what_is_never_chosen_is_not_needed(
+    automatic: tuple[str, ...], needed: tuple[str, ...]
+) -> None:
+    catalog = Catalog("auto", automatic=automatic)
+    assert tuple(model.name for model in catalog.needed(catalog.automatic)) == needed
+
+
 def test_a_caveat_is_for_those_who_left_the_choice_to_us() -> None:
     assert Catalog("sphinx").caveat(MODELS["sphinx"]) is None
 

@@ -1,4 +1,4 @@
-"""The embedded recogniser on real speech."""
+"""The recogniser that needs no weights, on speech."""
 
 from __future__ import annotations
 

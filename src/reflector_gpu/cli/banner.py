@@ -8,24 +8,25 @@ from rich.text import Text
 from reflector_gpu import __version__
 from reflector_gpu.cli.console import console
 from reflector_gpu.cli.hints import here
-from reflector_gpu.engines.catalog import Model
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.networks import holds_everyone
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings
 
 
-def show(settings: Settings, model: Model, url: str) -> None:
+def show(settings: Settings, catalog: Catalog, url: str) -> None:
     """Print the banner to standard error."""
     lines = Table.grid(padding=(0, 2))
-    for name, text, style in _lines(settings, model, url):
+    for name, text, style in _lines(settings, catalog, url):
         lines.add_row(Text(f"  {name}", "dim"), Text(text, style))
     out = console(stderr=True)
     out.print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
     out.print(lines)
 
 
-def _lines(settings: Settings, model: Model, url: str) -> list[tuple[str, str, str]]:
+def _lines(settings: Settings, catalog: Catalog, url: str) -> list[tuple[str, str, str]]:
     """Name, text and style of each."""
+    model = catalog.default
     everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
     reach = ", and every other address of this machine" if everywhere else ""
     lines = [
@@ -34,13 +35,22 @@ def _lines(settings: Settings, model: Model, url: str) -> list[tuple[str, str, s
         ("profile", settings.profile, ""),
         ("model", f"{model.name}: {model.summary}", ""),
     ]
-    profile = PROFILES[settings.profile]
-    if settings.model == profile.defaults["model"]:  # else the profile says nothing about it
-        lines.append(("accuracy", profile.accuracy, ""))
-        lines.append(("for better", here(profile.better), ""))
+    lines += [(name, here(text), "") for name, text in _accuracy(settings, catalog)]
     lines.append(("key", *key_state(settings)))
     lines.extend(("WARNING", text, "bold red") for text in network_warnings(settings))
     return lines
+
+
+def _accuracy(settings: Settings, catalog: Catalog) -> list[tuple[str, str]]:
+    """How well the profile's choice hears, and what would be better."""
+    profile = PROFILES[settings.profile]
+    chosen = profile.defaults.get("auto_models", settings.auto_models)
+    if (settings.model, settings.auto_models) != (profile.defaults["model"], chosen):
+        return []  # somebody has chosen others, and knows why
+    preferred = catalog.configured[0]
+    if preferred is not catalog.default and not settings.auto_pull:
+        return [("for better", preferred.installation)]
+    return [("accuracy", profile.accuracy), ("for better", profile.better)]
 
 
 def key_state(settings: Settings) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def devices(settings: Settings) -> Check:
 
 def layout(service: Service) -> Iterator[Check]:
     """Which workers the configured models get."""
-    for model in service.catalog.defaults:
+    for model in service.configured:
         counted = Counter(map(str, service.hosts.layout(model)))
         workers = [f"{count} on {where}" for where, count in counted.items()]
         yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reflector_gpu.engines import names, parakeet, scripted, sphinx, whisper
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import Model, TranscriberSpec
 from reflector_gpu.errors import ConfigurationError, UnknownModel
 from reflector_gpu.languages import match_spoken
 from reflector_gpu.suggest import suggestion
@@ -109,6 +109,18 @@ class Catalog:
         """What of `configured` is here; if nothing is, the first of what a download would bring."""
         models = self.configured
         return [model for model in models if not model.missing] or [min(models, key=_closeness)]
+
+    def needed(self, models: Sequence[Model]) -> list[Model]:
+        """Those of ``models`` that may be chosen while all of them work.
+
+        Others stand behind one that `AUTO` prefers and that does all they do: they wait for the
+        day when that one fails, and need not be loaded before.
+        """
+        return [
+            model
+            for number, model in enumerate(models)
+            if not any(_replaces(better.spec, model.spec) for better in models[:number])
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -235,8 +247,7 @@ class Catalog:
         which one is spoken: what knows only English would write French down as English. Where none
         does and none can be had, whichever knows the most.
         """
-        models = self.automatic
-        able = [m for m in models if task == "transcribe" or m.spec.translates] or models
+        able = self._able(task, closeness)
         broadest = max(able, key=lambda model: len(model.spec.languages))
         if languages:
             fitting = [
@@ -249,6 +260,17 @@ class Catalog:
             return first
         return min(able, key=lambda model: (closeness(model), -len(model.spec.languages)))
 
+    def _able(self, task: Task, closeness: Closeness) -> list[Model]:
+        """The automatic models that can do ``task``; to those of English alone, there is nothing
+        to translate, and they stand in where no other works."""
+        models = self.automatic
+        if task == "transcribe":
+            return models
+        able = [model for model in models if model.spec.translates]
+        if any(closeness(model) <= COMING for model in able):
+            return able
+        return [m for m in models if m.spec.translates or m.spec.languages == {"en"}] or models
+
     def _check(self, variable: str, name: str) -> str:
         """Where ``name`` leads, which stands in the setting ``variable``."""
         last = self._chain(name, variable, otherwise=name == ANYTHING)[-1]
@@ -256,6 +278,15 @@ class Catalog:
             known = ", ".join(self.names)
             raise ConfigurationError(f"{variable}: '{last}' is none of {known}.")
         return target
+
+
+def _replaces(better: TranscriberSpec, other: TranscriberSpec) -> bool:
+    """Whether ``better`` does all that ``other`` does."""
+    return (
+        better.languages >= other.languages
+        and better.translates >= other.translates
+        and better.detects >= other.detects
+    )
 
 
 def _closeness(model: Model) -> int:

@@ -43,7 +43,7 @@ clean:  ## Forget the set-up
 	@touch $@
 
 .venv/installed: .venv/pip pyproject.toml constraints.txt
-	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) install -c constraints.txt -e '.[whisper]'
 	@touch $@
 
 .venv/dev: .venv/installed

@@ -1,1 +1,1 @@
-"""A sample meeting, and the scripts behind `make demo` and `make serve`."""
+"""Sample recordings, and the scripts behind `make demo` and `make serve`."""

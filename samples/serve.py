@@ -6,11 +6,14 @@ import contextlib
 import os
 import sys
 
+from samples import weights
 from samples.server import server
 
 
 def main() -> None:
-    with contextlib.suppress(KeyboardInterrupt), server(port=chosen_port()) as running:
+    port = chosen_port()
+    weights.pull()
+    with contextlib.suppress(KeyboardInterrupt), server(port=port) as running:
         print(
             f"\nServing at {running.url} with the key {running.key}\nTry:\n\n"
             f"  curl {running.url}/v1/audio/transcriptions \\\n"

@@ -143,8 +143,7 @@ class Service:
 
     @property
     def configured(self) -> list[Model]:
-        """What to have ready: those configured models that are here, or may be downloaded, and
-        that requests go to.
+        """What to have ready: what is needed of the models that are here, or may be downloaded.
 
         A service with models elsewhere answers for those alone.
         """

@@ -37,6 +37,7 @@ def named() -> Iterator[LiveServer]:
     """A server of many names: aliases that mean others, and one for everything."""
     with LiveServer(
         model="scripted",
+        auto_models="large-v3",  # is not here
         model_aliases={"house": "Home", "home": "scripted", "sphinx": "scripted", "*": "house"},
         model_paths={"fünf": str(WHISPER), "voices": str(SEGMENTATION)},
         translator=str(TRANSLATION),

@@ -261,14 +261,16 @@ class Catalog:
         return min(able, key=lambda model: (closeness(model), -len(model.spec.languages)))
 
     def _able(self, task: Task, closeness: Closeness) -> list[Model]:
-        """The automatic models that can do ``task``; to those of English alone, there is nothing
-        to translate, and they stand in where no other works."""
+        """The automatic models that can do ``task``.
+
+        Where all that work know nothing but English, they can translate: there is nothing to do.
+        """
         models = self.automatic
         if task == "transcribe":
             return models
         able = [model for model in models if model.spec.translates]
-        if any(closeness(model) <= COMING for model in able):
-            return able
+        if any(closeness(m) <= COMING for m in models if m.spec.languages != {"en"}):
+            return able or models
         return [m for m in models if m.spec.translates or m.spec.languages == {"en"}] or models
 
     def _check(self, variable: str, name: str) -> str:

@@ -200,7 +200,8 @@ class Transcript:
 class TranscribeOptions:
     """What a client asked of the recogniser. Hashable: equal options may share a batch.
 
-    Without a ``language`` it is found out, among ``languages`` if there are any.
+    Without a ``language`` it is found out, among ``languages`` if there are any. ``voiced``: the
+    voice detector is sure that somebody speaks, so that silence is to be doubted.
     """
 
     language: str | None = None
@@ -209,6 +210,7 @@ class TranscribeOptions:
     hotwords: tuple[str, ...] = ()
     temperature: float | None = None
     languages: tuple[str, ...] = ()
+    voiced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.sound import fitted_to_sound, spoken
+from reflector_gpu.engines.sound import beside_sound, fitted_to_sound, spoken
 from reflector_gpu.types import SAMPLE_RATE, Samples, Word
 from tests.engines.sounds import STEADY, clicks, hum, noise, silence, tone
 from tests.engines.tiny import Clip, clips
@@ -111,3 +113,39 @@ def test_the_last_word_lasts_while_its_sound_does() -> None:
     first, last = fitted_to_sound([Word("one", 1.0, 1.4), Word("two", 1.4, 1.8)], samples)
     assert (first.start, first.end) == pytest.approx((1.0, 1.4), abs=0.02)
     assert last.end == pytest.approx(2.0, abs=0.02)
+
+
+def word(text: str, start: float, probability: float = 0.9) -> Word:
+    return Word(text, start, start + 0.5, probability)
+
+
+@pytest.mark.parametrize(
+    ("words", "spoken", "expected"),
+    [
+        # The end of a sentence whose beginning was spoken.
+        ([word("of", 1), word("clubs.", 5)], [True, False], [("of", 1), ("clubs.", 1.5)]),
+        # Between two that were.
+        (
+            [word("of", 1), word("the", 3), word("clubs.", 1.6)],
+            [True, False, True],
+            [("of", 1), ("the", 1.5), ("clubs.", 1.6)],
+        ),
+        # Another sentence, which nobody said.
+        (
+            [word("done.", 1), word("Thank", 5), word("you.", 6)],
+            [True, False, False],
+            [("done.", 1)],
+        ),
+        # Improbable, or with nothing beside it.
+        ([word("of", 1), word("clubs.", 5, 0.2)], [True, False], [("of", 1)]),
+        ([word("clubs.", 5)], [False], []),
+    ],
+)
+def test_words_that_an_aligner_put_into_silence_are_moved_beside_their_sentence(
+    words: list[Word], spoken: list[bool], expected: list[tuple[str, float]]
+) -> None:
+    found = beside_sound(words, spoken)
+    assert [(one.text, one.start) for one in found] == expected
+    for before, after in pairwise(found):
+        assert before.end <= after.start or before.start <= after.start
+    assert all(one.start <= one.end for one in found)

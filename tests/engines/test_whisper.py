@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,13 @@ from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
+from reflector_gpu.engines import whisper_decoding
 from reflector_gpu.engines.catalog import MODELS, Catalog
 from reflector_gpu.engines.whisper import WhisperTranscriber, local
-from reflector_gpu.engines.whisper_alignment import APPENDED, PREPENDED, aligned
+from reflector_gpu.engines.whisper_alignment import APPENDED, PREPENDED, Part, aligned, whole
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
-from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from reflector_gpu.pipeline import unheard
+from reflector_gpu.types import SAMPLE_RATE, Chunk, Recognition, Samples, Token, TranscribeOptions
 from tests.engines.sounds import STEADY, clicks, hum, noise, silence, tone
 from tests.engines.tiny import WHISPER, Clip, clips, text_of, words_of, worst_times
 
@@ -417,3 +420,103 @@ def test_only_the_full_multilingual_models_translate() -> None:
 def test_auto_chooses_one_that_translates() -> None:
     found = Catalog("auto", automatic=("large-v3-turbo", "small"))
     assert found.resolve("auto", task="translate").name == "small"
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([" d", "'avoir", " dit"], ["d'avoir", "dit"]),
+        ([" 50", "%", " of"], ["50%", "of"]),
+        ([" well", "-known."], ["well-known."]),
+        ([" 3.", "5"], ["3.5"]),
+        ([" one—", "two"], ["one—", "two"]),
+        ([" say", "你", "好"], ["say", "你", "好"]),
+        (["one"], ["one"]),
+        ([], []),
+    ],
+)
+def test_what_is_spelled_without_a_space_is_one_word(parts: list[str], expected: list[str]) -> None:
+    found = whole(
+        [
+            Part(
+                word=word,
+                tokens=[Token(i, b"", 0.0)],
+                start=float(i),
+                end=i + 1.0,
+                probability=0.25 + i / 2,
+            )
+            for i, word in enumerate(parts)
+        ]
+    )
+    assert [part["word"].strip() for part in found] == expected
+    assert [token.id for part in found for token in part["tokens"]] == list(range(len(parts)))
+    if len(parts) == 2 and len(found) == 1:
+        assert (found[0]["start"], found[0]["end"], found[0]["probability"]) == (0.0, 2.0, 0.5)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.4])
+def test_what_a_prompt_keeps_from_being_heard_is_heard_without_it(
+    engine: WhisperTranscriber,
+    inner: WhisperModel,
+    monkeypatch: pytest.MonkeyPatch,
+    temperature: float | None,
+) -> None:
+    clip, real, tried = clips("en")[0], inner.model, []
+
+    def generate(encoded: Any, prompts: Any, **options: Any) -> Any:
+        results = real.generate(encoded, prompts, **options)
+        told = inner.hf_tokenizer.token_to_id("<|startofprev|>") in prompts[0]
+        tried.append((told, options["sampling_temperature"]))
+        sequence = [] if told else results[0].sequences_ids[0]
+        score = -3.0 if told or options["sampling_temperature"] < 0.5 else -0.1
+        return [SimpleNamespace(sequences_ids=[sequence], scores=[score], no_speech_prob=0.0)]
+
+    monkeypatch.setattr(inner, "model", Meddled(real, generate=generate))
+    options = TranscribeOptions(language="en", prompt="hello team", temperature=temperature)
+    (result,) = hear(engine, [clip.samples], options)
+    assert len(words_of(result)) >= len(clip.words) - 1
+    first = temperature or 0.0
+    assert [one for told, one in tried if told] == [first]
+    assert [one for told, one in tried if not told] == [
+        one for one in (0.0, 0.2, 0.4, 0.6) if one >= first
+    ]
+
+
+@pytest.mark.parametrize("voiced", [False, True])
+def test_silence_is_doubted_where_somebody_was_heard(
+    engine: WhisperTranscriber, inner: WhisperModel, monkeypatch: pytest.MonkeyPatch, voiced: bool
+) -> None:
+    clip, real = clips("en")[0], inner.model
+
+    def generate(encoded: Any, prompts: Any, **options: Any) -> Any:
+        (result,) = real.generate(encoded, prompts, **{**options, "sampling_temperature": 0})
+        score = -0.8 if options["sampling_temperature"] else -3.0
+        return [
+            SimpleNamespace(
+                sequences_ids=result.sequences_ids, scores=[score], no_speech_prob=0.657
+            )
+        ]
+
+    monkeypatch.setattr(inner, "model", Meddled(real, generate=generate))
+    (result,) = hear(engine, [clip.samples], TranscribeOptions(language="en", voiced=voiced))
+    assert text_of(result) == (clip.text if voiced else "")
+
+
+def test_text_that_is_longer_than_the_decoder_may_write_is_heard_to_its_end(
+    engine: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken = list({clip.text: clip for clip in clips("en")}.values())[:6]
+    samples = np.concatenate([clip.samples for clip in spoken])[: 30 * SAMPLE_RATE]
+    (untroubled,) = hear(engine, [samples], ENGLISH)
+    words = words_of(untroubled)
+    monkeypatch.setattr(whisper_decoding, "_MAX_TEXT", len(words) // 2)
+
+    async def recognise(chunk: Chunk, options: TranscribeOptions) -> Recognition:
+        return hear(engine, [chunk.samples], options)[0]
+
+    (stopped,) = hear(engine, [samples], ENGLISH)
+    assert len(words_of(stopped)) < len(words)
+    voiced = ((words[0].start, words[-1].end),)
+    found = asyncio.run(unheard.hear(Chunk(samples, 0.0, voiced), ENGLISH, recognise))
+    assert text_of(found.recognition).split()[-3:] == text_of(untroubled).split()[-3:]
+    assert len(words_of(found.recognition)) >= 0.8 * len(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,17 +104,44 @@ def test_what_stays_without_words_is_reported() -> None:
 
 
 def test_a_chunk_without_any_words_is_cut_at_its_longest_pause() -> None:
-    recogniser = Recogniser([], spoken("one two", 0.2), spoken("three four", 0.2))
-    found = heard(chunk(12, (0.3, 3.0), (3.2, 4.5), (7.0, 11.8)), recogniser)
-    assert recogniser.asked == [(100.0, 112.0), (100.1, 104.7), (106.8, 112.0)]
-    assert text_of(found) == "one two three four"
+    recogniser = Recogniser([], spoken("one two three", 0.2), spoken("four five six", 0.2))
+    found = heard(chunk(12, (0.3, 1.0), (1.2, 1.7), (10.2, 11.8)), recogniser)
+    assert recogniser.asked == [(100.0, 112.0), (100.1, 101.9), (110.0, 112.0)]
+    assert text_of(found) == "one two three four five six"
+    assert found.unheard == ()
 
 
-def test_nothing_is_decoded_again_as_it_was() -> None:
-    recogniser = Recogniser([])
+def test_nothing_is_decoded_again_without_a_word_of_who_was_heard() -> None:
+    recogniser = Recogniser([], [])
     found = heard(chunk(4, (0.3, 3.8)), recogniser)
-    assert recogniser.asked == [(100.0, 104.0)]
+    assert recogniser.asked == [(100.0, 104.0), (100.1, 104.0)]
+    assert [options.voiced for options in recogniser.options] == [False, True]
     assert found.unheard == ((0.3, 3.8),)
+
+
+def test_decoding_goes_on_where_it_was_stopped_until_nothing_more_comes() -> None:
+    recogniser = Recogniser(spoken("one two three", 0.2), spoken("four five", 0.2), [])
+    found = heard(chunk(10, (0.2, 9.8)), recogniser)
+    assert text_of(found) == "one two three four five"
+    assert [begin for begin, _ in recogniser.asked] == [100.0, 101.55, 102.6]
+    assert {end for _, end in recogniser.asked} == {110.0}
+    (stretch,) = found.unheard
+    assert stretch == pytest.approx((2.8, 9.8))
+
+
+def test_a_word_that_swallows_a_pause_is_where_the_voice_is() -> None:
+    words = [*spoken("it begins", 1.0), Word("Who", 1.8, 17.7), *spoken("asks", 17.8)]
+    recogniser = Recogniser(words)
+    found = heard(chunk(30, (0.9, 2.0), (17.5, 18.2)), recogniser)
+    (segment,) = found.recognition.segments
+    assert (segment.words[2].start, segment.words[2].end) == (17.5, 17.7)
+    assert recogniser.asked == [(100.0, 130.0)]
+
+
+def test_a_word_that_is_too_long_is_bounded_where_no_voice_was_found() -> None:
+    words = [*spoken("one two three", 1.0), Word("four", 2.5, 9.0)]
+    found = heard(chunk(30, (0.9, 2.4)), Recogniser(words))
+    assert found.recognition.segments[0].words[-1].start == 9.0 - 0.6
 
 
 def test_a_prompt_that_is_repeated_is_left_out_the_second_time() -> None:
@@ -122,7 +150,7 @@ def test_a_prompt_that_is_repeated_is_left_out_the_second_time() -> None:
     recogniser = Recogniser(echo, spoken("we begin with the budget for today", 0.2))
     found = heard(chunk(5, (0.1, 3.9)), recogniser, told)
     assert text_of(found) == "we begin with the budget for today"
-    assert recogniser.options == [told, TranscribeOptions()]
+    assert recogniser.options == [told, TranscribeOptions(voiced=True)]
 
 
 def test_hotwords_that_are_listed_are_no_transcript() -> None:
@@ -135,7 +163,7 @@ def test_what_is_skipped_is_decoded_without_the_prompt() -> None:
     told = TranscribeOptions(language="en", prompt="About cats.", hotwords=("cat",))
     recogniser = Recogniser(spoken("it begins", 1.0), spoken("and goes on", 0.3))
     heard(chunk(30, (0.9, 2.0), (8.0, 10.0)), recogniser, told)
-    assert recogniser.options == [told, OPTIONS]
+    assert recogniser.options == [told, replace(OPTIONS, voiced=True)]
 
 
 def test_an_engine_without_word_times_is_left_alone() -> None:

@@ -12,19 +12,25 @@ Tsiartas and Narayanan 2011 (long-term signal variability, https://doi.org/10.11
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from math import inf
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from reflector_gpu.sentences import ends_sentence
 from reflector_gpu.types import SAMPLE_RATE, Samples, Word
 
 FLOOR_DECIBELS = -40.0
 """Frames this far below the chunk's loudest are silent."""
 
 _Times: TypeAlias = npt.NDArray[np.float64]  # [n]
+
+_RATHER_RIGHT = 0.5  # of a word's probability
+_MOVED_SECONDS = 0.3  # of a word whose true length nobody knows
 
 _FRAME = SAMPLE_RATE // 100
 _SHORTEST = 5  # frames of a word that are left in any case
@@ -90,6 +96,38 @@ def spoken(words: Sequence[Word], samples: Samples) -> list[bool]:
         kept |= bool(spectra.changes(times, times)[alone].any())
     found: list[bool] = kept.tolist()
     return found
+
+
+def beside_sound(words: Sequence[Word], spoken: Sequence[bool]) -> list[Word]:
+    """``words`` without those that were not ``spoken``.
+
+    Some of these were, and the aligner was wrong: of a sentence whose first words were spoken,
+    those that are rather right than wrong are moved beside them.
+    """
+    limits = list(_next_starts(words, spoken))
+    found: list[Word] = []
+    before: Word | None = None
+    for word, kept, limit in zip(words, spoken, limits, strict=True):
+        moved = before is not None and _goes_on(before, word)
+        before = word if kept or moved else None
+        if kept:
+            found.append(word)
+        elif moved:
+            start = min(found[-1].end, limit)
+            end = min(start + min(word.end - word.start, _MOVED_SECONDS), limit)
+            found.append(replace(word, start=start, end=end))
+    return found
+
+
+def _goes_on(before: Word, after: Word) -> bool:
+    sure = (after.probability or 0.0) >= _RATHER_RIGHT
+    return sure and not ends_sentence(before.text, after.text)
+
+
+def _next_starts(words: Sequence[Word], spoken: Sequence[bool]) -> Iterator[float]:
+    """When the first of the ``spoken`` words behind each of ``words`` begins."""
+    starts = [word.start if kept else inf for word, kept in zip(words, spoken, strict=True)]
+    return reversed(list(accumulate(reversed([*starts[1:], inf]), min)))
 
 
 class _Spectra:

@@ -6,11 +6,12 @@ faster-whisper does the same, but gives only the mean of a word's tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from reflector_gpu.engines.byte_pieces import bytes_of
+from reflector_gpu.sentences import is_wide
 from reflector_gpu.types import SAMPLE_RATE, Samples, Token, Word
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _FRAMES_PER_SECOND = 100
 _SMOOTHED = 7  # frames of the attention weights, as openai/whisper has it
 _LEAST_PROBABILITY = 1e-10  # has a logarithm, which 0 has not
+
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Languages without spaces between words: what the tokenizer splits there stays apart."""
+
+_DASHES = "—–…"
+"""They stand between two words, and not inside one, though there may be no space around them."""
 
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
@@ -48,6 +55,16 @@ def aligned(
     ]
 
 
+class Part(TypedDict):
+    """A word, with the space before it, as faster-whisper's `merge_punctuations` wants it."""
+
+    word: str
+    tokens: list[Token]
+    start: float
+    end: float
+    probability: float
+
+
 def _words(
     tokenizer: Tokenizer,
     written: Sequence[int],
@@ -59,7 +76,7 @@ def _words(
     # The end of the text is a word of its own, and tells where the last one ends.
     texts, groups = tokenizer.split_to_word_tokens([*written, tokenizer.eot])
     begins = _begins(result, frames_per_second)
-    parts = []
+    parts: list[Part] = []
     first = 0
     for text, group in zip(texts[:-1], groups[:-1], strict=True):
         last = first + len(group)
@@ -80,18 +97,44 @@ def _words(
         )
         first = last
     merge_punctuations(parts, PREPENDED, APPENDED)
+    parts = [part for part in parts if part["word"].strip()]
+    if tokenizer.language_code not in _UNSPACED:
+        parts = whole(parts)
     for part in parts:
-        text = part["word"].strip()
-        if text:
-            glued = not part["word"].startswith(" ")
-            yield Word(
-                text,
-                part["start"],
-                part["end"],
-                part["probability"],
-                glued=glued,
-                tokens=tuple(part["tokens"]),
-            )
+        yield Word(
+            part["word"].strip(),
+            part["start"],
+            part["end"],
+            part["probability"],
+            glued=not part["word"].startswith(" "),
+            tokens=tuple(part["tokens"]),
+        )
+
+
+def whole(parts: Sequence[Part]) -> list[Part]:
+    """``parts``, those together that are spelled as one: "d'avoir", "50%", "well-known"."""
+    found: list[Part] = []
+    for part in parts:
+        before = found[-1] if found else None
+        if before is None or not _goes_on(before["word"], part["word"]):
+            found.append(part)
+            continue
+        counts = len(before["tokens"]), len(part["tokens"])
+        sure = before["probability"] * counts[0] + part["probability"] * counts[1]
+        found[-1] = {
+            "word": before["word"] + part["word"],
+            "tokens": before["tokens"] + part["tokens"],
+            "start": before["start"],
+            "end": part["end"],
+            "probability": sure / max(1, sum(counts)),
+        }
+    return found
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Whether ``after`` is more of the word ``before``."""
+    beside = before[-1], after[0]
+    return not any(one.isspace() or one in _DASHES or is_wide(one) for one in beside)
 
 
 def _begins(

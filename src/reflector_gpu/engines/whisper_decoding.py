@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from reflector_gpu.engines.hallucination import (
     without_guesses,
     without_impossible_loops,
 )
-from reflector_gpu.engines.sound import fitted_to_sound, spoken
+from reflector_gpu.engines.sound import beside_sound, fitted_to_sound, spoken
 from reflector_gpu.engines.whisper_alignment import aligned
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from faster_whisper.tokenizer import Tokenizer
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Tried in turn while a row looks wrong."""
+"""Tried in turn while a row looks wrong, from the one that the client wants."""
 
 MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
 MIN_AVG_LOGPROB = -1.0  # below: the model guesses
@@ -62,6 +62,9 @@ _TOKENS_PER_SECOND = 50
 English takes 4, Hindi 17, Malayalam 40 and Burmese 50: their letters are several tokens each.
 """
 
+_CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+"""What a word ends in whose last letter lacks a token: the decoder was stopped there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -82,14 +85,15 @@ class Hypothesis:
             for no_speech, logprob in NOBODY_SPOKE
         )
 
-    @property
-    def good(self) -> bool:
-        guessed = self.scores.avg_logprob < MIN_AVG_LOGPROB
-        return self.silent or not (self.repetitive or guessed)
+    def good(self, voiced: bool) -> bool:
+        """Whether it need not be tried again; silence is doubtful where somebody was heard."""
+        if self.silent:
+            return not voiced
+        return not (self.repetitive or self.scores.avg_logprob < MIN_AVG_LOGPROB)
 
-    def better(self, known: Hypothesis | None) -> Hypothesis:
+    def better(self, known: Hypothesis | None, voiced: bool) -> Hypothesis:
         """A good one wins; of bad ones, what does not repeat itself, then what is likelier."""
-        if known is None or self.good:
+        if known is None or (self.good(voiced) and (self.tokens or not known.tokens)):
             return self
         return max(known, self, key=lambda one: (not one.repetitive, one.scores.avg_logprob))
 
@@ -157,11 +161,39 @@ class Decoder:
         languages: Sequence[str],
         options: TranscribeOptions,
     ) -> list[Hypothesis]:
-        """The best text of each row; rows that look wrong are tried again at more temperature."""
-        prompts = [self._prompt(language, options) for language in languages]
+        """The best text of each row.
+
+        Rows that look wrong are tried again at more temperature, and then without the prompt:
+        many of those that stay empty or doubtful do so because of it.
+        """
         best: list[Hypothesis | None] = [None] * len(batch)
         open_rows = list(range(len(batch)))
-        for temperature in (options.temperature,) if options.temperature else TEMPERATURES:
+        bare = replace(options, prompt=None, hotwords=())
+        for told in (options, bare) if bare != options else (options,):
+            prompts = [self._prompt(language, told) for language in languages]
+            self._climb(encoded, batch, prompts, open_rows, best, options)
+            open_rows = [
+                row
+                for row, one in enumerate(best)
+                if one is not None and not (one.tokens and one.good(options.voiced))
+            ]
+        return [one for one in best if one is not None]
+
+    def _climb(
+        self,
+        encoded: ctranslate2.StorageView,
+        batch: Sequence[Samples],
+        prompts: Sequence[list[int]],
+        rows: Sequence[int],
+        best: list[Hypothesis | None],
+        options: TranscribeOptions,
+    ) -> None:
+        """Try ``rows`` at one temperature after the other, as long as they look wrong."""
+        open_rows = list(rows)
+        first = options.temperature or 0.0
+        for temperature in (first, *(higher for higher in TEMPERATURES if higher > first)):
+            if not open_rows:
+                break
             longest = max(len(batch[row]) for row in open_rows) / SAMPLE_RATE
             tried = self._try(
                 _rows(encoded, open_rows, len(batch)),
@@ -170,11 +202,12 @@ class Decoder:
                 temperature,
             )
             for row, hypothesis in zip(open_rows, tried, strict=True):
-                best[row] = hypothesis.better(best[row])
-            open_rows = [r for r, one in zip(open_rows, tried, strict=True) if not one.good]
-            if not open_rows:
-                break
-        return [one for one in best if one is not None]
+                best[row] = hypothesis.better(best[row], options.voiced)
+            open_rows = [
+                row
+                for row, one in zip(open_rows, tried, strict=True)
+                if not one.good(options.voiced)
+            ]
 
     def _try(
         self,
@@ -227,8 +260,10 @@ class Decoder:
             words = found[row]
             if not hypothesis.ended:
                 words = _kept(words, without_ending_loop, samples)
+                if words and _CUT_CHARACTER in words[-1].text:
+                    words.pop()
             words = _kept(words, without_impossible_loops, samples)
-            words = list(compress(words, spoken(words, samples)))
+            words = beside_sound(words, spoken(words, samples))
             words = _kept(words, without_guesses, samples)
             found[row] = fitted_to_sound(words, samples)
         return found

@@ -33,6 +33,8 @@ LEAST_SECONDS = 1.0
 _TOLERANCE = 0.25  # seconds by which aligners and the detector may disagree
 _LONGEST_WORD, _SHORTEST_LIMIT = 2.0, 0.5  # times the median word; seconds
 _USUAL = 0.7  # seconds: the median of slow speech, as in openai/whisper
+_LEAST_PIECE = 0.1  # seconds of voice that a word is more than the edge of
+_ROUNDS = 4  # of decoding again, each of which goes on where the one before it was stopped
 _PADDING = 0.2  # seconds of audio kept around what is decoded again
 _MOST = 0.9  # of a chunk: decoding so much of it again would give the same
 _ECHO = 6  # words in a row that are the prompt's, before it counts as repeated
@@ -53,20 +55,32 @@ class Heard:
 
 async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -> Heard:
     """Have ``chunk`` recognised, and what was skipped in it once more."""
-    bare = replace(options, prompt=None, hotwords=())
+    bare = replace(options, prompt=None, hotwords=(), voiced=True)
     found = await recognise(chunk, options)
-    if bare != options and repeats_prompt(_words(found), options):
+    if repeats_prompt(_words(found), options):
         found = await recognise(chunk, bare)
     if not _timed(found):
         return Heard(found)
+    found = bounded(found, chunk.voiced)
     gaps = unheard(_words(found), chunk.voiced)
-    parts = [(index, part) for index, span in gaps for part in _parts(chunk, span)]
-    again = await asyncio.gather(*(recognise(part, bare) for _, part in parts))
-    inserted: dict[int, list[Segment]] = {}
-    for (index, part), one in zip(parts, again, strict=True):
-        inserted.setdefault(index, []).extend(_moved(one, part.start - chunk.start))
-    found = replace(found, segments=tuple(_merged(found.segments, inserted)))
-    return Heard(found, tuple(span for _, span in unheard(_words(found), chunk.voiced)))
+    tried: set[Span] = set()
+    for _ in range(_ROUNDS):
+        parts = [(index, part) for index, span in gaps for part in _parts(chunk, span)]
+        parts = [(index, part) for index, part in parts if (part.start, part.end) not in tried]
+        if not parts:
+            break
+        tried.update((part.start, part.end) for _, part in parts)
+        again = await asyncio.gather(*(recognise(part, bare) for _, part in parts))
+        inserted: dict[int, list[Segment]] = {}
+        for (index, part), one in zip(parts, again, strict=True):
+            if _timed(one):
+                inserted.setdefault(index, []).extend(_moved(one, part.start - chunk.start))
+        if not any(inserted.values()):
+            break
+        found = replace(found, segments=tuple(_merged(found.segments, inserted)))
+        found = bounded(found, chunk.voiced)
+        gaps = unheard(_words(found), chunk.voiced)
+    return Heard(found, tuple(span for _, span in gaps))
 
 
 def _timed(found: Recognition) -> bool:
@@ -84,7 +98,7 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
 
     Times are seconds of one chunk. At most one stretch is found between two words.
     """
-    spoken = [(start - _TOLERANCE, end + _TOLERANCE) for start, end in _bounded(words)]
+    spoken = [(word.start - _TOLERANCE, word.end + _TOLERANCE) for word in words]
     found: list[tuple[int, Span]] = []
     for index in range(len(words) + 1):
         begin = spoken[index - 1][1] if index else float("-inf")
@@ -95,13 +109,30 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
     return found
 
 
-def _bounded(words: Sequence[Word]) -> list[Span]:
-    """The times of ``words``, of which none swallows the pause before it."""
+def bounded(found: Recognition, voiced: Sequence[Span]) -> Recognition:
+    """``found``, none of whose words swallows the pause beside it.
+
+    A word that takes far longer than most is where the last of the voice in it is.
+    """
+    words = _words(found)
     if not words:
-        return []
+        return found
     usual = min(_USUAL, median(word.end - word.start for word in words))
     limit = max(_SHORTEST_LIMIT, _LONGEST_WORD * usual)
-    return [(max(word.start, word.end - limit), word.end) for word in words]
+    segments = tuple(
+        replace(segment, words=tuple(_bounded(word, limit, voiced) for word in segment.words))
+        for segment in found.segments
+    )
+    return replace(found, segments=segments)
+
+
+def _bounded(word: Word, limit: float, voiced: Sequence[Span]) -> Word:
+    if word.end - word.start <= limit:
+        return word
+    pieces = [(max(a, word.start), min(b, word.end)) for a, b in voiced]
+    heard = [(a, b) for a, b in pieces if b - a >= _LEAST_PIECE]
+    begin, end = heard[-1] if heard else (word.start, word.end)
+    return replace(word, start=max(begin, end - limit), end=end)
 
 
 def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:
@@ -123,14 +154,15 @@ def _words(found: Recognition) -> list[Word]:
 
 
 def _parts(chunk: Chunk, span: Span) -> list[Chunk]:
-    """What to decode again for the words of ``span``: nothing that has been decoded as it is."""
+    """What to decode again for the words of ``span``: if that is nearly all of the chunk, the two
+    sides of its longest pause."""
     if span[1] - span[0] < _MOST * chunk.duration - 2 * _PADDING:
         return [_part(chunk, span)]
     pauses = [
         (after[0] - before[1], before[1], after[0]) for before, after in pairwise(chunk.voiced)
     ]
     if not pauses:
-        return []
+        return [_part(chunk, span)]
     _, end, begin = max(pauses)
     return [_part(chunk, (span[0], end)), _part(chunk, (begin, span[1]))]
 

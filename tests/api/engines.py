@@ -22,6 +22,7 @@ from reflector_gpu.types import (
     Samples,
     Segment,
     SegmentScores,
+    Token,
     TranscribeOptions,
     Word,
 )
@@ -91,6 +92,7 @@ CRASHES: Mapping[str, Callable[[], object]] = {
 """Ways to lose the process."""
 
 _word: Callable[..., Word] = Word
+_token: Callable[..., Token] = Token
 _segment: Callable[..., Segment] = Segment
 _scores: Callable[..., SegmentScores] = SegmentScores
 _heard: Callable[..., Recognition] = Recognition
@@ -116,6 +118,8 @@ GARBAGE: Mapping[str, object] = {
     "no time": _one(_word("one", None, 1.0)),
     "text for time": _one(_word("one", 0.0, "1.0")),
     "endless time": _one(_word("one", 0.0, 10**400)),
+    "numbers for tokens": _one(_word("one", 0.0, 1.0, tokens=(1, 2))),
+    "text for a token's bytes": _one(_word("one", 0.0, 1.0, tokens=(_token(1, "one", -0.5),))),
     "number for speaker": _one(_word("one", 0.0, 1.0, None, 0)),
     "number for language": _heard((), 7),
     "no scores": _one(_word("one", 0.0, 1.0), _scores(None, None, None)),

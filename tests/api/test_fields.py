@@ -84,8 +84,6 @@ EMPTY = (
 )
 
 IGNORED: list[Form] = [
-    {"include[]": "logprobs"},
-    {"include": "logprobs"},
     {"known_speaker_names[]": ["Anna", "Ben"]},
     {"known_speaker_names[]": "Anna, née Ben"},
     {

@@ -144,8 +144,9 @@ def test_what_is_told_of_words_and_segments(heard: list[Recognition]) -> None:
                 assert segment.scores.compression_ratio > 0
 
 
-def test_tokens_spell_their_words(heard: list[Recognition]) -> None:
+def test_tokens_spell_their_words(model: Model, heard: list[Recognition]) -> None:
     for word in (word for result in heard for word in words(result)):
+        assert bool(word.tokens) == model.spec.logprobs
         spelt = b"".join(token.data for token in word.tokens).decode()
         assert spelt.strip() == (word.text if word.tokens else "")
         for token in word.tokens:

@@ -17,14 +17,16 @@ from reflector_gpu.api.errors import error_body, error_detail
 from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.api.render import openai, reflector, subtitles, warned
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
-from reflector_gpu.api.render.schemas import StreamEvent
+from reflector_gpu.api.render.logprobs import logprobs
+from reflector_gpu.api.render.schemas import ReflectorFile, StreamEvent
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
 from reflector_gpu.pipeline.translate import in_translation
-from reflector_gpu.types import Transcript, WordSpaces
+from reflector_gpu.types import Segment, Transcript, WordSpaces
 
 T = TypeVar("T")
+B = TypeVar("B", bound=BaseModel)
 
 JSON = "application/json"
 
@@ -57,9 +59,29 @@ def rendered(
         case Format.DIARIZED_JSON:
             return openai.diarized_json(transcript, offset=offset)
         case Format.JSON:
-            return openai.json(transcript)
+            return _scored(openai.json(transcript), transcript.segments, fields)
         case None:
-            return reflector.transcript(transcript, offset=offset, spaces=spaces)
+            found = reflector.transcript(transcript, offset=offset, spaces=spaces)
+            return _scored(found, transcript.segments, fields)
+
+
+def rendered_file(
+    transcript: Transcript, filename: str, fields: TranscriptionFields, spaces: WordSpaces
+) -> BaseModel | str:
+    """`rendered`, of an uploaded file: where no format was asked for, its name is told."""
+    if fields.response_format is not None:
+        return rendered(transcript, fields, spaces)
+    file = reflector.file(transcript, filename, spaces=spaces)
+    return _scored(file, transcript.segments, fields)
+
+
+def _scored(
+    body: B, segments: Sequence[Segment], fields: TranscriptionFields, *, follow: bool = False
+) -> B:
+    """``body``, which holds the text of ``segments``, with its logprobs if they are wanted."""
+    if not fields.wants_logprobs:
+        return body
+    return body.model_copy(update={"logprobs": logprobs(segments, follow=follow)})
 
 
 def response(body: BaseModel | str, form: Format | None) -> Response:
@@ -72,9 +94,7 @@ async def one_file(
     upload: Upload, fields: TranscriptionFields, parts: Parts, spaces: WordSpaces
 ) -> Response:
     def render(transcript: Transcript) -> BaseModel | str:
-        if fields.response_format is None:
-            return reflector.file(transcript, upload.filename, spaces=spaces)
-        return rendered(transcript, fields, spaces)
+        return rendered_file(transcript, upload.filename, fields, spaces)
 
     return await answer(parts, render, fields.response_format)
 
@@ -155,10 +175,9 @@ async def _entry(
 def _rendered_entry(
     transcript: Transcript, filename: str, fields: TranscriptionFields, spaces: WordSpaces
 ) -> str:
-    if fields.response_format is None:
-        file = reflector.file(transcript, filename, spaces=spaces)
-        return file.model_dump_json(exclude_none=True)
-    body = rendered(transcript, fields, spaces)
+    body = rendered_file(transcript, filename, fields, spaces)
+    if isinstance(body, ReflectorFile):
+        return body.model_dump_json(exclude_none=True)
     if isinstance(body, str):
         return json.dumps({"filename": filename, "text": body}, ensure_ascii=False)
     dumped = body.model_dump(exclude_none=True, mode="json")
@@ -222,13 +241,15 @@ async def _text_events(
         async for part in parts:
             for segment in part.segments:
                 name = openai.segment_id(next(numbers)) if told_apart else None
-                yield make(segment, offset=offset, segment_id=name)
+                event = make(segment, offset=offset, segment_id=name)
+                yield _scored(event, [segment], fields, follow=make is openai.next_delta)
                 make = openai.next_delta
             if told_apart and part.attributed:
-                for event in openai.segment_events(part.attributed, offset=offset):
-                    yield event
+                for spoken in openai.segment_events(part.attributed, offset=offset):
+                    yield spoken
             gathered.add(part)
-    yield openai.done(gathered.transcript, offset=offset)
+    transcript = gathered.transcript
+    yield _scored(openai.done(transcript, offset=offset), transcript.segments, fields)
 
 
 async def primed(

@@ -150,6 +150,8 @@ class Desk:
         """What is asked for, checked, and its model loaded. The body must have been read."""
         options = fields.options(task)
         model = self._service.resolve(fields.model, options)
+        if fields.wants_logprobs:
+            model.check_logprobs()
         visit.answered_by(model.name)
         if task == "transcribe" and self._service.catalog.meaning(fields.model).speakers:
             fields = fields.with_speakers()

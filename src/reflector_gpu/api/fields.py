@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError, from_json
 from reflector_gpu.api.data_url import data_of
 from reflector_gpu.api.render.formats import (
     DEFAULT_GRANULARITIES,
+    WITH_LOGPROBS,
     WITH_SPEAKERS,
     Format,
     Granularity,
@@ -249,7 +250,9 @@ class TranscriptionFields(KnownSpeakerFields):
         None, description="Several files: recognise them together (default) or one by one."
     )
     include: Annotated[tuple[Literal["logprobs"], ...], BeforeValidator(_listed)] = Field(
-        (), description="Accepted for OpenAI clients; no engine here gives `logprobs` yet."
+        (),
+        description="`logprobs`: how likely the model found each token, in `json`, in streams, and "
+        "without `response_format`. Parakeet and Whisper tell.",
     )
     chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_decoded)] = Field(
         None, description="`auto`, or the voice activity detector's knobs."
@@ -300,6 +303,22 @@ class TranscriptionFields(KnownSpeakerFields):
         """Whether the request says anything about speakers: who does wants them told apart."""
         voices = self.known_speaker_names and self.known_speaker_references
         return bool(voices) or self.counts != DiarizeOptions()
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the answer is to say how likely each token is.
+
+        Raises:
+            InvalidRequest: it is asked for in a format that cannot say so.
+        """
+        form = self.response_format
+        if self.include and form not in WITH_LOGPROBS:
+            raise InvalidRequest(
+                f"response_format '{form}' has no logprobs; send 'json' or none at all, or leave "
+                "out 'include'.",
+                param="include",
+            )
+        return bool(self.include)
 
     @property
     def shows_speakers(self) -> bool:

@@ -63,7 +63,7 @@ class TranscriberSpec(EngineSpec):
     ``max_cpu_batch``: the items of one call on a CPU, where a larger batch takes as long for each
     and more memory (None: as many as anywhere). ``window_seconds``: anything shorter costs as
     much. ``translates``: knows how to turn speech into English text. ``detects``: finds out which
-    of its languages is spoken, and tells.
+    of its languages is spoken, and tells. ``logprobs``: words have their tokens.
     """
 
     languages: frozenset[str]
@@ -75,6 +75,7 @@ class TranscriberSpec(EngineSpec):
     window_seconds: float = 0.0
     translates: bool = False
     detects: bool = False
+    logprobs: bool = False
 
     def on_cpu(self) -> TranscriberSpec:
         """The same where all workers run on CPUs."""
@@ -353,6 +354,15 @@ class Model(Installable):
     def can(self, task: Task) -> bool:
         """Whether this model can do ``task`` itself; English stays as it is."""
         return task == "transcribe" or self.spec.translates or self.spec.languages == {"en"}
+
+    def check_logprobs(self) -> None:
+        """Raise `InvalidRequest` unless this model says how likely its tokens are."""
+        if not self.spec.logprobs:
+            raise InvalidRequest(
+                f"Model '{self.name}' has no logprobs; use a Parakeet or a Whisper, or leave out "
+                "'include'.",
+                param="include",
+            )
 
 
 @dataclass(frozen=True, slots=True)

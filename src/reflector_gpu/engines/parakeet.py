@@ -62,6 +62,7 @@ ENGLISH_SPEC = TranscriberSpec(
     max_batch=32,
     max_batch_seconds=_MAX_BATCH_SECONDS,
     devices=("cpu", "cuda", "tensorrt"),
+    logprobs=True,
 )
 EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 

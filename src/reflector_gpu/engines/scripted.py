@@ -14,7 +14,15 @@ import numpy as np
 
 from reflector_gpu.engines.base import Model, TranscriberSpec, check_samples
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, Segment, TranscribeOptions, Word
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Recognition,
+    Samples,
+    Segment,
+    Token,
+    TranscribeOptions,
+    Word,
+)
 
 LANGUAGES = frozenset({"en", "fr", "de", "es"})
 
@@ -24,6 +32,7 @@ SPEC = TranscriberSpec(
     max_gap_seconds=2.0,
     max_batch=16,
     translates=True,
+    logprobs=True,
 )
 
 MODELS = (
@@ -67,14 +76,17 @@ class ScriptedTranscriber:
         pcm = np.round(samples * 32767).astype(np.int16)
         digest = hashlib.sha256(pcm.tobytes()).digest()
         count = int(len(samples) / SAMPLE_RATE / WORD_SECONDS)
-        words = [
-            Word(
-                VOCABULARY[(digest[i % len(digest)] + i) % len(VOCABULARY)],
-                i * WORD_SECONDS,
-                (i + 0.75) * WORD_SECONDS,
-                probability=1.0,
-            )
-            for i in range(count)
-        ]
+        words = [_word(i, (digest[i % len(digest)] + i) % len(VOCABULARY)) for i in range(count)]
         language = options.language or "en"
         return Recognition((Segment.of(words),) if words else (), language)
+
+
+def _word(slot: int, entry: int) -> Word:
+    text = VOCABULARY[entry]
+    return Word(
+        text,
+        slot * WORD_SECONDS,
+        (slot + 0.75) * WORD_SECONDS,
+        probability=1.0,
+        tokens=(Token(entry, f" {text}".encode(), 0.0),),
+    )

@@ -36,6 +36,7 @@ MULTILINGUAL_SPEC = TranscriberSpec(
     compute_types=True,
     translates=True,
     detects=True,
+    logprobs=True,
 )
 V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
 """large-v3 brought Cantonese."""

@@ -29,6 +29,9 @@ WITH_SPEAKERS = (Format.DIARIZED_JSON, Format.VERBOSE_JSON, Format.SRT, Format.V
 """Those that say who speaks, if that is told apart. Reflector's forms, which have no name, do too.
 """
 
+WITH_LOGPROBS = (Format.JSON, None)
+"""Those that say how likely each token is, as OpenAI has it, for which no format means `json`."""
+
 MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
     {
         Format.JSON: "application/json",

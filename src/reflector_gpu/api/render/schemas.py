@@ -73,6 +73,28 @@ Warned: TypeAlias = Annotated[
 ]
 
 
+class Logprob(Body):
+    """A token of the model, and how likely it found it."""
+
+    token: str = Field(
+        description="Its text; where it is no more than a part of a character, `\ufffd`.",
+        examples=[" Hello"],
+    )
+    bytes: tuple[int, ...] = Field(
+        description="Its text as UTF-8. Those of all tokens, one after the other, are the text.",
+        examples=[[32, 72, 101, 108, 108, 111]],
+    )
+    logprob: float = Field(
+        description="Natural logarithm of its probability, 0 or less.", examples=[-0.0132]
+    )
+
+
+Logprobs: TypeAlias = Annotated[
+    tuple[Logprob, ...] | None,
+    Field(description="Absent unless `include` asks for `logprobs`."),
+]
+
+
 # Words
 
 
@@ -135,6 +157,7 @@ class ReflectorTranscript(Body):
     segments: tuple[TranslatedSegment, ...] | None = Field(
         default=None, description="Absent unless `translate_to` is set."
     )
+    logprobs: Logprobs = None
     warnings: Warned = None
 
 
@@ -186,6 +209,7 @@ class Transcription(Body):
     languages: tuple[Language, ...] | None = Field(
         default=None, description="Absent where no language was told or detected."
     )
+    logprobs: Logprobs = None
     usage: DurationUsage
 
 
@@ -285,6 +309,7 @@ class DeltaEvent(Body):
     start: Start
     end: End
     words: tuple[SpokenWord, ...]
+    logprobs: Logprobs = None
     segment_id: str | None = Field(
         default=None,
         description="Where speakers are told apart: the id of the `transcript.text.segment` event "
@@ -319,6 +344,7 @@ class DoneEvent(Body):
     languages: tuple[Language, ...] = Field(
         description="Empty where no language was told or detected."
     )
+    logprobs: Logprobs = None
     warnings: Warned = None
     usage: StreamUsage
 

@@ -395,7 +395,7 @@ def test_what_is_no_network_is_an_error_that_names_it(
     monkeypatch.setenv("REFLECTOR_TRUSTED_NETWORKS", f"127.0.0.1,{value}")
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
-    assert caught.value.message.startswith("REFLECTOR_TRUSTED_NETWORKS: ")
+    assert caught.value.message.startswith("REFLECTOR_TRUSTED_NETWORKS: '")
     assert f"'{value}'" in caught.value.message
 
 

@@ -27,7 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.networks import network_of, origin_of
+from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.types import WordSpaces
 
@@ -179,8 +179,8 @@ class Settings(BaseSettings):
     # Answers
     word_spaces: WordSpaces = Field(
         "leading",
-        description="Words of JSON answers: leading: with the space before them, so that joined "
-        "they are the text, as Reflector and faster-whisper have it; none: bare, as OpenAI's",
+        description="Words in JSON: leading keeps the space before each, so that the words joined "
+        "are the text; none gives bare words, as OpenAI does",
     )
 
     # Limits
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(origin_of(text) for text in value)
+        return tuple(cors_origin(text) for text in value)
 
     @field_validator("spool_dir")
     @classmethod
@@ -389,5 +389,5 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_input=False):
         name = str(problem["loc"][0])
         variable = variables(name)[0] if name in Settings.model_fields else name
-        lines.append(f"{variable}: {problem['msg']}")
+        lines.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)

@@ -266,7 +266,7 @@ def test_413_fields_over_the_limit(
     scripted: LiveServer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload_module, "_MAX_FIELD_BYTES", 1000)
-    monkeypatch.setattr(transcription, "_MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr(transcription, "MAX_JSON_BYTES", 1000)
     assert error_of(upload(scripted, clip, data={"prompt": "x" * 1001}), 413)["param"] == "prompt"
     error_of(ask_url(scripted, NOBODY, prompt="x" * 1000), 413)
 
@@ -317,3 +317,18 @@ def test_a_bug_has_the_shape_and_tells_nothing(
     assert "secret" not in error_of(response, 500)["message"]
     assert metric(scripted, line) == before + 1
     assert running(scripted, "live") == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Hello", "messages.0: Input should be an object"),
+        ({"role": "user"}, "messages.0: 'content' is missing"),
+    ],
+)
+def test_400_says_what_is_wrong_in_the_words_of_the_api(
+    scripted: LiveServer, message: object, said: str
+) -> None:
+    with connect(scripted) as client:
+        answer = client.post("/v1/chat/completions", json={"messages": [message]})
+    assert error_of(answer, 400)["message"] == said

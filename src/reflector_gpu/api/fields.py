@@ -17,7 +17,7 @@ from pydantic import (
     Tag,
     ValidationError,
 )
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
 from reflector_gpu.api.data_url import data_of
 from reflector_gpu.api.render.formats import (
@@ -300,7 +300,7 @@ class TranscriptionFields(KnownSpeakerFields):
 
     @property
     def _describes_speakers(self) -> bool:
-        """Whether the request says anything about speakers: who does wants them told apart."""
+        """Whether the request says how many speak, or how they sound."""
         voices = self.known_speaker_names and self.known_speaker_references
         return bool(voices) or self.counts != DiarizeOptions()
 
@@ -382,7 +382,15 @@ def explained() -> Iterator[None]:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
+        what = _plain(problem)
         raise InvalidRequest(
-            f"{where}: {problem['msg']}" if where else f"The body does not fit: {problem['msg']}.",
+            f"{where}: {what}" if where else f"The body does not fit: {what}.",
             param=str(problem["loc"][0]) if where else None,
         ) from None
+
+
+def _plain(problem: ErrorDetails) -> str:
+    """What is wrong, without the names that our classes and Python's exceptions have."""
+    if problem["type"].startswith("model_"):
+        return "Input should be an object"
+    return problem["msg"].removeprefix("Value error, ")

@@ -39,8 +39,8 @@ Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
 NOWHERE: Elsewhere = {}
 
 _Key: TypeAlias = tuple[type[Installable], str, str]
-"""What kind of model it is, for a translator may be named as a recogniser is; its name; and whose
-work its workers do, where those are apart."""
+"""The kind of model (a translator may have a recogniser's name), its name, and the priority that
+its workers serve, where each has its own."""
 
 
 class Hosts:

@@ -35,7 +35,7 @@ class Trust:
     """Tells callers from trusted networks from all others."""
 
     def __init__(self, networks: Iterable[str], proxies: Iterable[str]) -> None:
-        """Only ``proxies`` are believed when they say for whom they ask.
+        """``X-Forwarded-For`` is believed of ``proxies`` alone.
 
         Raises:
             ValueError: one of them is no network.
@@ -88,7 +88,7 @@ def network_of(text: str) -> Network:
     return network
 
 
-def origin_of(text: str) -> str:
+def cors_origin(text: str) -> str:
     """The web origin that ``text`` means, as browsers write it; ``*`` is any.
 
     Raises:

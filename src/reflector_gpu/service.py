@@ -53,7 +53,7 @@ _LAST_BLOCK_SECONDS = 2.0  # what a decoder may need to see that it has been sto
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One recording's worth of wishes, validated."""
+    """What a client wants of one recording, checked."""
 
     model: Model
     options: TranscribeOptions = field(default_factory=TranscribeOptions)
@@ -67,13 +67,13 @@ class Request:
     voices: Sequence[Voice] = ()
     """Of speakers whose names are known."""
     waited: Callable[[float], None] | None = None
-    """Is told, by a thread, for how many seconds each chunk waited until a worker took it."""
+    """Told, by a thread, how many seconds each chunk waited for a worker."""
     translate_to: str | None = None
     """The language that segments are translated to, if any, as the client writes it."""
     translated: bool = False
     """Whether their translations stand in their place."""
     streamed: bool = False
-    """Whether somebody reads along, who is not to wait for the first words."""
+    """Whether somebody reads along, so that the first words have to come early."""
 
     @property
     def written(self) -> str | None:

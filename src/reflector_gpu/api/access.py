@@ -35,7 +35,7 @@ class Access:
         return self._trust.caller(_peer(scope), Headers(scope=scope).getlist("x-forwarded-for"))
 
     def check(self, scope: Scope, caller: Caller) -> str:
-        """The name of the client under which its work is counted; empty where all are one.
+        """The name under which the client's work is counted; empty where all clients are one.
 
         Raises:
             Unauthorized: no key, or a wrong one, and no address that needs none.

@@ -137,7 +137,7 @@ class Desk:
             names = unknown.listed(ignored)
             if self._service.settings.strict:
                 raise InvalidRequest(
-                    f"These fields have no effect on this route, leave them out: {names}.",
+                    f"These fields have no effect on this route; leave them out: {names}.",
                     param=unknown.printable(ignored[0]),
                 )
             notes = notes_of(request.scope)

@@ -28,9 +28,9 @@ class PadFields(BaseModel):
         strict=True,
         description="Seconds of silence before the first sample of the recording.",
     )
-    track_index: int | None = Field(None, description="Only for the log.")
+    track_index: int | None = Field(None, description="For the log alone.")
 
 
 class Padded(BaseModel):
     size: int = Field(description="Bytes of the WebM file that the output URL got.")
-    cancelled: bool = Field(False, description="Always false: who leaves gets no answer.")
+    cancelled: bool = Field(False, description="Always false: a client that leaves gets no answer.")

@@ -24,7 +24,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import httpx
 
@@ -34,16 +34,15 @@ from reflector_gpu.errors import (
     UpstreamFailed,
     UrlForbidden,
 )
+from reflector_gpu.networks import Address, Network
 
 SETTING = "REFLECTOR_URL_ALLOW"
 """The setting that opens hosts; messages name it."""
 
 URL_FIELD = "audio_file_url"
-"""The request field that mostly holds the URL; errors carry it as ``param``, until somebody who
-knows better says otherwise."""
+"""The field that holds the URL in most requests. Errors carry it as ``param``; a caller whose field
+has another name puts that in its place."""
 
-Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
 
 _PRIVATE_V4 = tuple(
     IPv4Network(text)

@@ -1,8 +1,8 @@
 """Commands as they work in this installation.
 
 Messages name commands as anybody would type them: ``pip install 'reflector-gpu[whisper]'``,
-``reflector-gpu models pull tiny``. They go to HTTP clients like that, who must not learn where
-this program lies. What is printed here goes through `here`, and can be pasted into a shell.
+``reflector-gpu models pull tiny``. HTTP clients get them so, and do not learn where this program is
+installed. What is printed here goes through `here`, and can be pasted into a shell.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ class Wish:
 
     @property
     def told_apart(self) -> bool:
-        """Whether words say whose they are: as soon as anything is said about speakers."""
+        """Whether speakers are told apart: as soon as an option says anything about them."""
         counts = self.num_speakers, self.min_speakers, self.max_speakers
         return self.diarize or bool(self.voices) or any(counts)
 

@@ -45,7 +45,7 @@ hand would bring it; packages are missing."""
 class Meaning:
     """What a name stands for: a ``model``, by its own name; None: whichever `AUTO` chooses.
 
-    ``speakers``: who asks for this name wants to know who speaks.
+    ``speakers``: the name asks for speakers to be told apart.
     """
 
     model: str | None

@@ -33,7 +33,7 @@ _OWNERS = {
     "openai",
     "systran",
 }
-"""Who publishes these very models on the hub. Others have trained theirs further."""
+"""Accounts that publish these very models on the hub. Others publish models trained further."""
 
 _DRESSING = re.compile(r"^(faster-)?(distil-)?(whisper-)?(.+?)(-ct2|-onnx)?$")
 _SAME = {"large": "large-v3", "turbo": "large-v3-turbo"}
@@ -46,15 +46,15 @@ def is_openai(name: str) -> bool:
 
 
 def tells_speakers(name: str) -> bool:
-    """Whether who asks for ``name`` wants to know who speaks, as with OpenAI's."""
+    """Whether ``name`` asks for speakers, as OpenAI's names that end in ``-diarize`` do."""
     return _DATE.sub("", name.lower()).endswith(_TELLS_SPEAKERS)
 
 
 def essence(name: str) -> str | None:
     """What is left of a hub's name without its owner and the form that the files have.
 
-    ``Systran/faster-whisper-base``, ``openai/whisper-base`` and ``base`` are the same. None: it
-    is somebody's whose models are others than these.
+    ``Systran/faster-whisper-base``, ``openai/whisper-base`` and ``base`` are the same. None: its
+    owner publishes other models than these.
     """
     owner, _, plain = name.lower().rpartition("/")
     if owner not in _OWNERS:

@@ -44,8 +44,8 @@ _SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and 
 _TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
 
 LIVE_SECONDS = 60.0
-"""An upload that is longer has its place with the long files, whichever way it came: what lies
-behind its first chunk would have others wait who are live."""
+"""An upload that is longer waits with the long files from its second chunk on: otherwise it would
+hold up the live requests."""
 
 Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 """The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""

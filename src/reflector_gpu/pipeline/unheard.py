@@ -94,7 +94,7 @@ def _timed(found: Recognition) -> bool:
 
 
 def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Span]]:
-    """Where somebody speaks and no word is: before which word, and from when to when.
+    """Stretches of speech without words: which word follows, and from when to when.
 
     Times are seconds of one chunk. At most one stretch is found between two words.
     """

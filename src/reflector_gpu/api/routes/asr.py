@@ -25,10 +25,10 @@ from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
 _ENOUGH_SECONDS = 30.0
-"""Of a recording, to detect its language by."""
+"""Seconds of a recording that tell its language."""
 
 _LONGEST_SECONDS = 300.0
-"""After which it is given up, if nobody has spoken until then."""
+"""Seconds after which detection gives up, if nobody has spoken."""
 
 _NAMES = (AUDIO_FILE, "file")
 

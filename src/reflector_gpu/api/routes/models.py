@@ -33,13 +33,13 @@ class ModelCard(BaseModel):
     )
     means: str | None = Field(
         default=None,
-        description="Of an alias, the model that answers now, to a request that names no language.",
+        description="For an alias: the model that answers now, if a request names no language.",
         examples=[None],
     )
     description: str
     languages: list[str] = Field(examples=[["en"]])
     licence: str
-    default: bool = Field(description="What requests that name none get.")
+    default: bool = Field(description="Whether requests that name no model get this one.")
     state: str = Field(
         description="`ready`, `loading`, `idle` (loaded again when it is needed), `failed`, "
         "`not loaded`, `downloading` or `not installed`.",

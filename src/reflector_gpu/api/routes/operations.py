@@ -28,7 +28,7 @@ class Readiness(Health):
         examples=["large-v3-turbo"],
     )
     caveat: str | None = Field(
-        description="What to know of such requests, if that model cannot find the language out."
+        description="What happens to such a request if that model cannot detect languages."
     )
 
 

@@ -24,7 +24,7 @@ HUB, INDEX = "hub", "index"
 """Sources that have a name; others are addresses of mirrors."""
 
 SOURCES = (HUB, INDEX)
-"""Those that are tried unless somebody says otherwise."""
+"""Those that are tried by default, in order."""
 
 
 @dataclass(frozen=True, slots=True)

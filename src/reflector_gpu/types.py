@@ -128,6 +128,7 @@ class Segment:
     """A run of words that belongs together: a sentence, or what was said between two pauses.
 
     Where another speaker begins, a segment is cut: each further part ``continues`` it.
+    ``language`` is what is spoken in it, where that is known.
     """
 
     start: float
@@ -138,6 +139,7 @@ class Segment:
     scores: SegmentScores | None = None
     translation: str | None = None
     continues: bool = False
+    language: str | None = None
 
     @property
     def glued(self) -> bool:
@@ -161,10 +163,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What an engine heard in one chunk; times are relative to the chunk's first sample."""
+    """What an engine heard in one chunk; times are relative to the chunk's first sample.
+
+    ``certainty`` is the probability of its ``language``, if the engine found that out itself.
+    """
 
     segments: tuple[Segment, ...] = ()
     language: str | None = None
+    certainty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

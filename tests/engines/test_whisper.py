@@ -85,6 +85,9 @@ def test_languages_are_told_apart_within_a_batch(engine: WhisperTranscriber) -> 
     both = [*clips("en")[:3], *clips("es")[:3]]
     results = hear(engine, [clip.samples for clip in both], TranscribeOptions())
     assert [result.language for result in results] == [clip.language for clip in both]
+    assert all(0.5 < result.certainty <= 1 for result in results)
+    told = hear(engine, [both[0].samples], TranscribeOptions(languages=("es",)))
+    assert [(one.language, one.certainty) for one in told] == [("es", 1.0)]
     assert [text_of(result) for result in results] == [clip.text for clip in both]
 
 

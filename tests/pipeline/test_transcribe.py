@@ -10,6 +10,7 @@ import wave
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -488,3 +489,42 @@ def test_all_that_came_before_an_error_is_heard() -> None:
     with spooled(wav(seconds_of(60))) as spool, pytest.raises(TooLarge):
         blocks.extend(pipeline.decoded(spool, 38.0, lambda _: None))
     assert sum(map(len, blocks)) == 37 * BLOCK_SAMPLES  # of 1.024 s
+
+
+@pytest.mark.usefixtures("second_by_second")
+@pytest.mark.parametrize(
+    ("detected", "spoken"),
+    [
+        ([("de", 0.99), ("en", 0.6), ("de", 0.9)], ["de", "de", "de"]),
+        # At the beginning, what follows tells.
+        ([("en", 0.6), ("de", 0.99), ("de", 0.99)], ["de", "de", "de"]),
+        # A real change is one that the recogniser is sure of.
+        ([("de", 0.99), ("en", 0.95), ("fr", 0.4)], ["de", "en", "en"]),
+        # Nobody knows.
+        ([("en", 0.6), ("de", 0.5), ("fr", 0.4)], ["en", "de", "fr"]),
+    ],
+)
+def test_a_chunk_of_doubtful_language_is_heard_in_that_of_its_neighbours(
+    detected: list[tuple[str, float]], spoken: list[str]
+) -> None:
+    async def scene() -> None:
+        together = asyncio.Barrier(len(detected))
+
+        async def submit(
+            chunk: Chunk, options: TranscribeOptions, priority: Priority
+        ) -> Recognition:
+            language, certainty = detected[round(chunk.start)]
+            if options.language:
+                language, certainty = options.language, 1.0
+            else:
+                await together.wait()
+            segments = (Segment.of([Word(f"heard-as-{language}", 0.0, 0.1)]),)
+            return Recognition(segments, language, certainty)
+
+        wanted = replace(plan(4), options=TranscribeOptions())
+        with spooled(wav(seconds_of(len(detected)))) as spool:
+            parts = await drain(transcribe(spool, wanted, submit))
+        assert texts(parts) == [f"heard-as-{language}" for language in spoken]
+        assert [s.language for part in parts for s in part.segments] == spoken
+
+    run(scene)

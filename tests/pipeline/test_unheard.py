@@ -197,3 +197,24 @@ def test_unheard_stretches_are_voiced_apart_and_long_enough(
             assert start >= words[index - 1].end
         if index < len(words):
             assert end <= words[index].end
+
+
+@pytest.mark.parametrize(
+    ("certainty", "heard_as"), [(0.6, ["en", "en", "en"]), (0.95, ["en", "de", "en"])]
+)
+def test_what_is_decoded_again_is_in_the_language_of_its_chunk_unless_another_is_certain(
+    certainty: float, heard_as: list[str]
+) -> None:
+    async def recognise(part: Chunk, options: TranscribeOptions) -> Recognition:
+        if part.duration == 30:
+            words = [*spoken("it begins", 1.0), *spoken("it ends", 20.0)]
+            return Recognition((Segment.of(words, SCORES),), "en", 0.99)
+        language = options.language or "de"
+        words = spoken("ja genau", 0.3)
+        return Recognition((Segment.of(words, SCORES),), language, certainty)
+
+    found = asyncio.run(
+        hear(chunk(30, (0.9, 2.0), (8.0, 9.2), (19.9, 21.0)), TranscribeOptions(), recognise)
+    )
+    languages = [one.language or found.recognition.language for one in found.recognition.segments]
+    assert languages == heard_as

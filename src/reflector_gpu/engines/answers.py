@@ -33,6 +33,7 @@ def _is_recognition(value: object) -> TypeGuard[Recognition]:
     return (
         isinstance(value, Recognition)
         and (value.language is None or _is_text(value.language))
+        and _is_number(value.certainty)
         and _is_tuple(value.segments, _is_segment)
     )
 
@@ -46,6 +47,7 @@ def _is_segment(value: object) -> bool:
         and (value.speaker is None or _is_text(value.speaker))
         and _is_tuple(value.words, _is_word)
         and (value.scores is None or _is_scores(value.scores))
+        and (value.language is None or _is_text(value.language))
     )
 
 

@@ -107,7 +107,8 @@ class Decoder:
     def recognise(self, batch: Sequence[Samples], options: TranscribeOptions) -> list[Recognition]:
         """One result for each of ``batch``, each of which holds 1 sample to 30 seconds."""
         encoded = self._encode(batch)
-        languages = self._languages(encoded, len(batch), options)
+        detected = self._languages(encoded, len(batch), options)
+        languages = [language for language, _ in detected]
         hypotheses = self._generate(encoded, batch, languages, options)
         written = [row for row, one in enumerate(hypotheses) if one.tokens and not one.silent]
         segments: dict[int, tuple[Segment, ...]] = {}
@@ -123,7 +124,8 @@ class Decoder:
                 if words:
                     segments[row] = (Segment.of(words, hypotheses[row].scores),)
         return [
-            Recognition(segments.get(row, ()), language) for row, language in enumerate(languages)
+            Recognition(segments.get(row, ()), language, certainty)
+            for row, (language, certainty) in enumerate(detected)
         ]
 
     def _encode(self, batch: Sequence[Samples]) -> ctranslate2.StorageView:
@@ -135,18 +137,23 @@ class Decoder:
 
     def _languages(
         self, encoded: ctranslate2.StorageView, count: int, options: TranscribeOptions
-    ) -> list[str]:
-        """What is spoken in each row; the likeliest, among those that the client expects."""
+    ) -> list[tuple[str, float]]:
+        """What is spoken in each row: the likeliest, among those that the client expects.
+
+        And its probability, among those.
+        """
         if not self._model.model.is_multilingual:
-            return ["en"] * count
+            return [("en", 1.0)] * count
         if options.language:
-            return [options.language] * count
-        detected = self._model.model.detect_language(encoded)
-        rankings = [[token.strip("<|>") for token, _ in ranking] for ranking in detected]
-        return [
-            next((code for code in ranking if code in options.languages), ranking[0])
-            for ranking in rankings
-        ]
+            return [(options.language, 1.0)] * count
+        found = []
+        for ranking in self._model.model.detect_language(encoded):
+            ranked = [(token.strip("<|>"), float(probability)) for token, probability in ranking]
+            expected = [one for one in ranked if one[0] in options.languages] or ranked
+            language, probability = expected[0]
+            among = sum(probability for _, probability in expected)
+            found.append((language, probability / among if among else 0.0))
+        return found
 
     def _tokenizer(self, language: str, task: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer

@@ -50,7 +50,7 @@ def attribute(
                 words.append(replace(word, speaker=called.get(number) or label(number)))
         for cuts, (speaker, spoken) in enumerate(groupby(words, key=lambda word: word.speaker)):
             part = Segment.of(spoken, segment.scores)
-            yield replace(part, speaker=speaker, continues=cuts > 0)
+            yield replace(part, speaker=speaker, continues=cuts > 0, language=segment.language)
 
 
 def label(speaker: int) -> str:

@@ -23,6 +23,13 @@ UNSCORED_PAUSE = 0.4
 
 def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
     """The segments of one chunk in seconds of the recording: sentences, or parts of long ones."""
+    recognition = replace(
+        recognition,
+        segments=tuple(
+            segment if segment.language else replace(segment, language=recognition.language)
+            for segment in recognition.segments
+        ),
+    )
     words = iter(_tidy([word for s in recognition.segments for word in s.words], chunk))
     placed: list[Segment] = []
     for segment in recognition.segments:
@@ -35,7 +42,7 @@ def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
         else:
             pause = UNSCORED_PAUSE if segment.scores is None else PAUSE
             placed.extend(
-                Segment.of(run, segment.scores)
+                replace(Segment.of(run, segment.scores), language=segment.language)
                 for sentence in sentences(own, pause)
                 for run in shortened(sentence, LONGEST_SEGMENT)
             )

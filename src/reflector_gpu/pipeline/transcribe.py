@@ -24,6 +24,7 @@ from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.stitch import place
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
+from reflector_gpu.pipeline.tongues import Tongues
 from reflector_gpu.pipeline.unheard import Heard, Span, hear
 from reflector_gpu.types import (
     PLAIN,
@@ -109,14 +110,31 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         cut = _chunks(blocks, plan, claim)
         source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
     in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
-    first = True
+    tongues, first = Tongues(), True
+
+    def start(
+        chunk: Chunk, plan: Plan, place: Callable[[tuple[Chunk, asyncio.Task[Heard]]], None]
+    ) -> None:
+        task = asyncio.create_task(_heard(submit, chunk, plan))
+        task.add_done_callback(lambda _: source.news.set())
+        place((chunk, task))
+
     try:
         while not source.ended or in_flight:
             await source.news.wait()
             source.news.clear()
             while in_flight and in_flight[0][1].done():
-                chunk, task = in_flight.popleft()
+                chunk, task = in_flight[0]
                 heard = task.result()
+                following = in_flight[1][1] if len(in_flight) > 1 else None
+                if following and not following.done() and tongues.puzzled(heard.recognition):
+                    break  # it may tell which language is spoken
+                in_flight.popleft()
+                beside = _succeeded(following)
+                if language := tongues.instead(heard.recognition, beside):
+                    again = replace(plan, options=replace(plan.options, language=language))
+                    start(chunk, again, in_flight.appendleft)
+                    continue
                 position = min(chunk.end, meter.seconds)  # the last chunk may be padded
                 yield Part(
                     place(heard.recognition, chunk),
@@ -128,9 +146,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 chunk = found.loaded() if isinstance(found, _Kept) else found
                 priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
                 first = False
-                task = asyncio.create_task(_heard(submit, chunk, plan, priority))
-                task.add_done_callback(lambda _: source.news.set())
-                in_flight.append((chunk, task))
+                start(chunk, replace(plan, priority=priority), in_flight.append)
         yield Part((), meter.seconds, plan.options.language, duration=meter.seconds)
     finally:
         meter.stop()
@@ -267,9 +283,15 @@ def _recorded(
             yield _Kept(recorder, chunk.start, len(chunk.samples), chunk.voiced)
 
 
-async def _heard(submit: Submit, chunk: Chunk, plan: Plan, priority: Priority) -> Heard:
+def _succeeded(task: asyncio.Task[Heard] | None) -> Recognition | None:
+    """What a task has heard, if it is over and did not fail."""
+    done = task is not None and task.done() and not task.cancelled() and not task.exception()
+    return task.result().recognition if task and done else None
+
+
+async def _heard(submit: Submit, chunk: Chunk, plan: Plan) -> Heard:
     def recognise(part: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
-        return submit(part, options, priority)
+        return submit(part, options, plan.priority)
 
     return await hear(chunk, plan.options, recognise)
 

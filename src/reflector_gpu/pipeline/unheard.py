@@ -15,6 +15,7 @@ from itertools import pairwise
 from math import inf
 from statistics import median
 
+from reflector_gpu.pipeline.tongues import sure
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
@@ -70,7 +71,7 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         if not parts:
             break
         tried.update((part.start, part.end) for _, part in parts)
-        again = await asyncio.gather(*(recognise(part, bare) for _, part in parts))
+        again = await asyncio.gather(*(_again(part, bare, found, recognise) for _, part in parts))
         inserted: dict[int, list[Segment]] = {}
         for (index, part), one in zip(parts, again, strict=True):
             if _timed(one):
@@ -81,6 +82,16 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         found = bounded(found, chunk.voiced)
         gaps = unheard(_words(found), chunk.voiced)
     return Heard(found, tuple(span for _, span in gaps))
+
+
+async def _again(
+    part: Chunk, options: TranscribeOptions, whole: Recognition, recognise: Recognise
+) -> Recognition:
+    """What is heard in ``part``, in the language of the ``whole`` unless another one is certain."""
+    found = await recognise(part, options)
+    if whole.segments and found.language != whole.language and not sure(found):
+        return await recognise(part, replace(options, language=whole.language))
+    return found
 
 
 def _timed(found: Recognition) -> bool:
@@ -182,6 +193,7 @@ def _moved(found: Recognition, offset: float) -> list[Segment]:
             segment,
             start=segment.start + offset,
             end=segment.end + offset,
+            language=segment.language or found.language,
             words=tuple(map(word, segment.words)),
         )
         for segment in found.segments

@@ -223,6 +223,7 @@ def _verbose_segment(
         avg_logprob=_finite(scores.avg_logprob, NO_SCORES.avg_logprob),
         compression_ratio=_finite(scores.compression_ratio, NO_SCORES.compression_ratio),
         no_speech_prob=_finite(scores.no_speech_prob, NO_SCORES.no_speech_prob),
+        language=segment.language,
         speaker=segment.speaker,
         translation=segment.translation,
     )

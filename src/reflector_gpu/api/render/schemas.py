@@ -236,6 +236,11 @@ class VerboseSegment(Body):
         description="How far the text compresses; over 2.4 it repeats itself.", examples=[1.3]
     )
     no_speech_prob: float = Field(description="How likely nobody spoke.", examples=[0.01])
+    language: str | None = Field(
+        default=None,
+        description="The code of what is spoken in it, where that is known.",
+        examples=["en"],
+    )
     speaker: Speaker | None = None
     translation: Translated = None
 

@@ -25,6 +25,7 @@ def monologues(segment: Segment) -> tuple[Segment, ...]:
             Segment.of(words, segment.scores),
             speaker=speaker,
             continues=cuts > 0 or segment.continues,
+            language=segment.language,
         )
         for cuts, (speaker, words) in enumerate(parts)
     )

@@ -14,19 +14,17 @@ from starlette.responses import Response
 
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.api.errors import error_body, error_detail
-from reflector_gpu.api.fields import TranscriptionFields
-from reflector_gpu.api.render import openai, reflector, subtitles, warned
+from reflector_gpu.api.render import openai, subtitles, warned
 from reflector_gpu.api.render.formats import MEDIA_TYPES, Format
-from reflector_gpu.api.render.logprobs import logprobs
 from reflector_gpu.api.render.schemas import ReflectorFile, StreamEvent
+from reflector_gpu.api.shape import Shape
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.transcribe import Gathered, Part, collect
 from reflector_gpu.pipeline.translate import in_translation
-from reflector_gpu.types import Segment, Transcript, WordSpaces
+from reflector_gpu.types import Transcript
 
 T = TypeVar("T")
-B = TypeVar("B", bound=BaseModel)
 
 JSON = "application/json"
 
@@ -39,87 +37,10 @@ _QUICK_SECONDS = 60.0  # of audio; a thread would take longer than to render so 
 _TOGETHER = 16  # files of one request that are worked on at the same time
 
 
-def rendered(
-    transcript: Transcript,
-    fields: TranscriptionFields,
-    spaces: WordSpaces,
-    offset: float = 0.0,
-) -> BaseModel | str:
-    """``transcript`` in the format that was asked for; a model or plain text."""
-    match fields.response_format:
-        case Format.TEXT:
-            return openai.text(in_translation(transcript))
-        case Format.SRT:
-            return subtitles.srt(in_translation(transcript), offset=offset)
-        case Format.VTT:
-            return subtitles.vtt(in_translation(transcript), offset=offset)
-        case Format.VERBOSE_JSON:
-            granularities = fields.timestamp_granularities
-            return openai.verbose_json(transcript, granularities, offset=offset, spaces=spaces)
-        case Format.DIARIZED_JSON:
-            return openai.diarized_json(transcript, offset=offset)
-        case Format.JSON:
-            return _scored(openai.json(transcript), transcript.segments, fields)
-        case None:
-            found = reflector.transcript(transcript, offset=offset, spaces=spaces)
-            return _scored(found, transcript.segments, fields)
-
-
-def rendered_file(
-    transcript: Transcript, filename: str, fields: TranscriptionFields, spaces: WordSpaces
-) -> BaseModel | str:
-    """`rendered`, of an uploaded file: where no format was asked for, its name is told."""
-    if fields.response_format is not None:
-        return rendered(transcript, fields, spaces)
-    file = reflector.file(transcript, filename, spaces=spaces)
-    return _scored(file, transcript.segments, fields)
-
-
-def _scored(
-    body: B, segments: Sequence[Segment], fields: TranscriptionFields, *, follow: bool = False
-) -> B:
-    """``body``, which holds the text of ``segments``, with its logprobs if they are wanted."""
-    if not fields.wants_logprobs:
-        return body
-    return body.model_copy(update={"logprobs": logprobs(segments, follow=follow)})
-
-
 def response(body: BaseModel | str, form: Format | None) -> Response:
     if isinstance(body, BaseModel):
         return Response(body.model_dump_json(exclude_none=True), media_type=JSON)
     return Response(body, media_type=MEDIA_TYPES[form or Format.TEXT])
-
-
-async def one_file(
-    upload: Upload, fields: TranscriptionFields, parts: Parts, spaces: WordSpaces
-) -> Response:
-    def render(transcript: Transcript) -> BaseModel | str:
-        return rendered_file(transcript, upload.filename, fields, spaces)
-
-    return await answer(parts, render, fields.response_format)
-
-
-async def from_url(
-    parts: Parts, fields: TranscriptionFields, offset: float, spaces: WordSpaces
-) -> Response:
-    return await answer(
-        parts, lambda t: rendered(t, fields, spaces, offset), fields.response_format, offset
-    )
-
-
-async def translation(parts: Parts, fields: TranscriptionFields, spaces: WordSpaces) -> Response:
-    """OpenAI's translation answers, which differ a little from its transcriptions."""
-
-    def render(transcript: Transcript) -> BaseModel | str:
-        match fields.response_format:
-            case Format.VERBOSE_JSON:
-                return openai.verbose_translation(transcript)
-            case Format.JSON:
-                return openai.translation(transcript)
-            case _:
-                return rendered(transcript, fields, spaces)
-
-    return await answer(parts, render, fields.response_format)
 
 
 async def answer(
@@ -139,29 +60,21 @@ async def answer(
 
 
 async def several_files(
-    uploads: Sequence[Upload],
-    fields: TranscriptionFields,
-    start: Callable[[Upload], Parts],
-    spaces: WordSpaces,
+    uploads: Sequence[Upload], shape: Shape, start: Callable[[Upload], Parts]
 ) -> Response:
     """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
-    together = _TOGETHER if fields.batch is not False else 1
+    together = _TOGETHER if shape.fields.batch is not False else 1
     places = asyncio.Semaphore(together)
 
     async def entry(upload: Upload) -> str:
         async with places:
-            return await _entry(upload, fields, start, spaces)
+            return await _entry(upload, shape, start)
 
     entries = await _all([entry(upload) for upload in uploads])
     return Response(f'{{"results":[{",".join(entries)}]}}', media_type=JSON)
 
 
-async def _entry(
-    upload: Upload,
-    fields: TranscriptionFields,
-    start: Callable[[Upload], Parts],
-    spaces: WordSpaces,
-) -> str:
+async def _entry(upload: Upload, shape: Shape, start: Callable[[Upload], Parts]) -> str:
     try:
         transcript = await _whole(start(upload))
     except ReflectorError as error:
@@ -169,13 +82,11 @@ async def _entry(
         return json.dumps({"filename": upload.filename, "error": detail})
     finally:
         upload.spool.close()
-    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, fields, spaces)
+    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, shape)
 
 
-def _rendered_entry(
-    transcript: Transcript, filename: str, fields: TranscriptionFields, spaces: WordSpaces
-) -> str:
-    body = rendered_file(transcript, filename, fields, spaces)
+def _rendered_entry(transcript: Transcript, filename: str, shape: Shape) -> str:
+    body = shape.file(transcript, filename)
     if isinstance(body, ReflectorFile):
         return body.model_dump_json(exclude_none=True)
     if isinstance(body, str):
@@ -184,15 +95,13 @@ def _rendered_entry(
     return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
 
 
-async def events(
-    parts: Parts, fields: TranscriptionFields, offset: float = 0.0
-) -> AsyncIterator[str]:
+async def events(parts: Parts, shape: Shape) -> AsyncIterator[str]:
     """The server-sent events of one recording; a failure midway is an event as well."""
-    form = fields.response_format
+    form = shape.format
     if form is Format.SRT or form is Format.VTT:
-        found = _subtitle_events(parts, fields, form, offset)
+        found = _subtitle_events(parts, shape, form)
     else:
-        found = _text_events(parts, fields, offset)
+        found = _text_events(parts, shape)
     try:
         async with aclosing(found):
             async for event in found:
@@ -203,14 +112,15 @@ async def events(
 
 
 async def _subtitle_events(
-    parts: Parts, fields: TranscriptionFields, form: Literal[Format.SRT, Format.VTT], offset: float
+    parts: Parts, shape: Shape, form: Literal[Format.SRT, Format.VTT]
 ) -> AsyncGenerator[StreamEvent, None]:
     """Pieces of the file, one a cue, and then the whole of it.
 
     Names of speakers and translations are known only in the end; so is such a file.
     """
     gathered = Gathered()
-    early = fields.speakers is None and not fields.translate_to
+    early = shape.fields.speakers is None and not shape.fields.translate_to
+    offset = shape.offset
     stream = subtitles.SubtitleStream(form, offset)
     sent = 0
     async with aclosing(parts):
@@ -230,11 +140,9 @@ async def _subtitle_events(
     yield openai.done(transcript, offset=offset).model_copy(update={"text": file})
 
 
-async def _text_events(
-    parts: Parts, fields: TranscriptionFields, offset: float
-) -> AsyncGenerator[StreamEvent, None]:
+async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[StreamEvent, None]:
     gathered = Gathered()
-    told_apart = fields.speakers is not None
+    told_apart, offset = shape.fields.speakers is not None, shape.offset
     make = openai.delta
     numbers = count()
     async with aclosing(parts):
@@ -242,14 +150,14 @@ async def _text_events(
             for segment in part.segments:
                 name = openai.segment_id(next(numbers)) if told_apart else None
                 event = make(segment, offset=offset, segment_id=name)
-                yield _scored(event, [segment], fields, follow=make is openai.next_delta)
+                yield shape.scored(event, [segment], follow=make is openai.next_delta)
                 make = openai.next_delta
             if told_apart and part.attributed:
                 for spoken in openai.segment_events(part.attributed, offset=offset):
                     yield spoken
             gathered.add(part)
     transcript = gathered.transcript
-    yield _scored(openai.done(transcript, offset=offset), transcript.segments, fields)
+    yield shape.scored(openai.done(transcript, offset=offset), transcript.segments)
 
 
 async def primed(

@@ -34,6 +34,7 @@ from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.sent import form_values
+from reflector_gpu.api.shape import Shape
 from reflector_gpu.api.unknown import Vocabulary
 from reflector_gpu.api.upload import FILE_FIELDS, Form, Upload, read_form
 from reflector_gpu.audio.guard import URL_FIELD
@@ -257,12 +258,11 @@ class Visit:
     async def streamed(
         self,
         parts: AsyncGenerator[Part, None],
-        fields: TranscriptionFields,
-        offset: float = 0.0,
+        shape: Shape,
     ) -> EventStream:
         """An answer that takes over what the visit holds."""
         ready = await unless_disconnected(self.request, answers.primed(parts, self.resources))
-        events = answers.events(self.noted(ready), fields, offset)
+        events = answers.events(self.noted(ready), shape)
         return EventStream(events, self.resources.pop_all(), self.deadline)
 
     async def noted(self, pieces: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

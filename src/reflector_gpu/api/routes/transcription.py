@@ -15,6 +15,7 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.render import reflector
 from reflector_gpu.api.render.formats import Format
 from reflector_gpu.api.sent import json_values
+from reflector_gpu.api.shape import Shape
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service
@@ -38,19 +39,21 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             form = await desk.form(visit)
             fields = desk.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
             wish = await desk.wish(visit, fields, "transcribe")
-            if len(form.files) == 1 and fields.stream:
-                return await visit.streamed(visit.parts(form.files[0].spool, wish), fields)
+            shape = Shape(fields, spaces)
+
+            def start(upload: Upload) -> answers.Parts:
+                return visit.parts(upload.spool, wish)
+
+            if len(form.files) > 1:
+                if fields.stream:
+                    raise InvalidRequest("Only a single file can be streamed.", param="stream")
+                several = answers.several_files(form.files, shape, start)
+                return await unless_disconnected(request, several)
+            upload = form.files[0]
             if fields.stream:
-                raise InvalidRequest("Only a single file can be streamed.", param="stream")
-            if len(form.files) == 1:
-                upload = form.files[0]
-                work = answers.one_file(upload, fields, visit.parts(upload.spool, wish), spaces)
-            else:
-
-                def start(upload: Upload) -> answers.Parts:
-                    return visit.parts(upload.spool, wish)
-
-                work = answers.several_files(form.files, fields, start, spaces)
+                return await visit.streamed(start(upload), shape)
+            render = partial(shape.file, filename=upload.filename)
+            work = answers.answer(start(upload), render, shape.format)
             return await unless_disconnected(request, work)
 
     @routes.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
@@ -63,7 +66,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
             wish = await desk.wish(visit, fields, "translate")
             parts = visit.parts(single(form).spool, wish)
-            work = answers.translation(parts, fields, spaces)
+            shape = Shape(fields, spaces)
+            work = answers.answer(parts, shape.translation, shape.format)
             return await unless_disconnected(request, work)
 
     @routes.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
@@ -77,10 +81,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             fields = desk.read(request, vocabularies.FROM_URL, json_values(body))
             wish = await desk.wish(visit, fields, "transcribe")
             parts = visit.fetched(fields.audio_file_url, wish)
-            offset = fields.timestamp_offset
+            shape = Shape(fields, spaces, fields.timestamp_offset)
             if fields.stream:
-                return await visit.streamed(parts, fields, offset)
-            work = answers.from_url(parts, fields, offset, spaces)
+                return await visit.streamed(parts, shape)
+            work = answers.answer(parts, shape.body, shape.format, shape.offset)
             return await unless_disconnected(request, work)
 
     @routes.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def test_another_language(server: Server) -> None:
 def test_keywords_and_a_prompt(server: Server) -> None:
     frame = hear(server, ENGLISH, keywords=["summary"], prompt="A meeting.", temperature=0.0)
     assert frame.text == text_of(ENGLISH)
+
+
+def test_probabilities(server: Server) -> None:
+    frame = hear(server, ENGLISH, prob_metrics=True)
+    assert frame.text == text_of(ENGLISH)
+    tokens = frame.result.logprobs
+    assert tokens
+    assert all(0 < math.exp(token.logprob) <= 1 for token in tokens)
+    assert "".join(token.token for token in tokens).strip() == text_of(ENGLISH)
 
 
 def test_probabilities_of_whisper(server: Server) -> None:

@@ -142,3 +142,15 @@ test("the names of newer models, keywords and languages", async () => {
   });
   assert.equal(answer.text, SPANISH_TEXT);
 });
+
+test("logprobs in an answer and in a stream", async () => {
+  const wishes = { model: "gpt-4o-transcribe", include: ["logprobs"] };
+  const answer = await create({ ...wishes, response_format: "json" });
+  const spelled = (tokens) => tokens.map((token) => token.token).join("").trim();
+  assert.equal(spelled(answer.logprobs), ENGLISH_TEXT);
+  assert.ok(answer.logprobs.every((token) => token.logprob <= 0));
+  const events = [];
+  for await (const event of await create({ ...wishes, stream: true })) events.push(event);
+  assert.equal(spelled(events.at(-1).logprobs), ENGLISH_TEXT);
+  assert.equal(spelled(events.slice(0, -1).flatMap((event) => event.logprobs)), ENGLISH_TEXT);
+});

@@ -25,8 +25,8 @@ def main() -> None:
 
 
 def chosen_port() -> int:
-    """What the variable PORT says."""
-    typed = os.environ.get("PORT") or "8000"
+    """What the variable PORT says, or REFLECTOR_PORT as everywhere else."""
+    typed = os.environ.get("PORT") or os.environ.get("REFLECTOR_PORT") or "8000"
     if not typed.isdecimal() or int(typed) > 65535:
         sys.exit(f"PORT={typed} is no port: it is a number up to 65535, or 0 for a free one.")
     return int(typed)

@@ -118,6 +118,20 @@ def test_to_stop_in_the_midst_of_a_request_is_no_error(tmp_path: Path, number: i
     assert "Traceback" not in said
 
 
+def test_what_is_sent_to_all_its_processes_stops_it_in_order(tmp_path: Path) -> None:
+    """As systemd and `timeout` do."""
+    ready = tmp_path / "url"
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    with started(*arguments) as running:
+        address(running, ready)
+        for child in psutil.Process(running.process.pid).children(recursive=True):
+            child.send_signal(signal.SIGTERM)
+        assert running.stop(signal.SIGTERM) == 0
+    said = "".join(running.errors)
+    assert "ERROR" not in said
+    assert "died" not in said
+
+
 def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))

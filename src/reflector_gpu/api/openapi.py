@@ -71,7 +71,9 @@ def inlined(model: type[BaseModel]) -> Extra:
         reference = node.get("$ref")
         if isinstance(reference, str):
             return resolve(definitions[reference.rsplit("/", 1)[1]])
-        return {key: resolve(value) for key, value in node.items()}
+        # Forms in /docs are filled in with what has a default, be it none at all.
+        kept = (pair for pair in node.items() if pair != ("default", None))
+        return {key: resolve(value) for key, value in kept}
 
     resolved = resolve(schema)
     assert isinstance(resolved, dict)

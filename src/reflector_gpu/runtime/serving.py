@@ -67,13 +67,17 @@ class Filed(Protocol):
         """The same item where the file has this ``descriptor``."""
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""What Ctrl-C and service managers send to a whole process group."""
+
 Batch: TypeAlias = tuple[list[object], object, frozenset[int]]
 """Items, their options, and the indices of those whose parts somebody wants to hear."""
 
 
 def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
     """The worker process: load, then answer batches until told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent decides
+    for number in STOPPING:  # they reach the whole process group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     array = view(memory)
     array.setflags(write=False)

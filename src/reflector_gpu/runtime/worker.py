@@ -25,6 +25,7 @@ from typing import Protocol, TypeAlias
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.serving import (
+    STOPPING,
     Filed,
     GivenUp,
     Said,
@@ -282,11 +283,11 @@ _STARTING = threading.Lock()
 def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
     """Start ``process`` with these variables: it inherits ours, and has read them before it
     could set any itself."""
-    # Ctrl-C reaches the whole process group; until `serve` ignores it, it has to wait.
+    # They reach the whole process group; until `serve` ignores them, they have to wait.
     resource_tracker.ensure_running()  # first: starting it would unblock the signal again
     with _STARTING:
         before = {name: os.environ.get(name) for name in environment}
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         os.environ.update(environment)
         try:
             process.start()

@@ -231,7 +231,7 @@ class _Writer:
     ) -> None:
         try:
             self._container.close()
-        except Exception:
+        except Exception:  # whatever libav raises at the end of a file
             if error is None:
                 raise  # else it could not write the end either, and what it says comes second
 

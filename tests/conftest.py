@@ -24,10 +24,12 @@ from tests.live import KEY, LiveServer
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-ORDINARY_CACHE = Path(os.environ.setdefault("TESTS_ORDINARY_CACHE", str(cache_folder())))
-"""Where this machine's own weights are, which no test is to depend on by accident."""
+if "TESTS_ORDINARY_CACHE" not in os.environ:  # else a process of a test, which has its own cache
+    os.environ["TESTS_ORDINARY_CACHE"] = str(cache_folder())
+    os.environ["HF_HUB_CACHE"] = f"{os.devnull}/hub"  # nothing can be there; workers inherit it
 
-os.environ["HF_HUB_CACHE"] = f"{os.devnull}/hub"  # nothing can be there; workers inherit it
+ORDINARY_CACHE = Path(os.environ["TESTS_ORDINARY_CACHE"])
+"""Where this machine's own weights are, which no test is to depend on by accident."""
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"

@@ -244,10 +244,12 @@ asyncio.run(main())
 def test_no_download_outlives_a_server_that_is_killed(hub: Hub) -> None:
     hub.stops_after = WRITTEN + 1000
     with subprocess.Popen([sys.executable, "-c", SERVER], cwd=ROOT) as server:
-        until(is_written)
-        children = psutil.Process(server.pid).children(recursive=True)
-        assert children
-        server.send_signal(signal.SIGKILL)
+        try:
+            until(is_written)
+            children = psutil.Process(server.pid).children(recursive=True)
+            assert children
+        finally:
+            server.send_signal(signal.SIGKILL)
     until(lambda: not any(child.is_running() for child in children))
 
 

@@ -21,7 +21,6 @@ from reflector_gpu.runtime.pace import (
     Pace,
 )
 from tests.runtime.clock import Clock
-from tests.waiting import patient
 
 PIECE = 32.0
 MAX_BATCH = 16
@@ -151,7 +150,6 @@ def test_it_is_asked_and_told_by_many_threads(pace: Pace) -> None:
         sys.setswitchinterval(interval)
 
 
-@patient
 @given(
     st.lists(
         st.tuples(st.integers(1, 16), st.floats(0, 1e4), st.floats(0, 1e3)), min_size=1, max_size=80

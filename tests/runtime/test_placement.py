@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.runtime.placement import layout
-from tests.waiting import patient
 
 CPU = ("cpu",)
 CUDA = ("cpu", "cuda")
@@ -46,7 +45,6 @@ DEVICES = st.lists(
 )
 
 
-@patient
 @given(DEVICES, st.sampled_from([CPU, CUDA, ALL]), st.integers(1, 64), st.integers(0, 9))
 def test_threads_do_not_outnumber_the_cores_unless_workers_do(
     wanted: list[str], supported: tuple[str, ...], cores: int, workers: int

@@ -85,24 +85,6 @@ def test_a_worker_is_freed_from_work_that_nobody_waits_for() -> None:
         assert asyncio.run(scene(pool)) == "A"
 
 
-def test_work_that_somebody_still_waits_for_goes_on(tmp_path: Path) -> None:
-    """One of two gives up; the other's result comes from the same run."""
-
-    async def scene(pool: TextPool) -> object:
-        leaving, staying = (asyncio.ensure_future(submit(pool, item)) for item in ("a", "b"))
-        await asyncio.sleep(0)
-        pool.start()
-        await in_thread(lambda: until(lambda: not pool.waiting))
-        leaving.cancel()
-        return await asyncio.wait_for(staying, PATIENCE_SECONDS)
-
-    notes = tmp_path / "notes"
-    options = PoolOptions(max_batch=2, replace_abandoned=True)
-    with pooled(engines.Obedient, options, notes=str(notes)) as pool:
-        assert asyncio.run(scene(pool)) == "B"
-    assert notes.read_text(encoding="utf-8") == "a b\n"
-
-
 def test_what_is_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
     async def scene(pool: TextPool) -> object:
         leaving, staying = (asyncio.ensure_future(submit(pool, item)) for item in ("a", "b"))

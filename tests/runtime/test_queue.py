@@ -19,7 +19,7 @@ from reflector_gpu.runtime.pace import CONTESTED_SECONDS, FILE_SECONDS, MEMORY_S
 from reflector_gpu.runtime.queue import WEIGHTS, BatchQueue, Job
 from reflector_gpu.types import Priority
 from tests.runtime.clock import Clock
-from tests.waiting import PATIENCE_SECONDS, patient
+from tests.waiting import PATIENCE_SECONDS
 
 LIVE, FILE = Priority.LIVE, Priority.FILE
 
@@ -310,7 +310,7 @@ JOBS = st.builds(
 STEPS = st.lists(JOBS | st.sampled_from(["take", "cancel"]), max_size=60)
 
 
-@settings(patient, max_examples=60)
+@settings(max_examples=60)
 @given(STEPS, st.integers(1, 5), st.sampled_from([1.0, 10.0, 1e9]), st.randoms())
 def test_no_job_is_lost_or_doubled_and_every_batch_is_sound(
     steps: list[TextJob | str], max_batch: int, max_cost: float, dice: random.Random
@@ -347,7 +347,7 @@ def test_no_job_is_lost_or_doubled_and_every_batch_is_sound(
     assert len(set(map(id, taken))) == len(taken)
 
 
-@settings(patient, max_examples=60)
+@settings(max_examples=60)
 @given(STEPS)
 def test_within_a_group_and_class_order_is_kept(steps: list[TextJob | str]) -> None:
     jobs = [step for step in steps if isinstance(step, Job)]

@@ -81,8 +81,9 @@ def working(folder: Path) -> Iterator[Worker]:
 
 
 @contextmanager
-def pooled(folder: Path) -> Iterator[TextPool]:
-    pool: TextPool = Pool("test", [recipe(folder)], PoolOptions(max_batch=4))
+def pooled(folder: Path, *, replace_abandoned: bool = False) -> Iterator[TextPool]:
+    options = PoolOptions(max_batch=4, replace_abandoned=replace_abandoned)
+    pool: TextPool = Pool("test", [recipe(folder)], options)
     try:
         yield pool
     finally:
@@ -202,7 +203,11 @@ def test_nor_when_the_engine_refuses_the_batch(tmp_path: Path) -> None:
     assert notes(tmp_path) == ["abc x? silent", "x? silent", "x?", "silent"]
 
 
-def test_cancelling_one_of_a_batch_ends_its_part_of_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replace_abandoned", [False, True])
+def test_cancelling_one_of_a_batch_ends_its_part_of_the_work_and_not_the_others(
+    tmp_path: Path, replace_abandoned: bool
+) -> None:
+    """The engine hears who has left only after the pool has looked whether all have."""
     endless, other = Listener(), Listener()
 
     async def scene(pool: TextPool) -> None:
@@ -216,9 +221,28 @@ def test_cancelling_one_of_a_batch_ends_its_part_of_the_work(tmp_path: Path) -> 
         assert other.text == "xyz"
         assert pool.workers_ready == 1
 
-    with pooled(tmp_path) as pool:
+    with pooled(tmp_path, replace_abandoned=replace_abandoned) as pool:
         asyncio.run(scene(pool))
     assert notes(tmp_path) == ["* xyz"]
+
+
+def test_what_somebody_still_waits_for_runs_again_though_another_of_its_batch_has_left(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flag").touch()
+
+    async def scene(pool: TextPool) -> None:
+        leaving, staying = submit(pool, "*"), submit(pool, "x!")
+        await asyncio.sleep(0)
+        pool.start()
+        await asyncio.to_thread(until, (tmp_path / "notes").exists)
+        leaving.cancel()  # only then does the engine come to what ends its process
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await staying == 1
+
+    with pooled(tmp_path) as pool:
+        asyncio.run(scene(pool))
+    assert notes(tmp_path) == ["* x!", "* x!"]
 
 
 def test_a_part_that_can_not_be_read_does_not_mix_up_what_comes_after(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
 serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8000)
 	@$(BIN)/python -m samples.serve || true # it has said why; make would add "Error 1"
 
-test: .venv/dev  ## Run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/$(ROOM)
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients

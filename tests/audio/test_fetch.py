@@ -192,6 +192,13 @@ async def test_redirects_are_followed_without_cookies() -> None:
     assert "cookie" not in host.asked[1]
 
 
+async def test_a_redirect_is_hung_up_on_and_not_read_to_its_end() -> None:
+    endless = Say(say(302, AUDIO, HALF, Location="/there").data, hang=True)
+    async with hosting(endless, say(200, AUDIO)) as host:
+        assert await host.fetch() == AUDIO
+        await host.left.wait()
+
+
 async def test_credentials_stay_with_their_origin() -> None:
     def away(asked: Asked) -> Say:
         return say(302, Location=f"http://x:y@{asked['host'].replace('a.', 'b.')}/")

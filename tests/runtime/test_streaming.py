@@ -17,6 +17,7 @@ from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.worker import Recipe, Worker, WorkerDied
 from reflector_gpu.types import Priority
 from tests.runtime import engines
+from tests.runtime.pools import children
 from tests.waiting import PATIENCE_SECONDS, until
 
 TextPool = Pool[str, Any]
@@ -259,7 +260,7 @@ def test_a_part_that_can_not_be_read_does_not_mix_up_what_comes_after(tmp_path: 
 
 
 def test_nobody_hears_anything_once_he_has_left(tmp_path: Path) -> None:
-    """The event loop is gone; the worker goes on for the next one."""
+    """The event loop is gone; the same worker goes on for the next one."""
     endless = Listener()
 
     async def leave(pool: TextPool) -> None:
@@ -273,5 +274,8 @@ def test_nobody_hears_anything_once_he_has_left(tmp_path: Path) -> None:
 
     with pooled(tmp_path) as pool:
         pool.start()
+        pool.wait_ready(PATIENCE_SECONDS)
+        workers = children()
         asyncio.run(leave(pool))
         assert asyncio.run(come(pool)) == 3
+        assert children() == workers

@@ -43,6 +43,18 @@ def tone(frequency: float) -> Samples:
     return (np.sin(2 * np.pi * frequency * SECONDS) / 2).astype(np.float32)
 
 
+def hum(hertz: float, length: int, level: float) -> Samples:
+    """Of the mains, with two overtones; ``level`` is its root mean square."""
+    seconds = np.arange(length) / SAMPLE_RATE
+    waves = sum((np.sin(2 * np.pi * hertz * n * seconds) / n for n in (1, 2, 3)), seconds * 0)
+    found: Samples = (level / np.sqrt(np.square(waves).mean()) * waves).astype(np.float32)
+    return found
+
+
+def loudness(samples: Samples) -> float:
+    return float(np.sqrt(np.square(samples).mean()))
+
+
 @pytest.mark.parametrize(
     "sound",
     [
@@ -53,12 +65,26 @@ def tone(frequency: float) -> Samples:
         lambda: noise(0.1),
         lambda: np.cumsum(noise(0.01)).clip(-1, 1).astype(np.float32),
         lambda: tone(50),
+        lambda: hum(60, len(SECONDS), 0.001),
         lambda: tone(440),
         lambda: tone(1000),
         lambda: tone(4000),
         lambda: (tone(350) + tone(440)) / 2,
     ],
-    ids=["silence", "offset", "faint", "room", "hiss", "rumble", "hum", "A", "1k", "4k", "dial"],
+    ids=[
+        "silence",
+        "offset",
+        "faint",
+        "room",
+        "hiss",
+        "rumble",
+        "hum",
+        "faint hum",
+        "A",
+        "1k",
+        "4k",
+        "dial",
+    ],
 )
 def test_what_is_no_speech(sound: Callable[[], Samples]) -> None:
     found = probabilities(sound())
@@ -85,11 +111,21 @@ def test_speech_is_found_however_quiet(gain: float, speech: Samples, spoken: Sam
     assert found[spoken == 0].mean() < 0.05
 
 
-def test_loud_speech_does_not_hide_quiet_speech_for_long(speech: Samples) -> None:
+def test_loud_speech_does_not_hide_quiet_speech_for_long(speech: Samples, spoken: Samples) -> None:
     """A far participant after a near one: the gain recovers."""
-    near, far = speech[: 10 * SAMPLE_RATE], speech * np.float32(0.02)
+    near, far = speech[: 312 * WINDOW], speech * np.float32(0.02)
     found = probabilities(np.concatenate([near * 2, far])) >= SPEECH
-    assert found[int(20 / WINDOW_SECONDS) :].mean() > 0.5
+    later = slice(int(5 / WINDOW_SECONDS), int(10 / WINDOW_SECONDS))
+    assert found[len(near) // WINDOW :][later][spoken[later] == 1].mean() > 0.9
+
+
+@pytest.mark.parametrize("hertz", [50, 60])
+def test_hum_louder_than_speech_does_not_hide_it(
+    hertz: int, speech: Samples, spoken: Samples
+) -> None:
+    found = probabilities(speech + hum(hertz, len(speech), 4 * loudness(speech))) >= SPEECH
+    assert found[spoken == 1].mean() > 0.85
+    assert found[spoken == 0].mean() < 0.05
 
 
 def test_probabilities_are_such(speech: Samples) -> None:

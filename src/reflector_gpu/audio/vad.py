@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
@@ -27,10 +28,29 @@ _CONTEXT = 64  # samples of the window before, which the network wants in front
 _STATE = (1, 1, 128)
 _BATCH = 128  # windows in one call; more is not faster
 
+_LOWEST_HERTZ = 100.0
+"""Below it there is mains hum and rumble, and little of any voice.
+
+They would set the gain, and the network hears fewer words over them.
+"""
+
 # Quiet recordings (a far microphone) are brought up before the network sees them.
 _TARGET_PEAK = 0.5
 _MAX_GAIN = 20.0
-_PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 10.0)  # in one window: halved in ten seconds
+_PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 4.0)  # in one window: halved in four seconds
+
+
+def _high_pass() -> npt.NDArray[np.complex64]:
+    """``complex64[WINDOW + 1]``: a second-order Butterworth filter over two windows.
+
+    Its impulse response is over long before the first of them is.
+    """
+    s = 1j * np.fft.rfftfreq(2 * WINDOW, 1 / SAMPLE_RATE) / _LOWEST_HERTZ
+    response: npt.NDArray[np.complex128] = s**2 / (s**2 + np.sqrt(2) * s + 1)
+    return response.astype(np.complex64)
+
+
+_HIGH_PASS = _high_pass()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +86,13 @@ class VoiceActivity:
         self._session = _session()
         self._h = np.zeros(_STATE, np.float32)
         self._c = np.zeros(_STATE, np.float32)
+        self._before = np.zeros(WINDOW, np.float32)  # as it was recorded
         self._context = np.zeros(_CONTEXT, np.float32)
         self._peak = 0.0
 
     def probabilities(self, samples: Samples) -> Samples:
         """``float32[n * WINDOW]`` to ``float32[n]`` in [0, 1], continuing the calls before."""
-        windows = samples.reshape(-1, WINDOW)
+        windows = self._without_hum(samples.reshape(-1, WINDOW))
         context = np.concatenate([self._context[None], windows[:-1, -_CONTEXT:]])
         self._context = windows[-1, -_CONTEXT:].copy()
         inputs = np.concatenate([context, windows], axis=1) * self._gains(windows)
@@ -81,6 +102,13 @@ class VoiceActivity:
             output, self._h, self._c = self._session.run(None, batch)
             found.append(np.reshape(output, -1))
         return np.concatenate(found)
+
+    def _without_hum(self, windows: Samples) -> Samples:
+        """``float32[n, WINDOW]``, filtered by overlap-save: each window with the one before it."""
+        before = np.concatenate([self._before[None], windows[:-1]])
+        self._before = windows[-1].copy()
+        spectra = np.fft.rfft(np.concatenate([before, windows], axis=1))
+        return np.fft.irfft(spectra * _HIGH_PASS)[:, WINDOW:].astype(np.float32)
 
     def _gains(self, windows: Samples) -> Samples:
         """``float32[n, WINDOW]`` to ``float32[n, 1]``: each window's, by the loudest of late."""

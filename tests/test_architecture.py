@@ -32,7 +32,9 @@ ALLOWED = {
     "padding": {"audio", "pipeline"},
     "translations": {"engines", "pipeline", "hosts"},
     "llm": {"engines", "runtime"},
+    "request": {"audio", "engines", "pipeline"},
     "service": {
+        "request",
         "audio",
         "engines",
         "runtime",
@@ -44,7 +46,17 @@ ALLOWED = {
         "padding",
         "translations",
     },
-    "api": {"audio", "engines", "runtime", "pipeline", "llm", "catalogs", "hosts", "service"},
+    "api": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "llm",
+        "catalogs",
+        "hosts",
+        "request",
+        "service",
+    },
     "cli": {
         "audio",
         "engines",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -13,6 +13,7 @@ from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.catalogs import catalog_of, check_language_model
 from reflector_gpu.downloads import Downloads
@@ -31,6 +32,7 @@ from reflector_gpu.pipeline.known import Voice, allowing_for, voice
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcribe import Part, Plan, transcribe
 from reflector_gpu.pipeline.translate import in_their_place, with_translations
+from reflector_gpu.request import Request
 from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.settings import Settings
@@ -49,36 +51,6 @@ from reflector_gpu.types import (
 )
 
 _LAST_BLOCK_SECONDS = 2.0  # what a decoder may need to see that it has been stopped
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a client wants of one recording, checked."""
-
-    model: Model
-    options: TranscribeOptions = field(default_factory=TranscribeOptions)
-    """Their language is the model's own code for `language`."""
-    language: str | None = None
-    """What is spoken, if that is told, as the client writes it."""
-    priority: Priority = Priority.LIVE
-    vad: VadOptions = field(default_factory=VadOptions)
-    speakers: DiarizeOptions | None = None
-    """How to tell them apart; None: not at all."""
-    voices: Sequence[Voice] = ()
-    """Of speakers whose names are known."""
-    waited: Callable[[float], None] | None = None
-    """Told, by a thread, how many seconds each chunk waited for a worker."""
-    translate_to: str | None = None
-    """The language that segments are translated to, if any, as the client writes it."""
-    translated: bool = False
-    """Whether their translations stand in their place."""
-    streamed: bool = False
-    """Whether somebody reads along, so that the first words have to come early."""
-
-    @property
-    def written(self) -> str | None:
-        """The language of the transcript, if that is told."""
-        return "en" if self.options.task == "translate" else self.language
 
 
 class Service:
@@ -233,6 +205,7 @@ class Service:
         vad: VadOptions | None = None,
         speakers: DiarizeOptions | None = None,
         translate_to: str | None = None,
+        track: str | None = None,
         streamed: bool = False,
     ) -> Request:
         """What a client wants of ``model``, which `resolve` has chosen.
@@ -260,6 +233,7 @@ class Service:
             speakers,
             translate_to=translate_to,
             translated=by_text,
+            track=TrackWish(track, options.language),
             streamed=streamed,
         )
 
@@ -326,6 +300,7 @@ class Service:
             max_gap_seconds=spec.max_gap_seconds,
             ahead=spec.ahead(pool.workers),
             max_seconds=self.settings.max_audio_seconds,
+            track=request.track,
             vad=request.vad,
             expect=expect,
             schedule=spec.streamed if request.streamed else PLAIN,
@@ -351,6 +326,7 @@ class Service:
         options: DiarizeOptions,
         voices: Sequence[Voice] = (),
         *,
+        track: str | None = None,
         expect: Callable[[float], None] = lambda _: None,
     ) -> Diarized:
         """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
@@ -365,6 +341,7 @@ class Service:
                 voices,
                 max_seconds=self.settings.max_audio_seconds,
                 expect=expect,
+                track=TrackWish(track),
             )
 
     def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:

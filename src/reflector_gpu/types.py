@@ -29,6 +29,10 @@ WordSpaces: TypeAlias = Literal["leading", "none"]
 """
 
 
+Span: TypeAlias = tuple[float, float]
+"""From when to when, in seconds."""
+
+
 class Priority(IntEnum):
     """Who is waiting: a person (`LIVE`) or a long file (`FILE`). Lower runs first."""
 
@@ -174,16 +178,52 @@ class Recognition:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One of the audio tracks of a file, which count from 0: what its container says of it."""
+
+    number: int
+    language: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A recording of which only so many seconds are there; None: nobody knows how many it had."""
+
+    decoded: float
+    expected: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What was noticed of a recording while it was decoded.
+
+    The stretches ``damaged`` could not be. Where nobody told which of several tracks to take,
+    ``taken`` is the one, and ``left`` are the others.
+    """
+
+    damaged: tuple[Span, ...] = ()
+    truncated: Truncation | None = None
+    taken: Track | None = None
+    left: tuple[Track, ...] = ()
+
+
+SOUND = Condition()
+"""There is nothing to say about the recording."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """A whole recording in words. ``duration`` is that of the audio, in seconds.
 
-    In the stretches ``unheard``, (start, end) in seconds, somebody speaks and no words were found.
+    In the stretches ``unheard`` somebody speaks and no words were found.
     """
 
     segments: tuple[Segment, ...]
     language: str | None
     duration: float
-    unheard: tuple[tuple[float, float], ...] = ()
+    unheard: tuple[Span, ...] = ()
+    condition: Condition = SOUND
 
     @property
     def text(self) -> str:

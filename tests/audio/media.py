@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.stream import Disposition
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
@@ -126,3 +128,29 @@ def likeness(found: Samples, original: Samples) -> tuple[float, float]:
 
 def loudness(samples: Samples) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A track of `with_tracks`: what is heard in it, and what the file says of it."""
+
+    samples: Samples
+    language: str = ""
+    title: str = ""
+    default: bool = False
+
+
+def with_tracks(muxer: str, codec: str, *tracks: Heard) -> bytes:
+    """A file with several audio tracks, without a picture."""
+    file = io.BytesIO()
+    with av.open(file, "w", muxer) as container:
+        streams = [container.add_stream(codec, 48_000, layout="mono") for _ in tracks]
+        for stream, track in zip(streams, tracks, strict=True):
+            assert isinstance(stream, av.AudioStream)
+            stream.metadata.update({"language": track.language, "title": track.title})
+            stream.disposition = Disposition.default if track.default else Disposition(0)
+            stream.codec_context.open(strict=False)
+        for stream, track in zip(streams, tracks, strict=True):
+            assert isinstance(stream, av.AudioStream)
+            _fill(container, stream, track.samples, lambda seconds: seconds)
+    return file.getvalue()

@@ -16,7 +16,9 @@ import pytest
 
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.settings import variables
+from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
+from tests.audio.media import Heard, with_tracks
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 from tests.cli.stub import Reply, StubServer, stream
@@ -374,3 +376,42 @@ def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer
     assert heading.split() == ["start", "end", "who", "word"]
     assert {row.split()[2] for row in rows} == {"A", "B", "C"}
     assert typed("transcribe", MEETING, "--diarize", "-f", "words", *there).out == here.out
+
+
+@pytest.fixture(scope="module")
+def film(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two audio tracks in two languages."""
+    path = tmp_path_factory.mktemp("film") / "film.mkv"
+    one, other = speech[: 6 * SAMPLE_RATE], speech[6 * SAMPLE_RATE : 8 * SAMPLE_RATE]
+    path.write_bytes(with_tracks("matroska", "libopus", Heard(one, "eng"), Heard(other, "ger")))
+    return path
+
+
+def _workers(server: LiveServer) -> list[tuple[str, ...]]:
+    return [LOCAL, ("--server", server.url, "--key", KEY)]
+
+
+def test_tracks_that_are_left_out_are_told_wherever_the_work_is_done(
+    typed: Typed, film: Path, scripted: LiveServer
+) -> None:
+    for where in _workers(scripted):
+        done = typed("transcribe", film, *where)
+        assert "audio track 0 eng was taken; --track picks another: 1 ger" in done.err
+        picked = typed("transcribe", film, "--track", "de", "--format", "verbose_json", *where)
+        assert picked.err == ""
+        assert json.loads(picked.out)["duration"] == pytest.approx(2, abs=1)
+        refused = typed("transcribe", film, "--track", "5", *where)
+        assert refused.status == 1
+        assert "has no audio track '5'" in refused.err
+
+
+def test_a_truncated_file_is_told_on_standard_error(
+    typed: Typed, clip: Path, scripted: LiveServer, tmp_path: Path
+) -> None:
+    half = tmp_path / "half.wav"
+    data = clip.read_bytes()
+    half.write_bytes(data[: len(data) // 2])
+    for where in _workers(scripted):
+        done = typed("transcribe", half, *where)
+        assert done.status == 0
+        assert "half.wav: warning: the file is truncated: it holds" in done.err

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from reflector_gpu.pipeline.unheard import (
     LEAST_SECONDS,
     Heard,
-    Span,
     hear,
     repeats_prompt,
     unheard,
@@ -25,6 +24,7 @@ from reflector_gpu.types import (
     Recognition,
     Segment,
     SegmentScores,
+    Span,
     TranscribeOptions,
     Word,
 )

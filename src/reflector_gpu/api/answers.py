@@ -55,7 +55,7 @@ async def answer(
         found = response(render(transcript), form)
     else:  # an hour of words takes long enough to render that others would notice
         found = await asyncio.to_thread(lambda: response(render(transcript), form))
-    found.headers.update(warned.headers(transcript, offset))
+    found.headers.update(warned.headers(warned.warnings(transcript, offset)))
     return found
 
 

@@ -58,6 +58,7 @@ class AsrFields(DetectFields, SpeakerFields):
         """The same, as /v1/audio/transcriptions calls them."""
         return TranscriptionFields.model_validate(
             {
+                "track": self.track,
                 "language": self.language,
                 "prompt": self.initial_prompt,
                 "diarize": self.diarize,

@@ -30,7 +30,7 @@ from reflector_gpu.api.connection import (
     unless_disconnected,
 )
 from reflector_gpu.api.errors import note_failure
-from reflector_gpu.api.fields import TranscriptionFields, explained
+from reflector_gpu.api.fields import DiarizeFields, TranscriptionFields, explained
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.sent import form_values
@@ -43,10 +43,10 @@ from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.diarize import Diarized
 from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.request import Request as Wish
 from reflector_gpu.runtime.admission import Permit
-from reflector_gpu.service import Request as Wish
 from reflector_gpu.service import Service
-from reflector_gpu.types import DiarizeOptions, Priority, Task
+from reflector_gpu.types import Priority, Task
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -163,6 +163,7 @@ class Desk:
             vad=fields.vad(self._service.vad),
             speakers=fields.speakers,
             translate_to=fields.translate_to,
+            track=fields.track,
             streamed=bool(fields.stream),
         )
         if wish.translate_to:
@@ -238,12 +239,14 @@ class Visit:
                     yield part
 
     async def diarized(
-        self, spool: Spool, options: DiarizeOptions, voices: Sequence[Voice] = ()
+        self, spool: Spool, fields: DiarizeFields, voices: Sequence[Voice] = ()
     ) -> Diarized:
         """Who speaks when in ``spool``, counted."""
         self.answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
-            found = await self.service.diarize(spool, options, voices, expect=recording.expect)
+            found = await self.service.diarize(
+                spool, fields.counts, voices, track=fields.track, expect=recording.expect
+            )
             recording.finish()
             self._heard(recording.seconds)
             return found

@@ -27,6 +27,7 @@ from reflector_gpu.api.render.formats import (
     Format,
     Granularity,
 )
+from reflector_gpu.api.tracks import TrackFields
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.languages import LONGEST
@@ -120,10 +121,8 @@ _MOST_SPEAKERS = 100  # work and memory grow with what is asked for
 Count: TypeAlias = Annotated[int | None, BeforeValidator(_not_empty)]
 
 
-class SpeakerFields(BaseModel):
+class SpeakerFields(TrackFields):
     """How many people speak, as far as the client knows."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     num_speakers: Count = Field(None, ge=1, le=_MOST_SPEAKERS, description="How many people speak.")
     min_speakers: Count = Field(

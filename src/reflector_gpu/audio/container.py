@@ -12,7 +12,10 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 
+from reflector_gpu.audio.damage import Damage
 from reflector_gpu.audio.layouts import WithoutLayouts
 from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.errors import UndecodableAudio
@@ -32,8 +35,9 @@ _OPTIONS = {
 }
 # Time stamps are guessed.
 _NO_CLOCK = ("aac", "ac3", "aiff", "amr", "au", "eac3", "flac", "mp3", "w64", "wav", "wv")
+_FLAGS_DAMAGE = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "mpegts", "mpeg")  # others: any short packet
 _ANY_CLOCK = ("mpeg", "mpegts")  # broadcasts, put together from parts that count anew
-_MOST_FAILURES = 1_000  # in a row, of a demuxer; damage of 64 KB of Ogg is one
+_MOST_FAILURES = 20_000  # in a row, of a demuxer; 64 KB of damage are one in Ogg, 2,048 in WavPack
 _A_DAY = 86_400.0
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
@@ -73,17 +77,6 @@ def opened(reader: SpoolReader) -> InputContainer:
         ) from error
 
 
-def audio_track(container: InputContainer) -> AudioStream:
-    """
-    Raises:
-        UndecodableAudio: there is none.
-    """
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
-        raise UndecodableAudio("The file has no audio track.", param="file")
-    return stream
-
-
 def claimed_seconds(container: InputContainer) -> float | None:
     """How long the recording says it is: an estimate, None where it does not say."""
     return container.duration / av.time_base if container.duration else None
@@ -102,21 +95,42 @@ def longest_hole(container: InputContainer) -> float:
     return _A_DAY if seconds is None else min(max(seconds, ANOTHER_CLOCK), _A_DAY)
 
 
-def frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """What can be decoded: damage is skipped, and a truncated file gives what it holds."""
+def damage_of(container: InputContainer) -> Damage:
+    """What notices damage in ``container`` while its `frames` are read."""
+    return Damage(container.format.name, clock=keeps_time(container))
+
+
+def frames(
+    container: InputContainer, stream: AudioStream, damage: Damage
+) -> Iterator[tuple[Packet[Stream], AudioFrame]]:
+    """What can be decoded: damage is skipped, and a truncated file gives what it holds.
+
+    ``damage`` is told of what cannot be decoded.
+    """
     failures = 0
     while failures < _MOST_FAILURES:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux():
                 failures = 0
+                damage.any_packet(packet)
+                if packet.stream_index != stream.index:
+                    continue
                 try:
-                    yield from packet.decode()
-                except av.FFmpegError:
-                    continue  # a damaged packet: the next one may be sound
+                    found = packet.decode()
+                except av.FFmpegError:  # a damaged packet: the next one may be sound
+                    damage.failed(packet)
+                    continue
+                for frame in found:
+                    if isinstance(frame, AudioFrame):
+                        yield packet, frame
+                if packet.is_corrupt and container.format.name in _FLAGS_DAMAGE:
+                    damage.failed(packet)
             return
         except av.InvalidDataError:
             failures += 1  # a damaged stretch of the container, behind which it may go on
+            damage.failed()
         except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
+            damage.failed()
             return  # a truncated container: what came before it counts
 
 

@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 
 from reflector_gpu.audio.container import (
     Clock,
-    audio_track,
     check_not_empty,
     check_rate,
     claimed_seconds,
+    damage_of,
     frames,
-    keeps_time,
     longest_hole,
     opened,
 )
+from reflector_gpu.audio.ending import flaws
 from reflector_gpu.audio.mixing import Phase
 from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.audio.tracks import ANY_TRACK, ONLY_TRACK, TrackWish, audio_track, chosen
 from reflector_gpu.audio.wav import PlainWav, wav_end
 from reflector_gpu.errors import TooLarge, UndecodableAudio
-from reflector_gpu.types import SAMPLE_RATE, Samples
+from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Samples
 
 BLOCK_SAMPLES = 16_384
 """Samples in a decoded block: 1.024 s, a whole number of VAD windows."""
@@ -50,16 +51,19 @@ def decode(
     *,
     max_seconds: float = float("inf"),
     expect: Callable[[float], None] = lambda _: None,
+    track: TrackWish = ANY_TRACK,
+    notice: Callable[[Condition], None] = lambda _: None,
 ) -> Iterator[Samples]:
     """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
 
     ``expect`` is told the seconds that the header claims, as far as its bytes can hold them, and
-    in the end how many there were. Damaged packets are
-    skipped, a truncated file gives what it holds, and holes in the time stamps (paused
+    in the end how many there were; ``notice`` in the end what is wrong with the file. Damaged
+    packets are skipped, a truncated file gives what it holds, and holes in the time stamps (paused
     recordings, discontinuous transmission) become silence.
 
     Raises:
         UndecodableAudio: nothing in the file can be decoded to audio.
+        InvalidRequest: it has no such ``track``.
         TooLarge: there are more than ``max_seconds`` of audio.
     """
     produced = 0
@@ -69,7 +73,7 @@ def decode(
     def claimed(seconds: float) -> None:
         expect(min(seconds, max_seconds, least))
 
-    for block in _blocks(reader, claimed):
+    for block in _blocks(reader, claimed, track, notice):
         produced += len(block)
         if produced > max_seconds * SAMPLE_RATE:
             raise TooLarge(
@@ -91,39 +95,59 @@ def header_seconds(reader: SpoolReader) -> float | None:
         return None
 
 
-def _blocks(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
+def _blocks(
+    reader: SpoolReader,
+    expect: Callable[[float], None],
+    track: TrackWish,
+    notice: Callable[[Condition], None],
+) -> Iterator[Samples]:
     """Of one file, or of several WAV files that somebody has joined into one."""
-    yield from _blocks_of_one(reader, expect)
+    yield from _blocks_of_one(reader, expect, track, notice)
     while (end := wav_end(reader)) is not None:
         reader = reader.behind(end)
         try:
-            yield from _blocks_of_one(reader, lambda _: None)
+            yield from _blocks_of_one(reader, lambda _: None, ANY_TRACK, notice)
         except UndecodableAudio:
             return  # what came before it counts
 
 
-def _blocks_of_one(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
+def _blocks_of_one(
+    reader: SpoolReader,
+    expect: Callable[[float], None],
+    track: TrackWish,
+    notice: Callable[[Condition], None],
+) -> Iterator[Samples]:
     if plain := PlainWav.of(reader):
+        chosen(ONLY_TRACK, track)
         expect(plain.seconds)
         yield from plain.blocks(BLOCK_SAMPLES)
+        notice(SOUND)
     else:
-        yield from _decoded(reader, expect)
+        yield from _decoded(reader, expect, track, notice)
 
 
-def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Samples]:
+def _decoded(
+    reader: SpoolReader,
+    expect: Callable[[float], None],
+    track: TrackWish,
+    notice: Callable[[Condition], None],
+) -> Iterator[Samples]:
     with opened(reader) as container:
         if seconds := claimed_seconds(container):
             expect(seconds)
-        stream = audio_track(container)
-        resampler = _Resampler()
+        stream, choice = audio_track(container, track)
+        resampler, damage = _Resampler(), damage_of(container)
         start: int | None = container.start_time
         began = None if start is None else start / av.time_base
         clock = Clock(began, longest=longest_hole(container))
-        for frame in frames(container, stream):
-            if keeps_time(container):
-                yield from resampler.silence(clock.hole_before(frame))
+        for packet, frame in frames(container, stream, damage):
+            hole, length = clock.hole_before(frame), frame.samples / frame.sample_rate
+            yield from resampler.silence(damage.missing_before(packet, length, hole))
             yield from resampler.push(frame)
         yield from resampler.flush()
+        damaged, truncated = flaws(reader, container, damage)
+        taken = choice.taken if choice.left else None
+        notice(Condition(damaged, truncated, taken, choice.left))
 
 
 class _Resampler:

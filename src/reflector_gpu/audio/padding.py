@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from reflector_gpu.audio.container import (
     Clock,
-    audio_track,
     check_not_empty,
     check_rate,
     claimed_seconds,
+    damage_of,
     frames,
     keeps_time,
     opened,
 )
 from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.audio.tracks import audio_track
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 
 RATE = 48_000
@@ -136,10 +137,10 @@ def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[S
     with opened(reader) as container:
         if seconds := claimed_seconds(container):
             expect(seconds)
-        stream = audio_track(container)
+        stream, _ = audio_track(container)
         clock = Clock(None, shortest=_SHORTEST_HOLE, longest=LONGEST_PADDING)
         resampler = _Resampler()
-        for frame in frames(container, stream):
+        for _, frame in frames(container, stream, damage_of(container)):
             hole = clock.hole_before(frame) if keeps_time(container) else 0.0
             if hole:
                 yield from resampler.flush()

@@ -27,6 +27,10 @@ STREAM_HEAD += struct.pack("<4sI", b"data", _TO_THE_END)
 
 
 _HEAD = 12  # bytes that tell a WAV file
+_CONSTANT = (1, 3, 6, 7, 0xFFFE)  # formats in which every sample takes as many bytes
+LIVE_BYTES = 2_000_000_000
+"""Writers that cannot come back to the head claim as many or more."""
+_MOST_PARTS = 100
 
 
 def wav_end(reader: SpoolReader) -> int | None:
@@ -38,6 +42,23 @@ def wav_end(reader: SpoolReader) -> int | None:
     for offset in (end, end + end % 2):  # parts have an even length, which some forget
         if offset > _HEAD and _is_wav(reader.peek(offset, _HEAD)):
             return offset
+    return None
+
+
+def claimed_wav_seconds(reader: SpoolReader) -> float | None:
+    """The length that the head tells; None where whoever wrote it did not know it yet."""
+    offset, rate = _HEAD, 0
+    for _ in range(_MOST_PARTS):
+        head = reader.peek(offset, 8)
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"fmt ":
+            kind, _, _, rate = struct.unpack("<HHII", reader.peek(offset + 8, 12).ljust(12, b"\0"))
+            rate = rate if kind in _CONSTANT else 0
+        elif head[:4] == b"data":
+            return size / rate if rate and 0 < size < LIVE_BYTES else None
+        elif len(head) < 8:
+            return None
+        offset += 8 + size + size % 2
     return None
 
 

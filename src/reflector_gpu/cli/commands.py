@@ -142,6 +142,13 @@ def transcribe(
         str | None,
         typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|CODE",
+            help="Audio track of a file that has several: its number, from 0, or its language.",
+        ),
+    ] = None,
     profile: Profile = None,
     prompt: Annotated[
         str | None,
@@ -196,6 +203,7 @@ def transcribe(
     wish = Wish(
         model=model,
         language=language,
+        track=track,
         prompt=prompt,
         hotwords=hotwords,
         translate_to=translate_to,

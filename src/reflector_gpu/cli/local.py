@@ -58,6 +58,7 @@ class LocalRecogniser:
             priority=Priority.FILE,
             speakers=fields.speakers,
             translate_to=fields.translate_to,
+            track=fields.track,
             streamed=True,  # as a server does it for this command: both write the same
         )
 

@@ -20,7 +20,14 @@ import httpx
 from pydantic import ValidationError
 
 from reflector_gpu import __version__
-from reflector_gpu.api.render.schemas import DeltaEvent, DiarizedSegment, DoneEvent, SpokenWord
+from reflector_gpu.api.render import warned
+from reflector_gpu.api.render.schemas import (
+    DeltaEvent,
+    DiarizedSegment,
+    DoneEvent,
+    SpokenWord,
+    Warnings,
+)
 from reflector_gpu.cli.sources import Report, Source, Wish
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.pipeline.transcribe import Part
@@ -153,7 +160,17 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
                 done = DoneEvent.model_validate(event)
                 language = done.languages[0].code if done.languages else None
                 duration = _duration(done.usage.seconds, seconds)
-                yield Part((), duration, language, duration, _final(segments, turns, done))
+                final = _final(segments, turns, done)
+                told = done.warnings or Warnings()
+                yield Part(
+                    (),
+                    duration,
+                    language,
+                    duration,
+                    final,
+                    told.unheard or (),
+                    warned.condition_of(told),
+                )
                 return
         except ValidationError:
             raise UpstreamFailed("The server sends no times: it is no reflector-gpu.") from None

@@ -28,6 +28,7 @@ _COPIED_AT_ONCE = 1 << 20  # bytes
 _PLAIN_FIELDS = (
     "model",
     "language",
+    "track",
     "prompt",
     "hotwords",
     "translate_to",
@@ -150,6 +151,7 @@ class Wish:
 
     model: str | None = None
     language: str | None = None
+    track: str | None = None
     prompt: str | None = None
     hotwords: str | None = None
     translate_to: str | None = None

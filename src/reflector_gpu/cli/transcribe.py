@@ -16,6 +16,7 @@ from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted
 from reflector_gpu.cli.progress import Progress
 from reflector_gpu.cli.remote import RemoteRecogniser
 from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source, Wish
+from reflector_gpu.cli.warned import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcribe import collect
 from reflector_gpu.settings import load_settings
@@ -124,6 +125,8 @@ def _deliver(
             where = place.path or "standard output"
             problem = f"the transcript cannot be written to {where}: {error.strerror}"
         else:
+            for warning in warnings(outcome):
+                _complain(source, f"warning: {warning}")
             return True
     _complain(source, problem)
     return False

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.pipeline import known
 from reflector_gpu.pipeline.attribute import attribute
 from reflector_gpu.pipeline.known import Voice
 from reflector_gpu.pipeline.threads import ThreadStream
 from reflector_gpu.pipeline.transcribe import Meter, Part, decoded
-from reflector_gpu.types import Segment, SpeakerTurn
+from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
 
 SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
 """Has a recording that is complete diarized, wherever that is done."""
@@ -26,6 +27,7 @@ class Diarized:
     turns: Sequence[SpeakerTurn]
     seconds: float
     names: Mapping[int, str] = field(default_factory=dict)
+    condition: Condition = SOUND
 
 
 async def diarize(
@@ -36,6 +38,7 @@ async def diarize(
     *,
     max_seconds: float = float("inf"),
     expect: Callable[[float], None] = lambda _: None,
+    track: TrackWish = ANY_TRACK,
 ) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
@@ -44,8 +47,8 @@ async def diarize(
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter = Meter()
-    blocks = meter.count(decoded(spool, max_seconds, expect))
+    meter, noticed = Meter(), [SOUND]
+    blocks = meter.count(decoded(spool, max_seconds, expect, track, noticed.append))
     source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
     try:
         async for _ in source:
@@ -54,7 +57,7 @@ async def diarize(
         turns, called = await _turns(recorder, submit, voices)
         known = {voice.name for voice in voices}
         names = {speaker: name for speaker, name in called.items() if name in known}
-        return Diarized(turns, seconds, names)
+        return Diarized(turns, seconds, names, noticed[-1])
     finally:
         meter.stop()
         source.close()

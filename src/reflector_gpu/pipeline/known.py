@@ -19,7 +19,7 @@ from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio
 from reflector_gpu.pipeline.attribute import label
-from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Span, SpeakerTurn
 
 LONGEST = 30.0
 """Seconds that a voice may have; OpenAI's clients are told to send two to ten."""
@@ -29,8 +29,6 @@ SHORTEST = 1.5
 
 _APART = np.zeros(SAMPLE_RATE, np.float32)
 """The silence before each voice, so that no turn runs from one into the next."""
-
-Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

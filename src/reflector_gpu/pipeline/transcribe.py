@@ -20,21 +20,25 @@ from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.stitch import place
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
 from reflector_gpu.pipeline.tongues import Tongues
-from reflector_gpu.pipeline.unheard import Heard, Span, hear
+from reflector_gpu.pipeline.unheard import Heard, hear
 from reflector_gpu.types import (
     PLAIN,
     SAMPLE_RATE,
+    SOUND,
     Chunk,
+    Condition,
     Priority,
     Recognition,
     Samples,
     Schedule,
     Segment,
+    Span,
     TranscribeOptions,
     Transcript,
 )
@@ -58,7 +62,8 @@ class Part:
 
     ``duration`` is None until the last part, which tells how long the recording is. Where speakers
     are told apart, it has all segments once more, cut and labelled, as ``attributed``. In the
-    stretches ``unheard`` somebody speaks, and no words were found.
+    stretches ``unheard`` somebody speaks, and no words were found. The last part also tells the
+    recording's ``condition``.
     """
 
     segments: tuple[Segment, ...]
@@ -67,6 +72,7 @@ class Part:
     duration: float | None = None
     attributed: tuple[Segment, ...] | None = None
     unheard: tuple[Span, ...] = ()
+    condition: Condition = SOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Plan:
     max_gap_seconds: float
     ahead: int = 4
     max_seconds: float = float("inf")
+    track: TrackWish = ANY_TRACK
     vad: VadOptions = field(default_factory=VadOptions)
     expect: Callable[[float], None] = lambda _: None
     recorder: Recorder | None = None
@@ -101,7 +108,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
     meter, claim = Meter(), _Claim(plan.expect)
-    blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect))
+    blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect, plan.track, claim.notice))
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
         kept = _recorded(blocks, plan, claim, plan.recorder)
@@ -147,7 +154,8 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
                 first = False
                 start(chunk, replace(plan, priority=priority), in_flight.append)
-        yield Part((), meter.seconds, plan.options.language, duration=meter.seconds)
+        seconds = meter.seconds
+        yield Part((), seconds, plan.options.language, seconds, condition=claim.condition)
     finally:
         meter.stop()
         source.close()
@@ -157,12 +165,19 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
 
 
-def decoded(spool: Spool, max_seconds: float, expect: Callable[[float], None]) -> Iterator[Samples]:
+def decoded(
+    spool: Spool,
+    max_seconds: float,
+    expect: Callable[[float], None],
+    track: TrackWish = ANY_TRACK,
+    notice: Callable[[Condition], None] = lambda _: None,
+) -> Iterator[Samples]:
     """`decode`; of a long recording blocks are made while those before are looked at.
 
     And larger ones, once it is all there: until then nothing waits for what comes next.
     """
-    blocks = decode(spool.reader(), max_seconds=max_seconds, expect=expect)
+    reader = spool.reader()
+    blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
     return prefetched(_growing(blocks, lambda: spool.complete), after=_SHORT, ahead=_AHEAD)
 
 
@@ -192,6 +207,7 @@ class Gathered:
         self._languages: Counter[str] = Counter()
         self._duration = 0.0
         self._unheard: list[Span] = []
+        self._condition = SOUND
 
     def add(self, part: Part) -> None:
         self._segments.extend(part.segments)
@@ -201,6 +217,7 @@ class Gathered:
             self._languages[part.language] += said or 1
         if part.duration is not None:
             self._duration = part.duration
+            self._condition = part.condition
         if part.attributed is not None:
             self._segments = list(part.attributed)
 
@@ -208,7 +225,11 @@ class Gathered:
     def transcript(self) -> Transcript:
         language = self._languages.most_common(1)[0][0] if self._languages else None
         return Transcript(
-            tuple(self._segments), language, self._duration, unheard=tuple(self._unheard)
+            tuple(self._segments),
+            language,
+            self._duration,
+            unheard=tuple(self._unheard),
+            condition=self._condition,
         )
 
 
@@ -221,15 +242,19 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
 
 
 class _Claim:
-    """How long a recording says it is, which is known once its first block is."""
+    """What a recording says of itself: how long it is is known once its first block is."""
 
     def __init__(self, expect: Callable[[float], None]) -> None:
         self._expect = expect
         self._seconds: float | None = None
+        self.condition = SOUND
 
     def expect(self, seconds: float) -> None:
         self._seconds = seconds
         self._expect(seconds)
+
+    def notice(self, condition: Condition) -> None:
+        self.condition = condition
 
     def within(self, seconds: float) -> bool:
         """Whether it says that it is no longer than that."""

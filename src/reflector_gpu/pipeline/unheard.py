@@ -21,12 +21,10 @@ from reflector_gpu.types import (
     Chunk,
     Recognition,
     Segment,
+    Span,
     TranscribeOptions,
     Word,
 )
-
-Span = tuple[float, float]
-"""From when to when, in seconds."""
 
 LEAST_SECONDS = 1.0
 """Less speech than that without a word is a breath, a laugh, or an aligner's inaccuracy."""

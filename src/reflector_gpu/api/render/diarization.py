@@ -7,7 +7,8 @@ from pathlib import PurePath
 
 from pydantic import Field
 
-from reflector_gpu.api.render.schemas import Body
+from reflector_gpu.api.render import warned
+from reflector_gpu.api.render.schemas import Body, Warned
 from reflector_gpu.pipeline.diarize import Diarized
 from reflector_gpu.types import SpeakerTurn
 
@@ -28,6 +29,7 @@ class SpeakerSegments(Body):
 
     duration: float = Field(description="Seconds of the recording.", examples=[12.8])
     segments: tuple[SpeakerSegment, ...]
+    warnings: Warned = None
 
 
 def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
@@ -41,6 +43,7 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
             )
             for turn in _in_order(found)
         ),
+        warnings=warned.of(found.condition, offset),
     )
 
 

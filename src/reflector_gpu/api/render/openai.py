@@ -88,6 +88,7 @@ def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTra
         text=transcript.text,
         translation=transcript.translation,
         segments=tuple(segment_events(transcript.segments, offset=offset)),
+        warnings=warned.warnings(transcript, offset),
         usage=_usage(transcript),
     )
 

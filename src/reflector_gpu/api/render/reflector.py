@@ -19,7 +19,7 @@ from reflector_gpu.api.render.schemas import (
     TranscribeWord,
 )
 from reflector_gpu.api.render.words import probability, spans, spelled, spoken_words
-from reflector_gpu.types import SpeakerTurn, Transcript, WordSpaces
+from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordSpaces
 
 
 def transcript(
@@ -72,7 +72,9 @@ def translation(source: str, target: str, text: str, translated: str) -> TextTra
     return TextTranslation(text={source: text, target: translated})
 
 
-def diarization(turns: Iterable[SpeakerTurn], *, offset: float = 0.0) -> Diarization:
+def diarization(
+    turns: Iterable[SpeakerTurn], *, offset: float = 0.0, condition: Condition = SOUND
+) -> Diarization:
     """The answer of /diarize."""
     return Diarization(
         diarization=tuple(
@@ -82,5 +84,6 @@ def diarization(turns: Iterable[SpeakerTurn], *, offset: float = 0.0) -> Diariza
                 speaker=turn.speaker,
             )
             for turn in sorted(turns, key=lambda turn: turn.start)
-        )
+        ),
+        warnings=warned.of(condition, offset),
     )

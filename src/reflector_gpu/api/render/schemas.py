@@ -58,13 +58,52 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class TruncatedFile(Body):
+    """How much of a file is there; seconds, two decimals."""
+
+    expected: float | None = Field(
+        default=None,
+        description="What the file claims to hold. Absent where it does not tell.",
+        examples=[61.2],
+    )
+    decoded: float = Field(description="What could be decoded.", examples=[30.1])
+
+
+class AudioTrack(Body):
+    """An audio track, as the file describes it; `track` in a request picks it by its number."""
+
+    number: int = Field(examples=[1])
+    language: str | None = Field(default=None, examples=["deu"])
+    title: str | None = Field(default=None, examples=["Commentary"])
+
+
+class TracksOfFile(Body):
+    """What was heard of a file with several audio tracks."""
+
+    taken: AudioTrack
+    left: tuple[AudioTrack, ...]
+
+
 class Warnings(Body):
     """Where the transcript may lack something. Times are seconds, two decimals."""
 
-    unheard: tuple[tuple[float, float], ...] = Field(
+    unheard: tuple[tuple[float, float], ...] | None = Field(
+        default=None,
         description="Start and end of stretches in which somebody speaks and no words were found, "
         "though they were decoded twice.",
         examples=[[[12.4, 14.1]]],
+    )
+    damaged: tuple[tuple[float, float], ...] | None = Field(
+        default=None,
+        description="Start and end of stretches that could not be decoded: the file is damaged.",
+        examples=[[[30.1, 38.3]]],
+    )
+    truncated: TruncatedFile | None = Field(
+        default=None, description="The file ends before its end. Absent if it does not."
+    )
+    tracks: TracksOfFile | None = Field(
+        default=None,
+        description="The file has several audio tracks, and nothing told which to take.",
     )
 
 
@@ -136,6 +175,7 @@ class Diarization(Body):
     """Who speaks when, sorted by start."""
 
     diarization: tuple[DiarizedTurn, ...]
+    warnings: Warned = None
 
 
 class TranslatedSegment(Body):
@@ -290,6 +330,7 @@ class DiarizedTranscription(Body):
     text: Text
     translation: Translated = None
     segments: tuple[DiarizedSegment, ...]
+    warnings: Warned = None
     usage: DurationUsage
 
 

@@ -14,9 +14,10 @@ from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.desk import Desk, Visit, blaming_the_url, single
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import diarization, reflector
+from reflector_gpu.api.render import diarization, reflector, warned
 from reflector_gpu.api.unknown import Vocabulary
 from reflector_gpu.api.upload import Upload
+from reflector_gpu.pipeline.diarize import Diarized
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -35,11 +36,12 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         Speakers are numbered from 0 as they first speak; turns may overlap.
         """
         async with _recording(request, vocabularies.DIARIZE) as (visit, upload, fields):
-            work = visit.diarized(upload.spool, fields.counts)
+            work = visit.diarized(upload.spool, fields)
             found = await unless_disconnected(request, work)
-            return answers.response(
-                reflector.diarization(found.turns, offset=fields.timestamp), None
+            body = reflector.diarization(
+                found.turns, offset=fields.timestamp, condition=found.condition
             )
+            return _warning(answers.response(body, None), found, fields)
 
     @routes.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
     async def create_diarization(request: Request) -> Response:
@@ -49,12 +51,13 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """
         async with _recording(request, vocabularies.AUDIO_DIARIZATION) as (visit, upload, fields):
             voices = await unless_disconnected(request, desk.voices(fields.known_speakers))
-            work = visit.diarized(upload.spool, fields.counts, voices)
+            work = visit.diarized(upload.spool, fields, voices)
             found = await unless_disconnected(request, work)
             if fields.response_format == "rttm":
                 text = diarization.rttm(found, upload.filename, offset=fields.timestamp)
-                return answers.response(text, None)
-            return answers.response(diarization.segments(found, offset=fields.timestamp), None)
+                return _warning(answers.response(text, None), found, fields)
+            body = diarization.segments(found, offset=fields.timestamp)
+            return _warning(answers.response(body, None), found, fields)
 
     @asynccontextmanager
     async def _recording(
@@ -72,3 +75,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             yield visit, single(form), desk.form_fields(request, vocabulary, form)
 
     return routes
+
+
+def _warning(response: Response, found: Diarized, fields: DiarizeFields) -> Response:
+    response.headers.update(warned.headers(warned.of(found.condition, fields.timestamp)))
+    return response

@@ -1,0 +1,119 @@
+"""Where a recording could not be decoded, noticed while it is.
+
+Some demuxers tell of damage by errors. Others go on behind it without a word; there it shows as
+bytes that belong to no packet beside a hole in the time stamps.
+"""
+
+from __future__ import annotations
+
+from av.packet import Packet
+from av.stream import Stream
+
+from reflector_gpu.types import Span
+
+_FOREIGN_BYTES = 1_024  # between two packets: no container's own data between them is as long
+_LOST_AT_THE_START = 4_096  # bytes; recordings of broadcasts may begin inside a packet
+_APART = 0.5  # seconds; two stretches that are closer count as one
+_AT_THE_END = 0.25  # seconds
+_LATE = 2.0  # seconds; a page of Ogg usually holds one
+_NUMBERED = ("flac", "wv")  # each packet has the number of its first sample
+_ALIKE = ("mp3", "ac3", "eac3")  # at a constant bit rate, which is the usual one
+
+
+class Damage:
+    """What to tell of damage, and how much time is missing where something is."""
+
+    def __init__(self, kind: str, *, clock: bool) -> None:
+        """``kind`` is the container's; ``clock``: it stores time stamps, which tell what is
+        missing. Else numbers of samples do, or bytes."""
+        self.seconds = 0.0
+        """Decoded so far, silence for what is missing included."""
+        self._clock = clock
+        self._numbered = kind in _NUMBERED
+        self._pages = kind == "ogg"  # packets do not tell where they are, but where their page is
+        self._alike = kind in _ALIKE
+        self._sizes: tuple[int, int] | None = None  # the least and the largest so far
+        self._short = False
+        self._failed = False
+        self._failed_bytes = 0
+        self._sound_bytes = 0
+        self._foreign = 0
+        self._sound_end: int | None = None  # of the last packet that could be decoded
+        self._end: int | None = None  # of the last packet of any track
+        self._spans: list[Span] = []
+
+    def any_packet(self, packet: Packet[Stream]) -> None:
+        """A packet of any track comes."""
+        if packet.size and packet.pos is not None and packet.pos >= 0:
+            if self._end is not None and not self._pages:
+                self._foreign = max(self._foreign, packet.pos - self._end)
+            self._end = max(self._end or 0, packet.pos + packet.size)
+
+    def failed(self, packet: Packet[Stream] | None = None) -> None:
+        """``packet``, or what comes next in the container, cannot be decoded."""
+        self._failed = True
+        self._failed_bytes += packet.size if packet else 0
+
+    def missing_before(self, packet: Packet[Stream], seconds: float, hole: float) -> float:
+        """Seconds of silence to put before what ``packet`` holds, which is ``seconds`` long.
+
+        ``hole`` is what its time stamp says.
+        """
+        foreign = self._foreign > _FOREIGN_BYTES and (hole > 0 or not self._clock)
+        # Where time stamps come once a page, the hole shows after the damage.
+        damaged = self._failed or foreign or (hole > 0 and self._lately())
+        missing = hole if self._clock else 0.0
+        if damaged and self._sound_bytes:
+            if not self._clock:
+                missing = hole if self._numbered else self._skipped(packet)
+            self._add(self.seconds, self.seconds + max(missing, seconds))
+        elif damaged and self._failed_bytes > _LOST_AT_THE_START:
+            self._add(0.0, max(missing, seconds))
+        self._failed, self._failed_bytes, self._foreign = False, 0, 0
+        if packet.pos is not None and packet.pos >= 0:
+            self._sound_end = packet.pos + packet.size
+        self._sound_bytes += packet.size
+        self._measure(packet.size)
+        self.seconds += missing + seconds
+        return missing
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return tuple(self._spans)
+
+    @property
+    def end(self) -> int:
+        """The byte behind the last packet."""
+        return self._end or 0
+
+    @property
+    def lasts(self) -> bool:
+        """Whether nothing could be decoded behind the last damage."""
+        at_end = self._spans and self.seconds - self._spans[-1][1] < _AT_THE_END
+        return self._failed or self._short or bool(at_end)
+
+    @property
+    def cuts_a_packet(self) -> bool:
+        """Whether the last packet could not be decoded, or not all of it is there."""
+        return self.lasts and (self._failed_bytes > 0 or self._short)
+
+    def _lately(self) -> bool:
+        return bool(self._spans) and self.seconds - self._spans[-1][1] < _LATE
+
+    def _measure(self, size: int) -> None:
+        """Where all packets are of one size, a shorter one has been cut."""
+        least, most = self._sizes or (size, size)
+        self._short = self._alike and most - least <= 1 and size < least - 1
+        if not self._short:
+            self._sizes = min(least, size), max(most, size)
+
+    def _skipped(self, packet: Packet[Stream]) -> float:
+        """How long what lies between here and the last sound packet takes at the usual rate."""
+        if packet.pos is None or self._sound_end is None or not self.seconds:
+            return 0.0
+        return max(0, packet.pos - self._sound_end) * self.seconds / self._sound_bytes
+
+    def _add(self, begin: float, end: float) -> None:
+        if self._spans and begin - self._spans[-1][1] < (_LATE if self._pages else _APART):
+            begin = self._spans.pop()[0]
+        self._spans.append((begin, end))

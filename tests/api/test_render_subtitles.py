@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reflector_gpu.api.render.cues import Cue, cues
+from reflector_gpu.api.render.cues import COLUMNS_PER_SECOND, Cue, cues
 from reflector_gpu.api.render.subtitles import srt, vtt
 from reflector_gpu.types import Segment, Transcript, Word
 
@@ -83,7 +83,7 @@ def test_speakers_begin_cues_of_their_own() -> None:
     )
     assert srt(source) == (
         "1\n00:00:00,000 --> 00:00:01,150\nAnna: So, we agree.\n\n"
-        "2\n00:00:01,200 --> 00:00:02,033\nDr. Bob: We do.\n\n"
+        "2\n00:00:01,200 --> 00:00:02,082\nDr. Bob: We do.\n\n"
         "3\n00:00:04,000 --> 00:00:04,833\nAt last.\n"
     )
     assert vtt(source) == (
@@ -207,3 +207,11 @@ def test_names_wider_than_a_cue_are_wrapped_like_text() -> None:
         "n" * 42,
         "n" * 6 + ": Hello.",
     ]
+
+
+def test_spaces_count_in_the_reading_speed() -> None:
+    """Thirty columns take 1.77 seconds to read, and the silence behind them allows that."""
+    words = "do you need any help with that".split()
+    spoken = [Word(word, 0.2 * n, 0.2 * n + 0.19) for n, word in enumerate(words)]
+    (cue,) = cues(Transcript((Segment.of(spoken),), "en", 10.0))
+    assert len(cue.lines[0]) / (cue.end - cue.start) * 1000 <= COLUMNS_PER_SECOND + 0.1

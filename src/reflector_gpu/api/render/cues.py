@@ -32,8 +32,9 @@ MAX_LINGER = 1.5
 
 # What it costs to cut between two tokens, by where that is; the same for cues and lines.
 _AFTER_SENTENCE, _AFTER_CLAUSE, _BETWEEN_WORDS, _INSIDE_WORD, _NEVER = 0.0, 1.0, 3.0, 6.0, 100.0
-# What a cue costs: for being one more, for each sentence that ends inside, for being brief.
-_CUE, _SENTENCE_INSIDE, _TOO_BRIEF = 1.0, 1.5, 4.0
+# What a cue costs: for being one more, for each sentence that ends inside, for being brief, and for
+# each time its reading speed is more than it should be.
+_CUE, _SENTENCE_INSIDE, _TOO_BRIEF, _TOO_FAST = 1.0, 1.5, 4.0, 6.0
 # How many columns of difference between two lines weigh as much as one unit of cost.
 _COLUMNS_PER_COST = 10.0
 
@@ -113,7 +114,7 @@ class CueStream:
         made: list[Cue] = []
         for group, following in zip_longest(groups, groups[1:]):
             start = max(self._free_from, _milliseconds(group.start + self._offset))
-            width = sum(token.columns for token in group.tokens)
+            width = columns(_joined(group.tokens))  # spaces are read as well
             read_in = max(MIN_SECONDS, width / COLUMNS_PER_SECOND)
             wanted = max(group.end, min(group.start + read_in, group.end + MAX_LINGER))
             gone = min(wanted, following.start if following else limit)
@@ -162,12 +163,14 @@ def _divided(run: list[Token], silence: float) -> Iterator[_Group]:
                 if token.end - head.start > MAX_SECONDS:
                     break
                 sentences += joints[last - 1] == _AFTER_SENTENCE
-            width += token.columns
+            width += token.columns + (last > first and not token.glued)
             cost = cheapest[first] + _CUE + cut_after[last] + _SENTENCE_INSIDE * sentences
             cost += (width / (MAX_COLUMNS * MAX_LINES)) ** 2  # least when all are filled alike
             shown = gone_at[last] - head.start
             if shown < MIN_SECONDS:
                 cost += _TOO_BRIEF * (1 - shown / MIN_SECONDS)
+            readable = max(shown, MIN_SECONDS / 2) * COLUMNS_PER_SECOND
+            cost += _TOO_FAST * min(1.0, max(0.0, width / readable - 1))
             if cost < cheapest[last + 1]:
                 cheapest[last + 1], begins[last + 1] = cost, first
     ends = [len(run)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -42,23 +43,51 @@ BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "throughput": throughput.run,
     "translation": translation.run,
 }
+QUICK: Mapping[str, Callable[[], list[Figure]]] = {"accuracy": accuracy.run_quick}
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> None:
-    unknown = [name for name in sys.argv[1:] if name not in BENCHMARKS]
+    arguments = _parser().parse_args()
+    known = QUICK if arguments.quick else BENCHMARKS
+    unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        sys.exit(f"No such benchmark: {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+        kind = "quick benchmark" if arguments.quick else "benchmark"
+        sys.exit(f"No such {kind}: {', '.join(unknown)}. There are: {', '.join(known)}.")
     found: dict[str, list[Figure]] = {}
     try:
-        for name in sys.argv[1:] or BENCHMARKS:
+        for name in arguments.names or known:
             print(f"{name} ...", file=sys.stderr)
-            found[name] = BENCHMARKS[name]()
-            history.add(name, found[name])
+            found[name] = known[name]()
+            if not arguments.quick:
+                history.add(name, found[name])
     finally:  # what was measured before somebody lost patience is worth as much
         print_table([figure for figures in found.values() for figure in figures])
-        keep(found)
-        print(f"written to {RESULTS}", file=sys.stderr)
+        if not arguments.quick:
+            keep(found)
+            print(f"written to {RESULTS}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Run benchmarks, print a table of their figures, and add them to the history.",
+        epilog="\n".join(["benchmarks:", *map(_described, BENCHMARKS)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; all without any")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"a small part, for a first look; nothing is kept (only: {', '.join(QUICK)})",
+    )
+    return parser
+
+
+def _described(name: str) -> str:
+    """What the first line of its module says."""
+    text = sys.modules[BENCHMARKS[name].__module__].__doc__ or ""
+    return f"  {name:15}{text.strip().splitlines()[0]}"
 
 
 def keep(found: Mapping[str, Sequence[Figure]]) -> None:

@@ -1,76 +1,70 @@
-"""Does the service cost accuracy? Its word error rate against PocketSphinx on whole files."""
+"""Word errors and word times on real recordings, against faster-whisper called directly."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-from pathlib import Path
+import sys
+from importlib.util import find_spec
 
+from benchmarks import recordings
 from benchmarks.audio import SAMPLES, read
 from benchmarks.figures import Figure
+from benchmarks.recordings import FULL, QUICK, Scope
 from benchmarks.server import Server
 from benchmarks.wer import errors, words
 from reflector_gpu.engines.sphinx import SphinxTranscriber
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import TranscribeOptions
 
-RECORDINGS = "REFLECTOR_BENCH_AUDIO"
-"""Folder of real recordings: ``sentences/references.tsv`` (file, text) and ``misc/jfk.flac``."""
-
-JFK = (
-    "and so my fellow americans ask not what your country can do for you "
-    "ask what you can do for your country"
-)
+MEETING = SAMPLES / "standup.wav"
+NEEDED = ("jiwer", "whisper_normalizer")
 
 
 def run() -> list[Figure]:
-    figures = [_compare("sample meeting", [(SAMPLES / "standup.wav", _sample_text())])]
-    folder = Path(os.environ.get(RECORDINGS, ""))
-    if RECORDINGS in os.environ:
-        figures.append(_compare("real recordings", _real(folder)))
-    return figures
+    """Every recording: an hour or two on two cores, less with what faster-whisper heard before."""
+    return [_points_lost(), *real(FULL)]
 
 
-def _sample_text() -> str:
-    text: str = json.loads((SAMPLES / "standup.json").read_text())["text"]
+def run_quick() -> list[Figure]:
+    """One clip in ten and short joined recordings, with Whisper base alone: some minutes."""
+    return [_points_lost(), *real(QUICK)]
+
+
+def real(scope: Scope) -> list[Figure]:
+    folder = recordings.folder()
+    if folder is None:
+        print(f"Real recordings are left out. {recordings.WANTED}", file=sys.stderr)
+        return []
+    if not all(map(find_spec, NEEDED)):
+        print("Real recordings are left out: pip install --group bench", file=sys.stderr)
+        return []
+    from benchmarks import real_accuracy
+
+    return list(real_accuracy.measure(folder, scope))
+
+
+def _points_lost() -> Figure:
+    """On the sample meeting: WER of the service minus that of the bare engine, in points."""
+    spoken = words(json.loads(MEETING.with_suffix(".json").read_text())["text"])
+    served, direct = (
+        100 * errors(spoken, words(text)) / len(spoken) for text in (_served(), _direct())
+    )
+    points = served - direct
+    detail = f"service {served:.1f} %, whole files {direct:.1f} %, {len(spoken)} words"
+    return Figure("WER points lost, sample meeting", points, "<= 2", points <= 2, detail)
+
+
+def _served() -> str:
+    with Server(model="sphinx") as server, server.client() as client, MEETING.open("rb") as file:
+        answer = client.post("/v1/audio/transcriptions", files={"file": file})
+    text: str = answer.raise_for_status().json()["text"]
     return text
 
 
-def _real(folder: Path) -> list[tuple[Path, str]]:
-    with (folder / "sentences" / "references.tsv").open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    found = [(folder / "sentences" / row["file"], row["text"]) for row in rows]
-    return [*found, (folder / "misc" / "jfk.flac", JFK)]
-
-
-def _compare(name: str, references: list[tuple[Path, str]]) -> Figure:
-    """WER of the service minus that of the bare engine, in points."""
-    total = sum(len(words(text)) for _, text in references)
-    served, direct = _served(references) / total, _direct(references) / total
-    points = 100 * (served - direct)
-    detail = f"service {100 * served:.1f} %, whole files {100 * direct:.1f} %, {total} words"
-    return Figure(f"WER points lost, {name}", points, "<= 2", points <= 2, detail)
-
-
-def _served(references: list[tuple[Path, str]]) -> int:
-    found = 0
-    with Server(model="sphinx") as server, server.client() as client:
-        for path, text in references:
-            with path.open("rb") as file:
-                answer = client.post("/v1/audio/transcriptions", files={"file": file})
-            found += errors(words(text), words(answer.raise_for_status().json()["text"]))
-    return found
-
-
-def _direct(references: list[tuple[Path, str]]) -> int:
+def _direct() -> str:
     engine = SphinxTranscriber()
     engine.load()
-    found = 0
-    for path, text in references:
-        (result,) = engine.transcribe([read(path)], TranscribeOptions())
-        if isinstance(result, ReflectorError):
-            raise result
-        heard = " ".join(segment.text for segment in result.segments)
-        found += errors(words(text), words(heard))
-    return found
+    (result,) = engine.transcribe([read(MEETING)], TranscribeOptions())
+    if isinstance(result, ReflectorError):
+        raise result
+    return " ".join(segment.text for segment in result.segments)

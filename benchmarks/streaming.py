@@ -20,9 +20,9 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.accuracy import RECORDINGS
 from benchmarks.audio import meeting, read, utterances, wav
 from benchmarks.figures import Figure
+from benchmarks.recordings import VARIABLE
 from benchmarks.server import Server
 from benchmarks.wer import errors, words
 from reflector_gpu.types import SAMPLE_RATE, Samples
@@ -124,10 +124,10 @@ def _tiny(seconds: int, number: int) -> Recording:
 
 def _real(seconds: int, number: int) -> Recording:
     """Clips in an order of their own, joined with pauses over a little noise, whole ones only."""
-    if RECORDINGS not in os.environ:
+    if VARIABLE not in os.environ:
         spoken = np.roll(meeting(), number * 7 * SAMPLE_RATE)
         return Recording(wav(np.resize(spoken, seconds * SAMPLE_RATE)))
-    folder = Path(os.environ[RECORDINGS]) / "real"
+    folder = Path(os.environ[VARIABLE]) / "real"
     with (folder / "references.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     clips = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -86,11 +87,14 @@ def test_a_client_that_leaves_ends_the_work_and_not_the_task() -> None:
     async def scene(client: Client, work: Work) -> None:
         task = asyncio.current_task()
         assert task
+        task.cancel()
+        with suppress(asyncio.CancelledError):  # an earlier cancellation is none of our business
+            await asyncio.sleep(0)
         client.left.set()
         with pytest.raises(ClientDisconnect):
             await unless_disconnected(client.request, work.done())
         assert work.cleaned_up
-        assert task.cancelling() == 0
+        assert task.cancelling() == 1
         await asyncio.sleep(0)
 
     run(scene)
@@ -124,6 +128,19 @@ def test_who_cancels_the_task_still_cancels_it(leaves: bool) -> None:
     run(scene)
 
 
+def test_who_cancels_the_task_while_nobody_looks_cancels_it_as_well() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
+        await work.begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert work.cleaned_up
+        assert not client.looked_at.is_set()
+
+    run(scene)
+
+
 @pytest.mark.usefixtures("at_once")
 def test_a_deadline_that_passes_is_no_client_that_leaves() -> None:
     async def scene(client: Client, work: Work) -> None:
@@ -134,20 +151,30 @@ def test_a_deadline_that_passes_is_no_client_that_leaves() -> None:
     run(scene)
 
 
-def test_work_that_ends_though_its_client_left_leaves_no_cancellation_behind(
-    at_once: None,
-) -> None:
+@pytest.mark.usefixtures("at_once")
+def test_work_that_ends_as_its_client_leaves_has_a_result() -> None:
+    async def scene(client: Client, work: Work) -> None:
+        asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
+        await client.looked_at.wait()
+        work.end.set()
+        await asyncio.sleep(0)  # it cleans up, which takes one more turn, as it does to leave
+        client.left.set()
+        assert await asking == "done"
+
+    run(scene)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_work_that_will_not_end_is_nothing_to_a_client_that_left() -> None:
     async def scene(client: Client, work: Work) -> None:
         async def stubborn() -> str:
-            try:
-                return await work.done()
-            except asyncio.CancelledError:
-                return "done all the same"
+            with suppress(asyncio.CancelledError):
+                await work.done()
+            return "done all the same"
 
         client.left.set()
-        assert await unless_disconnected(client.request, stubborn()) == "done all the same"
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
+        with pytest.raises(ClientDisconnect):
+            await unless_disconnected(client.request, stubborn())
+        assert work.cleaned_up
 
     run(scene)

@@ -222,37 +222,26 @@ async def _next(events: AsyncIterator[str]) -> str | None:
 
 
 async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
-    task = asyncio.current_task()
-    assert task
-    cancelled_before = task.cancelling()
+    """The result of ``work``, which ends with the wait for it, however that ends.
+
+    It has a task of its own. To end it is therefore never to cancel this one, and whoever cancels
+    this one need not be told apart from a client that leaves.
+
+    Raises:
+        ClientDisconnect: the client left first.
+    """
+    working = asyncio.create_task(work)
     watcher: asyncio.Task[None] | None = None
-    over = left = False
-
-    def watch() -> None:
-        nonlocal watcher
-        watcher = asyncio.create_task(_disconnected(receive))
-        watcher.add_done_callback(leave)
-
-    def leave(_: asyncio.Task[None]) -> None:
-        nonlocal left
-        if not over and task.cancelling() == cancelled_before:  # else it ends already
-            left = True
-            task.cancel()
-
-    timer = asyncio.get_running_loop().call_later(_QUICK_SECONDS, watch)
     try:
-        return await work
-    except asyncio.CancelledError:
-        if left:
-            left = False
-            if task.uncancel() <= cancelled_before:  # else it was not only the client
-                raise ClientDisconnect from None
-        raise
+        await asyncio.wait({working}, timeout=_QUICK_SECONDS)
+        if not working.done():
+            watcher = asyncio.create_task(_disconnected(receive))
+            await asyncio.wait({working, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
     finally:
-        over = True
-        if left:
-            task.uncancel()  # the work ended all the same
-        timer.cancel()
+        await cancelled(working)
         if watcher:
             await cancelled(watcher)
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.networks import Caller, Trust, holds_everyone, network_of
-from tests.waiting import patient
 
 TRUST = Trust(["172.18.0.0/16", "192.0.2.7", "fd00::/8", "fe80::/10"], ["10.0.0.1", "10.1.0.0/24"])
 PROXY = "10.0.0.1"
@@ -115,7 +114,6 @@ def test_a_proxy_that_says_nothing_is_not_trusted_though_its_network_is() -> Non
 addresses = st.ip_addresses().map(str)
 
 
-@patient
 @given(st.lists(st.one_of(addresses, st.text(max_size=30)), max_size=5), addresses)
 def test_nothing_that_a_client_writes_changes_who_it_is(written: list[str], client: str) -> None:
     """The proxy appends the client's address to whatever the client sent."""
@@ -127,7 +125,6 @@ def test_nothing_that_a_client_writes_changes_who_it_is(written: list[str], clie
     assert trust.caller("127.0.0.1", [*written, client]) == seen or client == "127.0.0.1"
 
 
-@patient
 @given(st.ip_addresses(v=4))
 def test_both_ways_to_write_an_address_are_one(address: IPv4Address) -> None:
     mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)

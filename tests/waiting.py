@@ -5,13 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, settings
-
 PATIENCE_SECONDS = 60.0
 """Only ever reached by a test that fails; the machines that run these are shared."""
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""For hypothesis: slowness is no failure here."""
 
 
 def until(condition: Callable[[], object]) -> None:

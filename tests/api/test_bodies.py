@@ -29,7 +29,6 @@ from tests.api.support import (
     upload,
 )
 from tests.live import KEY, LiveServer
-from tests.waiting import patient
 
 RAW_TYPES = [
     "audio/wav",
@@ -252,7 +251,6 @@ def spelled(text: str, how: str) -> str:
 HOW = ["escaped slashes", "unicode escapes", "lines", "URL alphabet", "no padding", "data URL", ""]
 
 
-@patient
 @given(
     audio=st.binary(max_size=1000),
     how=st.sampled_from(HOW),
@@ -275,7 +273,6 @@ def test_any_writer_of_json_and_any_pieces(
     assert form.values == {"data": "x", "prompt": prompt, "l": [{"input_audio": '"y\\'}, 1]}
 
 
-@patient
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_anything_else_is_an_error_of_ours(junk: bytes, size: int) -> None:
     for data in (junk, b'{"input_audio":{"data":"' + junk, b'{"input_audio":' + junk + b"}"):

@@ -25,7 +25,6 @@ STATUSES = {200, 400, 401, 403, 404, 405, 413, 429, 502, 503, 504}
 
 quickly = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

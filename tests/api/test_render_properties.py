@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import process_time
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.api.render import openai, reflector
@@ -62,7 +62,6 @@ TIMED = TRANSCRIPTS.filter(
 """Transcripts that have all of their text in words, without spaces, as those of our engines."""
 UNORDERED = st.builds(lambda words: Transcript((Segment.of(words),), None, 1.0), ANY_WORDS)
 
-no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The machines that run this are shared."""
 
 
@@ -100,7 +99,6 @@ def spoken_letters(source: Transcript) -> str:
     )
 
 
-@no_deadline
 @given(TRANSCRIPTS | UNORDERED, OFFSETS)
 def test_words_are_in_order_after_rounding(source: Transcript, offset: float) -> None:
     words = reflector.transcript(source, offset=offset, spaces="none").words
@@ -112,7 +110,6 @@ def test_words_are_in_order_after_rounding(source: Transcript, offset: float) ->
         assert word.end <= following.start
 
 
-@no_deadline
 @given(TRANSCRIPTS, OFFSETS)
 def test_rounding_moves_no_word_that_was_in_order(source: Transcript, offset: float) -> None:
     for word, given_word in zip(
@@ -122,7 +119,6 @@ def test_rounding_moves_no_word_that_was_in_order(source: Transcript, offset: fl
         assert abs(word.end - given_word.end - offset) < 0.00501
 
 
-@no_deadline
 @given(TRANSCRIPTS)
 def test_deltas_spell_the_text_and_give_its_words(source: Transcript) -> None:
     first, rest = source.segments[:1], source.segments[1:]
@@ -132,7 +128,6 @@ def test_deltas_spell_the_text_and_give_its_words(source: Transcript) -> None:
     assert tuple(words) == reflector.transcript(source, spaces="none").words
 
 
-@no_deadline
 @given(TIMED)
 def test_joined_words_are_the_text(source: Transcript) -> None:
     verbose = openai.verbose_json(source, ("word",))
@@ -142,7 +137,6 @@ def test_joined_words_are_the_text(source: Transcript) -> None:
     assert "".join(word.text for word in named.words).strip() == source.text
 
 
-@no_deadline
 @given(TRANSCRIPTS, TURNS)
 def test_deltas_name_a_segment_that_begins_as_they_do(
     source: Transcript, turns: list[SpeakerTurn]
@@ -155,14 +149,12 @@ def test_deltas_name_a_segment_that_begins_as_they_do(
         assert letters(segment.text) == letters("".join(e.text for e in [told[name], *others]))
 
 
-@no_deadline
 @given(TRANSCRIPTS)
 def test_diarized_json_holds_every_word(source: Transcript) -> None:
     text = "".join(segment.text for segment in openai.diarized_json(source).segments)
     assert letters(text) == spoken_letters(source)
 
 
-@no_deadline
 @given(TRANSCRIPTS, OFFSETS)
 def test_cues_hold_every_word_once_and_can_be_read(source: Transcript, offset: float) -> None:
     made = cues(source, offset=offset)
@@ -173,14 +165,12 @@ def test_cues_hold_every_word_once_and_can_be_read(source: Transcript, offset: f
         assert 0 <= cue.start < cue.end <= cue.start + MAX_SECONDS * 1000
 
 
-@no_deadline
 @given(TRANSCRIPTS, OFFSETS)
 def test_cues_are_in_order_and_never_overlap(source: Transcript, offset: float) -> None:
     for made in (cues(source, offset=offset), labelled_cues(source, offset=offset)):
         assert all(cue.end <= following.start for cue, following in pairwise(made))
 
 
-@no_deadline
 @given(ANY_WORDS)
 def test_words_out_of_order_still_make_cues_in_order(words: list[Word]) -> None:
     made = cues(Transcript((Segment.of(words),), None, 1.0))
@@ -189,7 +179,6 @@ def test_words_out_of_order_still_make_cues_in_order(words: list[Word]) -> None:
     assert all(cue.end <= following.start for cue, following in pairwise(made))
 
 
-@no_deadline
 @given(st.lists(st.tuples(GAPS, LENGTHS, SPEAKERS), max_size=30))
 def test_a_cue_has_one_speaker_and_no_pause(spoken: list[tuple[float, float, str | None]]) -> None:
     now, words = 0.0, []
@@ -202,7 +191,6 @@ def test_a_cue_has_one_speaker_and_no_pause(spoken: list[tuple[float, float, str
         assert all(after.start - before.end < PAUSE for before, after in pairwise(shown))
 
 
-@no_deadline
 @given(TRANSCRIPTS, OFFSETS)
 def test_srt_reads_back(source: Transcript, offset: float) -> None:
     blocks = read_srt(srt(source, offset=offset))
@@ -211,7 +199,6 @@ def test_srt_reads_back(source: Transcript, offset: float) -> None:
     ]
 
 
-@no_deadline
 @given(TRANSCRIPTS)
 def test_vtt_is_well_formed_and_says_the_same(source: Transcript) -> None:
     content = vtt(source)

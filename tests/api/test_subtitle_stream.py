@@ -15,7 +15,6 @@ from reflector_gpu.api.render.formats import Format
 from reflector_gpu.types import Segment, Transcript, Word
 from tests.api.support import Gate, connect, eventually, upload
 from tests.live import LiveServer
-from tests.waiting import patient
 
 FORMS = ["srt", "vtt"]
 
@@ -97,7 +96,6 @@ def segments(draw: st.DrawFn) -> list[Segment]:
     return made
 
 
-@patient
 @given(
     said=segments(),
     cut=st.integers(1, 4),

@@ -236,7 +236,7 @@ def test_a_text_over_the_limit(server: LiveServer) -> None:
     error_of(ask(server, body={"text": "x" * 1_000_000}), 413)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=80))
 def test_any_text_has_a_translation(server: LiveServer, text: str) -> None:
     found = translation(server, text)

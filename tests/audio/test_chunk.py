@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from reflector_gpu.audio.chunk import MIN_CHUNK_SECONDS, Chunker, chunks
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions
 from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
-from tests.waiting import patient
 
 CLICK = 2  # windows; less than an utterance
 SHORTEST = int(MIN_CHUNK_SECONDS * SAMPLE_RATE)
@@ -101,7 +100,7 @@ CASES = st.builds(
     padding=st.sampled_from([0.0, 0.1, 0.3]) | st.floats(0.0, 5.0),
     schedule=st.sampled_from([PLAIN, DOUBLING, WINDOWED]),
 )
-any_case = settings(patient, max_examples=60)
+any_case = settings(max_examples=60)
 
 
 @any_case

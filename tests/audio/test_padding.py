@@ -114,7 +114,7 @@ def test_the_complete_file_tells_how_long_it_is_and_the_growing_one_can_not() ->
         assert next(container.decode(audio=0)).time == pytest.approx(2.5, abs=0.05)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(padding=st.integers(1, 12_000), length=st.integers(700, 6_000))
 def test_not_a_sample_is_added_or_lost(padding: int, length: int) -> None:
     recording = encode(tone(1)[:length], WAV)

@@ -15,7 +15,6 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.errors import ShuttingDown, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.waiting import patient
 
 HALF_A_STEP = 0.5 / 32768 + 1e-7
 
@@ -24,7 +23,6 @@ def blocks(samples: Samples, size: int) -> Iterator[Samples]:
     return (samples[first : first + size] for first in range(0, len(samples), size))
 
 
-@patient
 @given(st.integers(1, 5_000), st.integers(0, 20_000), st.data())
 def test_any_part_can_be_read_again_to_16_bits(size: int, length: int, data: st.DataObject) -> None:
     dice = np.random.default_rng(length)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge, UpstreamFailed
 from tests.disks import small_disk
-from tests.waiting import PATIENCE_SECONDS, patient, until
+from tests.waiting import PATIENCE_SECONDS, until
 
 LONG = bytes(IN_MEMORY + 1)
 
@@ -240,7 +240,7 @@ READS = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 500)), max_size
 IN_MEMORY_OF = st.sampled_from([0, 100, 1_000, IN_MEMORY])
 
 
-@settings(patient, max_examples=60)
+@settings(max_examples=60)
 @given(PIECES, READS, IN_MEMORY_OF)
 def test_any_read_gives_what_was_written_there(
     pieces: list[bytes], reads: list[tuple[int, int]], in_memory: int
@@ -257,7 +257,7 @@ def test_any_read_gives_what_was_written_there(
             assert spool.read_at(offset, count) == whole[offset : offset + count]
 
 
-@settings(patient, max_examples=40)
+@settings(max_examples=40)
 @given(PIECES, st.integers(1, 200), st.booleans(), IN_MEMORY_OF)
 def test_a_reader_beside_the_writer_misses_nothing(
     pieces: list[bytes], count: int, failing: bool, in_memory: int
@@ -294,7 +294,7 @@ MOVES = st.lists(
 )
 
 
-@settings(patient, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), MOVES)
 def test_a_reader_moves_as_in_a_file(data: bytes, moves: list[tuple[int, int] | int]) -> None:
     with Spool(limit=1_000) as spool:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from reflector_gpu.audio import vad
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.waiting import patient
 
 SPEECH = VadOptions().threshold
 SECONDS = np.arange(5 * SAMPLE_RATE // WINDOW * WINDOW, dtype=np.float32) / SAMPLE_RATE
@@ -136,7 +135,7 @@ def test_probabilities_are_such(speech: Samples) -> None:
     assert found.max() <= 1
 
 
-@settings(patient, max_examples=12)
+@settings(max_examples=12)
 @given(
     st.lists(st.integers(0, 10**6), max_size=40),
     st.integers(0, 50 * SAMPLE_RATE),

@@ -14,7 +14,6 @@ from reflector_gpu.audio.decode import BLOCK_SAMPLES, decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.wav import PlainWav
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.waiting import patient
 
 Heard = tuple[list[Samples], list[float]]
 
@@ -56,7 +55,7 @@ def heard_by_ffmpeg(data: bytes) -> Heard:
         return heard(data)
 
 
-@settings(patient, max_examples=20)
+@settings(max_examples=20)
 @given(
     st.one_of(
         st.integers(1, 3 * SAMPLE_RATE),

@@ -244,7 +244,7 @@ def labelled_spans(draw: st.DrawFn) -> tuple[list[_Span], Labels]:
     return spans, np.array(labels[:wanted])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labelled_spans())
 def test_turns_are_the_speech_and_no_more(case: tuple[list[_Span], Labels]) -> None:
     spans, labels = case
@@ -267,7 +267,7 @@ def test_more_than_a_hundred_speakers_stay_apart() -> None:
     assert count(found) == 150
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(runs=st.lists(st.tuples(st.integers(0, 149), st.integers(15, 60)), min_size=1, max_size=12))
 def test_the_best_path_is_found_among_many_voices(runs: list[tuple[int, int]]) -> None:
     labels = np.concatenate([np.full(length, who) for who, length in runs])
@@ -276,7 +276,7 @@ def test_the_best_path_is_found_among_many_voices(runs: list[tuple[int, int]]) -
     np.testing.assert_array_equal(resegmentation._best_path(scores), labels)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), blocks=st.integers(1, 300), voices=st.integers(1, 6))
 def test_no_path_has_a_turn_of_less_than_a_second_and_a_half(
     seed: int, blocks: int, voices: int

@@ -23,7 +23,6 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.types import Completion, Message, Prompt, Role, SamplingOptions
 from tests.engines.tiny import FIXTURES
-from tests.waiting import patient
 
 LLM = FIXTURES / "llm-tiny"
 GREEDY = SamplingOptions(temperature=0)
@@ -271,7 +270,6 @@ def test_weights_that_are_broken_do_not_load(tmp_path: Path) -> None:
         generator(copy).load()
 
 
-@patient
 @given(st.integers(1, 60), st.lists(st.sampled_from(COUNT.split()), max_size=2))
 def test_what_is_streamed_is_what_is_answered(tiny: Generator, limit: int, stop: list[str]) -> None:
     audience = Audience()

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from reflector_gpu.engines.scripted import VOCABULARY, WORD_SECONDS, ScriptedTranscriber
 from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions, Word
-from tests.waiting import patient
 
 
 def hear(samples: Samples, language: str | None = None) -> Recognition:
@@ -44,7 +43,7 @@ def test_times_follow_from_the_slot() -> None:
         assert word.text in VOCABULARY
 
 
-@settings(patient, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 15_999))
 def test_any_change_to_the_audio_shows(seed: int, where: int) -> None:
     samples = np.random.default_rng(seed).uniform(-1, 1, 2 * SAMPLE_RATE).astype(np.float32)

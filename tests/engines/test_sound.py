@@ -36,7 +36,7 @@ def test_nobody_speaks_in_a_sound_that_never_changes(name: str) -> None:
     assert not any(spoken(words, STEADY[name]))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     hertz=st.floats(60, 7000),
     seconds=st.floats(0.5, 8),

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.engines.segmentation.clustering import Vectors, assigned, people
@@ -32,7 +32,6 @@ def voices_of(owners: npt.NDArray[np.intp], spread: float = 0.1, seed: int = 0) 
 # Clustering
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 6), each=st.integers(1, 20), seed=st.integers(0, 100))
 def test_every_person_is_found(count: int, each: int, seed: int) -> None:
     owners = np.random.default_rng(seed).permutation(np.repeat(np.arange(count), each))
@@ -65,7 +64,6 @@ def test_who_is_barely_heard_is_nobody_of_their_own() -> None:
     assert len(people(voices_of(owners), 5, DiarizeOptions(num_speakers=3))) == 3
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(1, 5),
     each=st.integers(1, 8),
@@ -91,7 +89,6 @@ def test_one_windows_speakers_are_different_people() -> None:
 # Sets of speakers
 
 
-@settings(deadline=None)
 @given(speakers=st.integers(1, 6), together=st.integers(1, 6))
 def test_each_set_of_speakers_has_one_class(speakers: int, together: int) -> None:
     together = min(speakers, together)
@@ -131,7 +128,6 @@ def windows_of(
     return windows, who
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_what_all_windows_hear_is_what_is_told(data: st.DataObject) -> None:
     slots, length = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 60))
@@ -152,7 +148,6 @@ def test_what_all_windows_hear_is_what_is_told(data: st.DataObject) -> None:
     assert [turn.start for turn in found] == sorted(turn.start for turn in found)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), most=st.integers(1, 3))
 def test_whatever_is_heard_turns_are_sound(seed: int, most: int) -> None:
     """Windows that contradict each other, speakers who are taken for the same person."""

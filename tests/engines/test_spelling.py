@@ -7,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reflector_gpu.engines.spelling import Spelling
-from tests.waiting import patient
 
 
 def bytes_to_text(tokens: list[int]) -> str:
@@ -41,7 +40,6 @@ PARTS = ["good\ufffd", "bye\ufffd"]
 TEXTS = st.text("abä🎉", max_size=12)
 
 
-@patient
 @given(TEXTS, st.lists(st.text("abä🎉", min_size=1, max_size=4), max_size=3).map(tuple))
 @example("aab", ("ab",))
 @example("ababac", ("abac",))
@@ -53,7 +51,6 @@ def test_pieces_spell_the_text_up_to_the_first_stop(text: str, stop: tuple[str, 
     assert all("\ufffd" not in piece for piece in pieces)
 
 
-@patient
 @given(TEXTS)
 def test_without_stop_sequences_nothing_is_held_back(text: str) -> None:
     spelling = Spelling(bytes_to_text)
@@ -64,7 +61,6 @@ def test_without_stop_sequences_nothing_is_held_back(text: str) -> None:
     assert spelling.finish() == ""
 
 
-@patient
 @given(st.lists(st.integers(0, 9), max_size=10))
 def test_words_keep_their_spaces(tokens: list[int]) -> None:
     spelling = Spelling(words_to_text)

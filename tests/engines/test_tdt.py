@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.engines import tdt
@@ -76,7 +76,6 @@ def decode(
     )
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     durations=st.sampled_from([0, 1, 5]),

@@ -269,7 +269,7 @@ def test_apertium_does_not_mark_what_it_does_not_know(rules: ApertiumTranslator)
 
 
 @installed
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=40))
 def test_apertium_gives_a_line_for_each_whatever_it_holds(
     rules: ApertiumTranslator, texts: list[str]

@@ -14,7 +14,6 @@ from pydantic import JsonValue
 
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm.fitting import SCHEMA, Fitting, Unfit
-from tests.waiting import patient
 
 Object: TypeAlias = dict[str, JsonValue]
 
@@ -269,7 +268,6 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
 )
 
 
-@patient
 @given(SCHEMAS, VALUES)
 def test_the_package_alone_would_say_the_same(schema: Object, value: JsonValue) -> None:
     assert fits(schema, value) == Draft202012Validator(schema).is_valid(value)

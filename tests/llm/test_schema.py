@@ -16,7 +16,6 @@ from reflector_gpu.errors import ContextExceeded, EngineFailed
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, Ask
 from reflector_gpu.types import Completion, Message, Prompt
-from tests.waiting import patient
 
 ITEMS: dict[str, JsonValue] = {
     "type": "object",
@@ -176,7 +175,6 @@ VALUES = st.recursive(
 )
 
 
-@patient
 @given(VALUES)
 def test_any_value_comes_through(value: JsonValue) -> None:
     wanted: dict[str, JsonValue] = {"const": value}

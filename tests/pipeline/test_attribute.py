@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from reflector_gpu.pipeline.attribute import BREATH, attribute, label
 from reflector_gpu.sentences import PAUSE
 from reflector_gpu.types import Segment, SpeakerTurn, Word
-from tests.waiting import patient
 
 
 def said(text: str, *, begin: float = 0.0, gaps: dict[int, float] | None = None) -> Segment:
@@ -128,7 +127,6 @@ SPOKEN = st.lists(
 SEGMENTS = st.lists(SPOKEN, max_size=4)
 
 
-@patient
 @given(SEGMENTS, TURNS)
 def test_no_word_is_lost_moved_or_without_a_speaker(
     segments: list[Segment], found: list[SpeakerTurn]
@@ -143,7 +141,6 @@ def test_no_word_is_lost_moved_or_without_a_speaker(
         assert {w.speaker for w in part.words} == {part.speaker}
 
 
-@patient
 @given(TIMES, st.floats(0.01, 5), TURNS)
 def test_a_word_is_the_speakers_who_holds_most_of_it(
     start: float, length: float, found: list[SpeakerTurn]

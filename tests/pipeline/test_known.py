@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from reflector_gpu.pipeline.known import Voice, allowing_for, identify
 from reflector_gpu.types import DiarizeOptions, SpeakerTurn
 from tests.api.support import silence
-from tests.waiting import patient
 
 Span = tuple[float, float]
 
@@ -59,7 +58,6 @@ def test_a_letter_that_is_somebodys_name_is_nobody_elses() -> None:
 starts = st.lists(st.floats(0, 40), min_size=0, max_size=20).map(sorted)
 
 
-@patient
 @given(starts, st.data())
 def test_names_are_never_shared_and_numbers_have_no_holes(
     times: list[float], data: st.DataObject

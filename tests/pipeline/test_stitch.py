@@ -23,7 +23,6 @@ from reflector_gpu.types import (
     Word,
     join_words,
 )
-from tests.waiting import patient
 
 SCORES = SegmentScores(-0.3, 1.2, 0.01)
 
@@ -94,7 +93,7 @@ SEGMENTS = st.builds(
 )
 SILENT = st.builds(Segment, ANY_TIME, ANY_TIME, st.just("text"))
 CHUNKS = st.builds(chunk, st.floats(0, 30_000), st.sampled_from([0.5, 7.0, 30.0]))
-some = settings(patient, max_examples=50)
+some = settings(max_examples=50)
 
 
 def check_words(spoken: list[Word]) -> None:
@@ -140,7 +139,7 @@ def test_segments_without_words_are_in_order_too(
         assert one.start <= following.start
 
 
-@settings(patient, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.lists(SEGMENTS, max_size=2).map(tuple), st.floats(0.5, 3), st.floats(0, 2)),

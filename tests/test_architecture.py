@@ -18,7 +18,8 @@ PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
 LEAVES = set(
-    "types errors suggest environment networks profiles settings languages sentences".split()
+    "types errors suggest environment networks profiles settings languages sentences"
+    " testing".split()
 )
 """What everyone may import; they import nothing but each other."""
 

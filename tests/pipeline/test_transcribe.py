@@ -22,6 +22,7 @@ from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import EngineFailed, TooLarge, UndecodableAudio, UpstreamFailed
 from reflector_gpu.pipeline import transcribe as pipeline
 from reflector_gpu.pipeline.transcribe import LIVE_SECONDS, Part, Plan, collect, transcribe
+from reflector_gpu.testing import FakeSubmit, HeldSubmit
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
@@ -79,47 +80,12 @@ def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert complaints == []
 
 
-def recognised(chunk: Chunk) -> Recognition:
+def recognised(chunk: Chunk, _: TranscribeOptions = OPTIONS) -> Recognition:
     """A word that tells which chunk it is from, and others wherever somebody speaks."""
     words = [Word(f"{chunk.start:.0f}", 0.0, 0.1)]
     if chunk.voiced:
         words += [Word("and", t, t + 0.4) for t in np.arange(0.1, chunk.duration - 0.4, 0.5)]
     return Recognition((Segment.of(words),), "en")
-
-
-class Engine:
-    """Results come when the test says so, and not before."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Chunk, asyncio.Future[Recognition]]] = []
-        self.cancelled = 0
-        self._asked = asyncio.Condition()
-
-    async def submit(
-        self, chunk: Chunk, options: TranscribeOptions, priority: Priority
-    ) -> Recognition:
-        assert (options, priority) == (OPTIONS, Priority.FILE)
-        future: asyncio.Future[Recognition] = asyncio.get_running_loop().create_future()
-        async with self._asked:
-            self.asked.append((chunk, future))
-            self._asked.notify_all()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-
-    async def asked_for(self, count: int) -> None:
-        async with self._asked:
-            await self._asked.wait_for(lambda: len(self.asked) >= count)
-
-    def answer(self, number: int) -> None:
-        chunk, future = self.asked[number]
-        future.set_result(recognised(chunk))
-
-
-async def at_once(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
-    return recognised(chunk)
 
 
 @pytest.fixture
@@ -154,9 +120,9 @@ async def drain(parts: AsyncGenerator[Part, None]) -> list[Part]:
 @pytest.mark.usefixtures("second_by_second")
 def test_parts_are_in_order_though_results_are_not() -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(8))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(4), engine.submit)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(4), engine)))
             for first in (0, 4):
                 await engine.asked_for(first + 4)
                 for number in reversed(range(first, first + 4)):
@@ -172,9 +138,9 @@ def test_parts_are_in_order_though_results_are_not() -> None:
 @pytest.mark.usefixtures("second_by_second")
 def test_a_part_leaves_as_soon_as_it_is_its_turn() -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(6))) as spool:
-            async with aclosing(transcribe(spool, plan(3), engine.submit)) as parts:
+            async with aclosing(transcribe(spool, plan(3), engine)) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await engine.asked_for(3)
                 engine.answer(1)
@@ -191,16 +157,15 @@ def test_no_more_in_flight_than_planned(
     ahead: int, second_by_second: list[weakref.ref[Samples]]
 ) -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         most = 0
         with spooled(wav(seconds_of(40))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(ahead), engine.submit)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(ahead), engine)))
             for number in range(40):
                 await engine.asked_for(number + 1)
                 until(lambda: len(second_by_second) > min(number + 2, 39))  # noqa: B023
-                assert len(engine.asked) <= number + ahead
+                assert engine.count <= number + ahead
                 engine.answer(number)
-                engine.asked[number] = (Chunk(np.zeros(0, np.float32), 0), engine.asked[number][1])
                 most = max(most, sum(chunk() is not None for chunk in second_by_second))
             assert len(await work) == 41
         # Those in flight, two that wait, one in the hands of each side.
@@ -212,15 +177,15 @@ def test_no_more_in_flight_than_planned(
 @pytest.mark.usefixtures("second_by_second")
 def test_closing_cancels_what_is_in_flight() -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(30))) as spool:
-            async with aclosing(transcribe(spool, plan(3), engine.submit)) as parts:
+            async with aclosing(transcribe(spool, plan(3), engine)) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await engine.asked_for(3)
                 engine.answer(0)
                 await first
         assert engine.cancelled >= 2
-        assert all(future.done() for _, future in engine.asked)
+        assert engine.waiting == 0
 
     run(scene)
 
@@ -228,9 +193,9 @@ def test_closing_cancels_what_is_in_flight() -> None:
 @pytest.mark.usefixtures("second_by_second")
 def test_cancelling_the_consumer_cancels_what_is_in_flight() -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(30))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(3), engine.submit)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(3), engine)))
             await engine.asked_for(3)
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -244,7 +209,7 @@ def test_closing_while_bytes_are_awaited() -> None:
     async def scene() -> None:
         with Spool(limit=10**9) as spool:
             spool.write(wav(seconds_of(5))[:40_000])
-            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await asyncio.sleep(0)
                 first.cancel()
@@ -257,10 +222,10 @@ def test_closing_while_bytes_are_awaited() -> None:
 @pytest.mark.usefixtures("second_by_second")
 def test_a_failure_comes_after_the_parts_before_it() -> None:
     async def scene() -> None:
-        engine = Engine()
+        engine = HeldSubmit(recognised)
         found: list[Part] = []
         with spooled(wav(seconds_of(20))) as spool:
-            parts = transcribe(spool, plan(4), engine.submit)
+            parts = transcribe(spool, plan(4), engine)
 
             async def consume() -> None:
                 async with aclosing(parts):
@@ -270,7 +235,7 @@ def test_a_failure_comes_after_the_parts_before_it() -> None:
             work = asyncio.ensure_future(consume())
             await engine.asked_for(4)
             for number in (3, 2, 1):  # the others' failures concern nobody any more
-                engine.asked[number][1].set_exception(EngineFailed(f"number {number}"))
+                engine.fail(number, EngineFailed(f"number {number}"))
             engine.answer(0)
             with pytest.raises(EngineFailed, match="number 1"):
                 await work
@@ -282,7 +247,7 @@ def test_a_failure_comes_after_the_parts_before_it() -> None:
 def test_what_is_no_audio() -> None:
     async def scene() -> None:
         with spooled(b"no audio at all" * 100) as spool, pytest.raises(UndecodableAudio):
-            await drain(transcribe(spool, plan(), at_once))
+            await drain(transcribe(spool, plan(), FakeSubmit(recognised)))
 
     run(scene)
 
@@ -294,7 +259,7 @@ def test_audio_that_is_too_long() -> None:
             spooled(wav(seconds_of(20))) as spool,
             pytest.raises(TooLarge, match="limit of 10 seconds"),
         ):
-            await drain(transcribe(spool, plan(max_seconds=10), at_once))
+            await drain(transcribe(spool, plan(max_seconds=10), FakeSubmit(recognised)))
 
     run(scene)
 
@@ -304,7 +269,7 @@ def test_a_download_that_fails_midway() -> None:
     async def scene() -> None:
         with Spool(limit=10**9) as spool:
             spool.write(wav(seconds_of(20))[:300_000])
-            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
                 assert texts([await anext(parts)]) == ["0"]
                 spool.fail(UpstreamFailed("The audio host misbehaves."))
                 with pytest.raises(UpstreamFailed):
@@ -320,7 +285,7 @@ def test_parts_come_while_bytes_still_arrive() -> None:
         data = wav(seconds_of(20))
         with Spool(limit=10**9) as spool:
             spool.write(data[:300_000])
-            async with aclosing(transcribe(spool, plan(), at_once)) as parts:
+            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
                 first = await anext(parts)
                 assert (first.position, first.duration) == (1.0, None)
                 spool.write(data[300_000:])
@@ -337,7 +302,7 @@ def test_progress_never_goes_back_nor_past_the_end(length: float, speech: Sample
         first = int(1.0 * SAMPLE_RATE)
         samples = speech[first : first + int(length * SAMPLE_RATE)]
         with spooled(wav(samples)) as spool:
-            parts = await drain(transcribe(spool, plan(chunk_seconds=3), at_once))
+            parts = await drain(transcribe(spool, plan(chunk_seconds=3), FakeSubmit(recognised)))
         positions = [part.position for part in parts]
         assert len(parts) > 1
         assert positions == sorted(positions)
@@ -349,16 +314,13 @@ def test_progress_never_goes_back_nor_past_the_end(length: float, speech: Sample
 
 def test_a_whole_meeting(speech: Samples) -> None:
     async def scene() -> None:
-        heard: list[Chunk] = []
-
-        async def submit(
-            chunk: Chunk, options: TranscribeOptions, priority: Priority
-        ) -> Recognition:
-            heard.append(chunk)
-            return recognised(chunk)
-
+        submit = FakeSubmit(recognised)
         with spooled(wav(speech)) as spool:
             transcript = await collect(transcribe(spool, plan(chunk_seconds=8), submit))
+        assert {(asked.options, asked.priority) for asked in submit.asked} == {
+            (OPTIONS, Priority.FILE)
+        }
+        heard = [asked.chunk for asked in submit.asked]
         assert transcript.duration == pytest.approx(len(speech) / SAMPLE_RATE)
         assert transcript.language == "en"
         told = [word for word in transcript.words if word.text.isdecimal()]
@@ -375,7 +337,7 @@ def test_the_clients_detector_options_are_used(speech: Samples) -> None:
         for silence in (0.2, 5.0):
             one = Plan(OPTIONS, Priority.FILE, 30, 1, vad=VadOptions(silence=silence))
             with spooled(wav(speech)) as spool:
-                counts.append(len(await drain(transcribe(spool, one, at_once))))
+                counts.append(len(await drain(transcribe(spool, one, FakeSubmit(recognised)))))
         assert counts[0] > counts[1]
 
     run(scene)
@@ -383,15 +345,10 @@ def test_the_clients_detector_options_are_used(speech: Samples) -> None:
 
 async def heard(speech: Samples, one: Plan) -> list[tuple[float, Priority]]:
     """The length of each chunk of ``speech``, and who is said to wait for it."""
-    found: list[tuple[float, Priority]] = []
-
-    async def submit(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
-        found.append((chunk.duration, priority))
-        return recognised(chunk)
-
+    submit = FakeSubmit(recognised)
     with spooled(wav(speech)) as spool:
         await drain(transcribe(spool, one, submit))
-    return found
+    return [(asked.chunk.duration, asked.priority) for asked in submit.asked]
 
 
 def test_the_chunks_of_a_stream_grow(speech: Samples) -> None:
@@ -434,15 +391,12 @@ def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
         yield from np.array_split(np.concatenate([speech, speech]), 100)
 
     monkeypatch.setattr(pipeline, "decode", unannounced)
-    found: list[tuple[float, Priority]] = []
-
-    async def submit(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
-        found.append((chunk.end, priority))
-        return recognised(chunk)
+    submit = FakeSubmit(recognised)
 
     async def scene() -> None:
         with spooled(b"") as spool:
             await drain(transcribe(spool, Plan(OPTIONS, Priority.LIVE, 8, 1), submit))
+        found = [(asked.chunk.end, asked.priority) for asked in submit.asked]
         assert {who for _, who in found} == set(Priority)
         assert all((who is Priority.LIVE) == (end <= LIVE_SECONDS) for end, who in found)
 
@@ -452,7 +406,7 @@ def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
 def test_silence_has_a_duration_and_nothing_else() -> None:
     async def scene() -> None:
         with spooled(wav(np.zeros(3 * SAMPLE_RATE, np.float32))) as spool:
-            parts = await drain(transcribe(spool, plan(), at_once))
+            parts = await drain(transcribe(spool, plan(), FakeSubmit(recognised)))
         assert parts == [Part((), 3.0, "en", duration=3.0)]
 
     run(scene)
@@ -472,7 +426,7 @@ def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
 
     async def scene() -> None:
         with spooled(b"") as spool:
-            parts = transcribe(spool, plan(), at_once)
+            parts = transcribe(spool, plan(), FakeSubmit(recognised))
             first = asyncio.ensure_future(anext(parts))
             await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
             first.cancel()

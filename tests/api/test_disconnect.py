@@ -6,11 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.engines import catalog
+from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     FROM_URL,
@@ -27,7 +30,7 @@ from tests.api.support import (
     send_raw,
     upload,
 )
-from tests.live import LiveServer
+from tests.live import KEY, LiveServer
 
 
 @dataclass
@@ -93,6 +96,19 @@ def read_until(connection: socket.socket, text: bytes) -> None:
         data = connection.recv(10_000)
         assert data, received
         received += data
+
+
+def test_a_worker_that_starts_quickly_is_freed_from_work_that_nobody_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: bytes, text: str
+) -> None:
+    faulty = engines.faulty(tmp_path)
+    quick = replace(faulty, spec=replace(faulty.spec, quick_restart=True))
+    monkeypatch.setitem(catalog.MODELS, "faulty", quick)
+    with LiveServer(model="faulty", apikey=KEY, workers=1) as server:
+        connection = begin(server, TRANSCRIPTIONS, clip, model="faulty", prompt="wait")
+        eventually(lambda: "batch" in (tmp_path / "notes").read_text())
+        connection.close()  # and the engine would wait for ever
+        assert upload(server, clip).json()["text"] == text
 
 
 @pytest.mark.usefixtures("translating")

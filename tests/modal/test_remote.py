@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from reflector_gpu.deploy.remote import Remote
+from reflector_gpu.deploy.remote import Message, Remote, RemoteStream
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
@@ -97,3 +97,25 @@ def test_nobody_looks_after_a_worker_that_is_elsewhere() -> None:
     worker = Watched()
     assert outcomes(worker) == list(range(ITEMS))
     assert not worker.looks
+
+
+@pytest.mark.parametrize("leaving", [[], [0], [1], [0, 1]])
+def test_a_stream_ends_for_all_once_all_have_given_up_and_not_before(leaving: list[int]) -> None:
+    def call(items: Sequence[object], _: object) -> Iterator[Message]:
+        yield 0, "a"
+        yield list(items)
+
+    heard: list[object] = []
+    found = RemoteStream(call).run(
+        ["x", "y"],
+        None,
+        timeout=PATIENCE_SECONDS,
+        abandoned=lambda: False,
+        listeners={0: heard.append},
+        given_up=lambda: leaving,
+    )
+    assert heard == ["a"]
+    if len(leaving) < 2:
+        assert found == ["x", "y"]
+    else:
+        assert {type(one) for one in found} == {EngineFailed}

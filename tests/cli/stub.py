@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -26,11 +26,23 @@ SPOKEN = Transcript(
 )
 
 
+TOLD_APART = Transcript(
+    (
+        replace(Segment.of([Word("OK", 0.5, 0.9), Word("?", 0.9, 1.0, glued=True)]), speaker="A"),
+        replace(Segment.of([Word("Yes", 1.5, 1.9)]), speaker="B"),
+    ),
+    "en",
+    2.0,
+)
+
+
 def stream(transcript: Transcript = SPOKEN) -> str:
     """The events of ``transcript``, as a server sends them."""
     first, *others = transcript.segments
     events: list[StreamEvent] = [openai.delta(first)]
     events += [openai.next_delta(segment) for segment in others]
+    if first.speaker:
+        events += openai.segment_events(transcript.segments)
     events.append(openai.done(transcript))
     sent = [openai.server_sent(event) for event in events]
     return ": still working\n\n".join([*sent, openai.STREAM_END])

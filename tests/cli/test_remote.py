@@ -10,7 +10,7 @@ import pytest
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.output import render
 from tests.cli.conftest import Typed
-from tests.cli.stub import SPOKEN, Reply, StubServer, stream
+from tests.cli.stub import SPOKEN, TOLD_APART, Reply, StubServer, stream
 
 
 @pytest.mark.parametrize("form", OutputFormat)
@@ -18,6 +18,17 @@ def test_events_hold_the_whole_transcript(typed: Typed, clip: Path, form: Output
     with StubServer([Reply(stream())]) as server:
         done = typed("transcribe", clip, "--server", server.url, "--format", form)
     assert done.out == render(SPOKEN, form, "clip.wav")
+
+
+def test_each_speaker_has_all_of_the_own_words(typed: Typed, clip: Path) -> None:
+    with StubServer([Reply(stream(TOLD_APART))]) as server:
+        done = typed("transcribe", clip, "--server", server.url, "--diarize", "--format", "json")
+    told = json.loads(done.out)["words"]
+    assert [(word["word"].strip(), word["speaker"]) for word in told] == [
+        ("OK", "A"),
+        ("?", "A"),
+        ("Yes", "B"),
+    ]
 
 
 def test_the_request_says_what_was_asked_for(typed: Typed, clip: Path) -> None:

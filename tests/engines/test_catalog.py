@@ -247,6 +247,7 @@ def test_auto_passes_over_what_is_not_installed() -> None:
 
 def test_a_language_that_no_automatic_model_knows_is_left_to_the_broadest() -> None:
     model = Catalog("auto", automatic=("sphinx", "scripted")).resolve(None, "xx")
+    assert model.name == "scripted"
     with pytest.raises(UnsupportedLanguage):
         model.own_language("xx")
 

@@ -163,6 +163,15 @@ def test_a_call_of_which_not_all_can_be_taken_leaves_nothing_behind(
     assert Engine.batches == [(1, ENGLISH)] * 2
 
 
+def test_a_load_that_failed_goes_on_no_more_once_it_is_done_anew(room: Room) -> None:
+    Engine.loading.extend(RuntimeError("no") for _ in range(1000))
+    room.load()
+    assert room.failed
+    Engine.loading.clear()
+    room.load()
+    assert len([thread for thread in threading.enumerate() if thread.name.startswith("mine")]) == 1
+
+
 def test_a_recording_is_in_memory_once() -> None:
     size = 32_000_000
     with tempfile.TemporaryFile() as file:

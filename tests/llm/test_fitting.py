@@ -231,6 +231,7 @@ def test_items_that_are_to_differ(value: JsonValue, unique: bool) -> None:
         "```\n{}```",
         "```JSON \n{}\n```",
         "<think>```</think>```json\n\n{}\n\n```",
+        "<think>I end with </think>, as told.</think>{}",
         " \n{} \n",
     ],
 )

@@ -87,8 +87,10 @@ class Hosts:
         """That of ``model`` on the devices that it runs on."""
         if model.name in self._elsewhere:
             return model.spec
-        only_cpu = all(placement.device == "cpu" for placement in self.layout(model))
-        return model.spec.on_cpu() if only_cpu else model.spec
+        placements = self.layout(model)
+        if any(placement.device != "cpu" for placement in placements):
+            return model.spec
+        return model.spec.on_cpu(placements[0].threads)
 
     def diarizer(self, model: DiarizerModel) -> Pool[Recording, Sequence[SpeakerTurn]]:
         """Raises `ModelNotInstalled`, `ShuttingDown`."""

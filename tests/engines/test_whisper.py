@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,13 @@ ENGLISH = TranscribeOptions(language="en")
 def engine() -> WhisperTranscriber:
     engine = WhisperTranscriber(str(WHISPER))
     engine.load()
+    return engine
+
+
+@pytest.fixture
+def together(engine: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch) -> WhisperTranscriber:
+    """One that decodes the chunks of a batch together, as it does on a GPU."""
+    monkeypatch.setattr(engine, "_lanes", None)
     return engine
 
 
@@ -109,7 +117,7 @@ def test_spanish_is_translated_into_english(engine: WhisperTranscriber) -> None:
     ids=["detected", "translate", "prompt"],
 )
 def test_alone_is_as_in_a_batch_of_languages_lengths_and_no_speech(
-    engine: WhisperTranscriber, options: TranscribeOptions
+    together: WhisperTranscriber, options: TranscribeOptions
 ) -> None:
     heard = [clip.samples for clip in (*clips("en")[::9], *clips("es")[::6])]
     mixed = [
@@ -119,12 +127,44 @@ def test_alone_is_as_in_a_batch_of_languages_lengths_and_no_speech(
         noise(8.0),
         silence(1.0),
     ]
-    for samples, result in zip(mixed, hear(engine, mixed, options), strict=True):
-        (alone,) = hear(engine, [samples], options)
+    for samples, result in zip(mixed, hear(together, mixed, options), strict=True):
+        (alone,) = hear(together, [samples], options)
         assert alone.language == result.language
         assert text_of(alone) == text_of(result)
         for one, other in zip(words_of(alone), words_of(result), strict=True):
             assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.03)
+
+
+def test_on_a_cpu_nothing_depends_on_what_is_beside_it(engine: WhisperTranscriber) -> None:
+    heard = [*(clip.samples for clip in clips("en")[:5]), noise(8.0), clips("es")[0].samples]
+    alone = [hear(engine, [samples], TranscribeOptions())[0] for samples in heard]
+    assert hear(engine, heard, TranscribeOptions()) == alone
+
+
+def test_on_a_cpu_each_chunk_has_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    engine = WhisperTranscriber(str(WHISPER))
+    engine.load()
+    assert engine._decoder is not None
+    model = engine._decoder._model
+    real, both = model.model, threading.Barrier(2, timeout=60)  # broken unless two meet
+
+    def generate(encoded: Any, *args: Any, **options: Any) -> Any:
+        both.wait()
+        return real.generate(encoded, *args, **options)
+
+    monkeypatch.setattr(model, "model", Meddled(real, generate=generate))
+    spoken = clips("en")[:2]
+    results = hear(engine, [clip.samples for clip in spoken], ENGLISH)
+    assert [text_of(result) for result in results] == [clip.text for clip in spoken]
+    engine.close()
+
+
+@pytest.mark.parametrize(("threads", "chunks"), [(1, 1), (2, 2), (64, 4)])
+def test_a_cpu_is_given_no_more_chunks_at_once_than_it_has_threads(
+    threads: int, chunks: int
+) -> None:
+    assert MODELS["base"].spec.on_cpu(threads).max_batch == chunks
 
 
 def test_the_text_is_that_of_faster_whisper_itself(engine: WhisperTranscriber) -> None:
@@ -318,7 +358,7 @@ def test_there_is_room_for_languages_that_take_many_tokens(
 
 @pytest.mark.parametrize("method", ["encode", "detect_language", "generate", "align"])
 def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
-    engine: WhisperTranscriber,
+    together: WhisperTranscriber,
     inner: WhisperModel,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
@@ -333,9 +373,9 @@ def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not
 
     monkeypatch.setattr(inner, "model", Meddled(inner.model, **{method: short_of_memory}))
     with pytest.raises(EngineFailed, match=r"batch of 4.*out of memory"):
-        engine.transcribe([clip.samples for clip in spoken], TranscribeOptions())
+        together.transcribe([clip.samples for clip in spoken], TranscribeOptions())
     for half in (spoken[:2], spoken[2:]):
-        results = hear(engine, [clip.samples for clip in half], TranscribeOptions())
+        results = hear(together, [clip.samples for clip in half], TranscribeOptions())
         assert [text_of(result) for result in results] == [clip.text for clip in half]
 
 

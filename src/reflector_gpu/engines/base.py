@@ -60,8 +60,8 @@ class TranscriberSpec(EngineSpec):
     ``languages`` are the model's own codes. ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
-    ``max_cpu_batch``: the items of one call on a CPU, where a larger batch takes as long for each
-    and more memory (None: as many as anywhere). ``window_seconds``: anything shorter costs as
+    ``max_cpu_batch``: the items of one call on CPUs, no more than there are threads, for each item
+    has one (None: as many as anywhere). ``window_seconds``: anything shorter costs as
     much. ``translates``: knows how to turn speech into English text. ``detects``: finds out which
     of its languages is spoken, and tells. ``logprobs``: words have their tokens.
     """
@@ -77,9 +77,10 @@ class TranscriberSpec(EngineSpec):
     detects: bool = False
     logprobs: bool = False
 
-    def on_cpu(self) -> TranscriberSpec:
-        """The same where all workers run on CPUs."""
-        return self if self.max_cpu_batch is None else replace(self, max_batch=self.max_cpu_batch)
+    def on_cpu(self, threads: int) -> TranscriberSpec:
+        """The same where all workers run on CPUs, with ``threads`` each."""
+        most = self.max_cpu_batch
+        return self if most is None else replace(self, max_batch=max(1, min(most, threads)))
 
     @property
     def streamed(self) -> Schedule:
@@ -100,10 +101,10 @@ class TranscriberSpec(EngineSpec):
     def ahead(self, workers: int) -> int:
         """Chunks of one recording in flight: a batch for each worker, and one that gathers.
 
-        Within half an hour of audio, 115 MB, however many they are.
+        At least 8, as some wait for one before them; at most half an hour of audio, 115 MB.
         """
         wanted = self.max_batch * (workers + 1)
-        return max(4, min(wanted, int(1800 / self.max_chunk_seconds)), 2 * workers)
+        return max(8, min(wanted, int(1800 / self.max_chunk_seconds)), 2 * workers)
 
 
 class Transcriber(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ MULTILINGUAL_SPEC = TranscriberSpec(
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,  # large-v2 in float16 takes 4.5 GB, and 0.2 for each further row (its README)
-    max_cpu_batch=4,  # of base 0.7 GB, at the same time a window as 16, which take 2 GB
+    max_cpu_batch=4,  # with base 0.2 GB each while they are decoded
     window_seconds=WINDOW_SECONDS,
     devices=("cpu", "cuda"),
     compute_types=True,
@@ -164,6 +165,9 @@ class WhisperTranscriber:
 
     ``device`` is ``cpu`` or ``cuda``; ``compute_type`` is CTranslate2's, by default ``int8`` on
     CPU and ``float16`` on CUDA.
+
+    A GPU decodes the chunks of a batch together. On a CPU each chunk has a thread of its own: the
+    decoder's matrices are too small for several threads to share.
     """
 
     def __init__(self, weights: str, device: str = "cpu", compute_type: str = "") -> None:
@@ -171,6 +175,7 @@ class WhisperTranscriber:
         self._device = device
         self._compute_type = compute_type or ("float16" if device == "cuda" else "int8")
         self._decoder: Decoder | None = None
+        self._lanes: ThreadPoolExecutor | None = None
 
     def load(self) -> None:
         try:
@@ -183,12 +188,18 @@ class WhisperTranscriber:
         if not (self._weights / "model.bin").is_file():
             raise ModelNotInstalled("The folder of this Whisper model has no model.bin.")
         check_ctranslate2("Whisper", self._device, self._compute_type)
+        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        lanes = 1
+        if self._device == "cpu":
+            lanes = MULTILINGUAL_SPEC.on_cpu(threads).max_batch
+            self._lanes = ThreadPoolExecutor(lanes, thread_name_prefix="whisper")
         self._decoder = Decoder(
             WhisperModel(
                 str(self._weights),
                 device=self._device,
                 compute_type=self._compute_type,
-                cpu_threads=int(os.environ.get("OMP_NUM_THREADS", "0")),
+                cpu_threads=threads // lanes,
+                num_workers=lanes,
                 local_files_only=True,
             )
         )
@@ -216,7 +227,7 @@ class WhisperTranscriber:
                     usable.append(index)
         if usable:
             try:
-                found = self._decoder.recognise([chunks[index] for index in usable], options)
+                found = self._recognise([chunks[index] for index in usable], options)
             except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
                 raise EngineFailed(
                     f"Whisper failed on a batch of {len(usable)}: {error}"
@@ -225,5 +236,16 @@ class WhisperTranscriber:
                 results[index] = recognition
         return results
 
+    def _recognise(
+        self, batch: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition]:
+        assert self._decoder is not None, "load() comes first"
+        decode = self._decoder.recognise
+        if self._lanes is None:
+            return decode(batch, options)
+        return [*self._lanes.map(lambda samples: decode([samples], options)[0], batch)]
+
     def close(self) -> None:
-        self._decoder = None
+        if self._lanes is not None:
+            self._lanes.shutdown()
+        self._decoder = self._lanes = None

@@ -59,7 +59,7 @@ def run() -> list[Figure]:
     own: dict[str, str] = json.loads(os.environ.get("REFLECTOR_MODEL_PATHS", "{}"))
     found: list[Figure] = []
     for name, folder in {**TINY, **own}.items():
-        source = _tiny if name in TINY else _real
+        source = _tiny if name in TINY else real_recording
         with (
             Server(model=name, model_paths=json.dumps({name: folder})) as server,
             server.client() as client,
@@ -98,7 +98,7 @@ def _figures(
         f"{name}: streamed / plain, {seconds} s", ratio, f"<= {LIMIT}", ratio <= LIMIT, detail
     )
     if all(recording.text for recording in recordings):
-        rates = [_error_rate([pair[kind].text for pair in pairs], recordings) for kind in (0, 1)]
+        rates = [error_rate([pair[kind].text for pair in pairs], recordings) for kind in (0, 1)]
         lost = rates[1] - rates[0]
         told = f"streamed {rates[1]:.1f} %, plain {rates[0]:.1f} %"
         yield Figure(
@@ -110,7 +110,7 @@ def _median(pairs: Sequence[tuple[Run, Run]], of: Callable[[tuple[Run, Run]], fl
     return statistics.median(map(of, pairs))
 
 
-def _error_rate(texts: Sequence[str], recordings: Sequence[Recording]) -> float:
+def error_rate(texts: Sequence[str], recordings: Sequence[Recording]) -> float:
     references = [words(recording.text) for recording in recordings]
     wrong = sum(errors(said, words(heard)) for said, heard in zip(references, texts, strict=True))
     return 100 * wrong / sum(map(len, references))
@@ -122,7 +122,7 @@ def _tiny(seconds: int, number: int) -> Recording:
     return Recording(wav(np.resize(spoken, seconds * SAMPLE_RATE)))
 
 
-def _real(seconds: int, number: int) -> Recording:
+def real_recording(seconds: int, number: int) -> Recording:
     """Clips in an order of their own, joined with pauses over a little noise, whole ones only."""
     if VARIABLE not in os.environ:
         spoken = np.roll(meeting(), number * 7 * SAMPLE_RATE)

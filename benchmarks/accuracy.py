@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.recordings import FULL, QUICK, Scope
 from benchmarks.server import Server
 from benchmarks.wer import errors, words
-from reflector_gpu.engines.sphinx import SphinxTranscriber
+from reflector_gpu.engines.recognition.sphinx import SphinxRecogniser
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import TranscribeOptions
 
@@ -62,7 +62,7 @@ def _served() -> str:
 
 
 def _direct() -> str:
-    engine = SphinxTranscriber()
+    engine = SphinxRecogniser()
     engine.load()
     (result,) = engine.transcribe([read(MEETING)], TranscribeOptions())
     if isinstance(result, ReflectorError):

@@ -29,8 +29,8 @@ from benchmarks.memory import peak
 from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.engines.base import Diarizer, Recording
-from reflector_gpu.engines.diarizers import DIARIZERS, own_diarizers
-from reflector_gpu.engines.pcm import PcmFile
+from reflector_gpu.engines.diarization.catalog import DIARIZERS, own_diarizers
+from reflector_gpu.engines.diarization.pcm import PcmFile
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.settings import load_settings

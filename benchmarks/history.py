@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.figures import Figure
-from reflector_gpu.hosts import available_cores
+from reflector_gpu.service.worker_pools import available_cores
 
 ROOT = Path(__file__).parent.parent
 PATH = Path(__file__).parent / "history.jsonl"

@@ -21,7 +21,7 @@ import onnxruntime
 import uvicorn
 from fastapi import Body, FastAPI, UploadFile
 
-from reflector_gpu.engines.scripted import ScriptedTranscriber
+from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions
 
 WINDOW, CONTEXT = 512, 64
@@ -31,7 +31,7 @@ MODEL = Path(faster_whisper.__file__).parent / "assets" / "silero_vad_v6.onnx"
 
 app = FastAPI()
 lock = threading.Lock()
-engine = ScriptedTranscriber()
+engine = ScriptedRecogniser()
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = options.inter_op_num_threads = 1
 detector = onnxruntime.InferenceSession(str(MODEL), options, providers=["CPUExecutionProvider"])

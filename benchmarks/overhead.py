@@ -24,7 +24,7 @@ from benchmarks.stages import shares
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.engines.scripted import SPEC
+from reflector_gpu.engines.recognition.scripted import SPEC
 from reflector_gpu.types import SAMPLE_RATE
 
 CLIENTS = 8

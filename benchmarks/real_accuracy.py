@@ -23,7 +23,7 @@ from benchmarks.scores import Score, pooled, score
 from benchmarks.server import Server
 from benchmarks.systems import Batched, Direct, Service, System
 from benchmarks.word_times import Errors, mean_and_p95
-from reflector_gpu.engines.catalog import MODELS
+from reflector_gpu.engines.recognition.catalog import MODELS
 
 LIMIT = 0.5
 SHORT = "short clips"

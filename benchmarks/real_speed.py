@@ -23,8 +23,8 @@ from benchmarks.server import Server
 from benchmarks.streaming import Recording, error_rate, real_recording
 from benchmarks.timing import seconds, times_as_fast
 from benchmarks.watch import Watch
-from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.hosts import available_cores
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.service.worker_pools import available_cores
 
 MODEL = "base"
 LONG, UPLOAD, CLIP = 602, 300, 11  # seconds

@@ -15,7 +15,7 @@ from benchmarks.audio import read
 from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.timing import times_as_fast
-from reflector_gpu.engines.parakeet import ParakeetTranscriber
+from reflector_gpu.engines.recognition.parakeet import ParakeetRecogniser
 from reflector_gpu.types import Recognition, TranscribeOptions
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
@@ -81,7 +81,7 @@ def _tdt() -> Figure:
         row[: len(samples)] = samples
     model = onnx_asr.load_model("nemo-conformer-tdt", weights).asr
     assert isinstance(model, NemoConformerTdt)
-    engine = ParakeetTranscriber(str(weights))
+    engine = ParakeetRecogniser(str(weights))
     engine.load()
 
     def theirs() -> list[str]:

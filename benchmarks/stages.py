@@ -16,16 +16,17 @@ import uvicorn
 
 from benchmarks.clients import Tally, keep_asking
 from benchmarks.server import KEY
-from reflector_gpu.api import answers, desk
+from reflector_gpu.api import intake as intake
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.upload import read_form
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.vad import VoiceActivity
-from reflector_gpu.engines.scripted import SPEC
-from reflector_gpu.pipeline import transcribe as transcription
+from reflector_gpu.engines.recognition.scripted import SPEC
+from reflector_gpu.pipeline import transcription
 from reflector_gpu.pipeline.threads import ThreadStream
-from reflector_gpu.pipeline.transcribe import Plan, collect, transcribe
+from reflector_gpu.pipeline.transcription import Plan, collect, transcribe
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Chunk, Priority, Recognition, Samples, TranscribeOptions
@@ -64,7 +65,7 @@ def shares(message: bytes) -> dict[str, float]:
     with _server() as port, ExitStack() as patches:
         asyncio.run(keep_asking("127.0.0.1", port, message, 1.0, Tally()))
         for owner, name, wrapped in (
-            (desk, "read_form", awaited("form", read_form)),
+            (intake, "read_form", awaited("form", read_form)),
             (Pool, "submit", awaited("queue and worker", Pool.submit)),
             (ThreadStream, "_pump", timed("decoding", ThreadStream._pump)),
             (VoiceActivity, "probabilities", timed("voice", VoiceActivity.probabilities)),

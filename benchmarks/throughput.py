@@ -20,11 +20,11 @@ from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.timing import seconds, times_as_fast
 from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.engines import parakeet, whisper
-from reflector_gpu.engines.base import Model
-from reflector_gpu.engines.sphinx import SPEC, SphinxTranscriber
-from reflector_gpu.hosts import Hosts, available_cores
+from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.recognition import parakeet, whisper
+from reflector_gpu.engines.recognition.sphinx import SPEC, SphinxRecogniser
 from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.service.worker_pools import WorkerPools, available_cores
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Priority, Recognition, Samples, TranscribeOptions
 
@@ -38,7 +38,7 @@ MINUTES, WARM_UP_MINUTES = 10, 0.5
 UTTERANCES = 48
 
 _english = TranscribeOptions(language="en")
-_sphinx = SphinxTranscriber()
+_sphinx = SphinxRecogniser()
 
 
 def run() -> list[Figure]:
@@ -133,9 +133,9 @@ def _batching() -> list[Figure]:
     return found
 
 
-def _batched(model: Model, spoken: Sequence[Samples]) -> Figure:
+def _batched(model: RecogniserModel, spoken: Sequence[Samples]) -> Figure:
     single = replace(model, name="single", spec=replace(model.spec, max_batch=1))
-    hosts = Hosts(load_settings(workers=1), ())
+    hosts = WorkerPools(load_settings(workers=1), ())
     with asyncio.Runner() as loop, ExitStack() as stack:
         stack.callback(lambda: loop.run(hosts.close()))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli.hints import here
-from reflector_gpu.engines.base import Model
-from reflector_gpu.engines.catalog import Catalog
+from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.recognition.catalog import Catalog
 from reflector_gpu.engines.weights import HUB, INDEX
 from reflector_gpu.engines.weights.cache import cache_folder
 from reflector_gpu.errors import ReflectorError, StorageFull, UpstreamFailed
+from reflector_gpu.service.catalogs import catalog_of
 from reflector_gpu.settings import load_settings
 
 WANTED = "base"
@@ -44,7 +44,7 @@ def pull() -> str:
     return f"from {source}, now in {cache_folder()}"
 
 
-def _fetched(model: Model, sources: tuple[str, ...]) -> str | None:
+def _fetched(model: RecogniserModel, sources: tuple[str, ...]) -> str | None:
     """What to call the first of ``sources`` that has the weights of ``model``, now in the cache."""
     if model.weights is None or not model.downloadable:
         return None
@@ -59,7 +59,7 @@ def _fetched(model: Model, sources: tuple[str, ...]) -> str | None:
     return None
 
 
-def _without(preferred: Model, catalog: Catalog, why: str) -> str:
+def _without(preferred: RecogniserModel, catalog: Catalog, why: str) -> str:
     """Say that another model than the ``preferred`` one answers."""
     answering = catalog.default
     print(

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.engines import catalog
-from reflector_gpu.engines.diarizers import DIARIZERS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.engines.weights.cache import cache_folder
 from reflector_gpu.types import Samples
 from tests.engines.hub import Hub

@@ -28,65 +28,27 @@ ALLOWED = {
     "engines": set(),
     "runtime": set(),
     "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
-    "catalogs": {"engines"},
-    "downloads": {"engines", "runtime"},
-    "hosts": {"engines", "runtime"},
-    "padding": {"audio", "pipeline"},
-    "translations": {"engines", "pipeline", "hosts"},
+    "formats": {"pipeline"},
     "llm": {"engines", "runtime"},
-    "request": {"audio", "engines", "pipeline"},
-    "service": {
-        "request",
-        "audio",
-        "engines",
-        "runtime",
-        "pipeline",
-        "llm",
-        "catalogs",
-        "downloads",
-        "hosts",
-        "padding",
-        "translations",
-    },
-    "api": {
-        "audio",
-        "engines",
-        "runtime",
-        "pipeline",
-        "llm",
-        "catalogs",
-        "hosts",
-        "request",
-        "service",
-    },
+    "service": {"audio", "engines", "runtime", "pipeline", "llm"},
+    "api": {"audio", "engines", "runtime", "pipeline", "llm", "service", "formats"},
+    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
     "cli": {
         "audio",
         "engines",
         "runtime",
         "pipeline",
         "llm",
-        "catalogs",
-        "hosts",
         "service",
+        "formats",
         "api",
         "deploy",
-    },
-    "deploy": {
-        "audio",
-        "engines",
-        "runtime",
-        "pipeline",
-        "llm",
-        "catalogs",
-        "hosts",
-        "service",
-        "api",
     },
     "__main__": {"cli"},
 }
 """Rooms, and the rooms below them that they may import besides the leaves."""
 
-CATALOGS = {"catalog", "completers", "diarizers", "translators"}
+CATALOGS = {"catalog", "catalogs"}
 """Modules of `engines` that know every engine of their kind."""
 
 HEAVY = ("torch", "ctranslate2", "onnxruntime", "pocketsphinx", "ray", "modal", "faster_whisper")
@@ -229,7 +191,7 @@ def test_rooms_do_not_know_foreign_trades(name: str) -> None:
     "code",
     [
         "import reflector_gpu.api.app",
-        "import reflector_gpu.engines.catalog",
+        "import reflector_gpu.engines.catalogs",
         "import sys; sys.argv = ['reflector-gpu', '--help']\n"
         "from reflector_gpu.cli import main\n"
         "try: main()\nexcept SystemExit: pass",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.whisper import MODELS
+from reflector_gpu.engines.recognition.whisper import MODELS
 from reflector_gpu.errors import UnsupportedLanguage
 from reflector_gpu.languages import (
     LONGEST,

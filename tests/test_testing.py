@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from reflector_gpu.engines.base import Transcriber
+from reflector_gpu.engines.base import Recogniser
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
@@ -25,7 +25,7 @@ def text(found: Recognition) -> str:
 
 
 def test_the_small_engine_is_one() -> None:
-    engine: Transcriber = EchoTranscriber()
+    engine: Recogniser = EchoTranscriber()
     engine.load()
     found = engine.transcribe([HALF.samples, WHOLE.samples], OPTIONS)
     assert [text(one) for one in found if isinstance(one, Recognition)] == ["0.5", "1.0"]

@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.types import Samples
 from tests.api import llms
 from tests.api.engines import ABSENT

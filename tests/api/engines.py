@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from reflector_gpu.engines import scripted
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import (
     Recognition,
@@ -145,7 +145,7 @@ LOUD = 0.95
 """A sample beyond it makes a chunk poisonous."""
 
 
-class Faulty(scripted.ScriptedTranscriber):
+class Faulty(scripted.ScriptedRecogniser):
     """Hears what `scripted` hears, but does to what is poisonous what the prompt names.
 
     The prompt ``wait`` makes it wait for the file ``go`` in ``folder``; with ``die 7`` it waits to
@@ -205,19 +205,23 @@ def _poll(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.01)
 
 
-def model(name: str, pipe: str = "") -> Model:
+def model(name: str, pipe: str = "") -> RecogniserModel:
     """The engine ``name`` of this module under its own name, in lower case."""
     engine = f"{__name__}:{name}"
-    return Model(name.lower(), engine, scripted.SPEC, "For tests", "MIT", arguments={"pipe": pipe})
+    return RecogniserModel(
+        name.lower(), engine, scripted.SPEC, "For tests", "MIT", arguments={"pipe": pipe}
+    )
 
 
-def faulty(folder: Path) -> Model:
+def faulty(folder: Path) -> RecogniserModel:
     spec = replace(scripted.SPEC, max_chunk_seconds=10, max_batch=3)
     arguments = {"folder": str(folder)}
-    return Model("faulty", f"{__name__}:Faulty", spec, "For tests", "MIT", arguments=arguments)
+    return RecogniserModel(
+        "faulty", f"{__name__}:Faulty", spec, "For tests", "MIT", arguments=arguments
+    )
 
 
-ABSENT = Model(
+ABSENT = RecogniserModel(
     "absent", "nowhere:Engine", scripted.SPEC, "For tests", "MIT", packages=("no_such_package",)
 )
 """Known, but not installed: a server with this default starts no worker at all."""

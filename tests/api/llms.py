@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from reflector_gpu.api.render.openai import STREAM_END
+from reflector_gpu.formats.openai import STREAM_END
 from tests.api.support import connect
 from tests.engines.tiny import FIXTURES
 from tests.live import KEY, LiveServer

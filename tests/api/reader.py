@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reflector_gpu.engines import scripted
+from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import Recognition, Samples, Segment, TranscribeOptions, Word
 

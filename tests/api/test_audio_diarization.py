@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.api.render import diarization
-from reflector_gpu.pipeline.diarize import Diarized
+from reflector_gpu.formats import diarization
+from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import connect, error_of

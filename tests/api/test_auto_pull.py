@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api.engines import ABSENT
 from tests.api.support import connect, error_of, eventually, retry_after
 from tests.engines.hub import Hub

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.api.bodies import read_json, read_raw
-from reflector_gpu.api.unknown import HEADER
+from reflector_gpu.api.unknown_fields import HEADER
 from reflector_gpu.api.upload import Form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError, TooLarge

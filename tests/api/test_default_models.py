@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from reflector_gpu.api.notes import MODEL
-from reflector_gpu.engines.catalog import MODELS
+from reflector_gpu.engines.recognition.catalog import MODELS
 from tests.api.support import TRANSLATIONS, connect, error_of, eventually
 from tests.engines.tiny import WHISPER, clips
 from tests.live import KEY, LiveServer

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reflector_gpu.engines.diarizers import DIARIZERS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SpeakerTurn

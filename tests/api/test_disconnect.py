@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (

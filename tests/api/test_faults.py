@@ -23,9 +23,9 @@ import numpy as np
 import psutil
 import pytest
 
-from reflector_gpu import hosts
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.service import worker_pools as hosts
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost

@@ -13,7 +13,7 @@ from openai import OpenAI
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.notes import MODEL
-from reflector_gpu.engines.names import OPENAI
+from reflector_gpu.engines.recognition.names import OPENAI
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 from tests.api.support import (

@@ -19,7 +19,8 @@ from openai.types.audio import (
     TranscriptionVerbose,
 )
 
-from reflector_gpu.api import answers, connection
+from reflector_gpu.api import connection
+from reflector_gpu.api import responses as answers
 from reflector_gpu.errors import EngineFailed
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (

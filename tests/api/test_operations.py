@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from reflector_gpu import __version__
 from reflector_gpu.api import vocabularies
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.render.schemas import (
+from reflector_gpu.api.unknown_fields import Vocabulary
+from reflector_gpu.formats.schemas import (
     ReflectorFile,
     ReflectorTranscript,
     TranscribeTranscript,
     Translation,
 )
-from reflector_gpu.api.unknown import Vocabulary
 from tests.api.support import (
     FROM_URL,
     TRANSCRIBE,

@@ -21,7 +21,7 @@ import pytest
 
 from benchmarks.wer import errors
 from reflector_gpu.api.notes import MODEL
-from reflector_gpu.engines.catalog import MODELS
+from reflector_gpu.engines.recognition.catalog import MODELS
 from samples.demo import comparable
 from tests.api.support import TRANSCRIPTIONS, connect
 from tests.cli.program import PROGRAM, environment

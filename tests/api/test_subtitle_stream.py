@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.api.render import subtitles
-from reflector_gpu.api.render.formats import Format
+from reflector_gpu.formats import subtitles
+from reflector_gpu.formats.response_format import Format
 from reflector_gpu.types import Segment, Transcript, Word
 from tests.api.support import Gate, connect, eventually, upload
 from tests.live import LiveServer

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
-from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.types import Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.engines import catalog
-from reflector_gpu.engines.translators import TRANSLATORS
+from reflector_gpu.engines.recognition import catalog
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from tests import reflector
 from tests.api.hosts import Answer, AudioHost
 from tests.api.reader import READER

@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from openai.types.audio import Translation, TranslationVerbose
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api.support import TRANSLATIONS, Gate, upload
 from tests.live import LiveServer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api.engines import ABSENT, model
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (

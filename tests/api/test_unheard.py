@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from openai import OpenAI
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import TRANSCRIBE, ask_url, upload

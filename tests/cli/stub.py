@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
-from reflector_gpu.api.render import openai
-from reflector_gpu.api.render.schemas import StreamEvent
+from reflector_gpu.formats import openai
+from reflector_gpu.formats.schemas import StreamEvent
 from reflector_gpu.types import Segment, Transcript, Word
 
 SPOKEN = Transcript(

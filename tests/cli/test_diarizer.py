@@ -9,7 +9,7 @@ import pytest
 
 from reflector_gpu.cli import engine_checks
 from reflector_gpu.cli.checks import Check, Status
-from reflector_gpu.engines.diarizers import DIARIZERS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.settings import load_settings
 from tests.cli.program import environment, run
 from tests.conftest import SAMPLES

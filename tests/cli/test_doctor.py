@@ -8,14 +8,14 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli import engine_checks, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.engines import base
-from reflector_gpu.engines.catalog import MODELS, Catalog
+from reflector_gpu.engines.recognition.catalog import MODELS, Catalog
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.service import Service
+from reflector_gpu.service.catalogs import catalog_of
 from reflector_gpu.settings import Settings, load_settings
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
@@ -150,7 +150,7 @@ def test_devices(
     assert check.detail.startswith(detail)
 
 
-def engine(model: base.Model, *, essential: bool) -> Check:
+def engine(model: base.RecogniserModel, *, essential: bool) -> Check:
     return engine_checks._engine(settings(workers=1), model, essential=essential)
 
 

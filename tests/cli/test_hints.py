@@ -12,11 +12,11 @@ import pytest
 
 from reflector_gpu.cli import hints
 from reflector_gpu.cli.hints import here, told
-from reflector_gpu.engines import catalog
-from reflector_gpu.engines.base import Installable
-from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.engines.diarizers import DIARIZERS
-from reflector_gpu.engines.translators import TRANSLATORS
+from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition import catalog
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.errors import ModelNotInstalled, UpstreamFailed
 from tests.api.engines import ABSENT
 from tests.cli.conftest import Typed
@@ -95,9 +95,7 @@ KNOWN = [*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values()]
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
-def test_every_installation_can_be_pasted(
-    model: Installable, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_installation_can_be_pasted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(model), "missing", (*model.packages, *model.programs, "weights"))
     for command in here(model.installation).split(" && "):
         program, *_ = shlex.split(command)

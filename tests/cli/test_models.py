@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from tests.api.engines import ABSENT
 from tests.cli.conftest import Typed
 from tests.cli.program import PROGRAM, environment, run, started

@@ -14,7 +14,7 @@ import pytest
 import rich.progress
 
 from reflector_gpu.cli import progress
-from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.pipeline.transcription import Part
 from tests.cli.program import PROGRAM, environment
 from tests.cli.stub import Reply, StubServer, stream
 

@@ -10,10 +10,10 @@ import pytest
 from reflector_gpu.cli import console
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import megabytes, state
-from reflector_gpu.engines.base import Installable, Model
-from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.engines.diarizers import DIARIZERS
-from reflector_gpu.engines.translators import TRANSLATORS
+from reflector_gpu.engines.base import Model, RecogniserModel
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.settings import Settings, variables
 from tests.cli.conftest import Typed
@@ -107,7 +107,7 @@ def test_a_narrow_terminal_shows_names_sizes_and_states(
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
-def test_a_model_shows_all_there_is_to_know(model: Installable, typed: Typed) -> None:
+def test_a_model_shows_all_there_is_to_know(model: Model, typed: Typed) -> None:
     shown = typed("models", "show", model.name).out
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines())
     assert lines["name"] == model.name
@@ -118,7 +118,7 @@ def test_a_model_shows_all_there_is_to_know(model: Installable, typed: Typed) ->
     if model.weights:
         assert lines["size"] == size(model.weights.megabytes)
         assert f"https://huggingface.co/{model.weights.repository}" in shown
-    if isinstance(model, Model):
+    if isinstance(model, RecogniserModel):
         assert lines["languages"] == ", ".join(sorted(model.spec.languages))
     record = json.loads(typed("models", "show", model.name, "--json").out)
     assert record["name"] == model.name
@@ -185,6 +185,6 @@ def test_nothing_is_pulled_if_a_name_is_wrong(
     assert "'nonesuch' does not exist" in done.err
 
 
-def weights_of(model: Installable) -> Weights:
+def weights_of(model: Model) -> Weights:
     assert model.weights
     return model.weights

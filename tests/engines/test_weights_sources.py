@@ -18,7 +18,7 @@ from threading import Thread
 
 import pytest
 
-from reflector_gpu.engines import catalog
+from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.engines.weights import Weights, archive
 from reflector_gpu.engines.weights.pins import PINS, Member, PinnedFile, Pins
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled

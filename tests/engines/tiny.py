@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reflector_gpu.engines import parakeet, whisper
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.recognition import parakeet, whisper
 from reflector_gpu.types import Recognition, Samples, Word
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -20,7 +20,7 @@ WHISPER = FIXTURES / "whisper-tiny"
 SEGMENTATION = FIXTURES / "segmentation-tiny"
 
 
-def models() -> list[Model]:
+def models() -> list[RecogniserModel]:
     found = (parakeet.local("parakeet-tiny", PARAKEET), whisper.local("whisper-tiny", WHISPER))
     return [model for model in found if model is not None]
 

@@ -15,9 +15,9 @@ from modal_proto import api_pb2 as api
 import reflector_gpu
 from reflector_gpu.deploy.modal_images import pinned, requirements
 from reflector_gpu.deploy.modal_settings import ModalSettings, carried
-from reflector_gpu.engines.catalog import MODELS
-from reflector_gpu.engines.diarizers import DIARIZERS
-from reflector_gpu.engines.translators import TRANSLATORS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.errors import ConfigurationError
 from tests.conftest import ROOT
 from tests.modal.deployments import FILES, FOLDER, Deployed, deploy
@@ -239,7 +239,7 @@ def test_an_edit_of_the_source_builds_nothing(
 ) -> None:
     before = apps["reflector-transcriber"]
     assert changed.images == before.images
-    inside = str(ROOT_DIR / "reflector_gpu/engines/scripted.py")
+    inside = str(ROOT_DIR / "reflector_gpu/engines/recognition/scripted.py")
     assert changed.mounted[inside] != before.mounted[inside]
 
 

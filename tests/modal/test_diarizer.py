@@ -39,7 +39,7 @@ def test_the_work_is_done_in_a_container(app: Running, quiet: bytes) -> None:
     with connect(app.server) as client:
         assert client.post("/diarize", files={"file": quiet}).json() == {"diarization": []}
     assert app.containers["Engine"].done == before + 1
-    assert [pool.name for pool in app.server.service.hosts.pools] == ["bic (live)"]
+    assert [pool.name for pool in app.server.service.workers.pools] == ["bic (live)"]
 
 
 def test_it_is_ready_though_it_recognises_nothing(app: Running) -> None:
@@ -51,4 +51,4 @@ def test_it_is_ready_though_it_recognises_nothing(app: Running) -> None:
 def test_few_recordings_are_held_at_once(app: Running, quiet: bytes) -> None:
     with connect(app.server) as client:
         client.post("/diarize", files={"file": quiet})
-    assert [pool.workers for pool in app.server.service.hosts.pools] == [2]
+    assert [pool.workers for pool in app.server.service.workers.pools] == [2]

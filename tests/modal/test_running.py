@@ -17,7 +17,7 @@ from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.deploy import modal_images
 from reflector_gpu.deploy.modal_app import Container as AnyContainer
 from reflector_gpu.deploy.modal_app import Deployment
-from reflector_gpu.engines.scripted import ScriptedTranscriber
+from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
@@ -318,14 +318,14 @@ def hook(container: AnyContainer, name: str) -> None:
 
 def test_a_failure_to_load_is_in_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [RuntimeError("out of memory")]
-    load = ScriptedTranscriber.load
+    load = ScriptedRecogniser.load
 
-    def fails_once(engine: ScriptedTranscriber) -> None:
+    def fails_once(engine: ScriptedRecogniser) -> None:
         if failures:
             raise failures.pop()
         load(engine)
 
-    monkeypatch.setattr(ScriptedTranscriber, "load", fails_once)
+    monkeypatch.setattr(ScriptedRecogniser, "load", fails_once)
     # Only an engine that needs no GPU is loaded before the snapshot is made.
     with declared("reflector_transcriber", {**SCRIPTED, "REFLECTOR_MODAL_LIVE_GPU": "none"}) as app:
         found = container(app)

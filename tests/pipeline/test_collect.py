@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from reflector_gpu.pipeline.transcribe import Part, collect
+from reflector_gpu.pipeline.transcription import Part, collect
 from reflector_gpu.types import Segment, Transcript
 
 

@@ -6,7 +6,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from reflector_gpu.runtime.serving import Progress, Said
+from reflector_gpu.runtime.worker_process import Progress, Said
 
 
 def test_nothing_is_not_said() -> None:

@@ -25,9 +25,9 @@ from reflector_gpu.api.routes import (
     translation,
 )
 from reflector_gpu.api.routes.operations import HEALTH
-from reflector_gpu.hosts import Elsewhere
 from reflector_gpu.networks import Trust
 from reflector_gpu.service import Service
+from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
 
 _DESCRIPTION = """

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reflector_gpu.api.fields import SpeakerFields, TranscriptionFields
-from reflector_gpu.api.render.asr import Output
+from reflector_gpu.formats.whisper_asr import Output
 
 AUDIO_FILE = "audio_file"
 """The name of the part of the form that holds the recording."""

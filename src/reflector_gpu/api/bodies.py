@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from pydantic_core import from_json
 
-from reflector_gpu.api.sent import json_values
+from reflector_gpu.api.form_values import json_values
 from reflector_gpu.api.upload import Form, Upload
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, TooLarge

@@ -13,8 +13,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reflector_gpu.api.errors import error_body, note_failure
-from reflector_gpu.api.render.formats import EVENT_STREAM
-from reflector_gpu.api.render.openai import STREAM_END
 from reflector_gpu.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -23,6 +21,8 @@ from reflector_gpu.errors import (
     ShuttingDown,
     TooLarge,
 )
+from reflector_gpu.formats.openai import STREAM_END
+from reflector_gpu.formats.response_format import EVENT_STREAM
 
 T = TypeVar("T")
 

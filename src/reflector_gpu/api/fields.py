@@ -20,16 +20,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
 from reflector_gpu.api.data_url import data_of
-from reflector_gpu.api.render.formats import (
+from reflector_gpu.api.tracks import TrackFields
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.formats.response_format import (
     DEFAULT_GRANULARITIES,
     WITH_LOGPROBS,
     WITH_SPEAKERS,
     Format,
     Granularity,
 )
-from reflector_gpu.api.tracks import TrackFields
-from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.languages import LONGEST
 from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
 

@@ -92,7 +92,7 @@ class _Gauges(Collector):
         ready = GaugeMetricFamily(
             "reflector_workers_ready", "Worker processes that can work", labels=["model"]
         )
-        for pool in self._service.hosts.pools:
+        for pool in self._service.workers.pools:
             waiting.add_metric([pool.name], pool.waiting)
             ready.add_metric([pool.name], pool.workers_ready)
         yield waiting

@@ -19,10 +19,10 @@ from reflector_gpu.api.fields import (
 )
 from reflector_gpu.api.padding import Padded, PadFields
 from reflector_gpu.api.prompts import ChatFields, LlmFields
-from reflector_gpu.api.render.asr import AsrTranscript, DetectedLanguage
-from reflector_gpu.api.render.chat import ChatCompletion, LlmText, Rendering
-from reflector_gpu.api.render.diarization import SpeakerSegments
-from reflector_gpu.api.render.schemas import (
+from reflector_gpu.api.unknown_fields import Vocabulary
+from reflector_gpu.formats.chat import ChatCompletion, LlmText, Rendering
+from reflector_gpu.formats.diarization import SpeakerSegments
+from reflector_gpu.formats.schemas import (
     Diarization,
     DiarizedTranscription,
     ReflectorFile,
@@ -33,7 +33,7 @@ from reflector_gpu.api.render.schemas import (
     Translation,
     VerboseTranscription,
 )
-from reflector_gpu.api.unknown import Vocabulary
+from reflector_gpu.formats.whisper_asr import AsrTranscript, DetectedLanguage
 from reflector_gpu.types import Completion
 
 Extra = dict[str, JsonValue]

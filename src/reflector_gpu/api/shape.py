@@ -9,10 +9,10 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from reflector_gpu.api.fields import TranscriptionFields
-from reflector_gpu.api.render import openai, reflector, subtitles
-from reflector_gpu.api.render.formats import Format
-from reflector_gpu.api.render.logprobs import logprobs
-from reflector_gpu.pipeline.translate import in_translation
+from reflector_gpu.formats import openai, reflector, subtitles
+from reflector_gpu.formats.logprobs import logprobs
+from reflector_gpu.formats.response_format import Format
+from reflector_gpu.pipeline.translation import in_translation
 from reflector_gpu.types import Segment, Transcript, WordSpaces
 
 B = TypeVar("B", bound=BaseModel)

@@ -12,7 +12,7 @@ from reflector_gpu.api.fields import (
 )
 from reflector_gpu.api.padding import PadFields
 from reflector_gpu.api.prompts import ChatFields, LlmFields
-from reflector_gpu.api.unknown import Vocabulary
+from reflector_gpu.api.unknown_fields import Vocabulary
 
 _ENGLISH = "POST /v1/audio/translations turns speech into English text."
 _OF_SPEECH = {

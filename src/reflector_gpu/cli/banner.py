@@ -8,7 +8,7 @@ from rich.text import Text
 from reflector_gpu import __version__
 from reflector_gpu.cli.console import console
 from reflector_gpu.cli.hints import here
-from reflector_gpu.engines.catalog import Catalog
+from reflector_gpu.engines.recognition.catalog import Catalog
 from reflector_gpu.networks import holds_everyone
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings

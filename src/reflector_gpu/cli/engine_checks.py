@@ -13,19 +13,19 @@ import av
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
-from reflector_gpu.catalogs import catalog_of
 from reflector_gpu.cli.checks import Check, Status
-from reflector_gpu.cli.local import LocalRecogniser
+from reflector_gpu.cli.local_transcription import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
-from reflector_gpu.engines.base import Model
-from reflector_gpu.engines.diarizers import diarizer_of
-from reflector_gpu.engines.translation import TranslatorModel
-from reflector_gpu.engines.translators import translators_of
+from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.diarization.catalog import diarizer_of
+from reflector_gpu.engines.translation.base import TranslatorModel
+from reflector_gpu.engines.translation.catalog import translators_of
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.llm.base import Ask
-from reflector_gpu.pipeline.transcribe import collect
+from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.service import Service
+from reflector_gpu.service.catalogs import catalog_of
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -105,7 +105,7 @@ def _voice(blocks: list[Samples]) -> Check:
     return Check("voice", Status.OK, f"found {seconds:.1f} s of speech in a sentence")
 
 
-def _engine(settings: Settings, model: Model, *, essential: bool) -> Check:
+def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> Check:
     """Whether ``model`` loads in a worker process and hears what is said."""
     name = model.name
     bad = Status.FAIL if essential else Status.WARN

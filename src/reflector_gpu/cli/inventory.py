@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reflector_gpu.catalogs import catalog_of
-from reflector_gpu.engines.base import DiarizerModel, Installable, Model
-from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.ctranslate2_translation import opus
-from reflector_gpu.engines.diarizers import ALIASES, DIARIZERS, own_diarizers
-from reflector_gpu.engines.translation import TranslatorModel
-from reflector_gpu.engines.translators import TRANSLATORS, translators_of
+from reflector_gpu.engines.base import DiarizerModel, Model, RecogniserModel
+from reflector_gpu.engines.diarization.catalog import ALIASES, DIARIZERS, own_diarizers
+from reflector_gpu.engines.recognition.catalog import Catalog
+from reflector_gpu.engines.translation.base import TranslatorModel
+from reflector_gpu.engines.translation.catalog import TRANSLATORS, translators_of
+from reflector_gpu.engines.translation.neural import opus
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.errors import UnknownModel
+from reflector_gpu.service.catalogs import catalog_of
 from reflector_gpu.settings import Settings
 from reflector_gpu.suggest import suggestion
 
@@ -40,7 +40,7 @@ class Inventory:
         )
 
     @property
-    def models(self) -> list[Installable]:
+    def models(self) -> list[Model]:
         return [
             *self.catalog.models.values(),
             *self.diarizers.values(),
@@ -54,7 +54,7 @@ class Inventory:
         diarizer = ALIASES.get(settings.diarizer, settings.diarizer)
         return (self.catalog.default.name, diarizer, *settings.translator)
 
-    def find(self, name: str) -> Installable:
+    def find(self, name: str) -> Model:
         """The model that somebody means.
 
         Raises:
@@ -73,19 +73,19 @@ class Inventory:
             f"There are: {', '.join(known)}, opus-mt-LANGUAGE-LANGUAGE."
         )
 
-    def sharing(self, model: Installable) -> list[Installable]:
+    def sharing(self, model: Model) -> list[Model]:
         """Other models with weights."""
         return [one for one in self.models if one.weights and one.name != model.name]
 
 
-def kind(model: Installable) -> str:
+def kind(model: Model) -> str:
     """One of `KINDS`."""
     if isinstance(model, TranslatorModel):
         return "translator"
-    return "recogniser" if isinstance(model, Model) else "diarizer"
+    return "recogniser" if isinstance(model, RecogniserModel) else "diarizer"
 
 
-def state(model: Installable) -> str:
+def state(model: Model) -> str:
     """``installed``, or what keeps it from working here."""
     missing = model.missing
     if not missing:
@@ -97,20 +97,20 @@ def state(model: Installable) -> str:
     return f"needs {' '.join(name for name in missing if name != 'weights')}"
 
 
-def folder(model: Installable) -> str | None:
+def folder(model: Model) -> str | None:
     """Where its files are, if they are here and not in a package."""
     if model.weights and model.weights.folder:
         return str(model.weights.folder)
     return model.arguments.get("weights")
 
 
-def megabytes(model: Installable) -> str:
+def megabytes(model: Model) -> str:
     return size(model.weights.megabytes) if model.weights else ""
 
 
-def languages(model: Installable) -> list[str]:
+def languages(model: Model) -> list[str]:
     """Codes that a recogniser hears."""
-    return sorted(model.spec.languages) if isinstance(model, Model) else []
+    return sorted(model.spec.languages) if isinstance(model, RecogniserModel) else []
 
 
 def _downloaded(weights: Weights | None) -> str:

@@ -18,8 +18,8 @@ from reflector_gpu.cli.banner import key_state, network_warnings
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
 from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.hosts import available_cores
 from reflector_gpu.service import Service
+from reflector_gpu.service.worker_pools import available_cores
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import TranscribeOptions
 
@@ -62,7 +62,7 @@ def devices(settings: Settings) -> Check:
 def layout(service: Service) -> Iterator[Check]:
     """Which workers the configured models get."""
     for model in service.configured:
-        counted = Counter(map(str, service.hosts.layout(model)))
+        counted = Counter(map(str, service.workers.layout(model)))
         workers = [f"{count} on {where}" for where, count in counted.items()]
         yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")
 

@@ -20,7 +20,7 @@ from reflector_gpu.cli.inventory import (
     megabytes,
     state,
 )
-from reflector_gpu.engines.base import Installable
+from reflector_gpu.engines.base import Model
 from reflector_gpu.engines.weights import size
 from reflector_gpu.engines.weights.removal import occupied, parts, remove
 from reflector_gpu.errors import InvalidRequest
@@ -106,7 +106,7 @@ def delete(names: Sequence[str], *, sure: bool) -> None:
         sys.stdout.write(f"{model.name}: deleted, {size(freed)} freed\n")
 
 
-def _check_downloaded(model: Installable) -> None:
+def _check_downloaded(model: Model) -> None:
     if own := model.arguments.get("weights"):
         raise InvalidRequest(
             f"'{model.name}' is in a folder of your own, {own}: delete that yourself."
@@ -137,7 +137,7 @@ def _table(kind_shown: str, inventory: Inventory) -> Table:
     return table
 
 
-def _row(model: Installable, inventory: Inventory) -> list[str | Text]:
+def _row(model: Model, inventory: Inventory) -> list[str | Text]:
     codes = languages(model)
     few = len(codes) <= _SHOWN_LANGUAGES
     how = state(model)
@@ -153,7 +153,7 @@ def _row(model: Installable, inventory: Inventory) -> list[str | Text]:
     ]
 
 
-def _facts(model: Installable, inventory: Inventory) -> list[tuple[str, str]]:
+def _facts(model: Model, inventory: Inventory) -> list[tuple[str, str]]:
     configured = ", the configured one" if model.name in inventory.defaults else ""
     facts = [
         ("name", model.name),
@@ -177,7 +177,7 @@ def _facts(model: Installable, inventory: Inventory) -> list[tuple[str, str]]:
     return facts
 
 
-def _record(model: Installable, inventory: Inventory) -> dict[str, object]:
+def _record(model: Model, inventory: Inventory) -> dict[str, object]:
     return {
         "name": model.name,
         "type": kind(model),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.style import Style
 
-from reflector_gpu.api.render import openai, reflector, subtitles
-from reflector_gpu.api.render.words import spans
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.sources import Source
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.pipeline.translate import in_translation
+from reflector_gpu.formats import openai, reflector, subtitles
+from reflector_gpu.formats.words import spans
+from reflector_gpu.pipeline.translation import in_translation
 from reflector_gpu.types import Transcript, WordSpaces
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Display
 from rich.table import Column
 
-from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.pipeline.transcription import Part
 
 _NAME_COLUMNS = 28
 

@@ -19,7 +19,7 @@ from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.audio.decode import header_seconds
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.pipeline.transcribe import Part
+from reflector_gpu.pipeline.transcription import Part
 
 STANDARD_INPUT = "-"
 

@@ -11,14 +11,14 @@ from contextlib import ExitStack, aclosing
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.hints import told
-from reflector_gpu.cli.local import LocalRecogniser
+from reflector_gpu.cli.local_transcription import LocalRecogniser
 from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted, render
 from reflector_gpu.cli.progress import Progress
-from reflector_gpu.cli.remote import RemoteRecogniser
+from reflector_gpu.cli.server_transcription import RemoteRecogniser
 from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source, Wish
 from reflector_gpu.cli.warned import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
-from reflector_gpu.pipeline.transcribe import collect
+from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Transcript, WordSpaces
 

@@ -21,11 +21,11 @@ from fastapi import FastAPI
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.capabilities import CAPABILITIES
+from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.modal_images import image
 from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment, served
 from reflector_gpu.deploy.modal_settings import NO_GPU
-from reflector_gpu.deploy.remote import Call, Message, Remote, RemoteStream, StreamingCall
-from reflector_gpu.deploy.room import Room
+from reflector_gpu.deploy.remote_workers import Call, Message, Remote, RemoteStream, StreamingCall
 from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
 from reflector_gpu.runtime.supervisor import Starter
 from reflector_gpu.settings import load_settings
@@ -273,9 +273,9 @@ class Part:
         """Whether a loaded engine can be in a snapshot: one on a GPU needs that to be in it too."""
         return self.device == "cpu" or self._keeps_gpu
 
-    def room(self) -> Room:
+    def room(self) -> EngineHost:
         deployment = self.deployment
-        return Room(deployment.capability, deployment.model, self.device, load_settings())
+        return EngineHost(deployment.capability, deployment.model, self.device, load_settings())
 
     @property
     def _keeps_gpu(self) -> bool:
@@ -329,7 +329,7 @@ class StreamingContainer(Container):
 
     @modal.method()
     def stream(self, items: Sequence[object], options: object) -> Iterator[Message]:
-        """As `Room.stream`."""
+        """As `EngineHost.stream`."""
         self._try_again()
         yield from self.room.stream(items, options)
 

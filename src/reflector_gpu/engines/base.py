@@ -54,7 +54,7 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriberSpec(EngineSpec):
+class RecogniserSpec(EngineSpec):
     """What the service must know about a recogniser besides.
 
     ``languages`` are the model's own codes. ``max_chunk_seconds`` is the longest audio of one item,
@@ -77,7 +77,7 @@ class TranscriberSpec(EngineSpec):
     detects: bool = False
     logprobs: bool = False
 
-    def on_cpu(self, threads: int) -> TranscriberSpec:
+    def on_cpu(self, threads: int) -> RecogniserSpec:
         """The same where all workers run on CPUs, with ``threads`` each."""
         most = self.max_cpu_batch
         return self if most is None else replace(self, max_batch=max(1, min(most, threads)))
@@ -107,7 +107,7 @@ class TranscriberSpec(EngineSpec):
         return max(8, min(wanted, int(1800 / self.max_chunk_seconds)), 2 * workers)
 
 
-class Transcriber(Protocol):
+class Recogniser(Protocol):
     """A speech recogniser. One instance lives in one process and is called by one thread."""
 
     def load(self) -> None:
@@ -176,7 +176,7 @@ class Diarizer(Protocol):
     """Tells speakers apart. One instance lives in one process and is called by one thread."""
 
     def load(self) -> None:
-        """As in `Transcriber`."""
+        """As in `Recogniser`."""
 
     def diarize(
         self, recordings: Sequence[Recording], options: DiarizeOptions
@@ -214,7 +214,7 @@ class Completer(Protocol):
     """A language model. One instance lives in one process and is called by one thread."""
 
     def load(self) -> None:
-        """As in `Transcriber`."""
+        """As in `Recogniser`."""
 
     def complete(
         self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress
@@ -225,7 +225,7 @@ class Completer(Protocol):
         end.
 
         Raises:
-            EngineFailed: as in `Transcriber`.
+            EngineFailed: as in `Recogniser`.
         """
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class Completer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Installable:
+class Model:
     """An engine by name. ``engine`` is ``module:Class``, built with ``arguments``.
 
     ``extra`` is the package extra that brings ``packages``; ``programs`` are looked for on the
@@ -300,10 +300,10 @@ class Installable:
 
 
 @dataclass(frozen=True, slots=True)
-class Model(Installable):
+class RecogniserModel(Model):
     """A recogniser by name."""
 
-    spec: TranscriberSpec
+    spec: RecogniserSpec
 
     def own_language(self, language: str | None, param: str = "language") -> str | None:
         """This model's own code for ``language``, which is a code, a tag or a name.
@@ -367,14 +367,14 @@ class Model(Installable):
 
 
 @dataclass(frozen=True, slots=True)
-class DiarizerModel(Installable):
+class DiarizerModel(Model):
     """A diarizer by name."""
 
     spec: DiarizerSpec
 
 
 @dataclass(frozen=True, slots=True)
-class CompleterModel(Installable):
+class CompleterModel(Model):
     """A language model by name."""
 
     spec: CompleterSpec

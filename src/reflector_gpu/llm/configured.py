@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reflector_gpu.engines.base import CompleterModel
-from reflector_gpu.engines.completers import completer_of
-from reflector_gpu.engines.names import LLM
+from reflector_gpu.engines.completion.catalog import completer_of
+from reflector_gpu.engines.recognition.names import LLM
 from reflector_gpu.errors import ModelNotInstalled, UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.pooled import PooledModel

@@ -15,7 +15,7 @@ from itertools import pairwise
 from math import inf
 from statistics import median
 
-from reflector_gpu.pipeline.tongues import sure
+from reflector_gpu.pipeline.spoken_languages import sure
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,

@@ -24,7 +24,8 @@ from multiprocessing.reduction import send_handle
 from typing import Protocol, TypeAlias
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
-from reflector_gpu.runtime.serving import (
+from reflector_gpu.runtime.watchdog import Watchdog
+from reflector_gpu.runtime.worker_process import (
     STOPPING,
     Filed,
     GivenUp,
@@ -35,7 +36,6 @@ from reflector_gpu.runtime.serving import (
     shared_memory,
     view,
 )
-from reflector_gpu.runtime.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.asr import AUDIO_FILE, DetectFields
 from reflector_gpu.api.connection import unless_disconnected
-from reflector_gpu.api.desk import Desk, single
 from reflector_gpu.api.fields import TranscriptionFields, explained
+from reflector_gpu.api.intake import Intake, single
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import asr as render
-from reflector_gpu.api.render.asr import DetectedLanguage
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.wav import STREAM_HEAD
+from reflector_gpu.formats import whisper_asr as render
+from reflector_gpu.formats.whisper_asr import DetectedLanguage
 from reflector_gpu.languages import language_name
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
@@ -36,19 +37,19 @@ _NAMES = (AUDIO_FILE, "file")
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The routes over ``service``."""
     routes = APIRouter(tags=["whisper-asr-webservice"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
 
     @routes.post("/asr", openapi_extra=openapi.ASR)
     async def asr(request: Request) -> Response:
         """Transcribe a recording into a file: txt, srt, vtt, tsv or json."""
-        async with desk.visit(request, Priority.FILE) as visit:
-            spool = _spools(desk.form_fields(request, vocabularies.ASR))
-            form = await desk.form(visit, file_fields=_NAMES, spool=spool)
-            fields = desk.form_fields(request, vocabularies.ASR, form)
+        async with intake.visit(request, Priority.FILE) as visit:
+            spool = _spools(intake.form_fields(request, vocabularies.ASR))
+            form = await intake.form(visit, file_fields=_NAMES, spool=spool)
+            fields = intake.form_fields(request, vocabularies.ASR, form)
             upload = single(form)
             with explained():
                 wishes = fields.wishes
-            wish = await desk.wish(visit, wishes, fields.task)
+            wish = await intake.wish(visit, wishes, fields.task)
             work = answers.answer(
                 visit.parts(upload.spool, wish),
                 lambda found: render.file(found, fields.output, words=fields.word_timestamps),
@@ -62,10 +63,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     @routes.post("/detect-language", openapi_extra=openapi.DETECT_LANGUAGE)
     async def detect_language(request: Request) -> Response:
         """Say which language is spoken in the first half minute of speech."""
-        async with desk.visit(request, Priority.LIVE) as visit:
-            spool = _spools(desk.form_fields(request, vocabularies.DETECT))
-            form = await desk.form(visit, file_fields=_NAMES, spool=spool)
-            wish = await desk.wish(visit, TranscriptionFields.model_validate({}), "transcribe")
+        async with intake.visit(request, Priority.LIVE) as visit:
+            spool = _spools(intake.form_fields(request, vocabularies.DETECT))
+            form = await intake.form(visit, file_fields=_NAMES, spool=spool)
+            wish = await intake.wish(visit, TranscriptionFields.model_validate({}), "transcribe")
             parts = visit.parts(single(form).spool, wish)
             if len(wish.model.spec.languages) == 1:  # it takes everything for that
                 await parts.aclose()

@@ -8,16 +8,17 @@ from contextlib import aclosing, contextmanager
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.connection import EventStream, read_body, unless_disconnected
-from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import error_body
+from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.prompts import ChatFields, LlmFields
-from reflector_gpu.api.render.chat import LlmText, Rendering
-from reflector_gpu.api.render.openai import STREAM_END
-from reflector_gpu.api.sent import json_values
 from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.formats.chat import LlmText, Rendering
+from reflector_gpu.formats.openai import STREAM_END
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, LanguageModel
 from reflector_gpu.llm.fitting import SCHEMA
@@ -30,13 +31,13 @@ _MAX_JSON_BYTES = 10_000_000  # more text than any model reads
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The routes over the language model of ``service``."""
     routes = APIRouter(tags=["language model"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
 
     @routes.post("/llm", openapi_extra=openapi.LLM)
     async def llm(request: Request) -> Response:
         """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
-        async with desk.visit(request, Priority.LIVE) as visit:
-            fields = desk.read(request, vocabularies.LLM, await _json(request))
+        async with intake.visit(request, Priority.LIVE) as visit:
+            fields = intake.read(request, vocabularies.LLM, await _json(request))
             model = service.language_model()
             visit.answered_by(model.name)
             return await unless_disconnected(request, _text(model, fields))
@@ -47,8 +48,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
         Tools are passed on to a model on another server; one that runs here does not call any.
         """
-        async with desk.visit(request, Priority.LIVE) as visit:
-            fields = desk.read(request, vocabularies.CHAT, await _json(request))
+        async with intake.visit(request, Priority.LIVE) as visit:
+            fields = intake.read(request, vocabularies.CHAT, await _json(request))
             fields.check_supported()
             model = service.language_model(fields.model)
             visit.answered_by(model.name)

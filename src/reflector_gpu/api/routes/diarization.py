@@ -9,15 +9,16 @@ from typing import TypeVar
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.connection import unless_disconnected
-from reflector_gpu.api.desk import Desk, Visit, blaming_the_url, single
 from reflector_gpu.api.fields import DiarizeFields
+from reflector_gpu.api.intake import Intake, Visit, blaming_the_url, single
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import diarization, reflector, warned
-from reflector_gpu.api.unknown import Vocabulary
+from reflector_gpu.api.unknown_fields import Vocabulary
 from reflector_gpu.api.upload import Upload
-from reflector_gpu.pipeline.diarize import Diarized
+from reflector_gpu.formats import diarization, reflector, warned
+from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -27,7 +28,7 @@ F = TypeVar("F", bound=DiarizeFields)
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The diarization routes over ``service``."""
     routes = APIRouter(tags=["diarization"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
 
     @routes.post("/diarize", openapi_extra=openapi.DIARIZE)
     async def diarize(request: Request) -> Response:
@@ -50,7 +51,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         The recording is uploaded, or fetched by the server. Turns may overlap.
         """
         async with _recording(request, vocabularies.AUDIO_DIARIZATION) as (visit, upload, fields):
-            voices = await unless_disconnected(request, desk.voices(fields.known_speakers))
+            voices = await unless_disconnected(request, intake.voices(fields.known_speakers))
             work = visit.diarized(upload.spool, fields, voices)
             found = await unless_disconnected(request, work)
             if fields.response_format == "rttm":
@@ -64,15 +65,15 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         request: Request, vocabulary: Vocabulary[F]
     ) -> AsyncIterator[tuple[Visit, Upload, F]]:
         """What was uploaded, or is being fetched, and how to work on it."""
-        fields = desk.form_fields(request, vocabulary)
+        fields = intake.form_fields(request, vocabulary)
         if fields.audio_file_url:
-            async with desk.visit(request, Priority.FILE) as visit:
+            async with intake.visit(request, Priority.FILE) as visit:
                 with blaming_the_url():
                     yield visit, Upload("audio", visit.download(fields.audio_file_url)), fields
             return
-        async with desk.visit(request, Priority.LIVE) as visit:
-            form = await desk.form(visit)
-            yield visit, single(form), desk.form_fields(request, vocabulary, form)
+        async with intake.visit(request, Priority.LIVE) as visit:
+            form = await intake.form(visit)
+            yield visit, single(form), intake.form_fields(request, vocabulary, form)
 
     return routes
 

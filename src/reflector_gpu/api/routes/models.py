@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.engines import diarizers, names
-from reflector_gpu.engines.base import Installable, Model
-from reflector_gpu.engines.translation import TranslatorModel
+from reflector_gpu.engines.base import Model, RecogniserModel
+from reflector_gpu.engines.diarization import catalog as diarizers
+from reflector_gpu.engines.recognition import names
+from reflector_gpu.engines.translation.base import TranslatorModel
 from reflector_gpu.errors import UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.service import Service
@@ -121,26 +122,26 @@ def _llm_card(model: LanguageModel) -> ModelCard:
     )
 
 
-def _card(service: Service, model: Installable) -> ModelCard:
+def _card(service: Service, model: Model) -> ModelCard:
     return ModelCard(
         id=model.name,
         type=_type(model),
         description=model.summary,
-        languages=sorted(model.spec.languages) if isinstance(model, Model) else [],
+        languages=sorted(model.spec.languages) if isinstance(model, RecogniserModel) else [],
         licence=model.licence,
-        default=not isinstance(model, Model) or model in service.catalog.defaults,
+        default=not isinstance(model, RecogniserModel) or model in service.catalog.defaults,
         state=_state(service, model),
     )
 
 
-def _type(model: Installable) -> Literal["recogniser", "diarizer", "translator"]:
+def _type(model: Model) -> Literal["recogniser", "diarizer", "translator"]:
     if isinstance(model, TranslatorModel):
         return "translator"
-    return "recogniser" if isinstance(model, Model) else "diarizer"
+    return "recogniser" if isinstance(model, RecogniserModel) else "diarizer"
 
 
-def _state(service: Service, model: Installable) -> str:
-    if service.hosts.missing(model):
+def _state(service: Service, model: Model) -> str:
+    if service.workers.missing(model):
         return "downloading" if model in service.downloads else _ABSENT
-    state = service.hosts.state(model)
+    state = service.workers.state(model)
     return state.value if state else "not loaded"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.connection import read_body, unless_disconnected
-from reflector_gpu.api.desk import Desk, Visit, blaming_the_url
+from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.intake import Intake, Visit, blaming_the_url
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.padding import Padded, PadFields
-from reflector_gpu.api.sent import json_values
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -20,7 +21,7 @@ _MAX_JSON_BYTES = 100_000
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The padding route over ``service``."""
     routes = APIRouter(tags=["padding"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
 
     @routes.post("/pad", openapi_extra=openapi.PAD)
     async def pad(request: Request) -> Response:
@@ -30,10 +31,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         `start_time_seconds` in, whatever the recording's first time stamp is; later holes in its
         time stamps become silence.
         """
-        async with desk.visit(request, Priority.FILE) as visit:
+        async with intake.visit(request, Priority.FILE) as visit:
             settings = service.settings
             body = await read_body(request, settings.body_seconds, _MAX_JSON_BYTES)
-            fields = desk.read(request, vocabularies.PAD, json_values(body))
+            fields = intake.read(request, vocabularies.PAD, json_values(body))
             if fields.track_index is not None:
                 visit.note("track", str(fields.track_index))
             size = await unless_disconnected(request, _padded(visit, fields))

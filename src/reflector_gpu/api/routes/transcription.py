@@ -7,17 +7,18 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.connection import read_body, unless_disconnected
-from reflector_gpu.api.desk import Desk, single
+from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.intake import Intake, single
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import reflector
-from reflector_gpu.api.render.formats import Format
-from reflector_gpu.api.sent import json_values
 from reflector_gpu.api.shape import Shape
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.formats import reflector
+from reflector_gpu.formats.response_format import Format
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -25,7 +26,7 @@ from reflector_gpu.types import Priority
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The transcription routes over ``service``."""
     routes = APIRouter(tags=["transcription"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
     spaces = service.settings.word_spaces
 
     @routes.post("/v1/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTIONS)
@@ -35,10 +36,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         OpenAI's request and answers. Without `response_format` the answer has the form that
         Reflector reads: `text` and `words`; with several files it is `{"results": [...]}`.
         """
-        async with desk.visit(request, Priority.LIVE) as visit:
-            form = await desk.form(visit)
-            fields = desk.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
-            wish = await desk.wish(visit, fields, "transcribe")
+        async with intake.visit(request, Priority.LIVE) as visit:
+            form = await intake.form(visit)
+            fields = intake.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
+            wish = await intake.wish(visit, fields, "transcribe")
             shape = Shape(fields, spaces)
 
             def start(upload: Upload) -> answers.Parts:
@@ -59,12 +60,12 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     @routes.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
     async def create_translation(request: Request) -> Response:
         """Turn speech in any language that the model knows into English text."""
-        async with desk.visit(request, Priority.LIVE) as visit:
-            form = await desk.form(visit)
-            fields = desk.form_fields(request, vocabularies.TRANSLATIONS, form)
+        async with intake.visit(request, Priority.LIVE) as visit:
+            form = await intake.form(visit)
+            fields = intake.form_fields(request, vocabularies.TRANSLATIONS, form)
             if fields.response_format is None:
                 fields = fields.model_copy(update={"response_format": Format.JSON})
-            wish = await desk.wish(visit, fields, "translate")
+            wish = await intake.wish(visit, fields, "translate")
             parts = visit.parts(single(form).spool, wish)
             shape = Shape(fields, spaces)
             work = answers.answer(parts, shape.translation, shape.format)
@@ -76,10 +77,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
         Recognition begins while the download runs. `timestamp_offset` is added to every time.
         """
-        async with desk.visit(request, Priority.FILE) as visit:
+        async with intake.visit(request, Priority.FILE) as visit:
             body = await read_body(request, service.settings.body_seconds, MAX_JSON_BYTES)
-            fields = desk.read(request, vocabularies.FROM_URL, json_values(body))
-            wish = await desk.wish(visit, fields, "transcribe")
+            fields = intake.read(request, vocabularies.FROM_URL, json_values(body))
+            wish = await intake.wish(visit, fields, "transcribe")
             parts = visit.fetched(fields.audio_file_url, wish)
             shape = Shape(fields, spaces, fields.timestamp_offset)
             if fields.stream:
@@ -90,10 +91,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     @routes.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
     async def transcribe(request: Request) -> Response:
         """Transcribe one uploaded file; words carry `text` instead of `word`."""
-        async with desk.visit(request, Priority.LIVE) as visit:
-            form = await desk.form(visit)
-            fields = desk.form_fields(request, vocabularies.TRANSCRIBE, form)
-            wish = await desk.wish(visit, fields, "transcribe")
+        async with intake.visit(request, Priority.LIVE) as visit:
+            form = await intake.form(visit)
+            fields = intake.form_fields(request, vocabularies.TRANSCRIBE, form)
+            wish = await intake.wish(visit, fields, "transcribe")
             parts = visit.parts(single(form).spool, wish)
             render = partial(reflector.transcribe, spaces=spaces)
             return await unless_disconnected(request, answers.answer(parts, render))

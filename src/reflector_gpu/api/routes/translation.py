@@ -6,13 +6,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from reflector_gpu.api import answers, openapi, vocabularies
+from reflector_gpu.api import openapi, vocabularies
+from reflector_gpu.api import responses as answers
 from reflector_gpu.api.connection import read_body, unless_disconnected
-from reflector_gpu.api.desk import Desk
 from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.render import reflector
-from reflector_gpu.api.sent import json_values
+from reflector_gpu.formats import reflector
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
@@ -41,7 +42,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     """The translation routes over ``service``."""
     failure = {"model": ErrorBody, "description": "What went wrong"}
     routes = APIRouter(tags=["translation"])
-    desk = Desk(service, metrics)
+    intake = Intake(service, metrics)
 
     @routes.post("/translate", openapi_extra=openapi.TRANSLATE)
     async def translate(request: Request) -> Response:
@@ -52,11 +53,11 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         White space and line breaks stay.
         """
         settings = service.settings
-        async with desk.visit(request, Priority.LIVE) as visit:
+        async with intake.visit(request, Priority.LIVE) as visit:
             most = _BYTES * settings.translate_characters + 10_000
             body = await read_body(request, settings.body_seconds, most)
             sent = dict(request.query_params.items()) | (json_values(body) if body.strip() else {})
-            fields = desk.read(request, vocabularies.TRANSLATE, sent)
+            fields = intake.read(request, vocabularies.TRANSLATE, sent)
             source, target = fields.source_language, fields.target_language
             work = service.translations.translate([fields.text], source, target, visit.priority)
             translated = await unless_disconnected(request, work)

@@ -1,0 +1,196 @@
+"""From a validated request to its answer: one recording or several, whole or streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing
+from itertools import count
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from reflector_gpu.api.connection import cancelled
+from reflector_gpu.api.errors import error_body, error_detail
+from reflector_gpu.api.shape import Shape
+from reflector_gpu.api.upload import Upload
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.formats import openai, subtitles, warned
+from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
+from reflector_gpu.formats.schemas import ReflectorFile, StreamEvent
+from reflector_gpu.pipeline.transcription import Gathered, Part, collect
+from reflector_gpu.pipeline.translation import in_translation
+from reflector_gpu.types import Transcript
+
+T = TypeVar("T")
+
+JSON = "application/json"
+
+Parts = AsyncGenerator[Part, None]
+
+PATIENCE_SECONDS = 20.0
+
+_QUICK_SECONDS = 60.0  # of audio; a thread would take longer than to render so little
+
+_TOGETHER = 16  # files of one request that are worked on at the same time
+
+
+def response(body: BaseModel | str, form: Format | None) -> Response:
+    if isinstance(body, BaseModel):
+        return Response(body.model_dump_json(exclude_none=True), media_type=JSON)
+    return Response(body, media_type=MEDIA_TYPES[form or Format.TEXT])
+
+
+async def answer(
+    parts: Parts,
+    render: Callable[[Transcript], BaseModel | str],
+    form: Format | None = None,
+    offset: float = 0.0,
+) -> Response:
+    """The finished transcript as ``render`` writes it."""
+    transcript = await _whole(parts)
+    if transcript.duration <= _QUICK_SECONDS:
+        found = response(render(transcript), form)
+    else:  # an hour of words takes long enough to render that others would notice
+        found = await asyncio.to_thread(lambda: response(render(transcript), form))
+    found.headers.update(warned.headers(warned.warnings(transcript, offset)))
+    return found
+
+
+async def several_files(
+    uploads: Sequence[Upload], shape: Shape, start: Callable[[Upload], Parts]
+) -> Response:
+    """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
+    together = _TOGETHER if shape.fields.batch is not False else 1
+    places = asyncio.Semaphore(together)
+
+    async def entry(upload: Upload) -> str:
+        async with places:
+            return await _entry(upload, shape, start)
+
+    entries = await _all([entry(upload) for upload in uploads])
+    return Response(f'{{"results":[{",".join(entries)}]}}', media_type=JSON)
+
+
+async def _entry(upload: Upload, shape: Shape, start: Callable[[Upload], Parts]) -> str:
+    try:
+        transcript = await _whole(start(upload))
+    except ReflectorError as error:
+        detail = error_detail(error).model_dump()
+        return json.dumps({"filename": upload.filename, "error": detail})
+    finally:
+        upload.spool.close()
+    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, shape)
+
+
+def _rendered_entry(transcript: Transcript, filename: str, shape: Shape) -> str:
+    body = shape.file(transcript, filename)
+    if isinstance(body, ReflectorFile):
+        return body.model_dump_json(exclude_none=True)
+    if isinstance(body, str):
+        return json.dumps({"filename": filename, "text": body}, ensure_ascii=False)
+    dumped = body.model_dump(exclude_none=True, mode="json")
+    return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
+
+
+async def events(parts: Parts, shape: Shape) -> AsyncIterator[str]:
+    """The server-sent events of one recording; a failure midway is an event as well."""
+    form = shape.format
+    if form is Format.SRT or form is Format.VTT:
+        found = _subtitle_events(parts, shape, form)
+    else:
+        found = _text_events(parts, shape)
+    try:
+        async with aclosing(found):
+            async for event in found:
+                yield openai.server_sent(event)
+    except ReflectorError as error:
+        yield f"data: {error_body(error).model_dump_json()}\n\n"
+    yield openai.STREAM_END
+
+
+async def _subtitle_events(
+    parts: Parts, shape: Shape, form: Literal[Format.SRT, Format.VTT]
+) -> AsyncGenerator[StreamEvent, None]:
+    """Pieces of the file, one a cue, and then the whole of it.
+
+    Names of speakers and translations are known only in the end; so is such a file.
+    """
+    gathered = Gathered()
+    early = shape.fields.speakers is None and not shape.fields.translate_to
+    offset = shape.offset
+    stream = subtitles.SubtitleStream(form, offset)
+    sent = 0
+    async with aclosing(parts):
+        async for part in parts:
+            gathered.add(part)
+            settled = stream.add(part.segments) if early else []
+            if early and part.duration is not None:
+                settled += stream.end(part.duration)
+            for cue, piece in settled:
+                sent += len(piece)
+                yield openai.file_delta(piece, cue.start / 1000, cue.end / 1000)
+    transcript = gathered.transcript
+    write = subtitles.srt if form is Format.SRT else subtitles.vtt
+    file = await asyncio.to_thread(lambda: write(in_translation(transcript), offset=offset))
+    if rest := file[sent:]:
+        yield openai.file_delta(rest, offset, transcript.duration + offset)
+    yield openai.done(transcript, offset=offset).model_copy(update={"text": file})
+
+
+async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[StreamEvent, None]:
+    gathered = Gathered()
+    told_apart, offset = shape.fields.speakers is not None, shape.offset
+    make = openai.delta
+    numbers = count()
+    async with aclosing(parts):
+        async for part in parts:
+            for segment in part.segments:
+                name = openai.segment_id(next(numbers)) if told_apart else None
+                event = make(segment, offset=offset, segment_id=name)
+                yield shape.scored(event, [segment], follow=make is openai.next_delta)
+                make = openai.next_delta
+            if told_apart and part.attributed:
+                for spoken in openai.segment_events(part.attributed, offset=offset):
+                    yield spoken
+            gathered.add(part)
+    transcript = gathered.transcript
+    yield shape.scored(openai.done(transcript, offset=offset), transcript.segments)
+
+
+async def primed(
+    parts: AsyncGenerator[T, None], resources: AsyncExitStack
+) -> AsyncGenerator[T, None]:
+    """``parts``, held back until the first is there or `PATIENCE_SECONDS` have passed.
+
+    A stream's status is sent before its first event: what fails early can still fail by status.
+    ``resources`` ends the work if nobody reads what is returned.
+    """
+    first = asyncio.ensure_future(anext(parts))
+    resources.push_async_callback(parts.aclose)
+    resources.push_async_callback(cancelled, first)
+    await asyncio.wait({first}, timeout=PATIENCE_SECONDS)
+    if first.done():
+        first.result()
+    return _chained(first, parts)
+
+
+async def _chained(
+    first: asyncio.Future[T], parts: AsyncGenerator[T, None]
+) -> AsyncGenerator[T, None]:
+    yield await first
+    async for part in parts:
+        yield part
+
+
+async def _whole(parts: Parts) -> Transcript:
+    async with aclosing(parts):
+        return await collect(parts)
+
+
+async def _all(work: Sequence[Coroutine[None, None, str]]) -> list[str]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+    return [task.result() for task in tasks]

@@ -1,0 +1,270 @@
+"""Transcription on a server, over its streaming API."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+from dataclasses import replace
+
+import httpx
+from pydantic import ValidationError
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.formats import warned
+from reflector_gpu.formats.schemas import (
+    DeltaEvent,
+    DiarizedSegment,
+    DoneEvent,
+    SpokenWord,
+    Warnings,
+)
+from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.types import Segment, Word
+
+_TIMEOUTS = httpx.Timeout(120.0, connect=10.0)  # a working server says something every 15 s
+_TRIES = 5
+_LONGEST_WAIT = 60.0  # seconds; a server that wants more does not want this recording today
+_BUSY = (429, 503)
+
+
+class RemoteRecogniser:
+    """A reflector-gpu server."""
+
+    together = 4
+
+    def __init__(self, server: str, key: str | None, wish: Wish) -> None:
+        """``server`` is its address, with or without ``/v1``.
+
+        Raises:
+            InvalidRequest: a value does not fit.
+        """
+        wish.fields()
+        self._form: dict[str, str | list[str]] = {**wish.form(), "stream": "true"}
+        if wish.told_apart:
+            self._form["response_format"] = "diarized_json"
+        headers = {"User-Agent": f"reflector-gpu/{__version__}"}
+        # A server's own setting may hold several keys; each of them opens.
+        first = (key or "").split(",")[0].strip()
+        if first:
+            headers["Authorization"] = f"Bearer {first}"
+        base = server.rstrip("/").removesuffix("/v1")
+        if not base.lower().startswith(("http://", "https://")):
+            raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
+        try:
+            self._client = httpx.AsyncClient(base_url=base, headers=headers, timeout=_TIMEOUTS)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise InvalidRequest(f"The server's URL or key is not valid: {error}") from None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self._client:
+            yield
+
+    async def parts(self, source: Source, report: Report) -> AsyncGenerator[Part, None]:
+        async with AsyncExitStack() as resources:
+            try:
+                response = await self._answer(source, report, resources)
+                report("recognising")
+                async for part in _parts(response, source.seconds()):
+                    yield part
+            except httpx.TimeoutException as error:
+                raise UpstreamTimeout("The server does not answer in time.") from error
+            except httpx.ConnectError as error:
+                raise UpstreamFailed(
+                    f"The server at {self._client.base_url} cannot be reached: {_reason(error)}."
+                ) from error
+            except httpx.HTTPError as error:
+                raise UpstreamFailed("The connection to the server broke.") from error
+
+    async def _answer(
+        self, source: Source, report: Report, resources: AsyncExitStack
+    ) -> httpx.Response:
+        """A stream that has begun well. A busy server is asked again when it says."""
+        tries = 1
+        while True:
+            with _Upload.of(source, report) as upload:
+                response = await self._client.send(self._request(source, upload), stream=True)
+            resources.push_async_callback(response.aclose)
+            if response.is_success:
+                return response
+            wait = _retry_after(response)
+            if wait is None or tries == _TRIES:
+                raise _refusal(response.status_code, await response.aread())
+            await response.aclose()
+            report("waiting for the server")
+            await asyncio.sleep(wait)
+            tries += 1
+
+    def _request(self, source: Source, upload: io.FileIO | None) -> httpx.Request:
+        if upload is None:
+            return self._client.build_request(
+                "POST",
+                "/v1/audio/transcriptions-from-url",
+                json={**self._form, "audio_file_url": source.typed},
+            )
+        return self._client.build_request(
+            "POST",
+            "/v1/audio/transcriptions",
+            data=self._form,
+            files={"file": (source.label, upload)},
+        )
+
+
+class _Upload(io.FileIO):
+    """A file that tells how much of it has been read. It never is in memory as a whole."""
+
+    def __init__(self, source: Source, report: Report) -> None:
+        with source.opened() as file:
+            super().__init__(os.dup(file.fileno()))
+        self._size = os.fstat(self.fileno()).st_size
+        self._report = report
+
+    @classmethod
+    def of(cls, source: Source, report: Report) -> AbstractContextManager[_Upload | None]:
+        """The source's file; None for a URL, which the server fetches itself."""
+        return nullcontext() if source.remote else cls(source, report)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self._report(f"sending {100 * self.tell() // max(1, self._size)}%")
+        return data or b""
+
+
+async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenerator[Part, None]:
+    """The events of a stream as parts; ``seconds`` is what we know of the recording's length."""
+    segments: list[Segment] = []
+    turns: list[DiarizedSegment] = []
+    async for event in _events(response):
+        if "error" in event:
+            raise _refusal(200, json.dumps(event).encode())
+        try:
+            if event.get("type") == "transcript.text.delta":
+                segment = _segment(DeltaEvent.model_validate(event), bool(segments))
+                segments.append(segment)
+                yield Part((segment,), segment.end)
+            elif event.get("type") == "transcript.text.segment":
+                turns.append(DiarizedSegment.model_validate(event))
+            elif event.get("type") == "transcript.text.done":
+                done = DoneEvent.model_validate(event)
+                language = done.languages[0].code if done.languages else None
+                duration = _duration(done.usage.seconds, seconds)
+                final = _final(segments, turns, done)
+                told = done.warnings or Warnings()
+                yield Part(
+                    (),
+                    duration,
+                    language,
+                    duration,
+                    final,
+                    told.unheard or (),
+                    warned.condition_of(told),
+                )
+                return
+        except ValidationError:
+            raise UpstreamFailed("The server sends no times: it is no reflector-gpu.") from None
+    raise UpstreamFailed("The server's answer ends early.")
+
+
+def _final(
+    segments: Sequence[Segment], turns: Sequence[DiarizedSegment], done: DoneEvent
+) -> tuple[Segment, ...] | None:
+    """All segments once more, if only the end told who said them or what they mean."""
+    if turns:
+        words = [word for segment in segments for word in segment.words]
+        return tuple(_attributed(turns, words))
+    if done.segments is None:
+        return None
+    # There are as many, of the same times: the last events only know more about them.
+    pairs = zip(segments, done.segments, strict=False)
+    return tuple(replace(segment, translation=told.translation) for segment, told in pairs)
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[dict[str, object]]:
+    rest = b""
+    async for data in response.aiter_bytes():
+        # Only line feeds end a line here; httpx would also split at U+2028 inside of a text.
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {"):
+                try:
+                    yield json.loads(line[6:])
+                except ValueError:
+                    raise UpstreamFailed("The server's answer makes no sense.") from None
+
+
+def _segment(event: DeltaEvent, follows: bool) -> Segment:
+    words = tuple(_words(event.delta, event.words, follows))
+    return Segment(event.start, event.end, event.delta.strip(), words)
+
+
+def _words(text: str, words: Sequence[SpokenWord], follows: bool) -> Iterator[Word]:
+    """Timed words; those that follow without a space in ``text`` are glued.
+
+    ``follows``: there was text before this.
+    """
+    position = 0
+    for word in words:
+        found = max(position, text.find(word.word, position))
+        glued = position == found and (follows or position > 0)
+        position = found + len(word.word)
+        yield Word(word.word, word.start, word.end, word.probability, word.speaker, glued)
+
+
+def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iterator[Segment]:
+    """``turns`` with the words that spell their texts, one turn after the other."""
+    position = 0
+    for turn in turns:
+        begin, length = position, 0
+        while position < len(words) and length < len(turn.text):
+            length += len(words[position].text) + (not words[position].glued and position > begin)
+            position += 1
+        own = tuple(replace(word, speaker=turn.speaker) for word in words[begin:position])
+        yield Segment(
+            turn.start, turn.end, turn.text, own, turn.speaker, translation=turn.translation
+        )
+
+
+def _duration(rounded_up: int, seconds: float | None) -> float:
+    """The server counts begun seconds; the file's header knows better, if it agrees."""
+    agrees = seconds is not None and math.ceil(seconds) == rounded_up
+    return seconds if agrees and seconds is not None else float(rounded_up)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that a busy server asks to wait; None if asking again is no use."""
+    header = response.headers.get("retry-after", "")
+    if response.status_code not in _BUSY or not header.isdecimal():
+        return None
+    return float(header) if float(header) <= _LONGEST_WAIT else None
+
+
+def _refusal(status: int, body: bytes) -> ReflectorError:
+    """What the server said, from either shape of an error body."""
+    try:
+        answer = json.loads(body)
+        message = answer["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        message = f"The server answered {status}; is it a reflector-gpu?"
+    return UpstreamFailed(str(message))
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's words for what httpx only calls a failure."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or "no connection"

@@ -1,0 +1,240 @@
+"""An engine in a container of its own, and the calls that come for it.
+
+The container is what keeps the engine's failures away from others, so the engine runs in this very
+process: what a snapshot of the container's memory holds is then loaded already. Calls that come at
+the same time share batches, as requests to a server do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from reflector_gpu.deploy.capabilities import Capability
+from reflector_gpu.deploy.remote_workers import Message
+from reflector_gpu.engines.base import Model
+from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.queue import Job
+from reflector_gpu.runtime.worker import Listeners, Recipe, WorkerDied
+from reflector_gpu.service.worker_pools import WorkerPools, arguments
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import SAMPLE_RATE, Priority
+
+logger = logging.getLogger(__name__)
+
+
+class EngineHost:
+    """`load` it, `run` calls from any threads, `close` it."""
+
+    def __init__(
+        self, capability: Capability, model: Model, device: str, settings: Settings
+    ) -> None:
+        self._model = model
+        here = _Here(capability, model, device, settings)
+        workers = {priority: [here] for priority in Priority}
+        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: capability.pool(
+            WorkerPools(settings, (), {model.name: workers}), model
+        )
+        self._pool: Pool[Any, Any] | None = None
+        self._loading = threading.Lock()
+
+    def warm(self) -> None:
+        """Import what the engine will need, which needs no GPU."""
+        for package in (self._model.engine.partition(":")[0], *self._model.packages):
+            try:
+                importlib.import_module(package)
+            except Exception as error:  # whatever a library throws, loading it will tell once more
+                logger.warning("%s cannot be imported: %s", package, error, exc_info=True)
+
+    def load(self) -> None:
+        """Load the engine, unless it is loaded; a failure is what calls will answer."""
+        with self._loading:
+            if self._pool is not None and not self.failed:
+                return
+            failed, self._pool = self._pool, self._new_pool()
+            if failed is not None:
+                failed.close()
+            with suppress(ReflectorError):  # kept by the pool, which goes on trying
+                self._pool.wait_ready()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last try to load the engine failed."""
+        return self._pool is not None and self._pool.error is not None
+
+    def run(self, items: Sequence[object], options: Any) -> list[object]:
+        """A result or a `ReflectorError` for each of ``items``, in order."""
+        try:
+            jobs = self._put(items, options)
+        except ReflectorError as error:
+            return [error for _ in items]
+        return [_outcome(job) for job in jobs]
+
+    def stream(self, items: Sequence[object], options: Any) -> Iterator[Message]:
+        """The parts of the results as they come, each with its item's index; then what `run` gives.
+
+        Whoever closes this has given up. Modal does not: it hears of no client that has left.
+        """
+        said: SimpleQueue[Message] = SimpleQueue()
+        try:
+            jobs = self._put(items, options, said)
+        except ReflectorError as error:
+            yield [error for _ in items]
+            return
+        for job in jobs:
+            job.future.add_done_callback(lambda _: said.put([]))
+        missing = len(jobs)
+        try:
+            while missing:
+                if isinstance(message := said.get(), tuple):
+                    yield message
+                else:
+                    missing -= 1
+        finally:
+            for job in jobs:
+                job.abandon()  # does nothing to one that is done
+        yield [_outcome(job) for job in jobs]
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for the engine."""
+        return self._pool.waiting if self._pool else 0
+
+    def close(self) -> None:
+        """Free the engine; it can be loaded again."""
+        with self._loading:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = None
+
+    def _put(
+        self, items: Sequence[object], options: Any, said: SimpleQueue[Message] | None = None
+    ) -> list[Job[Any, Any]]:
+        """All of ``items`` or none; parts of results are told to ``said``."""
+        pool = self._pool
+        assert pool is not None, "load comes first"
+        jobs: list[Job[Any, Any]] = []
+        try:
+            for index, item in enumerate(items):
+                listener = None if said is None else partial(_say, said, index)
+                jobs.append(
+                    pool.put(
+                        item,
+                        options,
+                        cost=_cost(item),
+                        priority=Priority.LIVE,
+                        listener=listener,
+                    )
+                )
+        except ReflectorError:
+            for job in jobs:
+                job.abandon()
+            raise
+        return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """Fulfils `runtime.supervisor.Starter`: the engine in this process."""
+
+    capability: Capability
+    model: Model
+    device: str
+    settings: Settings
+
+    @property
+    def streams(self) -> bool:
+        return self.capability.streams
+
+    def start(self, _: Callable[[], bool]) -> _Running:
+        self.model.check_installed()
+        # Only now: the weights may have come since the process began.
+        found = arguments(self.model, self.device, self.settings)
+        return _Running(Recipe(self.model.engine, self.capability.method, arguments=found), self)
+
+
+class _Running:
+    """Fulfils `runtime.supervisor.Runner`."""
+
+    pid = None
+    alive = True
+
+    def __init__(self, recipe: Recipe, here: _Here) -> None:
+        self._streams = here.streams
+        try:
+            self._engine = recipe.build()
+            self._engine.load()
+        except ReflectorError:
+            raise
+        except Exception as error:  # whatever a model library throws while loading
+            logger.exception("%s did not load", recipe.engine)
+            message = f"The engine did not load: {type(error).__name__}: {error}"
+            raise EngineFailed(message) from error
+        self._method: Callable[..., Sequence[object]] = getattr(self._engine, recipe.method)
+
+    def run(
+        self,
+        items: Sequence[object],
+        options: object,
+        *,
+        timeout: float,
+        abandoned: Callable[[], bool],
+        listeners: Listeners,
+        given_up: Callable[[], Collection[int]],
+    ) -> Sequence[object]:
+        more = (_Progress(listeners, given_up),) if self._streams else ()
+        try:
+            return list(self._method(items, options, *more))
+        except ReflectorError:
+            raise
+        except Exception as error:  # a library's failure must not end the thread
+            logger.exception("a batch of %d failed", len(items))
+            raise EngineFailed(f"The engine failed: {type(error).__name__}") from error
+
+    def stop(self) -> None:
+        self._engine.close()
+
+    def death(self) -> WorkerDied:
+        return WorkerDied("it ended", None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """What `runtime.serving.Progress` is in a process of its own."""
+
+    listeners: Listeners
+    given_up: Callable[[], Collection[int]]
+
+    def say(self, index: int, part: object) -> bool:
+        """Hand on a part of the result of an item; True if nobody waits for that any more."""
+        if index in self.listeners:
+            self.listeners[index](part)
+        return index in self.given_up()
+
+
+def _say(said: SimpleQueue[Message], index: int, part: object) -> None:
+    said.put((index, part))
+
+
+def _outcome(job: Job[Any, Any]) -> object:
+    try:
+        return job.future.result()
+    except ReflectorError as error:
+        return error
+
+
+def _cost(item: object) -> float:
+    """Seconds of audio, characters of text; anything else counts alike."""
+    if isinstance(item, np.ndarray):
+        return item.size / SAMPLE_RATE
+    return float(len(item)) if isinstance(item, str) else 1.0

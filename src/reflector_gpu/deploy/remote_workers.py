@@ -1,0 +1,155 @@
+"""A worker that is elsewhere, reached by calls. Its container dying is a worker's death here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from reflector_gpu.engines.base import Recording
+from reflector_gpu.engines.diarization.pcm import SCALE, FileRecording
+from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.worker import Listeners, WorkerDied
+from reflector_gpu.types import Samples
+
+Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
+"""Items and their options to a result or a `ReflectorError` for each, in order."""
+
+Message: TypeAlias = "tuple[int, object] | list[object]"
+"""A part of the result of one item, or in the end all results."""
+
+StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Fulfils `runtime.supervisor.Starter` and `Runner`: nothing is started before the first call.
+
+    A call has no time limit of ours, which would have to know whether a container was there or is
+    being started: whoever runs the containers ends a call that hangs. One whose clients have left
+    is not ended, because it is over soon.
+    """
+
+    call: Call
+    pid: None = None
+    alive: bool = True
+    streams: bool = False
+
+    def start(self, _: Callable[[], bool]) -> Remote:
+        return self
+
+    def run(
+        self,
+        items: Sequence[object],
+        options: object,
+        *,
+        timeout: float,
+        abandoned: Callable[[], bool],
+        listeners: Listeners,
+        given_up: Callable[[], Collection[int]],
+    ) -> Sequence[object]:
+        """
+        Raises:
+            WorkerDied: the call came to nothing, for whatever reason.
+        """
+        return _replies(len(items), lambda: self.call([portable(item) for item in items], options))
+
+    def stop(self) -> None:
+        """Nothing to stop: a container that nobody calls ends by itself."""
+
+    def death(self) -> WorkerDied:
+        return WorkerDied("it ended", None)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStream:
+    """A `Remote` whose engine tells parts of its results ahead of them."""
+
+    call: StreamingCall
+    pid: None = None
+    alive: bool = True
+    streams: bool = True
+
+    def start(self, _: Callable[[], bool]) -> RemoteStream:
+        return self
+
+    def run(
+        self,
+        items: Sequence[object],
+        options: object,
+        *,
+        timeout: float,
+        abandoned: Callable[[], bool],
+        listeners: Listeners,
+        given_up: Callable[[], Collection[int]],
+    ) -> Sequence[object]:
+        """As `Remote.run`; nobody listens any more once all of ``items`` are given up, and the
+        call ends by itself: whoever runs the containers does not tell them of it."""
+
+        def listen() -> Sequence[object]:
+            for message in self.call(items, options):
+                if isinstance(message, list):
+                    return message
+                index, part = message
+                if index in listeners:
+                    listeners[index](part)
+                if len(given_up()) == len(items):
+                    return [EngineFailed("Nobody waits for this result.") for _ in items]
+            return []
+
+        return _replies(len(items), listen)
+
+    def stop(self) -> None:
+        """As in `Remote`."""
+
+    def death(self) -> WorkerDied:
+        return WorkerDied("it ended", None)
+
+
+def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[object]:
+    try:
+        replies = call()
+    except ReflectorError:
+        raise
+    except Exception as error:  # a container's death is any of its client library's errors
+        raise WorkerDied(f"{type(error).__name__}: {error}", None) from error
+    if len(replies) != count:
+        raise EngineFailed("The engine answered with the wrong number of results.")
+    return replies
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPcm:
+    """A recording in memory. Fulfils `engines.base.Pcm`; ``data`` are 16-bit samples."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data) // 2
+
+    def read(self, first: int, last: int) -> Samples:
+        """As in `engines.base.Pcm`."""
+        samples = np.zeros(last - first, np.float32)
+        begin, end = max(first, 0), min(last, self.length)
+        if begin < end:
+            found = np.frombuffer(self.data, "<i2", end - begin, 2 * begin)
+            samples[begin - first : end - first] = found * SCALE
+        return samples
+
+
+def portable(item: object) -> object:
+    """``item`` as it can leave this machine: a recording on our disk becomes one in memory."""
+    if not isinstance(item, FileRecording):
+        return item
+    pieces: list[bytes] = []
+    here = 0
+    # All at once but for days of audio, of which a read gives no more than 2 GB: a copy of a
+    # recording is a second one in memory.
+    while piece := os.pread(item.pcm.descriptor, 2 * item.pcm.length - here, here):
+        pieces.append(piece)
+        here += len(piece)
+    return Recording(HeldPcm(b"".join(pieces)), item.speech)  # joining one piece copies nothing

@@ -1,0 +1,29 @@
+"""The language model that an operator means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.engines.completion import generator
+from reflector_gpu.errors import ConfigurationError
+
+
+def completer_of(folder: str, context: int = 0) -> CompleterModel:
+    """The model in ``folder``; see `generator.local`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not folder:
+        raise ConfigurationError(
+            "REFLECTOR_LLM_MODEL must be the folder of the model for REFLECTOR_LLM_ENGINE="
+            "ctranslate2: what ct2-transformers-converter makes, with its tokenizer files."
+        )
+    model = generator.local(Path(folder), context)
+    if model is None:
+        raise ConfigurationError(
+            f"REFLECTOR_LLM_MODEL: '{folder}' holds no language model in CTranslate2's form "
+            "(model.bin, config.json, tokenizer.json)."
+        )
+    return model

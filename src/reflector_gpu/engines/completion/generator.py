@@ -1,0 +1,235 @@
+"""Language models on CTranslate2: the prompts of different requests in one batch, streamed.
+
+A folder holds what ``ct2-transformers-converter --copy_files tokenizer.json tokenizer_config.json
+chat_template.jinja generation_config.json`` makes of a model: Qwen, Llama, Gemma, Mistral, Phi and
+the others that it knows. CTranslate2 reads no grammars and takes no part in choosing tokens but by
+sampling options, so answers cannot be held to a schema here; see `reflector_gpu.llm.schema`.
+
+A batch runs until its longest answer is done, and nobody joins it meanwhile. CTranslate2's random
+generators cannot be seeded anew (its issue 1757), so ``seed`` has no effect.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reflector_gpu.engines.accelerators import load_cublas
+from reflector_gpu.engines.base import CompleterModel, CompleterSpec, Progress
+from reflector_gpu.engines.completion.chat import ChatTemplate, end_tokens, longest_context
+from reflector_gpu.engines.recognition.spelling import Spelling
+from reflector_gpu.errors import (
+    ContextExceeded,
+    EngineFailed,
+    ModelNotInstalled,
+    ReflectorError,
+)
+from reflector_gpu.types import Completion, Prompt, SamplingOptions
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_FILES = ("model.bin", "config.json", "tokenizer.json")
+_TEMPERATURE = 0.7  # what a request gets that does not say; the models' cards advise 0.6 to 0.7
+_GREEDY = 1e-3  # a temperature below it is none
+_FORCED = 64  # tokens: see `_together`
+_CONTEXT = 4096  # tokens, where neither the model's files nor the operator tell
+
+MAX_BATCH = 8
+
+PACKAGES = ("ctranslate2", "jinja2", "tokenizers")
+
+
+def local(folder: Path, context: int = 0) -> CompleterModel | None:
+    """The language model in ``folder``, if there is one, by the folder's name.
+
+    ``context`` limits the tokens that it reads and writes; 0: as its files say.
+    """
+    if not all((folder / file).is_file() for file in _FILES):
+        return None
+    most = longest_context(folder) or context or _CONTEXT
+    spec = CompleterSpec(
+        max_batch=MAX_BATCH,
+        context=min(most, context or most),
+        devices=("cpu", "cuda"),
+        compute_types=True,
+    )
+    return CompleterModel(
+        folder.resolve().name,
+        f"{__name__}:{Generator.__name__}",
+        spec,
+        "A language model from a local folder, on CTranslate2",
+        "see the folder",
+        packages=PACKAGES,
+        extra="llm",
+        arguments={"weights": str(folder), "context": str(spec.context)},
+    )
+
+
+class Generator:
+    """``weights`` is a folder in CTranslate2's form; ``context`` is in tokens.
+
+    ``device`` is ``cpu`` or ``cuda``; ``compute_type`` is CTranslate2's, by default that of the
+    weights.
+    """
+
+    def __init__(
+        self, weights: str, context: str, device: str = "cpu", compute_type: str = "default"
+    ) -> None:
+        self._weights = Path(weights)
+        self._context = int(context)
+        self._device = device
+        self._compute_type = compute_type
+        self._generator: Any = None
+
+    def load(self) -> None:
+        try:
+            import ctranslate2
+            import tokenizers
+        except ImportError as error:
+            raise ModelNotInstalled(
+                "Language models need the extra 'llm': pip install 'reflector-gpu[llm]'"
+            ) from error
+        if self._device == "cuda":
+            load_cublas()
+        self._template = ChatTemplate(self._weights)
+        self._tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_file(
+            str(self._weights / "tokenizer.json")
+        )
+        names, numbers = end_tokens(self._weights)
+        known = {self._tokenizer.token_to_id(name) for name in names}
+        self._ends = {*numbers, *(number for number in known if number is not None)}
+        try:
+            self._generator = ctranslate2.Generator(
+                str(self._weights),
+                device=self._device,
+                compute_type=self._compute_type,
+                intra_threads=int(os.environ.get("OMP_NUM_THREADS", "0")),
+            )
+        except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
+            raise ModelNotInstalled(f"This language model cannot be loaded: {error}") from error
+
+    def complete(
+        self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress
+    ) -> Sequence[Completion | ReflectorError]:
+        """As `Completer` has it.
+
+        Raises:
+            EngineFailed: the device has no memory for so many prompts at once.
+        """
+        assert self._generator is not None, "load() comes first"
+        results: list[Completion | ReflectorError | None] = [None] * len(prompts)
+        answers: list[_Answer] = []
+        for index, prompt in enumerate(prompts):
+            try:
+                answers.append(self._begun(index, prompt))
+            except ReflectorError as error:
+                results[index] = error
+        for together in _together(answers):
+            self._generate(together, options, progress)
+        for answer in answers:
+            results[answer.index] = answer.completion
+        return [result for result in results if result is not None]
+
+    def close(self) -> None:
+        self._generator = None
+
+    def _begun(self, index: int, prompt: Prompt) -> _Answer:
+        encoding = self._tokenizer.encode(
+            self._template.render(prompt.messages), add_special_tokens=False
+        )
+        room = self._context - len(encoding.ids)
+        if room < 1:
+            raise ContextExceeded(
+                f"The prompt has {len(encoding.ids)} tokens, and this model reads "
+                f"{self._context} with its answer.",
+                param="messages",
+            )
+        spelling = Spelling(self._tokenizer.decode, prompt.stop)
+        limit = min(prompt.max_tokens or room, room)
+        return _Answer(index, encoding.tokens, limit, spelling, self._ends)
+
+    def _generate(
+        self, answers: Sequence[_Answer], options: SamplingOptions, progress: Progress
+    ) -> None:
+        def take(step: Any) -> bool:
+            """A token has come; whether its answer ends here."""
+            answer = answers[step.batch_id]
+            text = answer.take(step.token_id)
+            return progress.say(answer.index, text) or answer.over
+
+        temperature = _TEMPERATURE if options.temperature is None else options.temperature
+        greedy = temperature < _GREEDY
+        try:
+            self._generator.generate_batch(
+                [answer.prompt for answer in answers],
+                max_length=max(answer.limit for answer in answers),
+                include_prompt_in_result=False,
+                end_token=sorted(self._ends),
+                sampling_topk=1 if greedy else 0,
+                sampling_topp=1.0 if options.top_p is None else max(options.top_p, _GREEDY),
+                sampling_temperature=1.0 if greedy else temperature,
+                callback=take,
+            )
+        except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
+            raise EngineFailed(
+                f"The language model failed on a batch of {len(answers)}: {error}"
+            ) from error
+        for answer in answers:
+            if rest := answer.spelling.finish():
+                progress.say(answer.index, rest)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One that is being written: ``limit`` in tokens, ``ends`` those that end it."""
+
+    index: int
+    prompt: list[str]
+    limit: int
+    spelling: Spelling
+    ends: set[int]
+    tokens: int = 0
+    ended: bool = False
+
+    def take(self, token: int) -> str:
+        """The text that has become certain."""
+        if self.over:
+            return ""
+        self.tokens += 1
+        if token in self.ends:
+            self.ended = True
+            return ""
+        return self.spelling.add(token)
+
+    @property
+    def over(self) -> bool:
+        return self.ended or self.spelling.stopped or self.tokens >= self.limit
+
+    @property
+    def completion(self) -> Completion:
+        return Completion(
+            self.spelling.text,
+            "stop" if self.ended or self.spelling.stopped else "length",
+            len(self.prompt),
+            self.tokens,
+        )
+
+
+def _together(answers: Sequence[_Answer]) -> list[list[_Answer]]:
+    """Answers that are worth one batch: their prompts are of about the same length.
+
+    CTranslate2 reads at once only as much as the shortest prompt has, and the rest of the others
+    token by token.
+    """
+    by_length = sorted(answers, key=lambda answer: len(answer.prompt))
+    groups: list[list[_Answer]] = []
+    for answer in by_length:
+        if groups and len(answer.prompt) - len(groups[-1][0].prompt) <= _FORCED:
+            groups[-1].append(answer)
+        else:
+            groups.append([answer])
+    return groups

@@ -1,0 +1,291 @@
+"""Speakers told apart by the pipelines of pyannote.audio 4, on PyTorch: overlaps, any language.
+
+The library wants the whole waveform, and compares every voice with every other, so here alone
+memory grows with the recording: four bytes for each sample, and its square in voices. Weights are
+gated: who has accepted their terms on the hub can pull them. They are pickles, which run as code:
+an operator's own folder has to be one to trust.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from reflector_gpu.engines.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.weights import Weights
+from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+
+SPEC = DiarizerSpec(devices=("cpu", "cuda"))
+
+ENGINE = "reflector_gpu.engines.diarization.pyannote:PyannoteDiarizer"
+
+LONGEST_SECONDS = 4 * 3600.0
+"""A window a second in which two speak makes 29,000 voices, and 3.3 GB of distances."""
+
+COMMUNITY = "pyannote/speaker-diarization-community-1"
+_CONFIG, _NETWORK = "config.yaml", "pytorch_model.bin"
+_PARTS: Mapping[str, Sequence[str]] = {
+    "segmentation": (_NETWORK,),
+    "embedding": (_NETWORK,),
+    "plda": ("plda.npz", "xvec_transform.npz"),
+}
+"""Of each pipeline, and the files of each."""
+
+_READ = 60 * SAMPLE_RATE  # samples that are converted at once
+
+
+def _files(*parts: str) -> tuple[str, ...]:
+    return tuple(f"{part}/{file}" for part in parts for file in _PARTS[part])
+
+
+def _weights(repository: str, files: tuple[str, ...], beside: Weights | None = None) -> Weights:
+    return Weights(repository, files, files, 33, beside)
+
+
+def _model(name: str, summary: str, licence: str, weights: Weights) -> DiarizerModel:
+    return DiarizerModel(
+        name,
+        ENGINE,
+        SPEC,
+        summary,
+        licence,
+        packages=("pyannote.audio",),
+        extra="pyannote",
+        weights=weights,
+    )
+
+
+MODELS = (
+    _model(
+        COMMUNITY,
+        "pyannote.audio's best open pipeline: overlaps, any language; gated",
+        "CC-BY-4.0",
+        _weights(COMMUNITY, (_CONFIG, *_files(*_PARTS))),
+    ),
+    _model(
+        "pyannote/speaker-diarization-3.1",
+        "pyannote.audio's earlier pipeline; gated, and so are two that have parts of it",
+        "MIT and CC-BY-4.0",
+        _weights(
+            "pyannote/speaker-diarization-3.1",
+            (_CONFIG,),
+            _weights(
+                "pyannote/segmentation-3.0",
+                (_NETWORK,),
+                _weights(
+                    "pyannote/wespeaker-voxceleb-resnet34-LM",
+                    (_NETWORK,),
+                    _weights(COMMUNITY, _files("plda")),
+                ),
+            ),
+        ),
+    ),
+)
+
+ALIASES: Mapping[str, str] = {"pyannote": COMMUNITY}
+
+
+def local(name: str, folder: Path) -> DiarizerModel | None:
+    """The pipeline in ``folder``, if there is one."""
+    config = folder / _CONFIG
+    if not config.is_file() or "pyannote.audio" not in config.read_text(encoding="utf-8"):
+        return None
+    return DiarizerModel(
+        name,
+        ENGINE,
+        SPEC,
+        "pyannote.audio pipeline from a local folder",
+        "see the folder",
+        packages=("pyannote.audio",),
+        extra="pyannote",
+        arguments={"weights": str(folder)},
+    )
+
+
+class _Segment(Protocol):
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def end(self) -> float: ...
+
+
+class Annotation(Protocol):
+    """pyannote.core's: who speaks when."""
+
+    def itertracks(self, *, yield_label: bool) -> Iterable[tuple[_Segment, object, str]]:
+        """Each (when, any name, who)."""
+
+
+class Output(Protocol):
+    """What a pipeline gives: all turns, and those where one at most speaks at a time."""
+
+    @property
+    def speaker_diarization(self) -> Annotation: ...
+
+    @property
+    def exclusive_speaker_diarization(self) -> Annotation: ...
+
+
+Pipeline: TypeAlias = Callable[[Samples, int, int | None], Output]
+"""``float32[1, n]``, the fewest and the most speakers, None for any number."""
+
+
+class PyannoteDiarizer:
+    """``weights`` is a folder with a pipeline's config.yaml, and maybe others behind it as in
+    ``PATH``. ``device`` is ``cpu`` or ``cuda``."""
+
+    def __init__(self, weights: str, device: str = "cpu") -> None:
+        self._folder = Path(weights.split(os.pathsep)[0])
+        self._device = device
+        self.pipeline: Pipeline | None = None
+
+    def load(self) -> None:
+        self.pipeline = _loaded(self._folder, self._device)
+
+    def diarize(
+        self, recordings: Sequence[Recording], options: DiarizeOptions
+    ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
+        results: list[Sequence[SpeakerTurn] | ReflectorError] = []
+        for recording in recordings:
+            try:
+                results.append(self._diarize(recording, options))
+            except ReflectorError as error:
+                results.append(error)
+            except (RuntimeError, ValueError, MemoryError) as error:  # PyTorch's, SciPy's
+                results.append(EngineFailed(f"pyannote failed on this recording: {error}"))
+        return results
+
+    def close(self) -> None:
+        self.pipeline = None
+
+    def _diarize(self, recording: Recording, options: DiarizeOptions) -> list[SpeakerTurn]:
+        assert self.pipeline is not None, "load() comes first"
+        if recording.seconds > LONGEST_SECONDS:
+            hours = LONGEST_SECONDS / 3600
+            raise TooLarge(f"The speakers of more than {hours:g} hours cannot be told apart here.")
+        if not recording.pcm.length:
+            return []
+        samples = waveform(recording.pcm)
+        try:
+            output = self.pipeline(samples, options.fewest, options.most)
+        except ValueError:
+            if options.fewest == 1:
+                raise
+            # Its k-means wants a window of each speaker: too little is said for so many.
+            output = self.pipeline(samples, 1, options.most)
+        found = output.speaker_diarization
+        if options.exclusive:
+            found = output.exclusive_speaker_diarization
+        tracks = found.itertracks(yield_label=True)
+        return turns(((when.start, when.end, who) for when, _, who in tracks), recording.seconds)
+
+
+def waveform(pcm: Pcm) -> Samples:
+    """``float32[1, n]``: all of it."""
+    samples = np.empty((1, pcm.length), np.float32)
+    for first in range(0, pcm.length, _READ):
+        last = min(first + _READ, pcm.length)
+        samples[0, first:last] = pcm.read(first, last)
+    return samples
+
+
+def turns(tracks: Iterable[tuple[float, float, str]], seconds: float) -> list[SpeakerTurn]:
+    """Each (start, end, label) as a turn, inside a recording of ``seconds``.
+
+    Windows are padded, and so tracks may end after the recording; what of one speaker touches or
+    overlaps becomes one.
+    """
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for start, end, who in sorted(tracks):
+        first, last = max(0.0, start), min(end, seconds)
+        if first >= last:
+            continue
+        own = spans.setdefault(who, [])
+        if own and first <= own[-1][1]:
+            own[-1] = own[-1][0], max(own[-1][1], last)
+        else:
+            own.append((first, last))
+    numbered = ([SpeakerTurn(*span, k) for span in own] for k, own in enumerate(spans.values()))
+    return sorted(chain.from_iterable(numbered), key=lambda turn: (turn.start, turn.speaker))
+
+
+def located(part: object, folder: Path, files: Sequence[str]) -> dict[str, str]:
+    """The folder or file ``checkpoint`` of a part, maybe with ``subfolder``, on this machine.
+
+    ``part`` is as config.yaml, in ``folder``, has it: ``$model/subfolder``, a path, a repository,
+    or one of these as ``checkpoint``. ``files`` are those that it consists of.
+
+    Raises:
+        ModelNotInstalled: it is a repository that is not in the Hugging Face cache; the message
+            says which page to open. The library itself would download it.
+    """
+    if isinstance(part, Mapping):
+        name, inside = str(part["checkpoint"]), str(part.get("subfolder") or "")
+    elif str(part).startswith("$model/"):
+        name, inside = ".", str(part).removeprefix("$model/").split("@")[0]
+    else:
+        name, inside = str(part), ""
+    below = {"subfolder": inside} if inside else {}
+    if (folder / name).exists():
+        return {"checkpoint": str(folder / name), **below}
+    repository = name.split("@")[0]
+    wanted = tuple(f"{inside}/{file}" if inside else file for file in files)
+    snapshot = Weights(repository, wanted, wanted, 0).folder
+    if snapshot is None:
+        raise ModelNotInstalled(
+            f"A part of this pyannote pipeline is not here: accept its terms at "
+            f"https://huggingface.co/{repository}, set HF_TOKEN, and run: hf download {repository}",
+            param="model",
+            retry_after=3600,
+        )
+    return {"checkpoint": str(snapshot), **below}
+
+
+def _loaded(folder: Path, device: str) -> Pipeline:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on a decoder of its own, which is not used
+            import torch
+            import yaml
+            from pyannote.audio import Pipeline as Pretrained
+    except ImportError as error:
+        raise ModelNotInstalled(
+            "pyannote needs the extra 'pyannote': pip install 'reflector-gpu[pyannote]'"
+        ) from error
+    except OSError as error:
+        raise ModelNotInstalled(
+            "The torchaudio that is installed does not fit torch: install both anew from one "
+            "place, such as: pip install --force-reinstall torch torchaudio "
+            "--index-url https://download.pytorch.org/whl/cpu"
+        ) from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelNotInstalled(
+            "pyannote cannot run on the device 'cuda' here: PyTorch finds no GPU."
+        )
+    try:
+        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelNotInstalled(
+            f"The folder of this pyannote pipeline has no readable {_CONFIG}."
+        ) from error
+    parts = config["pipeline"]["params"]
+    for name, files in _PARTS.items():
+        # What is not there is of the community's pipeline, as in the library.
+        part = parts.get(name, {"checkpoint": COMMUNITY, "subfolder": name})
+        parts[name] = located(part, folder, files)
+    pipeline = Pretrained.from_pretrained(config).to(torch.device(device))
+
+    def run(samples: Samples, fewest: int, most: int | None) -> Output:
+        file = {"waveform": torch.from_numpy(samples), "sample_rate": SAMPLE_RATE}
+        output: Output = pipeline(file, min_speakers=fewest, max_speakers=most)
+        return output
+
+    return run

@@ -1,0 +1,124 @@
+"""From windows that overlap, each with speakers of its own, to turns in the whole recording.
+
+As pyannote.audio's `SpeakerDiarizationMixin` does it: how many speak in a frame is what the
+windows around it say on average, rounded; who they are is who most of these windows hear. So
+turns of different people may overlap. Its tuned least durations of a turn and of a pause are 0,
+so neither is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reflector_gpu.engines.diarization.segmentation.networks import Activity
+from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
+
+_BLOCK = 10_000  # frames that are looked at together: some three minutes
+
+NOBODY = -1
+"""Instead of a person, where a window's speaker is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Frames of the whole recording: the middle of frame ``n`` is at sample ``middle`` +
+    ``shift`` * ``n``. A window has ``frames`` and begins ``step`` frames after the one before."""
+
+    middle: int
+    shift: int
+    frames: int
+    step: int
+
+    def boundary(self, frame: int) -> float:
+        """The time in seconds between ``frame`` and the one before it."""
+        return (self.middle + (frame - 0.5) * self.shift) / SAMPLE_RATE
+
+
+class Windows:
+    """Who speaks in each window, a bit for each frame and speaker."""
+
+    def __init__(self, grid: Grid, speakers: int) -> None:
+        self.grid = grid
+        self._speakers = speakers
+        self._bits: list[npt.NDArray[np.uint8]] = []
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def append(self, active: Activity) -> None:
+        self._bits.append(np.packbits(active))
+
+    def __getitem__(self, index: int) -> Activity:
+        count = self.grid.frames * self._speakers
+        bits = np.unpackbits(self._bits[index], count=count)
+        return bits.reshape(-1, self._speakers).astype(bool)
+
+
+def turns(
+    windows: Windows, people: npt.NDArray[np.intp], seconds: float, most: int | None = None
+) -> list[SpeakerTurn]:
+    """Who speaks when, in a recording of so many ``seconds``.
+
+    ``people[w, s]`` is who speaker ``s`` of window ``w`` is; up to ``most`` speak at once.
+    People are numbered as they first speak.
+    """
+    began: dict[int, int] = {}
+    found: list[tuple[int, int, int]] = []
+    total = 0
+    for first, speaking in _frames(windows, people, most):
+        changes = np.diff(speaking, axis=0)
+        for row, person in zip(*np.nonzero(changes), strict=True):
+            if changes[row, person] > 0:
+                began[int(person)] = first + int(row)
+            else:
+                found.append((began.pop(int(person)), first + int(row), int(person)))
+        total = first + len(changes)
+    found += [(begin, total, person) for person, begin in began.items()]
+    grid = windows.grid
+    names: dict[int, int] = {}
+    told = []
+    for begin, end, person in sorted(found):
+        start = 0.0 if begin == 0 else grid.boundary(begin)
+        stop = min(grid.boundary(end), seconds)
+        if start < stop:
+            told.append(SpeakerTurn(start, stop, names.setdefault(person, len(names))))
+    return told
+
+
+def _frames(
+    windows: Windows, people: npt.NDArray[np.intp], most: int | None
+) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
+    """Blocks of frames: the first one's number, and ``int8[1 + frames, people]``: 1 who speaks, in
+    the frame before the block and in those of it."""
+    grid, persons = windows.grid, max(1, int(people.max()) + 1)
+    total = (len(windows) - 1) * grid.step + grid.frames
+    before = np.zeros((1, persons), np.int8)
+    for first in range(0, total, _BLOCK):
+        last = min(first + _BLOCK, total)
+        votes = np.zeros((last - first, persons), np.uint16)
+        heard, covered = np.zeros(last - first), np.zeros(last - first)
+        earliest = max(0, -(-(first - grid.frames + 1) // grid.step))
+        for w in range(earliest, min(len(windows), -(-last // grid.step))):
+            begin, end = max(first, w * grid.step), min(last, w * grid.step + grid.frames)
+            active = windows[w][begin - w * grid.step : end - w * grid.step]
+            rows = slice(begin - first, end - first)
+            covered[rows] += 1
+            heard[rows] += active.sum(axis=1)
+            for person in np.unique(people[w][people[w] != NOBODY]):
+                votes[rows, person] += active[:, people[w] == person].any(axis=1)
+        speaking = _loudest(votes, np.minimum(np.rint(heard / covered), most or persons))
+        yield first, np.concatenate([before, speaking])
+        before = speaking[-1:]
+
+
+def _loudest(votes: npt.NDArray[np.uint16], count: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
+    """1 for those ``count[f]`` of each frame who have the most votes, and any at all."""
+    order = np.argsort(-votes.astype(np.int32), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(votes.shape[1])[None], axis=1)
+    speaking: npt.NDArray[np.int8] = ((rank < count[:, None]) & (votes > 0)).astype(np.int8)
+    return speaking

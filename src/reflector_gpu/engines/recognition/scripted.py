@@ -1,0 +1,92 @@
+"""A recogniser that hears what its audio hashes to: instant, deterministic, the same everywhere.
+
+For contract tests and for people who write clients: every word follows from the samples, so equal
+audio gives equal words and any change to the audio shows. It costs next to nothing, which also
+makes it the engine to measure the service itself with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from reflector_gpu.engines.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Recognition,
+    Samples,
+    Segment,
+    Token,
+    TranscribeOptions,
+    Word,
+)
+
+LANGUAGES = frozenset({"en", "fr", "de", "es"})
+
+SPEC = RecogniserSpec(
+    languages=LANGUAGES,
+    max_chunk_seconds=30.0,
+    max_gap_seconds=2.0,
+    max_batch=16,
+    translates=True,
+    logprobs=True,
+)
+
+MODELS = (
+    RecogniserModel(
+        "scripted",
+        "reflector_gpu.engines.recognition.scripted:ScriptedRecogniser",
+        SPEC,
+        "No recogniser: deterministic words for tests and client development",
+        "MIT",
+    ),
+)
+
+WORD_SECONDS = 0.4
+"""Length of a scripted word; it is spoken in the first three quarters of its slot."""
+
+VOCABULARY = (
+    "amber birch cedar delta ember fjord grove heron iris jade kelp lotus maple north olive pearl "
+    "quartz river sable thyme umber violet willow xenon yarrow zephyr alpine breeze coral dune"
+).split()
+
+
+class ScriptedRecogniser:
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        return [self._recognise(samples, options) for samples in chunks]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _recognise(
+        self, samples: Samples, options: TranscribeOptions
+    ) -> Recognition | ReflectorError:
+        try:
+            check_samples(samples)
+        except ReflectorError as error:
+            return error
+        pcm = np.round(samples * 32767).astype(np.int16)
+        digest = hashlib.sha256(pcm.tobytes()).digest()
+        count = int(len(samples) / SAMPLE_RATE / WORD_SECONDS)
+        words = [_word(i, (digest[i % len(digest)] + i) % len(VOCABULARY)) for i in range(count)]
+        language = options.language or "en"
+        return Recognition((Segment.of(words),) if words else (), language)
+
+
+def _word(slot: int, entry: int) -> Word:
+    text = VOCABULARY[entry]
+    return Word(
+        text,
+        slot * WORD_SECONDS,
+        (slot + 0.75) * WORD_SECONDS,
+        probability=1.0,
+        tokens=(Token(entry, f" {text}".encode(), 0.0),),
+    )

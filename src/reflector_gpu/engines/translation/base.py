@@ -1,0 +1,142 @@
+"""What a translator is, and what it translates from and to, however a client writes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
+
+from reflector_gpu.engines.base import EngineSpec, Model
+from reflector_gpu.errors import ReflectorError, UnsupportedLanguage
+from reflector_gpu.languages import match, tag
+from reflector_gpu.types import TranslateOptions
+
+_SHOWN = 100  # codes that an error lists
+_LONGEST = 20  # characters of a client's code that an error repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslatorSpec(EngineSpec):
+    """What the service must know about a translator besides.
+
+    ``max_batch`` are the texts of one call, ``max_batch_characters`` their characters once every
+    one is padded to the longest, ``max_characters`` those of a single one. ``needs_sentences``:
+    it wants one sentence at a time.
+    """
+
+    max_batch: int
+    max_batch_characters: int
+    max_characters: int
+    needs_sentences: bool = False
+
+
+class Translator(Protocol):
+    """Translates text. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """As in `Recogniser`."""
+
+    def translate(
+        self, texts: Sequence[str], options: TranslateOptions
+    ) -> Sequence[str | ReflectorError]:
+        """One translation or one error for each of ``texts``, in order; each is of one line.
+
+        Raises:
+            EngineFailed: as in `Recogniser`.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatorModel(Model):
+    """A translator by name. ``read`` finds its directions, from the engine's arguments."""
+
+    spec: TranslatorSpec
+    read: Callable[[Mapping[str, str]], Directions] = field(kw_only=True)
+
+    @property
+    def directions(self) -> Directions:
+        """What it translates, as its files or its program say; blocks while they are read.
+
+        Raises:
+            ModelNotInstalled: they are not here.
+        """
+        self.check_installed()
+        found = {"weights": str(self.weights.folder)} if self.weights else {}
+        return self.read({**found, **self.arguments})
+
+
+class Directions:
+    """Sources, and what each of them can be translated to, by the model's own codes."""
+
+    def __init__(self, targets: Mapping[str, Sequence[str]]) -> None:
+        """Codes that are no language tags are left out."""
+        self._targets = {
+            source: tuple(target for target in reachable if tag(target))
+            for source, reachable in targets.items()
+            if tag(source)
+        }
+
+    @property
+    def sources(self) -> list[str]:
+        """As tags of BCP 47, sorted."""
+        return _tags(self._targets)
+
+    @property
+    def targets(self) -> list[str]:
+        return _tags(chain.from_iterable(set(self._targets.values())))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]] | None:
+        """None: from every source to every target."""
+        if len({frozenset(reachable) for reachable in self._targets.values()}) < 2:
+            return None
+        return sorted((s, t) for source in self._targets for s, t in self._tagged(source))
+
+    def resolve(self, source: str, target: str) -> TranslateOptions:
+        """The codes of the model for those of a client.
+
+        Raises:
+            UnsupportedLanguage: it does not know one of them, or this pair; the message lists
+                what it does know.
+        """
+        known = match(source, tuple(self._targets))
+        if known is None:
+            raise UnsupportedLanguage(
+                f"Nothing here translates from '{source[:_LONGEST]}', but from: "
+                f"{_listed(self.sources)}.",
+                param="source_language",
+            )
+        found = match(target, self._targets[known])
+        if found is None:
+            raise UnsupportedLanguage(
+                f"Nothing here translates from '{source[:_LONGEST]}' to '{target[:_LONGEST]}', "
+                f"but to: {_listed(_tags(self._targets[known]))}.",
+                param="target_language",
+            )
+        return TranslateOptions(known, found)
+
+    def check_target(self, target: str) -> None:
+        """Raise `UnsupportedLanguage` unless some source can be translated to ``target``."""
+        if not any(match(target, reachable) for reachable in set(self._targets.values())):
+            raise UnsupportedLanguage(
+                f"Nothing here translates to '{target[:_LONGEST]}', but to: "
+                f"{_listed(self.targets)}.",
+                param="target_language",
+            )
+
+    def _tagged(self, source: str) -> Iterable[tuple[str, str]]:
+        for target in self._targets[source]:
+            yield str(tag(source)), str(tag(target))
+
+
+def _tags(codes: Iterable[str]) -> list[str]:
+    return sorted({found for code in codes if (found := tag(code))})
+
+
+def _listed(codes: Sequence[str]) -> str:
+    more = f" and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
+    return ", ".join(codes[:_SHOWN]) + more

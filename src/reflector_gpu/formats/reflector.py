@@ -1,0 +1,89 @@
+"""The forms that Reflector reads: text and timed words.
+
+``offset`` is added to every time. Reflector joins words as they are: ``leading`` spaces make that
+the text. The first word has one as well, for the words of several answers are joined, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reflector_gpu.formats import translated, warned
+from reflector_gpu.formats.schemas import (
+    Diarization,
+    DiarizedTurn,
+    ReflectorFile,
+    ReflectorTranscript,
+    TextTranslation,
+    TranscribeTranscript,
+    TranscribeWord,
+)
+from reflector_gpu.formats.words import probability, spans, spelled, spoken_words
+from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordSpaces
+
+
+def transcript(
+    source: Transcript, *, offset: float = 0.0, spaces: WordSpaces = "leading"
+) -> ReflectorTranscript:
+    """The form of /v1/audio/transcriptions-from-url, which has no file name."""
+    return ReflectorTranscript(
+        text=source.text,
+        words=spoken_words(source.words, spaces, offset),
+        translation=source.translation,
+        segments=translated.segments(source, offset),
+        warnings=warned.warnings(source, offset),
+    )
+
+
+def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -> ReflectorFile:
+    """The form of /v1/audio/transcriptions, once per uploaded file."""
+    return ReflectorFile(
+        text=source.text,
+        words=spoken_words(source.words, spaces),
+        filename=filename,
+        translation=source.translation,
+        segments=translated.segments(source),
+        warnings=warned.warnings(source),
+    )
+
+
+def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> TranscribeTranscript:
+    """The form of /transcribe, whose words have a ``text`` and no ``word``."""
+    words = source.words
+    return TranscribeTranscript(
+        text=source.text,
+        words=tuple(
+            TranscribeWord(
+                text=spelled(word, spaces),
+                start=start,
+                end=end,
+                probability=probability(word),
+                speaker=word.speaker,
+            )
+            for word, (start, end) in zip(words, spans(words), strict=True)
+        ),
+        translation=source.translation,
+        warnings=warned.warnings(source),
+    )
+
+
+def translation(source: str, target: str, text: str, translated: str) -> TextTranslation:
+    """The answer of /translate; of two equal codes there is one entry."""
+    return TextTranslation(text={source: text, target: translated})
+
+
+def diarization(
+    turns: Iterable[SpeakerTurn], *, offset: float = 0.0, condition: Condition = SOUND
+) -> Diarization:
+    """The answer of /diarize."""
+    return Diarization(
+        diarization=tuple(
+            DiarizedTurn(
+                start=round(turn.start + offset, 3),
+                end=round(turn.end + offset, 3),
+                speaker=turn.speaker,
+            )
+            for turn in sorted(turns, key=lambda turn: turn.start)
+        ),
+        warnings=warned.of(condition, offset),
+    )

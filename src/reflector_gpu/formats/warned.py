@@ -1,0 +1,71 @@
+"""What an answer says about audio that may be missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from reflector_gpu.formats.schemas import AudioTrack, TracksOfFile, TruncatedFile, Warnings
+from reflector_gpu.formats.words import seconds
+from reflector_gpu.types import Condition, Span, Track, Transcript, Truncation
+
+HEADER = "X-Reflector-Warnings"
+"""The header with the same JSON, for the formats that have no place for it."""
+
+_MOST_IN_HEADER = 20
+
+
+def warnings(transcript: Transcript, offset: float = 0.0) -> Warnings | None:
+    """None: there is nothing to warn of. ``offset`` is added to every time."""
+    return of(transcript.condition, offset, transcript.unheard)
+
+
+def of(condition: Condition, offset: float = 0.0, unheard: Iterable[Span] = ()) -> Warnings | None:
+    """The same of a recording without a transcript."""
+    cut, taken = condition.truncated, condition.taken
+    found = Warnings(
+        unheard=_spans(unheard, offset),
+        damaged=_spans(condition.damaged, offset),
+        truncated=_truncated(cut) if cut else None,
+        tracks=TracksOfFile(taken=_track(taken), left=tuple(map(_track, condition.left)))
+        if taken
+        else None,
+    )
+    return None if found == Warnings() else found
+
+
+def headers(found: Warnings | None) -> dict[str, str]:
+    """The header of an answer; of many stretches it has the first ones."""
+    if found is None:
+        return {}
+    first = {
+        "unheard": (found.unheard or ())[:_MOST_IN_HEADER] or None,
+        "damaged": (found.damaged or ())[:_MOST_IN_HEADER] or None,
+    }
+    told = found.model_copy(update=first).model_dump_json(exclude_none=True)
+    # Titles of tracks are in any language, and a header is not.
+    return {HEADER: "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in told)}
+
+
+def condition_of(found: Warnings) -> Condition:
+    """What another server has noticed, by its warnings."""
+    cut, tracks = found.truncated, found.tracks
+    return Condition(
+        found.damaged or (),
+        Truncation(cut.decoded, cut.expected) if cut else None,
+        Track(**tracks.taken.model_dump()) if tracks else None,
+        tuple(Track(**track.model_dump()) for track in tracks.left) if tracks else (),
+    )
+
+
+def _truncated(cut: Truncation) -> TruncatedFile:
+    expected = None if cut.expected is None else seconds(cut.expected)
+    return TruncatedFile(expected=expected, decoded=seconds(cut.decoded))
+
+
+def _track(track: Track) -> AudioTrack:
+    return AudioTrack(**asdict(track))
+
+
+def _spans(spans: Iterable[Span], offset: float) -> tuple[Span, ...] | None:
+    return tuple((seconds(a, offset), seconds(b, offset)) for a, b in spans) or None

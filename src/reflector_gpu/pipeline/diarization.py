@@ -1,0 +1,106 @@
+"""A spooled recording to speaker turns, alone or beside its transcript."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
+from reflector_gpu.pipeline import voices as known
+from reflector_gpu.pipeline.attribution import attribute
+from reflector_gpu.pipeline.threads import ThreadStream
+from reflector_gpu.pipeline.transcription import Meter, Part, decoded
+from reflector_gpu.pipeline.voices import Voice
+from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
+
+SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
+"""Has a recording that is complete diarized, wherever that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diarized:
+    """Who speaks when in a recording of so many ``seconds``; ``names`` are those of `Voice`."""
+
+    turns: Sequence[SpeakerTurn]
+    seconds: float
+    names: Mapping[int, str] = field(default_factory=dict)
+    condition: Condition = SOUND
+
+
+async def diarize(
+    spool: Spool,
+    recorder: Recorder,
+    submit: SubmitRecording,
+    voices: Sequence[Voice] = (),
+    *,
+    max_seconds: float = float("inf"),
+    expect: Callable[[float], None] = lambda _: None,
+    track: TrackWish = ANY_TRACK,
+) -> Diarized:
+    """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
+
+    ``expect`` is told how many seconds there will be, as well as is known.
+
+    Raises:
+        ReflectorError: the audio is unusable, too long, or the engine fails.
+    """
+    meter, noticed = Meter(), [SOUND]
+    blocks = meter.count(decoded(spool, max_seconds, expect, track, noticed.append))
+    source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
+    try:
+        async for _ in source:
+            pass
+        seconds = recorder.seconds
+        turns, called = await _turns(recorder, submit, voices)
+        known = {voice.name for voice in voices}
+        names = {speaker: name for speaker, name in called.items() if name in known}
+        return Diarized(turns, seconds, names, noticed[-1])
+    finally:
+        meter.stop()
+        source.close()
+
+
+async def with_speakers(
+    parts: AsyncGenerator[Part, None],
+    recorder: Recorder,
+    submit: SubmitRecording,
+    voices: Sequence[Voice] = (),
+) -> AsyncGenerator[Part, None]:
+    """``parts`` as they come; the last one has all segments with their speakers as well.
+
+    The diarizer begins as soon as ``recorder`` is complete, long before the recogniser is done.
+    Those whose ``voices`` are known bear their names.
+    """
+    turns = asyncio.create_task(_turns(recorder, submit, voices))
+    spoken: list[Segment] = []
+    try:
+        async for part in parts:
+            spoken.extend(part.segments)
+            if part.duration is None:
+                if turns.done():
+                    turns.result()  # if it failed, there is no use in going on
+                yield part
+                continue
+            found, names = await turns
+            # Hours of words take long enough that others would notice.
+            told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found, names)))  # noqa: B023
+            yield replace(part, attributed=told)
+    finally:
+        turns.cancel()  # first: a decoder that is stopped looks like one that is done
+        await asyncio.gather(turns, return_exceptions=True)
+        await parts.aclose()
+
+
+async def _turns(
+    recorder: Recorder, submit: SubmitRecording, voices: Sequence[Voice]
+) -> tuple[Sequence[SpeakerTurn], Mapping[int, str]]:
+    await asyncio.wrap_future(recorder.complete)
+    seconds = recorder.seconds
+    if not voices:
+        return await submit(recorder), {}
+    where = await asyncio.to_thread(known.append, recorder, voices)
+    turns = await submit(recorder)
+    return known.identify(turns, seconds, [voice.name for voice in voices], where)

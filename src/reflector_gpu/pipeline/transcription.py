@@ -1,0 +1,350 @@
+"""A spooled recording to words, part by part, while its bytes may still arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterator,
+)
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+
+import numpy as np
+
+from reflector_gpu.audio.chunk import chunks
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pipeline.spoken_languages import Tongues
+from reflector_gpu.pipeline.stitching import place
+from reflector_gpu.pipeline.threads import ThreadStream, prefetched
+from reflector_gpu.pipeline.unheard import Heard, hear
+from reflector_gpu.types import (
+    PLAIN,
+    SAMPLE_RATE,
+    SOUND,
+    Chunk,
+    Condition,
+    Priority,
+    Recognition,
+    Samples,
+    Schedule,
+    Segment,
+    Span,
+    TranscribeOptions,
+    Transcript,
+)
+
+_UNBOUNDED = 2**31  # places of chunks, a few bytes each
+
+_SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
+_TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
+
+LIVE_SECONDS = 60.0
+"""An upload that is longer waits with the long files from its second chunk on: otherwise it would
+hold up the live requests."""
+
+Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
+"""The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is new: ``segments`` in order, ``position`` seconds of the recording are behind us.
+
+    ``duration`` is None until the last part, which tells how long the recording is. Where speakers
+    are told apart, it has all segments once more, cut and labelled, as ``attributed``. In the
+    stretches ``unheard`` somebody speaks, and no words were found. The last part also tells the
+    recording's ``condition``.
+    """
+
+    segments: tuple[Segment, ...]
+    position: float
+    language: str | None = None
+    duration: float | None = None
+    attributed: tuple[Segment, ...] | None = None
+    unheard: tuple[Span, ...] = ()
+    condition: Condition = SOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to transcribe one recording.
+
+    ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
+    chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
+    is called, in a thread, with the seconds that the recording's header tells, if it does. A
+    ``recorder`` keeps what is decoded for somebody else, who need not wait for the recogniser.
+    ``schedule`` is for those who read along, and would not wait for a whole chunk's words.
+    """
+
+    options: TranscribeOptions
+    priority: Priority
+    max_chunk_seconds: float
+    max_gap_seconds: float
+    ahead: int = 4
+    max_seconds: float = float("inf")
+    track: TrackWish = ANY_TRACK
+    vad: VadOptions = field(default_factory=VadOptions)
+    expect: Callable[[float], None] = lambda _: None
+    recorder: Recorder | None = None
+    schedule: Schedule = PLAIN
+
+
+async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
+    """Decode, chunk and recognise side by side; yield the parts in the recording's order.
+
+    The caller closes the generator and the spool, which ends all work at once.
+
+    Raises:
+        ReflectorError: the audio is unusable, too long, or the engine fails.
+    """
+    meter, claim = Meter(), _Claim(plan.expect)
+    blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect, plan.track, claim.notice))
+    source: ThreadStream[Chunk] | ThreadStream[_Kept]
+    if plan.recorder:
+        kept = _recorded(blocks, plan, claim, plan.recorder)
+        source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode", ending=meter.at_end)
+    else:
+        cut = _chunks(blocks, plan, claim)
+        source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
+    in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
+    tongues, first = Tongues(), True
+
+    def start(
+        chunk: Chunk, plan: Plan, place: Callable[[tuple[Chunk, asyncio.Task[Heard]]], None]
+    ) -> None:
+        task = asyncio.create_task(_heard(submit, chunk, plan))
+        task.add_done_callback(lambda _: source.news.set())
+        place((chunk, task))
+
+    try:
+        while not source.ended or in_flight:
+            await source.news.wait()
+            source.news.clear()
+            while in_flight and in_flight[0][1].done():
+                chunk, task = in_flight[0]
+                heard = task.result()
+                following = in_flight[1][1] if len(in_flight) > 1 else None
+                if following and not following.done() and tongues.puzzled(heard.recognition):
+                    break  # it may tell which language is spoken
+                in_flight.popleft()
+                beside = _succeeded(following)
+                if language := tongues.instead(heard.recognition, beside):
+                    again = replace(plan, options=replace(plan.options, language=language))
+                    start(chunk, again, in_flight.appendleft)
+                    continue
+                position = min(chunk.end, meter.seconds)  # the last chunk may be padded
+                yield Part(
+                    place(heard.recognition, chunk),
+                    position,
+                    heard.recognition.language,
+                    unheard=tuple((chunk.start + a, chunk.start + b) for a, b in heard.unheard),
+                )
+            while len(in_flight) < plan.ahead and (found := source.taken()) is not None:
+                chunk = found.loaded() if isinstance(found, _Kept) else found
+                priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
+                first = False
+                start(chunk, replace(plan, priority=priority), in_flight.append)
+        seconds = meter.seconds
+        yield Part((), seconds, plan.options.language, seconds, condition=claim.condition)
+    finally:
+        meter.stop()
+        source.close()
+        tasks = [task for _, task in in_flight]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
+
+
+def decoded(
+    spool: Spool,
+    max_seconds: float,
+    expect: Callable[[float], None],
+    track: TrackWish = ANY_TRACK,
+    notice: Callable[[Condition], None] = lambda _: None,
+) -> Iterator[Samples]:
+    """`decode`; of a long recording blocks are made while those before are looked at.
+
+    And larger ones, once it is all there: until then nothing waits for what comes next.
+    """
+    reader = spool.reader()
+    blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
+    return prefetched(_growing(blocks, lambda: spool.complete), after=_SHORT, ahead=_AHEAD)
+
+
+def _growing(blocks: Iterator[Samples], complete: Callable[[], bool]) -> Iterator[Samples]:
+    yield from islice(blocks, _SHORT)
+    several: list[Samples] = []
+    error: ReflectorError | None = None
+    try:
+        for block in blocks:
+            several.append(block)
+            if len(several) == _TOGETHER or not complete():
+                yield np.concatenate(several)
+                several = []
+    except ReflectorError as failure:
+        error = failure  # what came before it counts
+    if several:
+        yield np.concatenate(several)
+    if error:
+        raise error
+
+
+class Gathered:
+    """The parts so far, as a transcript; its language is the one that most of the words are in."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._languages: Counter[str] = Counter()
+        self._duration = 0.0
+        self._unheard: list[Span] = []
+        self._condition = SOUND
+
+    def add(self, part: Part) -> None:
+        self._segments.extend(part.segments)
+        self._unheard.extend(part.unheard)
+        if part.language:
+            said = sum(len(segment.text) for segment in part.segments)
+            self._languages[part.language] += said or 1
+        if part.duration is not None:
+            self._duration = part.duration
+            self._condition = part.condition
+        if part.attributed is not None:
+            self._segments = list(part.attributed)
+
+    @property
+    def transcript(self) -> Transcript:
+        language = self._languages.most_common(1)[0][0] if self._languages else None
+        return Transcript(
+            tuple(self._segments),
+            language,
+            self._duration,
+            unheard=tuple(self._unheard),
+            condition=self._condition,
+        )
+
+
+async def collect(parts: AsyncIterable[Part]) -> Transcript:
+    """All parts as one transcript."""
+    gathered = Gathered()
+    async for part in parts:
+        gathered.add(part)
+    return gathered.transcript
+
+
+class _Claim:
+    """What a recording says of itself: how long it is is known once its first block is."""
+
+    def __init__(self, expect: Callable[[float], None]) -> None:
+        self._expect = expect
+        self._seconds: float | None = None
+        self.condition = SOUND
+
+    def expect(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expect(seconds)
+
+    def notice(self, condition: Condition) -> None:
+        self.condition = condition
+
+    def within(self, seconds: float) -> bool:
+        """Whether it says that it is no longer than that."""
+        return self._seconds is not None and self._seconds <= seconds
+
+    def long(self, position: float) -> bool:
+        """Whether it says that it is a long file, or proves to be one at ``position``."""
+        return max(position, self._seconds or 0.0) > LIVE_SECONDS
+
+
+def _chunks(
+    blocks: Iterator[Samples],
+    plan: Plan,
+    claim: _Claim,
+    detector: Callable[[Samples], Samples] | None = None,
+) -> Iterator[Chunk]:
+    opening = list(islice(blocks, 1))
+    schedule = plan.schedule
+    if claim.within(schedule.whole_seconds):
+        schedule = replace(schedule, early_seconds=())
+    yield from chunks(
+        chain(opening, blocks),
+        max_seconds=plan.max_chunk_seconds,
+        max_gap=plan.max_gap_seconds,
+        options=plan.vad,
+        detector=detector,
+        schedule=schedule,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A chunk that lies on disk, so that any number of them may wait."""
+
+    recorder: Recorder
+    start: float
+    length: int
+    voiced: tuple[Span, ...]
+
+    def loaded(self) -> Chunk:
+        first = round(self.start * SAMPLE_RATE)
+        samples = self.recorder.read(first, first + self.length)
+        return Chunk(samples, self.start, self.voiced)
+
+
+def _recorded(
+    blocks: Iterator[Samples], plan: Plan, claim: _Claim, recorder: Recorder
+) -> Iterator[_Kept]:
+    with recorder.completing():
+        for chunk in _chunks(recorder.kept(blocks), plan, claim, recorder.detector()):
+            yield _Kept(recorder, chunk.start, len(chunk.samples), chunk.voiced)
+
+
+def _succeeded(task: asyncio.Task[Heard] | None) -> Recognition | None:
+    """What a task has heard, if it is over and did not fail."""
+    done = task is not None and task.done() and not task.cancelled() and not task.exception()
+    return task.result().recognition if task and done else None
+
+
+async def _heard(submit: Submit, chunk: Chunk, plan: Plan) -> Heard:
+    def recognise(part: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
+        return submit(part, options, plan.priority)
+
+    return await hear(chunk, plan.options, recognise)
+
+
+class Meter:
+    """How much audio has passed, and where it can be stopped: block by block."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._ended = False
+        self._stopped = False
+
+    @property
+    def seconds(self) -> float:
+        return self._samples / SAMPLE_RATE
+
+    def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
+        for block in blocks:
+            if self._stopped:
+                return
+            self._samples += len(block)
+            yield block
+        self._ended = True
+
+    def at_end(self) -> bool:
+        """Whether no more audio will pass."""
+        return self._ended
+
+    def stop(self) -> None:
+        """End the audio at the next block, from any thread."""
+        self._stopped = True

@@ -1,0 +1,112 @@
+"""Speakers by name: their voices follow the recording, and are diarized with it.
+
+That works with every diarizer, as none needs to know of it: whoever speaks in the stretch of a
+voice bears its name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.speech import speech_spans
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio
+from reflector_gpu.pipeline.attribution import label
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Span, SpeakerTurn
+
+LONGEST = 30.0
+"""Seconds that a voice may have; OpenAI's clients are told to send two to ten."""
+
+SHORTEST = 1.5
+"""Seconds of speech in it, by which voices can be told apart at all."""
+
+_APART = np.zeros(SAMPLE_RATE, np.float32)
+"""The silence before each voice, so that no turn runs from one into the next."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """How somebody sounds: ``samples`` are ``float32[n]`` of them alone."""
+
+    name: str
+    samples: Samples
+
+
+def voice(name: str, spool: Spool) -> Voice:
+    """Decode the voice that is in ``spool``, which must be complete.
+
+    Raises:
+        InvalidRequest: not audio, longer than `LONGEST`, or less speech than `SHORTEST`.
+    """
+    try:
+        blocks = list(decode(spool.reader(), max_seconds=LONGEST))
+    except (UndecodableAudio, TooLarge) as error:
+        raise InvalidRequest(f"The voice of '{name}': {error}", param=_PARAM) from error
+    heard = sum(end - begin for begin, end in speech_spans(blocks))
+    if heard < SHORTEST:
+        raise InvalidRequest(
+            f"The voice of '{name}' holds {heard:.1f} seconds of speech; send two to ten.",
+            param=_PARAM,
+        )
+    return Voice(name, np.concatenate(blocks))
+
+
+_PARAM = "known_speaker_references"
+
+
+def allowing_for(options: DiarizeOptions, voices: Sequence[Voice]) -> DiarizeOptions:
+    """``options`` for the recording and the voices, of whom any number may be in it."""
+    if not voices or options == DiarizeOptions():
+        return options
+    most = options.most
+    return DiarizeOptions(
+        min_speakers=options.fewest, max_speakers=None if most is None else most + len(voices)
+    )
+
+
+def append(recorder: Recorder, voices: Iterable[Voice]) -> list[Span]:
+    """Write ``voices`` behind all that ``recorder`` holds; where each begins and ends, seconds.
+
+    Raises:
+        StorageFull: the disk is full.
+    """
+    found: list[Span] = []
+    for one in voices:
+        recorder.append(_APART)
+        begin = recorder.seconds
+        recorder.append(one.samples)
+        found.append((begin, recorder.seconds))
+    return found
+
+
+def identify(
+    turns: Iterable[SpeakerTurn], seconds: float, names: Sequence[str], where: Sequence[Span]
+) -> tuple[list[SpeakerTurn], Mapping[int, str]]:
+    """The turns of the first ``seconds``, and what to call everyone who has one.
+
+    Two voices that the diarizer takes for one leave that speaker the name of the one heard
+    longer. Who is not known gets a letter, ``A`` for the first of them.
+    """
+    turns = list(turns)
+    shared: Counter[tuple[int, str]] = Counter()
+    for name, (begin, end) in zip(names, where, strict=True):
+        for turn in turns:
+            common = min(turn.end, end) - max(turn.start, begin)
+            if common > 0:
+                shared[turn.speaker, name] += round(common * SAMPLE_RATE)
+    known: dict[int, str] = {}
+    for (speaker, name), _ in shared.most_common():
+        if speaker not in known and name not in known.values():
+            known[speaker] = name
+    inside = [replace(t, end=min(t.end, seconds)) for t in turns if t.start < seconds]
+    order = {speaker: i for i, speaker in enumerate(dict.fromkeys(t.speaker for t in inside))}
+    letters = (letter for letter in map(label, count()) if letter not in known.values())
+    called = {i: known.get(speaker) or next(letters) for speaker, i in order.items()}
+    return [replace(turn, speaker=order[turn.speaker]) for turn in inside], called

@@ -1,0 +1,204 @@
+"""Weights that are downloaded while the server runs, one model after the other.
+
+Each download is a process of its own, because a thread inside the hub library cannot be stopped;
+what it leaves behind when it is, the next one goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.weights import SOURCES, Weights, size
+from reflector_gpu.errors import EngineLoading, ModelNotInstalled, ReflectorError, UpstreamFailed
+from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0
+"""How long a failure stands before anybody tries again."""
+
+_LONGEST_DOWNLOAD = 24 * 3600.0  # seconds; then it starts anew, from where it was
+_SHORTEST, _UNKNOWN, _LONGEST = 5.0, 30.0, 300.0  # seconds that a client is told to wait
+
+
+class Downloads:
+    """Downloads for one event loop: `start` them, `check` on them, `close` it."""
+
+    def __init__(
+        self,
+        finished: Callable[[Model], None],
+        clock: Callable[[], float] = time.monotonic,
+        sources: Sequence[str] = SOURCES,
+    ) -> None:
+        """``finished`` is told each model whose weights have come. ``sources`` are tried in order;
+        see `Weights.pull`."""
+        self._finished = finished
+        self._sources = tuple(sources)
+        self._clock = clock
+        self._queue: list[Model] = []  # the first is being downloaded
+        self._failures: dict[str, _Failure] = {}
+        self._began = self._had = 0.0  # when the first of them was begun, and megabytes then here
+        self._closing = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, model: Model) -> None:
+        """Download the weights of ``model``, unless that is under way or has just failed."""
+        failure = self._failures.get(model.name)
+        if model in self or self._closing.is_set() or (failure and self._clock() < failure.until):
+            return
+        self._queue.append(model)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    def __contains__(self, model: Model) -> bool:
+        """Whether ``model`` is being downloaded, or will be."""
+        return any(one.name == model.name for one in self._queue)
+
+    def failed(self, model: Model) -> bool:
+        """Whether ``model`` did not come when it was last tried."""
+        return model.name in self._failures and model not in self
+
+    def check(self, model: Model) -> None:
+        """Raise what there is to know about ``model``, if anything is.
+
+        Raises:
+            EngineLoading: it is on its way, or waits for its turn.
+            ModelNotInstalled: it could not be downloaded, and why.
+        """
+        if model in self:
+            raise EngineLoading(self._outlook(model), param="model", retry_after=self._wait(model))
+        if failure := self._failures.get(model.name):
+            raise ModelNotInstalled(
+                f"Model '{model.name}' could not be downloaded. {failure.error.message} "
+                f"By hand: {model.installation}",
+                param="model",
+                retry_after=max(1.0, failure.until - self._clock()),
+            )
+
+    async def close(self) -> None:
+        """End the download that runs; those that wait do not begin."""
+        self._closing.set()
+        if self._task:
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        while self._queue and not self._closing.is_set():
+            model = self._queue[0]
+            try:
+                error = await self._download(model)
+            finally:
+                self._queue.pop(0)
+            if error:
+                logger.error("%s could not be downloaded: %s", model.name, error.message)
+                self._failures[model.name] = _Failure(error, self._clock() + RETRY_SECONDS)
+            elif not self._closing.is_set():
+                self._failures.pop(model.name, None)
+                try:
+                    self._finished(model)
+                except ReflectorError as error:  # whoever asks for the model next is told
+                    logger.error("%s does not start: %s", model.name, error.message)
+
+    async def _download(self, model: Model) -> ReflectorError | None:
+        """Why it did not come, if it did not."""
+        weights = _weights(model)
+        self._began, self._had = self._clock(), weights.fetched
+        logger.info(
+            "%s: downloading %s from %s", model.name, size(weights.megabytes), weights.repository
+        )
+        try:
+            await asyncio.to_thread(_pull, weights, self._sources, self._closing.is_set)
+        except Abandoned:
+            logger.info("%s: download stopped; the next one goes on from there", model.name)
+        except WorkerDied as death:
+            return UpstreamFailed(f"Its download ended early: {death}.")
+        except ReflectorError as error:
+            return error
+        except (OSError, RuntimeError) as error:  # no descriptor, memory or thread is left
+            return UpstreamFailed(f"Its download cannot be started: {error}.")
+        else:
+            logger.info("%s: downloaded in %.0f s", model.name, self._clock() - self._began)
+        return None
+
+    def _outlook(self, model: Model) -> str:
+        first = self._queue[0]
+        if model.name == first.name:
+            return f"Model '{model.name}' is being downloaded: {_share(_weights(model))}."
+        return (
+            f"Model '{model.name}' will be downloaded after '{first.name}': "
+            f"{_share(_weights(first))}."
+        )
+
+    def _wait(self, model: Model) -> float:
+        place = next(i for i, one in enumerate(self._queue) if one.name == model.name)
+        ahead = [_weights(one) for one in self._queue[: place + 1]]
+        return patience(
+            sum(max(0.0, weights.megabytes - weights.fetched) for weights in ahead),
+            ahead[0].fetched - self._had,
+            self._clock() - self._began,
+        )
+
+
+class Puller:
+    """`Weights.pull` as the work of a `Worker`, which is ended with the server and before it."""
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def pull(self, batch: Sequence[Weights], sources: tuple[str, ...]) -> Sequence[None]:
+        for weights in batch:
+            weights.pull(sources)
+        return [None] * len(batch)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why, and until when nobody tries again."""
+
+    error: ReflectorError
+    until: float
+
+
+def patience(missing: float, came: float, seconds: float) -> float:
+    """Seconds until ``missing`` megabytes are here, within reason: ``came`` took ``seconds``."""
+    if came <= 0:
+        return _UNKNOWN
+    return min(max(missing * seconds / came, _SHORTEST), _LONGEST)
+
+
+_RECIPE = Recipe(
+    f"{__name__}:{Puller.__name__}",
+    Puller.pull.__name__,
+    environment={"HF_HUB_DISABLE_PROGRESS_BARS": "1"},  # its standard error is the server's log
+)
+
+
+def _pull(weights: Weights, sources: tuple[str, ...], abandoned: Callable[[], bool]) -> None:
+    """
+    Raises:
+        ReflectorError: what `Weights.pull` raises.
+        WorkerDied, Abandoned
+    """
+    worker = Worker(_RECIPE, abandoned=abandoned)
+    try:
+        worker.run([weights], sources, timeout=_LONGEST_DOWNLOAD, abandoned=abandoned)
+    finally:
+        worker.stop()
+
+
+def _weights(model: Model) -> Weights:
+    assert model.weights is not None, "only weights can be downloaded"
+    return model.weights
+
+
+def _share(weights: Weights) -> str:
+    """``800 MB of 2.5 GB``."""
+    return f"{size(min(weights.fetched, weights.megabytes))} of {size(weights.megabytes)}"

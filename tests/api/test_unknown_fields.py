@@ -1,0 +1,378 @@
+"""Names that a route does not know."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reflector_gpu.api import unknown_fields as unknown
+from reflector_gpu.api import vocabularies
+from reflector_gpu.api.unknown_fields import HEADER, Vocabulary
+from reflector_gpu.errors import InvalidRequest
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import (
+    FROM_URL,
+    NOBODY,
+    TRANSCRIBE,
+    TRANSCRIPTIONS,
+    TRANSLATIONS,
+    UPLOAD_ROUTES,
+    Gate,
+    ask_url,
+    connect,
+    error_of,
+    eventually,
+    upload,
+)
+from tests.live import LiveServer
+
+VOCABULARIES = {
+    name: found for name, found in vars(vocabularies).items() if isinstance(found, Vocabulary)
+}
+
+# What clients send on purpose: OpenAI's fields, and those of servers like this one
+
+OF_OPENAI_AUDIO = ["keywords", "languages", "user", "instructions", "speed", "voice", "input"]
+
+OF_OPENAI_CHAT = [
+    *("audio", "frequency_penalty", "function_call", "logit_bias", "metadata", "modalities"),
+    *("moderation", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key"),
+    *("prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "safety_identifier"),
+    *("service_tier", "store", "tool_choice", "top_logprobs", "user", "verbosity"),
+    "web_search_options",
+]
+
+OF_OTHER_SPEECH_SERVERS = [
+    # faster-whisper's options, which Speaches, LocalAI and WhisperX servers pass on
+    *("vad_filter", "vad_parameters", "beam_size", "best_of", "patience", "length_penalty"),
+    *("repetition_penalty", "no_repeat_ngram_size", "compression_ratio_threshold"),
+    *("log_prob_threshold", "no_speech_threshold", "condition_on_previous_text"),
+    *("prompt_reset_on_temperature", "initial_prompt", "prefix", "suppress_blank"),
+    *("suppress_tokens", "without_timestamps", "max_initial_timestamp", "word_timestamps"),
+    *("prepend_punctuations", "append_punctuations", "multilingual", "max_new_tokens"),
+    *("chunk_length", "clip_timestamps", "hallucination_silence_threshold", "batch_size"),
+    *("language_detection_threshold", "language_detection_segments", "compute_type", "device"),
+    # whisper.cpp's server
+    *("temperature_inc", "offset_t", "offset_n", "duration", "max_context", "max_len"),
+    *("split_on_word", "no_timestamps", "detect_language", "tinydiarize", "encoding"),
+    *("word_thold", "entropy_thold", "logprob_thold", "no_speech_thold", "suppress_nst"),
+    *("no_context", "no_language_probabilities", "debug_mode", "print_realtime"),
+    # WhisperX, whisper-asr-webservice, Groq, Deepgram, LiteLLM, Open WebUI, vLLM
+    *("output", "encode", "diarize_model", "align_model", "return_char_alignments", "url"),
+    *("audio_file", "smart_format", "punctuate", "utterances", "api_key", "api_base"),
+    *("custom_llm_provider", "litellm_metadata", "drop_params", "timeout", "provider"),
+    *("api-version", "seed", "top_p", "min_p", "top_k", "to_language", "max_completion_tokens"),
+    *("stream_include_usage", "stream_continuous_usage_stats", "include_text", "vad_preset"),
+    *("clustering_threshold", "min_duration_on", "min_duration_off", "return_timestamps"),
+]
+
+OF_OTHER_CHAT_SERVERS = [
+    *("top_k", "top_a", "min_p", "min_tokens", "best_of", "use_beam_search", "repetition_penalty"),
+    *("length_penalty", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "echo"),
+    *("skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt"),
+    *("guided_json", "guided_regex", "guided_choice", "chat_template", "chat_template_kwargs"),
+    *("mm_processor_kwargs", "priority", "request_id", "num_ctx", "num_predict", "keep_alive"),
+    *("options", "format", "think", "cache_prompt", "grammar", "n_predict", "mirostat", "samplers"),
+    *("typical_p", "dynatemp_range", "dry_multiplier", "transforms", "models", "route"),
+    *("provider", "plugins", "reasoning", "include_reasoning", "extra_body", "thinking"),
+    *("chat_id", "session_id", "id", "features", "variables", "background_tasks", "model_item"),
+]
+
+
+@pytest.mark.parametrize("route", VOCABULARIES)
+def test_what_clients_send_on_purpose_is_no_slip(route: str) -> None:
+    names = [*OF_OPENAI_AUDIO, *OF_OTHER_SPEECH_SERVERS, *OF_OPENAI_CHAT, *OF_OTHER_CHAT_SERVERS]
+    vocabulary = VOCABULARIES[route]
+    known = vocabulary.model.model_fields.keys() - vocabulary.unused
+    for name in names:
+        ignored = vocabulary.ignored({name: "" if name in vocabulary.misplaced else "x"})
+        assert ignored == ([] if name in known else [name])
+
+
+@st.composite
+def misspelled(draw: st.DrawFn, vocabulary: Vocabulary[Any]) -> tuple[str, str]:
+    """A name that a route reads, and the same with one mistake."""
+    known = vocabulary.model.model_fields
+    names = sorted(name for name in known if len(name.replace("_", "")) >= 4)
+    name = draw(st.sampled_from(names))
+    at = draw(st.integers(0, len(name) - 1))
+    letter = draw(st.sampled_from(string.ascii_lowercase))
+    wrong = [
+        name[:at] + name[at + 1 :],
+        name[:at] + letter + name[at:],
+        name[:at] + letter + name[at + 1 :],
+        name[:at] + name[at : at + 2][::-1] + name[at + 2 :],
+        name.replace("_", "-"),
+        name.upper(),
+    ]
+    fresh = [one for one in wrong if one not in known and one not in unknown._NEIGHBOURS]
+    return name, draw(st.sampled_from(fresh))
+
+
+@pytest.mark.parametrize("route", VOCABULARIES)
+@settings(max_examples=200)
+@given(data=st.data())
+def test_one_mistake_in_any_name_is_told(route: str, data: st.DataObject) -> None:
+    vocabulary = VOCABULARIES[route]
+    name, wrong = data.draw(misspelled(vocabulary))
+    with pytest.raises(InvalidRequest) as failure:
+        vocabulary.ignored({wrong: "x"})
+    assert failure.value.param == wrong
+    if len(name) > 6:
+        assert "did you mean" in failure.value.message
+
+
+# Through the door
+
+
+def send(
+    server: LiveServer, route: str, clip: bytes, fields: Mapping[str, object]
+) -> httpx.Response:
+    """``fields`` to ``route``, in the way that it reads them."""
+    with connect(server) as client:
+        if route == FROM_URL:
+            return client.post(route, json={"audio_file_url": NOBODY, **fields})
+        if route in ("/llm", "/v1/chat/completions"):
+            return client.post(route, json=fields)
+        if route == "/translate":
+            return client.post(route, params={"text": "x"}, json=fields)
+        files = {"file": ("a.wav", clip)}
+        return client.post(route, files=files, data={k: str(v) for k, v in fields.items()})
+
+
+@pytest.mark.parametrize(
+    ("route", "wrong", "meant"),
+    [
+        (TRANSCRIPTIONS, "respones_format", "response_format"),
+        (TRANSCRIPTIONS, "max_speaker", "max_speakers"),
+        (TRANSCRIPTIONS, "timestamp_granularity[]", "timestamp_granularities"),
+        (TRANSCRIPTIONS, "chunking_strateg[type]", "chunking_strategy"),
+        (TRANSLATIONS, "modle", "model"),
+        (TRANSCRIBE, "lang_uage", "language"),
+        ("/diarize", "timestmap", "timestamp"),
+        ("/diarize", "max_speaker", "max_speakers"),
+        (FROM_URL, "timestamp_ofset", "timestamp_offset"),
+        ("/translate", "target_langauge", "target_language"),
+        ("/llm", "max_token", "max_tokens"),
+        ("/v1/chat/completions", "mesages", "messages"),
+    ],
+)
+def test_a_misspelled_field_is_told_the_right_name(
+    scripted: LiveServer, clip: bytes, route: str, wrong: str, meant: str
+) -> None:
+    error = error_of(send(scripted, route, clip, {wrong: "x"}), 400)
+    name = wrong.partition("[")[0]
+    assert error["message"] == f"'{name}' is not a field; did you mean '{meant}'?"
+    assert error["param"] == name
+
+
+@pytest.mark.parametrize("route", [*UPLOAD_ROUTES, "/diarize"])
+def test_a_misspelled_query_parameter(scripted: LiveServer, clip: bytes, route: str) -> None:
+    wrong = "min_speeker" if route == "/diarize" else "prompts"
+    with connect(scripted) as client:
+        response = client.post(route, params={wrong: "x"}, files={"file": ("a.wav", clip)})
+    assert "did you mean" in error_of(response, 400)["message"]
+
+
+def test_a_misspelled_query_parameter_of_a_translation(scripted: LiveServer) -> None:
+    with connect(scripted) as client:
+        response = client.post("/translate", params={"text": "x", "targetlanguage": "fr"})
+    assert "did you mean 'target_language'?" in error_of(response, 400)["message"]
+
+
+def test_fields_in_the_query_count_and_those_of_the_form_more(
+    scripted: LiveServer, clip: bytes, gate: Gate
+) -> None:
+    with connect(scripted) as client:
+        client.post(
+            TRANSCRIPTIONS,
+            params={"language": "de", "prompt": "Minutes"},
+            files={"file": ("a.wav", clip)},
+            data={"language": "fr"},
+        ).raise_for_status()
+    assert [(one.language, one.prompt) for one in gate.options] == [("fr", "Minutes")]
+
+
+@pytest.mark.parametrize(
+    ("route", "name", "value", "advice"),
+    [
+        (TRANSCRIPTIONS, "task", "translate", "/v1/audio/translations"),
+        (TRANSCRIPTIONS, "translate", "true", "/v1/audio/translations"),
+        (TRANSCRIPTIONS, "timestamp_offset", "3", "/v1/audio/transcriptions-from-url"),
+        (TRANSLATIONS, "audio_file_url", NOBODY, "/v1/audio/transcriptions-from-url"),
+        (TRANSCRIBE, "target_language", "fr", "'translate_to'"),
+        (FROM_URL, "timestamp", 3, "'timestamp_offset'"),
+        (FROM_URL, "file", "a.wav", "/v1/audio/transcriptions"),
+        ("/diarize", "timestamp_offset", "3", "'timestamp'"),
+        ("/translate", "language", "en", "'source_language'"),
+        ("/llm", "stream", True, "/v1/chat/completions"),
+        ("/v1/chat/completions", "prompt", "Hello", "'messages'"),
+    ],
+)
+def test_a_field_of_another_route_is_told_where_it_belongs(
+    scripted: LiveServer, clip: bytes, route: str, name: str, value: object, advice: str
+) -> None:
+    error = error_of(send(scripted, route, clip, {name: value}), 400)
+    assert error["param"] == name
+    assert advice in error["message"]
+
+
+@pytest.mark.parametrize("field", [{"task": "transcribe"}, {"translate": "false"}])
+def test_a_field_of_another_route_that_asks_for_nothing_is_ignored(
+    scripted: LiveServer, clip: bytes, field: dict[str, str | list[str]]
+) -> None:
+    response = upload(scripted, clip, data=field)
+    assert response.status_code == 200
+    assert response.headers[HEADER] == next(iter(field))
+
+
+def test_other_unknown_fields_are_named_in_the_answer_and_the_log(
+    scripted: LiveServer, clip: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflector_gpu.access")
+    data: dict[str, str | list[str]] = {"user": "u", "vad_filter": "true", "beam_size": "5"}
+    response = upload(scripted, clip, data={**data, "model": "scripted"})
+    assert response.status_code == 200
+    assert response.headers[HEADER] == "user,vad_filter,beam_size"
+    eventually(lambda: "ignored=user,vad_filter,beam_size" in caplog.text)  # it comes last
+    assert HEADER not in upload(scripted, clip, data={"model": "scripted"}).headers
+
+
+def test_streams_name_them_too(scripted: LiveServer, clip: bytes) -> None:
+    response = upload(scripted, clip, data={"stream": "true", "user": "u"})
+    assert response.headers[HEADER] == "user"
+
+
+def test_fields_that_change_nothing_on_a_route_are_named(scripted: LiveServer, clip: bytes) -> None:
+    data: dict[str, str | list[str]] = {"response_format": "srt", "stream": "true"}
+    response = upload(scripted, clip, route=TRANSCRIBE, data=data)
+    assert response.headers[HEADER] == "response_format,stream"
+    assert response.json().keys() == {"text", "words"}
+
+
+@pytest.mark.parametrize(
+    "name", ["x\r\nX-Injected: 1", "é" * 10, "a,b", "x" * 500, "\x00", " ", "[", "a[b][c]"]
+)
+def test_any_name_can_be_reported(scripted: LiveServer, clip: bytes, name: str) -> None:
+    response = upload(scripted, clip, data={name: "x"})
+    assert response.status_code == 200
+    assert len(response.headers[HEADER]) <= 60
+    assert "X-Injected" not in response.headers
+
+
+def test_no_more_than_a_screenful_is_reported(scripted: LiveServer, clip: bytes) -> None:
+    response = upload(scripted, clip, data={f"field_{n}": "x" for n in range(900)})
+    names = response.headers[HEADER].split(",")
+    assert names[0] == "field_0"
+    assert (len(names), names[-1]) == (21, "+880")
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[LiveServer]:
+    with LiveServer(model="scripted", strict=True, url_allow="127.0.0.1") as server:
+        yield server
+
+
+def test_a_strict_server_refuses_what_has_no_effect(
+    strict: LiveServer, clip: bytes, host: AudioHost
+) -> None:
+    known: dict[str, str | list[str]] = {"model": "scripted", "batch": "true"}
+    assert upload(strict, clip, data=known).status_code == 200
+    error = error_of(upload(strict, clip, data={**known, "user": "u", "beam_size": "5"}), 400)
+    assert error["param"] == "user"
+    assert "user,beam_size" in error["message"]
+    url = host.put("/a", Answer(clip))
+    assert ask_url(strict, url, language="en", batch=True).status_code == 200
+    error_of(ask_url(strict, url, never_heard_of=None), 400)
+    error_of(upload(strict, clip, route=TRANSCRIBE, data={"stream": "true"}), 400)
+
+
+# Objects inside
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"chunking_strategy[type]": "server_vad", "chunking_strategy[treshold]": "0.5"},
+        {"chunking_strategy": '{"type": "server_vad", "treshold": 0.5}'},
+    ],
+)
+def test_a_misspelled_key_of_an_object(
+    scripted: LiveServer, clip: bytes, form: dict[str, str | list[str]]
+) -> None:
+    error = error_of(upload(scripted, clip, data=form), 400)
+    assert error["message"] == (
+        "'chunking_strategy.treshold' is not a field; did you mean 'threshold'?"
+    )
+
+
+def test_a_misspelled_key_of_a_message(scripted: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Hello", "name": "Ann"}, {"role": "user", "contnet": 1}]
+    with connect(scripted) as client:
+        response = client.post("/v1/chat/completions", json={"messages": messages})
+    assert error_of(response, 400)["param"] == "messages.contnet"
+
+
+def test_each_name_is_compared_once_and_not_endlessly() -> None:
+    """Comparing takes long: what a client can make us do has an end."""
+    messages = [{"role": "user", "content": "x", f"key_{n}": 1, "mood": "x"} for n in range(2000)]
+    ignored = vocabularies.CHAT.ignored({"messages": messages})
+    assert ignored[:3] == ["messages.key_0", "messages.mood", "messages.key_1"]
+    assert len(ignored) == 2001
+
+
+# Ways to write a field
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"timestamp_granularities[0]": "word", "timestamp_granularities[1]": "segment"},
+        {"timestamp_granularities": '["word", "segment"]'},
+        {"timestamp_granularities[]": ' ["word","segment"]'},
+    ],
+)
+def test_lists_are_written_in_many_ways(
+    scripted: LiveServer, clip: bytes, form: dict[str, str | list[str]]
+) -> None:
+    body = upload(scripted, clip, data={"response_format": "verbose_json", **form}).json()
+    assert body.keys() >= {"words", "segments"}
+
+
+@pytest.mark.parametrize("filename", [None, "blob"])
+def test_parts_of_a_form_that_are_declared_as_json(
+    scripted: LiveServer, clip: bytes, filename: str | None
+) -> None:
+    """As Java and browser clients send them, the latter with a file name."""
+    sent = {
+        "response_format": "verbose_json",
+        "timestamp_granularities": ["word"],
+        "stream": False,
+        "prompt": None,
+        "chunking_strategy": {"type": "server_vad", "threshold": 0.4},
+    }
+    parts: list[tuple[str, tuple[str | None, io.BytesIO | bytes, str]]] = [
+        (name, (filename, json.dumps(value).encode(), "application/json"))
+        for name, value in sent.items()
+    ]
+    with connect(scripted) as client:
+        files = [("file", ("a.wav", clip, "audio/wav")), *parts]
+        body = client.post(TRANSCRIPTIONS, files=files).raise_for_status().json()
+    assert body["words"]
+    assert "segments" not in body
+
+
+def test_white_space_around_a_url(
+    scripted: LiveServer, clip: bytes, text: str, host: AudioHost
+) -> None:
+    assert ask_url(scripted, f" {host.put('/a', Answer(clip))}\n").json()["text"] == text
+    error_of(ask_url(scripted, "  "), 400)

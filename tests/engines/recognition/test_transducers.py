@@ -1,0 +1,94 @@
+"""Decoding a batch over NeMo's networks gives what onnx-asr's own loop gives over the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx_asr.models.nemo import NemoConformerTdt
+
+from reflector_gpu.engines.recognition import tdt
+from reflector_gpu.engines.recognition.parakeet import TdtHead
+from tests.engines.tiny import PARAKEET, clips
+from tests.engines.transducers import (
+    FRAMES_PER_SECOND,
+    Sizes,
+    encode,
+    found,
+    load,
+    own_logprobs,
+    own_loop,
+    random_frames,
+    write_random,
+)
+
+WIDTH = 96
+
+
+@dataclass(frozen=True)
+class Both:
+    """The same networks behind onnx-asr and behind our decoder."""
+
+    theirs: NemoConformerTdt
+    ours: TdtHead
+
+
+@pytest.fixture(scope="module", params=[1025, 8193], ids="vocabulary of {}".format)
+def random(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """The vocabularies of v2 and v3, two LSTM layers; narrower than theirs."""
+    sizes = Sizes(request.param, hidden=64, width=WIDTH)
+    folder = write_random(tmp_path_factory.mktemp("random"), sizes)
+    return Both(load(folder), TdtHead(load(folder)))
+
+
+@pytest.fixture(scope="module")
+def trained() -> Both:
+    return Both(load(PARAKEET), TdtHead(load(PARAKEET)))
+
+
+# One and the same examples every time: where two tokens are as good as equal, rounding decides.
+@settings(max_examples=25, derandomize=True)
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any),
+    seed=st.integers(1, 1000),
+)
+def test_tokens_and_frames_are_those_of_the_own_loop(
+    random: Both, lengths: list[int], seed: int
+) -> None:
+    batch = random_frames(lengths, WIDTH, seed)
+    assert found(random.ours.decode(*batch)) == own_loop(random.theirs, *batch)
+
+
+def test_a_full_batch_of_long_utterances_is_decoded_as_by_the_own_loop(random: Both) -> None:
+    encoded, lengths = random_frames(list(range(32, 256, 7)), WIDTH)
+    decoded = random.ours.decode(encoded, lengths)
+
+    assert found(decoded) == own_loop(random.theirs, encoded, lengths)
+    _same_logprobs(decoded, own_logprobs(random.theirs, encoded, lengths))
+
+
+def test_a_random_decoder_speaks_about_as_a_trained_one_does(random: Both) -> None:
+    encoded, lengths = random_frames([250] * 8, WIDTH)
+    decoded = random.ours.decode(encoded, lengths)
+    durations = np.concatenate([one.durations for one in decoded])
+
+    assert 3 < len(durations) / lengths.sum() * FRAMES_PER_SECOND < 5
+    assert set(durations.tolist()) == {0, 1, 2, 3, 4}
+    assert (durations == 0).mean() < 0.1
+    assert len(np.unique(np.concatenate([one.tokens for one in decoded]))) > len(durations) / 4
+
+
+def test_recordings_are_decoded_as_by_the_own_loop(trained: Both) -> None:
+    encoded, lengths = encode(trained.theirs, [clip.samples for clip in clips("en")])
+    decoded = trained.ours.decode(encoded, lengths)
+
+    assert found(decoded) == own_loop(trained.theirs, encoded, lengths)
+    _same_logprobs(decoded, own_logprobs(trained.theirs, encoded, lengths))
+
+
+def _same_logprobs(decoded: list[tdt.Decoded], theirs: list[list[float]]) -> None:
+    for one, expected in zip(decoded, theirs, strict=True):
+        assert one.logprobs == pytest.approx(expected, abs=1e-4)

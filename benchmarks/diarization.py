@@ -28,8 +28,8 @@ from benchmarks.figures import Figure
 from benchmarks.memory import peak
 from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
-from reflector_gpu.engines.base import Diarizer, Recording
-from reflector_gpu.engines.diarization.catalog import DIARIZERS, own_diarizers
+from reflector_gpu.engines.diarization.base import Diarizer, Recording
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.diarization.pcm import PcmFile
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.runtime.worker import Recipe
@@ -74,7 +74,7 @@ def _errors() -> Iterator[Figure]:
         print("error rates are left out: pip install --group bench", file=sys.stderr)
         return
     sets = dict(_sets())
-    for model in {**DIARIZERS, **own_diarizers(load_settings().model_paths)}.values():
+    for model in DIARIZERS.known(load_settings().model_paths).values():
         if model.missing:
             print(f"{model.name} is left out: {model.installation}", file=sys.stderr)
             continue

@@ -20,8 +20,8 @@ from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.timing import seconds, times_as_fast
 from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.engines.base import RecogniserModel
 from reflector_gpu.engines.recognition import parakeet, whisper
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.sphinx import SPEC, SphinxRecogniser
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.service.worker_pools import WorkerPools, available_cores
@@ -135,9 +135,9 @@ def _batching() -> list[Figure]:
 
 def _batched(model: RecogniserModel, spoken: Sequence[Samples]) -> Figure:
     single = replace(model, name="single", spec=replace(model.spec, max_batch=1))
-    hosts = WorkerPools(load_settings(workers=1), ())
+    pools = WorkerPools(load_settings(workers=1), ())
     with asyncio.Runner() as loop, ExitStack() as stack:
-        stack.callback(lambda: loop.run(hosts.close()))
+        stack.callback(lambda: loop.run(pools.close()))
 
         def all_of_them(pool: Pool[Samples, Recognition]) -> Callable[[], object]:
             async def submitted() -> list[Recognition]:
@@ -155,7 +155,7 @@ def _batched(model: RecogniserModel, spoken: Sequence[Samples]) -> Figure:
 
             return lambda: loop.run(submitted())
 
-        together, one_by_one = (all_of_them(hosts.recogniser(m)) for m in (model, single))
+        together, one_by_one = (all_of_them(pools.pool(m)) for m in (model, single))
         together(), one_by_one()
         ratio, spread = times_as_fast(together, one_by_one)
     name = f"{model.name}: batches over requests / one by one"

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from reflector_gpu.deploy.modal_app import WEB_INPUTS, Container, Deployment
 from reflector_gpu.types import Priority
 
-deployment = Deployment("reflector-transcriber-parakeet", "transcriber", model="parakeet_model")
+deployment = Deployment("reflector-transcriber-parakeet", "recogniser", model="parakeet_model")
 app = modal.App(deployment.name)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from reflector_gpu.cli.hints import here
-from reflector_gpu.engines.base import RecogniserModel
-from reflector_gpu.engines.recognition.catalog import Catalog
+from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.engines.weights import HUB, INDEX
 from reflector_gpu.engines.weights.cache import cache_folder
 from reflector_gpu.errors import ReflectorError, StorageFull, UpstreamFailed
-from reflector_gpu.service.catalogs import catalog_of
+from reflector_gpu.service.catalogs import recognisers_of
 from reflector_gpu.settings import load_settings
 
 WANTED = "base"
@@ -27,7 +27,7 @@ def pull() -> str:
     """
     try:
         settings = load_settings()
-        catalog = catalog_of(settings)
+        catalog = recognisers_of(settings)
     except ReflectorError:
         return AS_SET  # `serve` tells what is wrong
     preferred = catalog.configured[0]
@@ -59,7 +59,7 @@ def _fetched(model: RecogniserModel, sources: tuple[str, ...]) -> str | None:
     return None
 
 
-def _without(preferred: RecogniserModel, catalog: Catalog, why: str) -> str:
+def _without(preferred: RecogniserModel, catalog: Recognisers, why: str) -> str:
     """Say that another model than the ``preferred`` one answers."""
     answering = catalog.default
     print(

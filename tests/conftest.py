@@ -72,7 +72,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def diarizer_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The same with the two repositories of the diarizer ``segmentation``: the tiny pair."""
-    model = DIARIZERS["segmentation"]
+    model = DIARIZERS.models["segmentation"]
     assert model.weights
     assert model.weights.beside
     files = {

@@ -70,7 +70,7 @@ class LiveServer:
             if not self._thread.is_alive():
                 raise RuntimeError("the server did not start")
         if self._wait:
-            self.service.pool(self.service.catalog.default).wait_ready(timeout=60)
+            self.service.workers.pool(self.service.recognisers.default).wait_ready(timeout=60)
         return self
 
     def __exit__(

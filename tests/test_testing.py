@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from reflector_gpu.engines.base import Recogniser
+from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from reflector_gpu.engines.base import RecogniserModel
 from reflector_gpu.engines.recognition import scripted
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import (
     Recognition,

@@ -164,7 +164,7 @@ class Gate:
     """Stands between a server and its default engine: counts chunks, and can hold them back."""
 
     def __init__(self, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._pool = server.service.pool(server.service.catalog.default)
+        self._pool = server.service.workers.pool(server.service.recognisers.default)
         self._submit = self._pool.submit
         self._lock = threading.Lock()
         self._held: list[asyncio.Future[None]] = []

@@ -295,7 +295,7 @@ def test_the_diarizer_does_not_wait_for_the_recogniser(
     server = bare(model="scripted", apikey=KEY)
     gate = Gate(server, monkeypatch)
     gate.free = 0
-    pool = server.service.workers.diarizer(server.service.diarizer)
+    pool = server.service.workers.pool(server.service.diarizer)
     submit = pool.submit
 
     async def noted(*args: Any, **rest: Any) -> object:
@@ -313,7 +313,7 @@ def test_turns_may_overlap_where_nobody_asks_for_words(
 ) -> None:
     """A recogniser hears one of those who speak at once, and so each word has one speaker."""
     server = bare(model="scripted", apikey=KEY)
-    pool = server.service.workers.diarizer(server.service.diarizer)
+    pool = server.service.workers.pool(server.service.diarizer)
     submit, asked = pool.submit, []
 
     async def noted(recording: Any, options: Any, **rest: Any) -> object:

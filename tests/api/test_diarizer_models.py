@@ -22,7 +22,7 @@ from tests.engines.tiny import SEGMENTATION, WHISPER
 from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
-MODEL = DIARIZERS["segmentation"]
+MODEL = DIARIZERS.models["segmentation"]
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ class Stage:
 
     def waits(self, chunks: int) -> None:
         """Until so many have to wait for the worker."""
-        pool = self.server.service.pool(self.server.service.catalog.default)
+        pool = self.server.service.workers.pool(self.server.service.recognisers.default)
         eventually(lambda: pool.waiting == chunks)
 
 

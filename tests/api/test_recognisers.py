@@ -24,8 +24,8 @@ def server() -> Iterator[LiveServer]:
         model_paths={"parakeet": str(PARAKEET), "whisper": str(WHISPER)},
         apikey=KEY,
     ) as server:
-        for model in server.service.catalog.defaults:
-            server.service.pool(model).wait_ready(timeout=60)
+        for model in server.service.recognisers.defaults:
+            server.service.workers.pool(model).wait_ready(timeout=60)
         yield server
 
 

@@ -288,7 +288,7 @@ def test_without_weights_the_download_is_named(
 def test_weights_are_fetched_where_that_is_allowed(
     bare: START, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = TRANSLATORS["m2m100"].weights
+    weights = TRANSLATORS.models["m2m100"].weights
     assert weights
     files = {file.name: file.read_bytes() for file in TRANSLATION.iterdir()}
     with Hub(weights.repository, files) as hub:

@@ -150,7 +150,7 @@ def test_503_engine_that_dies_beyond_its_retry(
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, "deadly", model("Deadly"))
     server = bare(model="deadly", apikey=KEY)
-    eventually(lambda: server.service.pool(catalog.MODELS["deadly"]).workers_ready)
+    eventually(lambda: server.service.workers.pool(catalog.MODELS["deadly"]).workers_ready)
     response = upload(server, clip)
     assert error_of(response, 503)["code"] == "engine_failed"
     assert retry_after(response) >= 1

@@ -16,7 +16,7 @@ from tests.conftest import SAMPLES
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION
 
-FILES = sorted(DIARIZERS["segmentation"].arguments.values())
+FILES = sorted(DIARIZERS.models["segmentation"].arguments.values())
 
 
 def test_a_pull_fetches_both_networks(diarizer_hub: Hub) -> None:

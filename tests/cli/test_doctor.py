@@ -11,11 +11,12 @@ import pytest
 from reflector_gpu.cli import engine_checks, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import listen
-from reflector_gpu.engines import base
-from reflector_gpu.engines.recognition.catalog import MODELS, Catalog
+from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.service import Service
-from reflector_gpu.service.catalogs import catalog_of
+from reflector_gpu.service.catalogs import recognisers_of
 from reflector_gpu.settings import Settings, load_settings
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
@@ -40,15 +41,15 @@ def test_a_sound_machine_hears_a_sentence() -> None:
     assert not [line for line in lines.values() if line.startswith("FAIL")]
 
 
-def only_the_default(settings: Settings) -> Catalog:
+def only_the_default(settings: Settings) -> Recognisers:
     """No engine but the configured one, so that no other has to be tried."""
-    catalog = catalog_of(settings)
+    catalog = recognisers_of(settings)
     catalog.models = {catalog.default.name: catalog.default}
     return catalog
 
 
 def test_what_is_essential_and_broken_fails(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_checks, "catalog_of", only_the_default)
+    monkeypatch.setattr(engine_checks, "recognisers_of", only_the_default)
     done = typed("doctor", "--host", "0.0.0.0", "--port", 0, "--model", "large-v2", "--json")
     assert done.status == 1
     failed = {c["name"]: c for c in json.loads(done.out) if c["status"] == "fail"}
@@ -150,7 +151,7 @@ def test_devices(
     assert check.detail.startswith(detail)
 
 
-def engine(model: base.RecogniserModel, *, essential: bool) -> Check:
+def engine(model: RecogniserModel, *, essential: bool) -> Check:
     return engine_checks._engine(settings(workers=1), model, essential=essential)
 
 

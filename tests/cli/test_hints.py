@@ -12,7 +12,7 @@ import pytest
 
 from reflector_gpu.cli import hints
 from reflector_gpu.cli.hints import here, told
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.engines.recognition.catalog import MODELS
@@ -91,11 +91,11 @@ def test_another_servers_commands_are_its_own() -> None:
     assert told(UpstreamFailed(command)) == command
 
 
-KNOWN = [*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values()]
+KNOWN = [*MODELS.values(), *DIARIZERS.models.values(), *TRANSLATORS.models.values()]
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
-def test_every_installation_can_be_pasted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_installation_can_be_pasted(model: AnyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(model), "missing", (*model.packages, *model.programs, "weights"))
     for command in here(model.installation).split(" && "):
         program, *_ = shlex.split(command)

@@ -10,8 +10,9 @@ import pytest
 from reflector_gpu.cli import console
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import megabytes, state
-from reflector_gpu.engines.base import Model, RecogniserModel
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.weights import Weights, size
@@ -58,7 +59,11 @@ def test_config_as_a_table_has_a_line_each(typed: Typed, monkeypatch: pytest.Mon
 
 def test_models_are_listed(typed: Typed) -> None:
     records = json.loads(typed("models", "list", "--model", "scripted", "--json").out)
-    assert [record["name"] for record in records] == [*MODELS, *DIARIZERS, *TRANSLATORS]
+    assert [record["name"] for record in records] == [
+        *MODELS,
+        *DIARIZERS.models,
+        *TRANSLATORS.models,
+    ]
     assert [record["name"] for record in records if record["default"]] == [
         "scripted",
         "bic",
@@ -67,14 +72,14 @@ def test_models_are_listed(typed: Typed) -> None:
     by_name = {record["name"]: record for record in records}
     assert by_name["sphinx"]["installed"]
     assert by_name["sphinx"]["languages"] == ["en"]
-    assert {name for name, r in by_name.items() if r["type"] == "diarizer"} == set(DIARIZERS)
+    assert {name for name, r in by_name.items() if r["type"] == "diarizer"} == set(DIARIZERS.models)
     missing = by_name["large-v2"]
     assert not missing["installed"]
     assert (missing["megabytes"], missing["folder"]) == (3090, None)
     assert missing["installation"].endswith("reflector-gpu models pull large-v2")
 
 
-KNOWN = (*MODELS.values(), *DIARIZERS.values(), *TRANSLATORS.values())
+KNOWN = (*MODELS.values(), *DIARIZERS.models.values(), *TRANSLATORS.models.values())
 
 
 def test_models_as_a_table_have_a_line_each(typed: Typed) -> None:
@@ -107,7 +112,7 @@ def test_a_narrow_terminal_shows_names_sizes_and_states(
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.name)
-def test_a_model_shows_all_there_is_to_know(model: Model, typed: Typed) -> None:
+def test_a_model_shows_all_there_is_to_know(model: AnyModel, typed: Typed) -> None:
     shown = typed("models", "show", model.name).out
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines())
     assert lines["name"] == model.name
@@ -172,7 +177,7 @@ def test_weights_are_pulled(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     done = typed("models", "pull", "tiny", "sphinx")
     assert done == (0, f"/cache/{repository}\n", "sphinx: needs no download\n")
     done = typed("models", "pull", "bic", "segmentation")
-    repository = weights_of(DIARIZERS["segmentation"]).repository
+    repository = weights_of(DIARIZERS.models["segmentation"]).repository
     assert done == (0, f"/cache/{repository}\n", "bic: needs no download\n")
 
 
@@ -185,6 +190,6 @@ def test_nothing_is_pulled_if_a_name_is_wrong(
     assert "'nonesuch' does not exist" in done.err
 
 
-def weights_of(model: Model) -> Weights:
+def weights_of(model: AnyModel) -> Weights:
     assert model.weights
     return model.weights

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from reflector_gpu.engines.base import CompleterModel, CompleterSpec
+from reflector_gpu.engines.completion.base import CompleterModel, CompleterSpec
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.llm.pooled import PooledModel
 from reflector_gpu.runtime.pool import Pool

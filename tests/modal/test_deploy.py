@@ -272,7 +272,11 @@ def test_the_settings_are_in_the_readme() -> None:
         assert row.replace("|  |", "| |") in told
 
 
-EXTRAS = {model.extra for models in (MODELS, DIARIZERS, TRANSLATORS) for model in models.values()}
+EXTRAS = {
+    model.extra
+    for models in (MODELS, DIARIZERS.models, TRANSLATORS.models)
+    for model in models.values()
+}
 
 
 @pytest.mark.parametrize("extra", sorted({extra for extra in EXTRAS if extra} | {"llm"}))

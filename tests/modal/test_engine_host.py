@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.deploy.capabilities import CAPABILITIES
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.remote_workers import portable
-from reflector_gpu.engines.base import RecogniserModel, Recording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.pcm import FileRecording, PcmFile
 from reflector_gpu.engines.recognition import scripted
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import (
     EngineFailed,
     InvalidRequest,
@@ -68,7 +68,7 @@ def room() -> Iterator[EngineHost]:
     Engine.go_on.clear()
     Engine.batches.clear()
     Engine.loading.clear()
-    room = EngineHost(CAPABILITIES["transcriber"], MODEL, "cpu", load_settings())
+    room = EngineHost(MODEL, "cpu", load_settings())
     yield room
     Engine.go_on.set()
     room.close()

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.base import Model, RecogniserModel
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.recognition import scripted
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled
 from reflector_gpu.service.downloads import RETRY_SECONDS, Downloads, patience
@@ -53,7 +54,7 @@ async def downloads(clock: Clock | None = None) -> AsyncIterator[tuple[Downloads
     """And the names of those that have come, each of which is there by then."""
     came: list[str] = []
 
-    def finished(model: Model) -> None:
+    def finished(model: AnyModel) -> None:
         assert not model.missing
         came.append(model.name)
 

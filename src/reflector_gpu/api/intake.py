@@ -155,7 +155,7 @@ class Intake:
         if fields.wants_logprobs:
             model.check_logprobs()
         visit.answered_by(model.name)
-        if task == "transcribe" and self._service.catalog.meaning(fields.model).speakers:
+        if task == "transcribe" and self._service.recognisers.meaning(fields.model).speakers:
             fields = fields.with_speakers()
         wish = self._service.request(
             model,

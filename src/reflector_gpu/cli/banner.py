@@ -8,13 +8,13 @@ from rich.text import Text
 from reflector_gpu import __version__
 from reflector_gpu.cli.console import console
 from reflector_gpu.cli.hints import here
-from reflector_gpu.engines.recognition.catalog import Catalog
+from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.networks import holds_everyone
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings
 
 
-def show(settings: Settings, catalog: Catalog, url: str) -> None:
+def show(settings: Settings, catalog: Recognisers, url: str) -> None:
     """Print the banner to standard error."""
     lines = Table.grid(padding=(0, 2))
     for name, text, style in _lines(settings, catalog, url):
@@ -24,7 +24,7 @@ def show(settings: Settings, catalog: Catalog, url: str) -> None:
     out.print(lines)
 
 
-def _lines(settings: Settings, catalog: Catalog, url: str) -> list[tuple[str, str, str]]:
+def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str, str, str]]:
     """Name, text and style of each."""
     model = catalog.default
     everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
@@ -41,7 +41,7 @@ def _lines(settings: Settings, catalog: Catalog, url: str) -> list[tuple[str, st
     return lines
 
 
-def _accuracy(settings: Settings, catalog: Catalog) -> list[tuple[str, str]]:
+def _accuracy(settings: Settings, catalog: Recognisers) -> list[tuple[str, str]]:
     """How well the profile's choice hears, and what would be better."""
     profile = PROFILES[settings.profile]
     chosen = profile.defaults.get("auto_models", settings.auto_models)

@@ -16,16 +16,16 @@ from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local_transcription import LocalRecogniser
 from reflector_gpu.cli.sources import Source, Wish
-from reflector_gpu.engines.base import RecogniserModel
-from reflector_gpu.engines.diarization.catalog import diarizer_of
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.translation.base import TranslatorModel
-from reflector_gpu.engines.translation.catalog import translators_of
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.llm.base import Ask
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.service import Service
-from reflector_gpu.service.catalogs import catalog_of
+from reflector_gpu.service.catalogs import recognisers_of
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -57,7 +57,7 @@ def engines(settings: Settings) -> Iterator[Check]:
     else:
         yield _codecs()
         yield _voice(blocks)
-    catalog = catalog_of(settings)
+    catalog = recognisers_of(settings)
     configured = catalog.default
     yield _engine(settings, configured, essential=True)
     others = [model for model in catalog.models.values() if model is not configured]
@@ -65,7 +65,7 @@ def engines(settings: Settings) -> Iterator[Check]:
         if not model.missing:
             yield _engine(settings, model, essential=False)
     yield diarizer(settings)
-    yield from map(translator, translators_of(settings.translator))
+    yield from (translator(TRANSLATORS.find(name, {})) for name in settings.translator)
     if settings.llm_engine != "none":
         yield language_model(settings)
     absent = sum(bool(model.missing) for model in others)
@@ -139,7 +139,7 @@ def diarizer(settings: Settings) -> Check:
 
     Nothing is essential about it: who asks for no speakers does not need it.
     """
-    model = diarizer_of(settings.diarizer, settings.model_paths)
+    model = DIARIZERS.find(settings.diarizer, settings.model_paths)
     if model.missing:
         wait = settings.auto_pull and model.downloadable
         detail = "will be downloaded first" if wait else "the configured diarizer is not installed"

@@ -5,66 +5,64 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reflector_gpu.engines.base import DiarizerModel, Model, RecogniserModel
-from reflector_gpu.engines.diarization.catalog import ALIASES, DIARIZERS, own_diarizers
-from reflector_gpu.engines.recognition.catalog import Catalog
-from reflector_gpu.engines.translation.base import TranslatorModel
-from reflector_gpu.engines.translation.catalog import TRANSLATORS, translators_of
+from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.catalogs import CATALOGS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.recognition.resolution import Recognisers
+from reflector_gpu.engines.translation.base import TRANSLATION
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.translation.neural import opus
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.errors import UnknownModel
-from reflector_gpu.service.catalogs import catalog_of
+from reflector_gpu.service.catalogs import recognisers_of
 from reflector_gpu.settings import Settings
 from reflector_gpu.suggest import suggestion
-
-KINDS = ("recogniser", "diarizer", "translator")
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The models of a configuration, by kind and name."""
+    """The models of a configuration. ``by_kind`` has them by their kind and their name."""
 
     settings: Settings
-    catalog: Catalog
-    diarizers: Mapping[str, DiarizerModel]
-    translators: Mapping[str, TranslatorModel]
+    recognisers: Recognisers
+    by_kind: Mapping[str, Mapping[str, AnyModel]]
 
     @classmethod
     def of(cls, settings: Settings) -> Inventory:
-        configured = {model.name: model for model in translators_of(settings.translator)}
-        return cls(
-            settings,
-            catalog_of(settings),
-            {**DIARIZERS, **own_diarizers(settings.model_paths)},
-            {**TRANSLATORS, **configured},
-        )
+        by_kind = {kind: one.known(settings.model_paths) for kind, one in CATALOGS.items()}
+        configured = [TRANSLATORS.find(name, {}) for name in settings.translator]
+        by_kind[TRANSLATION.kind].update({model.name: model for model in configured})
+        return cls(settings, recognisers_of(settings), by_kind)
 
     @property
-    def models(self) -> list[Model]:
-        return [
-            *self.catalog.models.values(),
-            *self.diarizers.values(),
-            *self.translators.values(),
-        ]
+    def kinds(self) -> list[str]:
+        """Those of which there are models."""
+        return [kind for kind, models in self.by_kind.items() if models]
+
+    @property
+    def models(self) -> list[AnyModel]:
+        return [model for models in self.by_kind.values() for model in models.values()]
 
     @property
     def defaults(self) -> tuple[str, ...]:
         """Names of what is used where a request names nothing."""
         settings = self.settings
-        diarizer = ALIASES.get(settings.diarizer, settings.diarizer)
-        return (self.catalog.default.name, diarizer, *settings.translator)
+        diarizer = DIARIZERS.find(settings.diarizer, settings.model_paths).name
+        return (self.recognisers.default.name, diarizer, *settings.translator)
 
-    def find(self, name: str) -> Model:
+    def find(self, name: str) -> AnyModel:
         """The model that somebody means.
 
         Raises:
             UnknownModel: there is none of this name.
         """
-        if self.catalog.knows(name):
-            return self.catalog.resolve(name)
-        diarizer = self.diarizers.get(name) or self.diarizers.get(ALIASES.get(name, name))
-        if found := diarizer or self.translators.get(name) or opus(name):
-            return found
+        if self.recognisers.knows(name):
+            return self.recognisers.resolve(name)
+        for kind, models in self.by_kind.items():
+            if found := models.get(name) or models.get(CATALOGS[kind].aliases.get(name, "")):
+                return found
+        if (pair := opus(name)) is not None:
+            return pair
         known = [model.name for model in self.models]
         near = suggestion(name, known)
         hint = f"Did you mean '{near}'? " if near else ""
@@ -73,19 +71,12 @@ class Inventory:
             f"There are: {', '.join(known)}, opus-mt-LANGUAGE-LANGUAGE."
         )
 
-    def sharing(self, model: Model) -> list[Model]:
+    def sharing(self, model: AnyModel) -> list[AnyModel]:
         """Other models with weights."""
         return [one for one in self.models if one.weights and one.name != model.name]
 
 
-def kind(model: Model) -> str:
-    """One of `KINDS`."""
-    if isinstance(model, TranslatorModel):
-        return "translator"
-    return "recogniser" if isinstance(model, RecogniserModel) else "diarizer"
-
-
-def state(model: Model) -> str:
+def state(model: AnyModel) -> str:
     """``installed``, or what keeps it from working here."""
     missing = model.missing
     if not missing:
@@ -97,20 +88,20 @@ def state(model: Model) -> str:
     return f"needs {' '.join(name for name in missing if name != 'weights')}"
 
 
-def folder(model: Model) -> str | None:
+def folder(model: AnyModel) -> str | None:
     """Where its files are, if they are here and not in a package."""
     if model.weights and model.weights.folder:
         return str(model.weights.folder)
     return model.arguments.get("weights")
 
 
-def megabytes(model: Model) -> str:
+def megabytes(model: AnyModel) -> str:
     return size(model.weights.megabytes) if model.weights else ""
 
 
-def languages(model: Model) -> list[str]:
+def languages(model: AnyModel) -> list[str]:
     """Codes that a recogniser hears."""
-    return sorted(model.spec.languages) if isinstance(model, RecogniserModel) else []
+    return sorted(model.spec.languages)
 
 
 def _downloaded(weights: Weights | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from reflector_gpu.api.connection import cancelled
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.cli.sources import Report, Source, Wish
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import EngineLoading
 from reflector_gpu.pipeline.transcription import Part
@@ -39,8 +39,8 @@ class LocalRecogniser:
         fields = wish.fields()
         options = fields.options()
         chosen = self._service.resolve(fields.model, options)
-        needed: list[Model] = [chosen]
-        if self._service.catalog.meaning(fields.model).speakers:
+        needed: list[AnyModel] = [chosen]
+        if self._service.recognisers.meaning(fields.model).speakers:
             fields = fields.with_speakers()
         if fields.speakers is not None:
             needed.append(self._service.diarizer)
@@ -68,7 +68,7 @@ class LocalRecogniser:
 
     @property
     def _pool(self) -> Pool[Samples, Recognition]:
-        return self._service.pool(self._request.model)
+        return self._service.workers.pool(self._request.model)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

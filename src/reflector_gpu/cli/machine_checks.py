@@ -70,8 +70,8 @@ def layout(service: Service) -> Iterator[Check]:
 def unsaid(service: Service) -> Check:
     """Who answers requests that name no language, and whether it finds out which one it is."""
     model = service.resolve(None, TranscribeOptions())
-    if caveat := service.catalog.caveat(model):
-        absent = next((m for m in service.catalog.automatic if m.spec.detects), None)
+    if caveat := service.recognisers.caveat(model):
+        absent = next((m for m in service.recognisers.automatic if m.spec.detects), None)
         fix = absent.installation if absent else "add a Whisper to REFLECTOR_AUTO_MODELS"
         return Check("language", Status.WARN, caveat, fix)
     return Check("language", Status.OK, f"requests that name none are answered by {model.name}")

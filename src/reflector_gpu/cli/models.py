@@ -12,15 +12,13 @@ from rich.text import Text
 from reflector_gpu.cli.console import console, print_json, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import (
-    KINDS,
     Inventory,
     folder,
-    kind,
     languages,
     megabytes,
     state,
 )
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import size
 from reflector_gpu.engines.weights.removal import occupied, parts, remove
 from reflector_gpu.errors import InvalidRequest
@@ -39,8 +37,8 @@ def show_all(*, as_json: bool, **overrides: object) -> None:
     if as_json:
         print_json([_record(model, inventory) for model in inventory.models])
         return
-    for one in KINDS:
-        print_table(_table(one, inventory))
+    for kind in inventory.kinds:
+        print_table(_table(kind, inventory))
         sys.stdout.write("\n")
     more = here("reflector-gpu models show NAME")
     sys.stdout.write(f"* is configured. More about one, and how to install it:\n  {more}\n")
@@ -106,7 +104,7 @@ def delete(names: Sequence[str], *, sure: bool) -> None:
         sys.stdout.write(f"{model.name}: deleted, {size(freed)} freed\n")
 
 
-def _check_downloaded(model: Model) -> None:
+def _check_downloaded(model: AnyModel) -> None:
     if own := model.arguments.get("weights"):
         raise InvalidRequest(
             f"'{model.name}' is in a folder of your own, {own}: delete that yourself."
@@ -121,14 +119,14 @@ def _agreed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _table(kind_shown: str, inventory: Inventory) -> Table:
-    models = [model for model in inventory.models if kind(model) == kind_shown]
+def _table(kind: str, inventory: Inventory) -> Table:
+    models = list(inventory.by_kind[kind].values())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     longest = max(len(model.name) for model in models) + len(_CONFIGURED)
-    table.add_column(f"{kind_shown.capitalize()}s", no_wrap=True, min_width=longest)
+    table.add_column(f"{kind.capitalize()}s", no_wrap=True, min_width=longest)
     table.add_column("Size", no_wrap=True, min_width=len("10.0 GB"), justify="right")
     table.add_column("State")
-    table.add_column("Languages" if kind_shown == "recogniser" else "")
+    table.add_column("Languages" if kind == "recogniser" else "")
     if console().width >= _ROOM_FOR_ALL:
         table.add_column("Licence", no_wrap=True)
         table.add_column("What it is", no_wrap=True, overflow="ellipsis")
@@ -137,7 +135,7 @@ def _table(kind_shown: str, inventory: Inventory) -> Table:
     return table
 
 
-def _row(model: Model, inventory: Inventory) -> list[str | Text]:
+def _row(model: AnyModel, inventory: Inventory) -> list[str | Text]:
     codes = languages(model)
     few = len(codes) <= _SHOWN_LANGUAGES
     how = state(model)
@@ -153,11 +151,11 @@ def _row(model: Model, inventory: Inventory) -> list[str | Text]:
     ]
 
 
-def _facts(model: Model, inventory: Inventory) -> list[tuple[str, str]]:
+def _facts(model: AnyModel, inventory: Inventory) -> list[tuple[str, str]]:
     configured = ", the configured one" if model.name in inventory.defaults else ""
     facts = [
         ("name", model.name),
-        ("kind", f"{kind(model)}{configured}"),
+        ("kind", f"{model.capability.kind}{configured}"),
         ("summary", model.summary),
         ("languages", ", ".join(languages(model))),
         ("licence", model.licence),
@@ -177,10 +175,10 @@ def _facts(model: Model, inventory: Inventory) -> list[tuple[str, str]]:
     return facts
 
 
-def _record(model: Model, inventory: Inventory) -> dict[str, object]:
+def _record(model: AnyModel, inventory: Inventory) -> dict[str, object]:
     return {
         "name": model.name,
-        "type": kind(model),
+        "type": model.capability.kind,
         "default": model.name in inventory.defaults,
         "installed": not model.missing,
         "state": state(model),

@@ -46,7 +46,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
     with listen(settings.host, settings.port) as listener:
         logs.configure(settings.log_level)
         url = url_of(listener)
-        banner.show(settings, service.catalog, url)
+        banner.show(settings, service.recognisers, url)
         config = uvicorn.Config(
             app,
             log_config=None,

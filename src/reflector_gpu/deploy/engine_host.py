@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from reflector_gpu.deploy.capabilities import Capability
 from reflector_gpu.deploy.remote_workers import Message
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.queue import Job
@@ -36,15 +35,13 @@ logger = logging.getLogger(__name__)
 class EngineHost:
     """`load` it, `run` calls from any threads, `close` it."""
 
-    def __init__(
-        self, capability: Capability, model: Model, device: str, settings: Settings
-    ) -> None:
+    def __init__(self, model: AnyModel, device: str, settings: Settings) -> None:
         self._model = model
-        here = _Here(capability, model, device, settings)
+        here = _Here(model, device, settings)
         workers = {priority: [here] for priority in Priority}
-        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: capability.pool(
-            WorkerPools(settings, (), {model.name: workers}), model
-        )
+        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: WorkerPools(
+            settings, (), {model.name: workers}
+        ).pool(model)
         self._pool: Pool[Any, Any] | None = None
         self._loading = threading.Lock()
 
@@ -147,20 +144,21 @@ class EngineHost:
 class _Here:
     """Fulfils `runtime.supervisor.Starter`: the engine in this process."""
 
-    capability: Capability
-    model: Model
+    model: AnyModel
     device: str
     settings: Settings
 
     @property
     def streams(self) -> bool:
-        return self.capability.streams
+        return self.model.capability.streams
 
     def start(self, _: Callable[[], bool]) -> _Running:
         self.model.check_installed()
         # Only now: the weights may have come since the process began.
         found = arguments(self.model, self.device, self.settings)
-        return _Running(Recipe(self.model.engine, self.capability.method, arguments=found), self)
+        return _Running(
+            Recipe(self.model.engine, self.model.capability.method, arguments=found), self
+        )
 
 
 class _Running:

@@ -20,12 +20,13 @@ import modal
 from fastapi import FastAPI
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy.capabilities import CAPABILITIES
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.modal_images import image
 from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment, served
 from reflector_gpu.deploy.modal_settings import NO_GPU
+from reflector_gpu.deploy.models import deployed, serving
 from reflector_gpu.deploy.remote_workers import Call, Message, Remote, RemoteStream, StreamingCall
+from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
 from reflector_gpu.runtime.supervisor import Starter
 from reflector_gpu.settings import load_settings
@@ -61,16 +62,18 @@ BOTH = tuple(Priority)
 class Deployment(ServerDeployment):
     """One app with an engine: its name, its model, and the arguments of Modal's decorators."""
 
-    def __init__(self, name: str, capability: str, model: str) -> None:
-        """``model`` is the field of `ModalSettings` that names it.
+    def __init__(self, name: str, kind: str, model: str) -> None:
+        """``kind`` is that of the model, as in `CATALOGS`; ``model`` the field of `ModalSettings`
+        that names it.
 
         Raises:
-            ConfigurationError, UnknownModel
+            ConfigurationError
         """
         super().__init__(name)
-        self.capability = CAPABILITIES[capability]
+        self._catalog = CATALOGS[kind]
+        self.capability = self._catalog.capability
         self._chosen: str = getattr(self.settings, model)
-        self.model = self.capability.find(load_settings(), self._chosen)
+        self.model = deployed(self._catalog, self._chosen, load_settings())
         self._volume = modal.Volume.from_name(VOLUME, create_if_missing=True, version=2)
 
     @property
@@ -116,7 +119,7 @@ class Deployment(ServerDeployment):
     @property
     def web(self) -> dict[str, Any]:
         """Arguments of the web function, which returns `server`."""
-        recordings = _MOST_RECORDINGS if self.capability.recordings else 0
+        recordings = _MOST_RECORDINGS if self.capability.whole_recordings else 0
         web = super().web
         models = self.with_models(WEB_CORES) if self.capability.reads_weights else {}
         memory = web["memory"] + recordings * 2 * _RECORDING_MEGABYTES
@@ -197,7 +200,7 @@ class Deployment(ServerDeployment):
         Raises:
             ConfigurationError: there is no key.
         """
-        settings = served(**self.capability.chosen(self._chosen))
+        settings = served(**serving(self._catalog, self._chosen))
         if self.capability.reads_weights:
             self.fetch()
             if self.model.missing:
@@ -207,7 +210,7 @@ class Deployment(ServerDeployment):
 
     def _calls(self, containers: Any) -> Sequence[Starter]:
         """As many workers as calls may be made at once; ``containers`` is Modal's handle."""
-        most = _MOST_RECORDINGS if self.capability.recordings else _MOST_CALLS
+        most = _MOST_RECORDINGS if self.capability.whole_recordings else _MOST_CALLS
         calls = min(containers.part.calls, most)
         if self.capability.streams:
             return [RemoteStream(_streaming(containers.stream.remote_gen))] * calls
@@ -275,7 +278,7 @@ class Part:
 
     def room(self) -> EngineHost:
         deployment = self.deployment
-        return EngineHost(deployment.capability, deployment.model, self.device, load_settings())
+        return EngineHost(deployment.model, self.device, load_settings())
 
     @property
     def _keeps_gpu(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from reflector_gpu.engines.base import Recording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.pcm import SCALE, FileRecording
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.worker import Listeners, WorkerDied
@@ -123,7 +123,7 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
 
 @dataclass(frozen=True, slots=True)
 class HeldPcm:
-    """A recording in memory. Fulfils `engines.base.Pcm`; ``data`` are 16-bit samples."""
+    """A `Pcm` in memory; ``data`` are 16-bit samples."""
 
     data: bytes
 
@@ -132,7 +132,7 @@ class HeldPcm:
         return len(self.data) // 2
 
     def read(self, first: int, last: int) -> Samples:
-        """As in `engines.base.Pcm`."""
+        """As in `engines.diarization.base.Pcm`."""
         samples = np.zeros(last - first, np.float32)
         begin, end = max(first, 0), min(last, self.length)
         if begin < end:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.engines.completion.base import CompleterModel
 from reflector_gpu.engines.completion.catalog import completer_of
 from reflector_gpu.engines.recognition.names import LLM
 from reflector_gpu.errors import ModelNotInstalled, UnknownModel

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.engines.completion.base import CompleterModel
 from reflector_gpu.errors import ContextExceeded
 from reflector_gpu.llm.base import Answer, Ask
 from reflector_gpu.runtime.pool import Pool

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reflector_gpu.engines.diarization import catalog as diarizers
-from reflector_gpu.engines.diarization.catalog import DIARIZERS, own_diarizers
-from reflector_gpu.engines.recognition.catalog import Catalog
+from reflector_gpu.engines.catalogs import CATALOGS
+from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.engines.recognition.names import LLM
-from reflector_gpu.engines.translation.catalog import TRANSLATORS
+from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import Settings
 
 
-def catalog_of(settings: Settings) -> Catalog:
+def recognisers_of(settings: Settings) -> Recognisers:
     """The recognisers that ``settings`` name.
 
     Raises:
         UnknownModel
         ConfigurationError: a name leads nowhere, or is that of a model of another kind.
     """
-    own = own_diarizers(settings.model_paths)
-    folders = {name: path for name, path in settings.model_paths.items() if name not in own}
-    catalog = Catalog(settings.model, settings.model_aliases, folders, settings.auto_models)
-    _check_free(catalog, (*DIARIZERS, *diarizers.ALIASES), "what tells speakers apart")
-    _check_free(catalog, TRANSLATORS, "a translator")
-    _check_free(catalog, [LLM], "the language model")
-    others = {*TRANSLATORS, LLM}
-    for name in own:
-        if name.lower() in others or catalog.knows(name):
+    others = [one for one in CATALOGS.values() if one.capability is not RECOGNITION]
+    kinds = {name: one.capability.kind for one in others for name in one.own(settings.model_paths)}
+    folders = {name: path for name, path in settings.model_paths.items() if name not in kinds}
+    recognisers = Recognisers(settings.model, settings.model_aliases, folders, settings.auto_models)
+    for one in others:
+        _check_free(recognisers, (*one.models, *one.aliases), f"a {one.capability.kind}")
+    _check_free(recognisers, [LLM], "the language model")
+    for name, kind in kinds.items():
+        known = {known for one in others if one.capability.kind != kind for known in one.models}
+        if name.lower() in {*known, LLM} or recognisers.knows(name):
             raise ConfigurationError(
-                f"REFLECTOR_MODEL_PATHS: '{name}' holds what tells speakers apart, and is the "
-                "name of another model; give it one of its own."
+                f"REFLECTOR_MODEL_PATHS: '{name}' holds a {kind}, and is the name of another "
+                "model; give it one of its own."
             )
-    return catalog
+    return recognisers
 
 
-def check_language_model(catalog: Catalog, name: str) -> None:
+def check_language_model(recognisers: Recognisers, name: str) -> None:
     """Raise `ConfigurationError` if the language model is called as the operator calls another."""
-    _check_free(catalog, [name], "the language model")
+    _check_free(recognisers, [name], "the language model")
 
 
-def _check_free(catalog: Catalog, taken: Iterable[str], what: str) -> None:
+def _check_free(recognisers: Recognisers, taken: Iterable[str], what: str) -> None:
     """Raise `ConfigurationError` if one of the operator's names is ``taken``."""
     folded = {name.casefold() for name in taken}
-    for variable, names in catalog.chosen.items():
+    for variable, names in recognisers.chosen.items():
         for name in names:
             if name.casefold() in folded:
                 raise ConfigurationError(

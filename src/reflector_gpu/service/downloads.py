@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import SOURCES, Weights, size
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled, ReflectorError, UpstreamFailed
 from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
@@ -32,7 +32,7 @@ class Downloads:
 
     def __init__(
         self,
-        finished: Callable[[Model], None],
+        finished: Callable[[AnyModel], None],
         clock: Callable[[], float] = time.monotonic,
         sources: Sequence[str] = SOURCES,
     ) -> None:
@@ -41,13 +41,13 @@ class Downloads:
         self._finished = finished
         self._sources = tuple(sources)
         self._clock = clock
-        self._queue: list[Model] = []  # the first is being downloaded
+        self._queue: list[AnyModel] = []  # the first is being downloaded
         self._failures: dict[str, _Failure] = {}
         self._began = self._had = 0.0  # when the first of them was begun, and megabytes then here
         self._closing = threading.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, model: Model) -> None:
+    def start(self, model: AnyModel) -> None:
         """Download the weights of ``model``, unless that is under way or has just failed."""
         failure = self._failures.get(model.name)
         if model in self or self._closing.is_set() or (failure and self._clock() < failure.until):
@@ -56,15 +56,15 @@ class Downloads:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
-    def __contains__(self, model: Model) -> bool:
+    def __contains__(self, model: AnyModel) -> bool:
         """Whether ``model`` is being downloaded, or will be."""
         return any(one.name == model.name for one in self._queue)
 
-    def failed(self, model: Model) -> bool:
+    def failed(self, model: AnyModel) -> bool:
         """Whether ``model`` did not come when it was last tried."""
         return model.name in self._failures and model not in self
 
-    def check(self, model: Model) -> None:
+    def check(self, model: AnyModel) -> None:
         """Raise what there is to know about ``model``, if anything is.
 
         Raises:
@@ -104,7 +104,7 @@ class Downloads:
                 except ReflectorError as error:  # whoever asks for the model next is told
                     logger.error("%s does not start: %s", model.name, error.message)
 
-    async def _download(self, model: Model) -> ReflectorError | None:
+    async def _download(self, model: AnyModel) -> ReflectorError | None:
         """Why it did not come, if it did not."""
         weights = _weights(model)
         self._began, self._had = self._clock(), weights.fetched
@@ -125,7 +125,7 @@ class Downloads:
             logger.info("%s: downloaded in %.0f s", model.name, self._clock() - self._began)
         return None
 
-    def _outlook(self, model: Model) -> str:
+    def _outlook(self, model: AnyModel) -> str:
         first = self._queue[0]
         if model.name == first.name:
             return f"Model '{model.name}' is being downloaded: {_share(_weights(model))}."
@@ -134,7 +134,7 @@ class Downloads:
             f"{_share(_weights(first))}."
         )
 
-    def _wait(self, model: Model) -> float:
+    def _wait(self, model: AnyModel) -> float:
         place = next(i for i, one in enumerate(self._queue) if one.name == model.name)
         ahead = [_weights(one) for one in self._queue[: place + 1]]
         return patience(
@@ -194,7 +194,7 @@ def _pull(weights: Weights, sources: tuple[str, ...], abandoned: Callable[[], bo
         worker.stop()
 
 
-def _weights(model: Model) -> Weights:
+def _weights(model: AnyModel) -> Weights:
     assert model.weights is not None, "only weights can be downloaded"
     return model.weights
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.engines.base import RecogniserModel
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import DiarizeOptions, Priority, TranscribeOptions
 

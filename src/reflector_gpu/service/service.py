@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from math import inf
-from typing import Any
 
 from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.guard import AddressGuard
@@ -15,12 +14,20 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.engines.base import CompleterModel, DiarizerModel, Model, RecogniserModel
-from reflector_gpu.engines.diarization.catalog import diarizer_of
+from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.completion.base import CompleterModel
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.diarization.pcm import FileRecording, PcmFile
-from reflector_gpu.engines.recognition.catalog import ABSENT, COMING, FAILED, HERE, PULLABLE, READY
+from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.checks import check_recognition
-from reflector_gpu.engines.translation.base import TranslatorModel
+from reflector_gpu.engines.recognition.resolution import (
+    ABSENT,
+    COMING,
+    FAILED,
+    HERE,
+    PULLABLE,
+    READY,
+)
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
@@ -30,7 +37,7 @@ from reflector_gpu.pipeline.translation import in_their_place, with_translations
 from reflector_gpu.pipeline.voices import Voice, allowing_for, voice
 from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.pool import Pool, PoolState
-from reflector_gpu.service.catalogs import catalog_of, check_language_model
+from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
 from reflector_gpu.service.padding import Padding, fetch_limits
 from reflector_gpu.service.request import Request
@@ -45,7 +52,6 @@ from reflector_gpu.types import (
     Priority,
     Prompt,
     Recognition,
-    Samples,
     SpeakerTurn,
     TranscribeOptions,
 )
@@ -65,8 +71,8 @@ class Service:
             UnknownModel: the configured model or an alias names none.
         """
         self.settings = settings
-        self.catalog = catalog_of(settings)
-        self.diarizer = diarizer_of(settings.diarizer, settings.model_paths)
+        self.recognisers = recognisers_of(settings)
+        self.diarizer = DIARIZERS.find(settings.diarizer, settings.model_paths)
         self.admission = Admission(
             {
                 Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
@@ -81,8 +87,8 @@ class Service:
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         if self._llm:
-            check_language_model(self.catalog, self._llm.name)
-        kept = [model.name for model in self.catalog.configured]
+            check_language_model(self.recognisers, self._llm.name)
+        kept = [model.name for model in self.recognisers.configured]
         kept += [model.name for model in self.language_models]
         self.workers = WorkerPools(settings, kept, elsewhere or {})
         self.translations = Translations(settings, self.workers, self.check_here)
@@ -98,7 +104,7 @@ class Service:
             if self.may_download(model):
                 self.downloads.start(model)
             elif not self.workers.missing(model):
-                self._pool(model)
+                self.workers.pool(model)
         if self._llm:
             self._llm.start()
 
@@ -119,20 +125,20 @@ class Service:
 
         A service with models elsewhere answers for those alone.
         """
-        models = self.catalog.configured
+        models = self.recognisers.configured
         if self._elsewhere is not None:
             return [model for model in models if model.name in self._elsewhere]
         possible = [model for model in models if not model.missing or self.may_download(model)]
-        return self.catalog.needed(possible) or self.catalog.defaults
+        return self.recognisers.needed(possible) or self.recognisers.defaults
 
     @property
-    def prepared(self) -> list[Model]:
+    def prepared(self) -> list[AnyModel]:
         """`configured`, and the diarizer if it has a model to load."""
         ours = self._elsewhere is None or self.diarizer.name in self._elsewhere
         diarizers = [self.diarizer] if self.diarizer.trained and ours else []
         return [*self.configured, *diarizers]
 
-    def may_download(self, model: Model) -> bool:
+    def may_download(self, model: AnyModel) -> bool:
         """Whether ``model`` is only a download away, and downloads are wanted."""
         return self.settings.auto_pull and self.workers.missing(model) == ("weights",)
 
@@ -140,7 +146,7 @@ class Service:
         """Raise `ReflectorError` unless the configured models can work now."""
         for model in self.prepared:
             self.check_here(model)
-            self._pool(model).wait_ready(timeout=0)
+            self.workers.pool(model).wait_ready(timeout=0)
         if self._llm:
             self._llm.check_ready()
 
@@ -158,7 +164,7 @@ class Service:
         """
         return chosen(self._llm, name)
 
-    def check_here(self, model: Model) -> None:
+    def check_here(self, model: AnyModel) -> None:
         """Raise `Unavailable` if ``model`` is not installed; begin to download it if it may be."""
         if self.workers.state(model) is PoolState.READY:
             return  # it is here, and need not be looked for on disk
@@ -174,7 +180,7 @@ class Service:
         Raises:
             ReflectorError: it cannot load, or takes longer than ``load_seconds``.
         """
-        await self.pool(model).ready(self.settings.load_seconds)
+        await self.workers.pool(model).ready(self.settings.load_seconds)
 
     def spool(self) -> Spool:
         """An empty spool within the configured limits."""
@@ -243,7 +249,7 @@ class Service:
         Raises:
             UnknownModel, UnsupportedLanguage
         """
-        resolved = self.catalog.resolve(
+        resolved = self.recognisers.resolve(
             model, options.language, options.task, self.closeness, options.languages
         )
         resolved.expected(options.language, options.languages)
@@ -280,8 +286,10 @@ class Service:
     async def _spoken(
         self, spool: Spool, request: Request, expect: Callable[[float], None]
     ) -> AsyncGenerator[Part, None]:
-        pool = self.workers.recogniser(request.model, request.priority)
-        spec = self.workers.spec(request.model)
+        pool = self.workers.pool(request.model, request.priority)
+        spec = request.model.spec
+        if (threads := self.workers.cpu_threads(request.model)) is not None:
+            spec = spec.on_cpu(threads)
 
         async def submit(
             chunk: Chunk, options: TranscribeOptions, priority: Priority
@@ -346,7 +354,7 @@ class Service:
 
     def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
         self.check_here(self.diarizer)
-        pool = self.workers.diarizer(self.diarizer)
+        pool = self.workers.pool(self.diarizer)
 
         async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
             pcm = PcmFile.duplicate(recorder.descriptor)
@@ -356,21 +364,9 @@ class Service:
 
         return submit
 
-    def pool(self, model: RecogniserModel) -> Pool[Samples, Recognition]:
-        """The workers of ``model``, started if this is the first use."""
-        return self.workers.recogniser(model)
-
-    def _pool(self, model: Model) -> Pool[Any, Any]:
-        if isinstance(model, DiarizerModel):
-            return self.workers.diarizer(model)
-        if isinstance(model, TranslatorModel):
-            return self.workers.translator(model)
-        assert isinstance(model, RecogniserModel), "these are all that is configured"
-        return self.pool(model)
-
     def _completer(self, model: CompleterModel) -> Pool[Prompt, Completion]:
-        return self.workers.completer(model)
+        return self.workers.pool(model)
 
-    def _downloaded(self, model: Model) -> None:
+    def _downloaded(self, model: AnyModel) -> None:
         if not self._closed:
-            self._pool(model)
+            self.workers.pool(model)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.translation.base import Directions, TranslatorModel
-from reflector_gpu.engines.translation.catalog import translators_of
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.errors import EngineLoading, InvalidRequest, TooLarge, UnsupportedLanguage
 from reflector_gpu.languages import alike, check, read, tag
 from reflector_gpu.pipeline.translation import Splitting, TranslateAll, translate
@@ -33,14 +33,14 @@ class Translations:
     """The configured translators, of which the first that knows a pair gets it."""
 
     def __init__(
-        self, settings: Settings, hosts: WorkerPools, check_here: Callable[[Model], None]
+        self, settings: Settings, hosts: WorkerPools, check_here: Callable[[AnyModel], None]
     ) -> None:
         """``check_here`` raises `Unavailable` for what is not installed.
 
         Raises:
             ConfigurationError: a translator does not exist.
         """
-        self.models = translators_of(settings.translator)
+        self.models = [TRANSLATORS.find(name, {}) for name in settings.translator]
         self._settings = settings
         self._workers = hosts
         self._check_here = check_here
@@ -60,7 +60,7 @@ class Translations:
         if resolved is None:
             return Translated(texts, None)
         model, options = resolved
-        pool = self._workers.translator(model)
+        pool = self._workers.pool(model)
         await pool.ready(self._settings.load_seconds)
 
         async def submit(text: str) -> str:

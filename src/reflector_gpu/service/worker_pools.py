@@ -6,44 +6,34 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from reflector_gpu.engines.base import (
-    CompleterModel,
-    DiarizerModel,
-    Model,
-    RecogniserModel,
-    RecogniserSpec,
-    Recording,
-)
-from reflector_gpu.engines.translation.base import TranslatorModel
+from reflector_gpu.engines.base import AnyModel, Model
+from reflector_gpu.engines.capability import Batching
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions, Starter
 from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.settings import Settings
-from reflector_gpu.types import (
-    SAMPLE_RATE,
-    Completion,
-    Priority,
-    Prompt,
-    Recognition,
-    Samples,
-    SpeakerTurn,
-)
+from reflector_gpu.types import Priority
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
 """By a model's name: its workers that are no processes of this machine, for each priority."""
 
 NOWHERE: Elsewhere = {}
 
-_Key: TypeAlias = tuple[type[Model], str, str]
+_Key: TypeAlias = tuple[str, str, str]
 """The kind of model (a translator may have a recogniser's name), its name, and the priority that
 its workers serve, where each has its own."""
 
 
 class WorkerPools:
+    """The workers of every model that somebody has asked for."""
+
     def __init__(
         self, settings: Settings, kept: Collection[str], elsewhere: Elsewhere = NOWHERE
     ) -> None:
@@ -61,56 +51,49 @@ class WorkerPools:
     def pools(self) -> list[Pool[Any, Any]]:
         return list(self._pools.values())
 
-    def state(self, model: Model) -> PoolState | None:
+    def state(self, model: AnyModel) -> PoolState | None:
         """None: nobody has asked for this model yet."""
         keys = {self._key(model, priority) for priority in Priority}
         return next((pool.state for key, pool in self._pools.items() if key in keys), None)
 
-    def missing(self, model: Model) -> tuple[str, ...]:
+    def missing(self, model: AnyModel) -> tuple[str, ...]:
         """What ``model`` lacks to be used; see `Model.missing`."""
         return () if model.name in self._elsewhere else model.missing
 
-    def recogniser(
-        self, model: RecogniserModel, priority: Priority = Priority.LIVE
-    ) -> Pool[Samples, Recognition]:
-        """Who works on what has this ``priority``.
+    def pool(
+        self, model: Model[Item, Result], priority: Priority = Priority.LIVE
+    ) -> Pool[Item, Result]:
+        """The workers of ``model`` that do work of this ``priority``, started if need be.
 
-        Raises `ModelNotInstalled`, `ShuttingDown`.
+        Raises:
+            ModelNotInstalled: it is not here.
+            ShuttingDown
         """
-        spec = self.spec(model)
-        longest = spec.max_chunk_seconds + 1
-        most = max(longest, min(longest * spec.max_batch, spec.max_batch_seconds))
-        options = PoolOptions(max_batch=spec.max_batch, max_batch_cost=spec.max_batch_seconds)
-        return self._pool(model, "transcribe", int(most * SAMPLE_RATE), options, priority)
+        if self._closed:
+            raise ShuttingDown("The service is shutting down.")
+        key = self._key(model, priority)
+        if key not in self._pools:
+            workers = self._elsewhere.get(model.name)
+            if workers is None:
+                model.check_installed()
+                pool = self._here(model)
+            else:
+                options = replace(self._options(model), interruptible=False)
+                pool = Pool(f"{model.name} ({key[2]})", workers[priority], options)
+            self._pools[key] = pool
+            pool.start()
+        return self._pools[key]
 
-    def spec(self, model: RecogniserModel) -> RecogniserSpec:
-        """That of ``model`` on the devices that it runs on."""
+    def cpu_threads(self, model: AnyModel) -> int | None:
+        """The threads of each worker of ``model``; None unless all of them are processes of this
+        machine that run on its CPUs."""
         if model.name in self._elsewhere:
-            return model.spec
+            return None
         placements = self.layout(model)
-        if any(placement.device != "cpu" for placement in placements):
-            return model.spec
-        return model.spec.on_cpu(placements[0].threads)
+        on_cpus = all(placement.device == "cpu" for placement in placements)
+        return placements[0].threads if on_cpus else None
 
-    def diarizer(self, model: DiarizerModel) -> Pool[Recording, Sequence[SpeakerTurn]]:
-        """Raises `ModelNotInstalled`, `ShuttingDown`."""
-        return self._pool(model, "diarize", 0, PoolOptions())
-
-    def completer(self, model: CompleterModel) -> Pool[Prompt, Completion]:
-        """Raises `ModelNotInstalled`, `ShuttingDown`."""
-        # Costs are tokens: even a large model on a slow machine writes one in a second.
-        options = PoolOptions(
-            max_batch=model.spec.max_batch, base_timeout=120.0, timeout_per_cost=1.0
-        )
-        return self._pool(model, "complete", 0, options)
-
-    def translator(self, model: TranslatorModel) -> Pool[str, str]:
-        """Raises `ModelNotInstalled`, `ShuttingDown`."""
-        spec = model.spec
-        options = PoolOptions(max_batch=spec.max_batch, max_batch_cost=spec.max_batch_characters)
-        return self._pool(model, "translate", 0, options)
-
-    def layout(self, model: Model) -> list[Placement]:
+    def layout(self, model: AnyModel) -> list[Placement]:
         """Where the workers of ``model`` run."""
         return layout(
             self._settings.devices,
@@ -126,60 +109,47 @@ class WorkerPools:
         self._closed = True
         await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
 
-    def _pool(
-        self,
-        model: Model,
-        method: str,
-        memory: int,
-        options: PoolOptions,
-        priority: Priority = Priority.LIVE,
-    ) -> Pool[Any, Any]:
-        if self._closed:
-            raise ShuttingDown("The service is shutting down.")
-        key = self._key(model, priority)
-        if key not in self._pools:
-            workers = self._elsewhere.get(model.name)
-            if workers is None:
-                model.check_installed()
-                pool = self._local(model, method, memory, options)
-            else:
-                options = replace(options, interruptible=False)
-                pool = Pool(f"{model.name} ({key[2]})", workers[priority], options)
-            self._pools[key] = pool
-            pool.start()
-        return self._pools[key]
-
-    def _key(self, model: Model, priority: Priority) -> _Key:
+    def _key(self, model: AnyModel, priority: Priority) -> _Key:
         """What tells the pools apart; here one serves both priorities."""
         elsewhere = model.name in self._elsewhere
-        return type(model), model.name, priority.name.lower() if elsewhere else ""
+        return model.capability.kind, model.name, priority.name.lower() if elsewhere else ""
 
-    def _local(
-        self, model: Model, method: str, memory: int, options: PoolOptions
-    ) -> Pool[Any, Any]:
-        kept = self._settings.keep_default and model.name in self._kept
-        return Pool(
-            model.name,
-            [
-                Recipe(
-                    model.engine,
-                    method,
-                    memory,
-                    arguments=arguments(model, placement.device, self._settings),
-                    environment=placement.environment,
-                    streams=isinstance(model, CompleterModel),
-                )
-                for placement in self.layout(model)
-            ],
-            replace(
-                options,
-                replace_abandoned=model.spec.quick_restart,
-                idle_seconds=None if kept else self._settings.idle_seconds or None,
-            ),
+    def _batching(self, model: AnyModel) -> Batching:
+        threads = self.cpu_threads(model)
+        spec = model.spec if threads is None else model.spec.on_cpu(threads)
+        return spec.batching
+
+    def _options(self, model: AnyModel) -> PoolOptions:
+        batching = self._batching(model)
+        return PoolOptions(
+            max_batch=batching.max_items,
+            max_batch_cost=batching.max_cost,
+            base_timeout=batching.base_timeout,
+            timeout_per_cost=batching.timeout_per_cost,
         )
 
+    def _here(self, model: AnyModel) -> Pool[Any, Any]:
+        kept = self._settings.keep_default and model.name in self._kept
+        recipes = [
+            Recipe(
+                model.engine,
+                model.capability.method,
+                self._batching(model).samples,
+                arguments=arguments(model, placement.device, self._settings),
+                environment=placement.environment,
+                streams=model.capability.streams,
+            )
+            for placement in self.layout(model)
+        ]
+        options = replace(
+            self._options(model),
+            replace_abandoned=model.spec.quick_restart,
+            idle_seconds=None if kept else self._settings.idle_seconds or None,
+        )
+        return Pool(model.name, recipes, options)
 
-def arguments(model: Model, device: str, settings: Settings) -> dict[str, str]:
+
+def arguments(model: AnyModel, device: str, settings: Settings) -> dict[str, str]:
     """What the engine of ``model`` is built with, to run on ``device``."""
     found: dict[str, str] = {}
     if model.weights and model.weights.folder:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.base import Recording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.bic import BicDiarizer, _Span, resegmentation
 from reflector_gpu.engines.diarization.bic import turns as turns_of
 from reflector_gpu.engines.diarization.bic.cepstra import HOP, WINDOW

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.base import Recording
 from reflector_gpu.engines.diarization import pyannote
-from reflector_gpu.engines.diarization.catalog import ALIASES, DIARIZERS, diarizer_of
+from reflector_gpu.engines.diarization.base import Recording
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.diarization.pyannote import COMMUNITY, PyannoteDiarizer
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
@@ -242,7 +242,11 @@ def test_a_part_that_was_not_pulled_names_the_page_to_open(cache: Path, tmp_path
 
 
 def test_the_family_has_a_short_name() -> None:
-    assert diarizer_of("pyannote") is DIARIZERS[ALIASES["pyannote"]] is DIARIZERS[COMMUNITY]
+    assert (
+        DIARIZERS.find("pyannote", {})
+        is DIARIZERS.models[DIARIZERS.aliases["pyannote"]]
+        is DIARIZERS.models[COMMUNITY]
+    )
 
 
 def test_an_operators_folder_is_found_by_its_config(tmp_path: Path) -> None:
@@ -250,11 +254,11 @@ def test_an_operators_folder_is_found_by_its_config(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("pipeline:\n  name: something.else\n")
     assert pyannote.local("mine", tmp_path) is None
     (tmp_path / "config.yaml").write_text("pipeline:\n  name: pyannote.audio.pipelines.X\n")
-    assert diarizer_of("mine", {"mine": str(tmp_path)}).arguments == {"weights": str(tmp_path)}
+    assert DIARIZERS.find("mine", {"mine": str(tmp_path)}).arguments == {"weights": str(tmp_path)}
 
 
 def test_the_earlier_pipeline_is_here_when_all_that_it_takes_is(cache: Path) -> None:
-    weights = DIARIZERS["pyannote/speaker-diarization-3.1"].weights
+    weights = DIARIZERS.models["pyannote/speaker-diarization-3.1"].weights
     assert weights
     folder = cached(cache, "pyannote/speaker-diarization-3.1", "config.yaml")
     cached(cache, "pyannote/segmentation-3.0", "pytorch_model.bin")
@@ -265,7 +269,7 @@ def test_the_earlier_pipeline_is_here_when_all_that_it_takes_is(cache: Path) -> 
 
 
 def test_weights_are_pulled_whole(cache: Path) -> None:
-    weights = DIARIZERS[COMMUNITY].weights
+    weights = DIARIZERS.models[COMMUNITY].weights
     assert weights
     files = {name: name.encode() for name in weights.required}
     with Hub(COMMUNITY, {**files, "README.md": b"not needed"}) as hub:
@@ -279,7 +283,9 @@ def test_weights_are_pulled_whole(cache: Path) -> None:
 
 # The library itself
 
-HERE = not DIARIZERS[COMMUNITY].missing or DIARIZERS[COMMUNITY].missing == ("weights",)
+HERE = not DIARIZERS.models[COMMUNITY].missing or DIARIZERS.models[COMMUNITY].missing == (
+    "weights",
+)
 library = pytest.mark.skipif(not HERE, reason="pyannote.audio is not installed")
 
 
@@ -359,7 +365,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def real(tiny: Path) -> PyannoteDiarizer:
-    model = diarizer_of("tiny", {"tiny": str(tiny)})
+    model = DIARIZERS.find("tiny", {"tiny": str(tiny)})
     assert not model.missing
     engine = PyannoteDiarizer(model.arguments["weights"])
     engine.load()
@@ -440,7 +446,7 @@ def test_the_earlier_pipeline_is_put_together_from_the_cache(
         },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    model = DIARIZERS["pyannote/speaker-diarization-3.1"]
+    model = DIARIZERS.models["pyannote/speaker-diarization-3.1"]
     assert model.weights
     engine = PyannoteDiarizer(os.pathsep.join(map(str, model.weights.folders)))
     engine.load()
@@ -469,5 +475,5 @@ def test_a_folder_without_a_config_is_a_clear_error(tmp_path: Path) -> None:
 def test_without_the_library_the_extra_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotInstalled, match=r"reflector-gpu\[pyannote\]"):
         PyannoteDiarizer(str(tmp_path)).load()
-    assert "pyannote.audio" in DIARIZERS[COMMUNITY].missing
-    assert "'reflector-gpu[pyannote]'" in DIARIZERS[COMMUNITY].installation
+    assert "pyannote.audio" in DIARIZERS.models[COMMUNITY].missing
+    assert "'reflector-gpu[pyannote]'" in DIARIZERS.models[COMMUNITY].installation

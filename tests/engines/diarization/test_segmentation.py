@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from reflector_gpu.engines.base import Recording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.segmentation import SegmentationDiarizer, diarize
 from reflector_gpu.errors import ModelNotInstalled
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn

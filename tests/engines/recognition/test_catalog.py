@@ -11,16 +11,16 @@ from typing import cast
 
 import pytest
 
-from reflector_gpu.engines.base import RecogniserModel
-from reflector_gpu.engines.recognition.catalog import (
+from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.recognition.resolution import (
     ABSENT,
     COMING,
     FAILED,
     HERE,
-    MODELS,
     PULLABLE,
     READY,
-    Catalog,
+    Recognisers,
 )
 from reflector_gpu.errors import ConfigurationError, UnknownModel, UnsupportedLanguage
 from tests.engines.tiny import PARAKEET, WHISPER
@@ -28,18 +28,20 @@ from tests.engines.tiny import PARAKEET, WHISPER
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_found_by_its_name(name: str) -> None:
-    assert Catalog("sphinx").resolve(name) is MODELS[name]
+    assert Recognisers("sphinx").resolve(name) is MODELS[name]
 
 
 @pytest.mark.parametrize("default", MODELS)
 @pytest.mark.parametrize("name", [None, "", "whisper-1"])
 def test_no_name_and_whisper_1_mean_the_configured_model(default: str, name: str | None) -> None:
-    catalog = Catalog(default)
+    catalog = Recognisers(default)
     assert catalog.resolve(name) is catalog.default is MODELS[default]
 
 
 def test_aliases_add_names_and_override_them() -> None:
-    catalog = Catalog("sphinx", {"mine": "scripted", "whisper-1": "scripted", "sphinx": "scripted"})
+    catalog = Recognisers(
+        "sphinx", {"mine": "scripted", "whisper-1": "scripted", "sphinx": "scripted"}
+    )
     for name in ("mine", "whisper-1", "sphinx"):
         assert catalog.resolve(name) is MODELS["scripted"]
     # What a request without a model gets is the configured name, read like any other.
@@ -47,18 +49,18 @@ def test_aliases_add_names_and_override_them() -> None:
 
 
 def test_the_default_may_be_an_alias() -> None:
-    catalog = Catalog("house", {"house": "scripted"})
+    catalog = Recognisers("house", {"house": "scripted"})
     assert catalog.default is MODELS["scripted"]
     assert catalog.resolve("whisper-1") is MODELS["scripted"]
 
 
 def test_an_alias_may_mean_another_alias() -> None:
-    catalog = Catalog("sphinx", {"a": "b", "b": "c", "c": "scripted"})
+    catalog = Recognisers("sphinx", {"a": "b", "b": "c", "c": "scripted"})
     assert all(catalog.resolve(name) is MODELS["scripted"] for name in "abc")
 
 
 def test_an_alias_for_all_that_is_not_known_otherwise() -> None:
-    catalog = Catalog("sphinx", {"*": "house", "house": "scripted"})
+    catalog = Recognisers("sphinx", {"*": "house", "house": "scripted"})
     for name in ("gpt-9", "*", "house"):
         assert catalog.resolve(name) is MODELS["scripted"]
     for known in ("sphinx", "whisper-1", None):
@@ -81,8 +83,8 @@ def test_an_alias_for_all_that_is_not_known_otherwise() -> None:
     ],
 )
 def test_names_of_openai_mean_the_configured_model(name: str) -> None:
-    assert Catalog("scripted").resolve(name) is MODELS["scripted"]
-    assert Catalog("scripted").meaning(name).speakers == name.endswith("-diarize")
+    assert Recognisers("scripted").resolve(name) is MODELS["scripted"]
+    assert Recognisers("scripted").meaning(name).speakers == name.endswith("-diarize")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_names_of_openai_mean_the_configured_model(name: str) -> None:
     ],
 )
 def test_names_of_the_hub_mean_our_models(name: str, model: str) -> None:
-    assert Catalog("scripted").resolve(name) is MODELS[model]
+    assert Recognisers("scripted").resolve(name) is MODELS[model]
 
 
 @pytest.mark.parametrize(
@@ -114,14 +116,14 @@ def test_names_of_the_hub_mean_our_models(name: str, model: str) -> None:
 )
 def test_what_others_made_is_not_taken_for_ours(name: str) -> None:
     with pytest.raises(UnknownModel):
-        Catalog("scripted").resolve(name)
+        Recognisers("scripted").resolve(name)
 
 
 def test_of_two_forms_of_a_model_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     small = MODELS["nvidia/parakeet-tdt-0.6b-v2-int8"]
     here = replace(small, packages=(), arguments={"weights": "/here"})
     monkeypatch.setitem(cast("dict[str, RecogniserModel]", MODELS), small.name, here)
-    assert Catalog("scripted").resolve("parakeet-tdt-0.6b-v2") is here
+    assert Recognisers("scripted").resolve("parakeet-tdt-0.6b-v2") is here
 
 
 @pytest.mark.parametrize(
@@ -138,12 +140,12 @@ def test_of_two_forms_of_a_model_the_one_that_is_here(monkeypatch: pytest.Monkey
 def test_some_names_ask_for_speakers(
     aliases: dict[str, str], name: str | None, speakers: bool
 ) -> None:
-    assert Catalog("sphinx", aliases).meaning(name).speakers == speakers
+    assert Recognisers("sphinx", aliases).meaning(name).speakers == speakers
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(UnknownModel) as refusal:
-        Catalog("sphinx", {"mine": "scripted"}).resolve("gpt-9")
+        Recognisers("sphinx", {"mine": "scripted"}).resolve("gpt-9")
     message = refusal.value.message
     assert "'gpt-9'" in message
     assert all(name in message for name in ("sphinx", "scripted", "whisper-1", "mine"))
@@ -152,7 +154,7 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
 
 def test_a_misspelt_name_is_told_the_right_one() -> None:
     with pytest.raises(UnknownModel, match=r"Did you mean 'large-v3-turbo'\?"):
-        Catalog("sphinx").resolve("large-v3-trubo")
+        Recognisers("sphinx").resolve("large-v3-trubo")
 
 
 @pytest.mark.parametrize(
@@ -178,11 +180,11 @@ def test_a_catalog_of_names_without_models_is_refused(
     default: str, aliases: dict[str, str], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        Catalog(default, aliases)
+        Recognisers(default, aliases)
 
 
 def test_names_are_listed_once() -> None:
-    names = Catalog("sphinx", {"mine": "scripted", "sphinx": "scripted"}).names
+    names = Recognisers("sphinx", {"mine": "scripted", "sphinx": "scripted"}).names
     assert sorted(names) == sorted({*MODELS, "mine", "whisper-1"})
 
 
@@ -231,7 +233,7 @@ def test_reading_the_catalog_loads_no_engine_library() -> None:
 
 
 def test_auto_takes_the_first_that_knows_the_language() -> None:
-    catalog = Catalog("auto", automatic=("sphinx", "scripted"))
+    catalog = Recognisers("auto", automatic=("sphinx", "scripted"))
     assert catalog.resolve(None, "en").name == "sphinx"
     assert catalog.resolve("whisper-1", "fr").name == "scripted"
     assert catalog.resolve("auto", None).name == "scripted"
@@ -240,13 +242,13 @@ def test_auto_takes_the_first_that_knows_the_language() -> None:
 
 
 def test_auto_passes_over_what_is_not_installed() -> None:
-    catalog = Catalog("auto", automatic=("nvidia/parakeet-tdt-0.6b-v2", "scripted"))
+    catalog = Recognisers("auto", automatic=("nvidia/parakeet-tdt-0.6b-v2", "scripted"))
     assert catalog.resolve(None, "en").name == "scripted"
     assert [model.name for model in catalog.defaults] == ["scripted"]
 
 
 def test_a_language_that_no_automatic_model_knows_is_left_to_the_broadest() -> None:
-    model = Catalog("auto", automatic=("sphinx", "scripted")).resolve(None, "xx")
+    model = Recognisers("auto", automatic=("sphinx", "scripted")).resolve(None, "xx")
     assert model.name == "scripted"
     with pytest.raises(UnsupportedLanguage):
         model.own_language("xx")
@@ -278,14 +280,14 @@ def being(**found: int) -> Callable[[RecogniserModel], int]:
 def test_where_no_language_is_told_whoever_finds_it_out(
     automatic: tuple[str, ...], closeness: Callable[[RecogniserModel], int], chosen: str
 ) -> None:
-    catalog = Catalog("auto", automatic=automatic)
+    catalog = Recognisers("auto", automatic=automatic)
     model = catalog.resolve(None, closeness=closeness)
     assert model.name == chosen
     assert bool(catalog.caveat(model)) == (not model.spec.detects)
 
 
 def test_where_a_language_is_told_the_preferred_model_is_waited_for() -> None:
-    catalog = Catalog("auto", automatic=BOTH)
+    catalog = Recognisers("auto", automatic=BOTH)
     for language in ("en", "English", "en-GB"):
         model = catalog.resolve(None, language, closeness=being(v2=HERE, turbo=READY))
         assert model.name == BOTH[0]
@@ -294,14 +296,14 @@ def test_where_a_language_is_told_the_preferred_model_is_waited_for() -> None:
 
 
 def test_whoever_is_to_translate_can() -> None:
-    catalog = Catalog("auto", automatic=(*BOTH, "small"))
+    catalog = Recognisers("auto", automatic=(*BOTH, "small"))
     for language in (None, "en", "fr"):
         model = catalog.resolve(None, language, "translate", being(v2=READY, turbo=HERE))
         assert model.name == "small"
 
 
 def test_where_nothing_translates_english_stays_as_it_is() -> None:
-    catalog = Catalog("auto", automatic=("base", "sphinx"))
+    catalog = Recognisers("auto", automatic=("base", "sphinx"))
     bare, whole = being(sphinx=READY), being(base=HERE, sphinx=READY)
     assert catalog.resolve(None, None, "translate", bare).name == "sphinx"
     assert catalog.resolve(None, "en", "translate", bare).name == "sphinx"
@@ -325,23 +327,25 @@ def test_where_nothing_translates_english_stays_as_it_is() -> None:
 def test_what_is_never_chosen_is_not_needed(
     automatic: tuple[str, ...], needed: tuple[str, ...]
 ) -> None:
-    catalog = Catalog("auto", automatic=automatic)
+    catalog = Recognisers("auto", automatic=automatic)
     assert tuple(model.name for model in catalog.needed(catalog.automatic)) == needed
 
 
 def test_a_caveat_is_for_those_who_left_the_choice_to_us() -> None:
-    assert Catalog("sphinx").caveat(MODELS["sphinx"]) is None
+    assert Recognisers("sphinx").caveat(MODELS["sphinx"]) is None
 
 
 def test_what_the_operator_calls_auto_is_not_chosen_from_several() -> None:
-    assert Catalog("auto", {"auto": "scripted"}, automatic=BOTH).resolve("auto").name == "scripted"
-    own = Catalog("auto", folders={"auto": str(WHISPER)}, automatic=BOTH)
+    assert (
+        Recognisers("auto", {"auto": "scripted"}, automatic=BOTH).resolve("auto").name == "scripted"
+    )
+    own = Recognisers("auto", folders={"auto": str(WHISPER)}, automatic=BOTH)
     assert own.resolve(None) is own.models["auto"]
 
 
 def test_a_folder_named_as_a_model_of_ours_takes_its_place() -> None:
     folders = {"Sphinx": str(WHISPER), "whisper-1": str(PARAKEET)}
-    catalog = Catalog("scripted", folders=folders)
+    catalog = Recognisers("scripted", folders=folders)
     assert catalog.resolve("sphinx") is catalog.models["Sphinx"]
     assert catalog.resolve("WHISPER-1") is catalog.models["whisper-1"]
     assert catalog.resolve("gpt-4o-transcribe") is MODELS["scripted"]
@@ -349,13 +353,13 @@ def test_a_folder_named_as_a_model_of_ours_takes_its_place() -> None:
 
 def test_an_alias_counts_in_every_setting() -> None:
     aliases = {"sphinx": "scripted", "default": "auto"}
-    catalog = Catalog("default", aliases, automatic=("sphinx", "Scripted", "whisper-base"))
+    catalog = Recognisers("default", aliases, automatic=("sphinx", "Scripted", "whisper-base"))
     assert [model.name for model in catalog.automatic] == ["scripted", "base"]
     assert catalog.configured == catalog.automatic
 
 
 def test_folders_add_models_by_their_files() -> None:
-    catalog = Catalog("mine", folders={"mine": str(PARAKEET), "other": str(WHISPER)})
+    catalog = Recognisers("mine", folders={"mine": str(PARAKEET), "other": str(WHISPER)})
     assert catalog.default.spec.languages == {"en"}
     assert catalog.resolve("other").spec.translates
     assert "mine" not in MODELS
@@ -380,4 +384,4 @@ def test_a_setting_that_leads_nowhere_is_named(
     variable: str, arguments: dict[str, dict[str, str]]
 ) -> None:
     with pytest.raises(ConfigurationError, match=variable):
-        Catalog("sphinx", **arguments)  # type: ignore[arg-type]
+        Recognisers("sphinx", **arguments)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reflector_gpu.engines.base import Recogniser
-from reflector_gpu.engines.recognition.catalog import MODELS, RecogniserModel
+from reflector_gpu.engines.recognition.base import Recogniser, RecogniserModel
+from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.types import (
     SAMPLE_RATE,

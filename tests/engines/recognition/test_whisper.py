@@ -19,7 +19,8 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
 from reflector_gpu.engines.recognition import whisper_decoding
-from reflector_gpu.engines.recognition.catalog import MODELS, Catalog
+from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.engines.recognition.whisper import WhisperRecogniser, local
 from reflector_gpu.engines.recognition.whisper_alignment import (
     APPENDED,
@@ -467,7 +468,7 @@ def test_only_the_full_multilingual_models_translate() -> None:
 
 
 def test_auto_chooses_one_that_translates() -> None:
-    found = Catalog("auto", automatic=("large-v3-turbo", "small"))
+    found = Recognisers("auto", automatic=("large-v3-turbo", "small"))
     assert found.resolve("auto", task="translate").name == "small"
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.base import Model
+from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.translation import apertium
 from reflector_gpu.engines.translation.apertium import ApertiumTranslator
 from reflector_gpu.engines.translation.base import Directions
-from reflector_gpu.engines.translation.catalog import TRANSLATORS, translator_of
+from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.translation.neural import CTranslate2Translator
 from reflector_gpu.errors import (
     ConfigurationError,
@@ -73,7 +73,7 @@ def test_the_vocabulary_tells_the_family(tmp_path: Path) -> None:
     pieces: list[str] = [names.get(p, p) for p in json.loads(file.read_text())]
     pieces = [p.replace("__", "") if p.startswith("__") else p for p in pieces]
     file.write_text(json.dumps(pieces))
-    model = translator_of(str(folder))
+    model = TRANSLATORS.find(str(folder), {})
     assert model.directions.sources == ["en", "fr", "zh-Hant"]
     options = model.directions.resolve("en-GB", "fra")
     assert options == TranslateOptions("eng_Latn", "fra_Latn")
@@ -87,7 +87,7 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, missing: str) -> None:
     folder = shutil.copytree(TRANSLATION, tmp_path / "mine")
     (folder / missing).unlink()
     with pytest.raises(ConfigurationError, match="holds no CTranslate2 model"):
-        translator_of(str(folder))
+        TRANSLATORS.find(str(folder), {})
     translator = CTranslate2Translator(str(folder))
     with pytest.raises(ModelNotInstalled):
         translator.load()
@@ -107,7 +107,7 @@ def test_every_translator_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    for model in TRANSLATORS.values():
+    for model in TRANSLATORS.models.values():
         with pytest.raises(ModelNotInstalled) as caught:
             _ = model.directions
         assert model.installation in caught.value.message
@@ -117,11 +117,11 @@ def test_every_translator_says_how_to_get_it(
 def test_without_the_extra_pip_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelNotInstalled, match=r"pip install 'reflector-gpu\[translation\]'"):
-        _ = translator_of(str(TRANSLATION)).directions
+        _ = TRANSLATORS.find(str(TRANSLATION), {}).directions
 
 
 def test_opus_is_known_by_its_pair() -> None:
-    model = translator_of("opus-mt-en-fr")
+    model = TRANSLATORS.find("opus-mt-en-fr", {})
     assert model.weights
     assert model.weights.repository == "gaudi/opus-mt-en-fr-ctranslate2"
     directions = model.read(model.arguments)
@@ -133,7 +133,7 @@ def test_opus_is_known_by_its_pair() -> None:
 
 def test_an_opus_folder_translates_its_pair() -> None:
     """A Marian model, with SentencePiece models of its own for source and target."""
-    model = translator_of(str(OPUS))
+    model = TRANSLATORS.find(str(OPUS), {})
     options = model.directions.resolve("eng", "fr-CA")
     translator = CTranslate2Translator(**model.arguments)
     translator.load()
@@ -147,15 +147,15 @@ def test_a_folder_without_languages_is_named_for_its_pair(tmp_path: Path) -> Non
     folder = shutil.copytree(TRANSLATION, tmp_path / "some-model")
     (folder / "shared_vocabulary.json").write_text('["</s>", "<unk>"]')
     with pytest.raises(ConfigurationError, match="names no languages"):
-        translator_of(str(folder))
-    model = translator_of(str(folder.rename(tmp_path / "our-opus-mt-de-en")))
+        TRANSLATORS.find(str(folder), {})
+    model = TRANSLATORS.find(str(folder.rename(tmp_path / "our-opus-mt-de-en")), {})
     assert model.directions.resolve("deu", "en-US") == TranslateOptions("de", "en")
 
 
 @pytest.mark.parametrize("name", ["babelfish", "opus-mt-en", "/nowhere/at/all"])
 def test_a_name_that_leads_nowhere_is_a_setting_that_does_not_work(name: str) -> None:
     with pytest.raises(ConfigurationError, match="REFLECTOR_TRANSLATOR"):
-        translator_of(name)
+        TRANSLATORS.find(name, {})
 
 
 # Languages
@@ -312,7 +312,7 @@ def test_apertium_goes_on_after_a_failure(rules: ApertiumTranslator) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("apertium", marks=installed), str(TRANSLATION)])
 def test_the_directions_of_a_translator_are_made_once(name: str) -> None:
-    model = translator_of(name)
+    model = TRANSLATORS.find(name, {})
     assert model.directions is model.directions
 
 
@@ -324,7 +324,7 @@ def test_apertium_that_lists_nothing_is_told(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     apertium._installed.cache_clear()
-    model: Model = TRANSLATORS["apertium"]
+    model: AnyModel = TRANSLATORS.models["apertium"]
     assert not model.missing
     with pytest.raises(ModelNotInstalled, match="apt-get install apertium apertium-eng-spa"):
-        _ = TRANSLATORS["apertium"].directions
+        _ = TRANSLATORS.models["apertium"].directions

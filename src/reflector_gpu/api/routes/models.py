@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.engines.base import Model, RecogniserModel
-from reflector_gpu.engines.diarization import catalog as diarizers
+from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.catalogs import CATALOGS
+from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition import names
-from reflector_gpu.engines.translation.base import TranslatorModel
+from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.errors import UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.service import Service
@@ -28,9 +29,10 @@ class ModelCard(BaseModel):
     object: str = "model"
     created: int = 0
     owned_by: str = "reflector-gpu"
-    type: Literal["recogniser", "diarizer", "translator", "llm"] = Field(
+    type: str = Field(
+        json_schema_extra={"enum": list(CATALOGS)},
         description="`recogniser`: may be named in requests. `diarizer`: tells speakers apart. "
-        "`translator`: see /v1/translation/languages. `llm`: may be named in chat completions."
+        "`translator`: see /v1/translation/languages. `llm`: may be named in chat completions.",
     )
     means: str | None = Field(
         default=None,
@@ -66,7 +68,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/v1/models")
     async def list_models(*, all: All = False) -> ModelList:  # noqa: A002  the client's word
         """What answers now comes first, then what loads, then what is installed."""
-        known = [*service.catalog.names, *(names.OPENAI[1:] if all else ())]
+        known = [*service.recognisers.names, *(names.OPENAI[1:] if all else ())]
         cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
         cards += [_card(service, service.diarizer)]
         cards += [_card(service, model) for model in service.translations.models]
@@ -80,7 +82,7 @@ def router(service: Service) -> APIRouter:
         if not name:
             raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
         for helper in (service.diarizer, *service.translations.models):
-            if diarizers.ALIASES.get(name, name) == helper.name:
+            if DIARIZERS.aliases.get(name, name) == helper.name:
                 return _named(_card(service, helper), name)
         for model in service.language_models:
             if name in (model.name, names.LLM):
@@ -92,7 +94,7 @@ def router(service: Service) -> APIRouter:
 
 def _recogniser(service: Service, name: str) -> ModelCard:
     """The model that ``name`` means, under that name."""
-    catalog = service.catalog
+    catalog = service.recognisers
     card = _card(service, catalog.resolve(name, closeness=service.closeness))
     if catalog.meaning(name).model is None:
         automatic = catalog.automatic
@@ -122,25 +124,19 @@ def _llm_card(model: LanguageModel) -> ModelCard:
     )
 
 
-def _card(service: Service, model: Model) -> ModelCard:
+def _card(service: Service, model: AnyModel) -> ModelCard:
     return ModelCard(
         id=model.name,
-        type=_type(model),
+        type=model.capability.kind,
         description=model.summary,
-        languages=sorted(model.spec.languages) if isinstance(model, RecogniserModel) else [],
+        languages=sorted(model.spec.languages),
         licence=model.licence,
-        default=not isinstance(model, RecogniserModel) or model in service.catalog.defaults,
+        default=model.capability is not RECOGNITION or model in service.recognisers.defaults,
         state=_state(service, model),
     )
 
 
-def _type(model: Model) -> Literal["recogniser", "diarizer", "translator"]:
-    if isinstance(model, TranslatorModel):
-        return "translator"
-    return "recogniser" if isinstance(model, RecogniserModel) else "diarizer"
-
-
-def _state(service: Service, model: Model) -> str:
+def _state(service: Service, model: AnyModel) -> str:
     if service.workers.missing(model):
         return "downloading" if model in service.downloads else _ABSENT
     state = service.workers.state(model)

@@ -49,7 +49,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         if not service.configured:
             return Readiness(status="ready", model=None, caveat=None)
         model = service.resolve(None, TranscribeOptions())
-        return Readiness(status="ready", model=model.name, caveat=service.catalog.caveat(model))
+        return Readiness(status="ready", model=model.name, caveat=service.recognisers.caveat(model))
 
     for path, answer in zip(HEALTH, (live, live, ready), strict=True):
         routes.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)

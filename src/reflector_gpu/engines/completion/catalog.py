@@ -1,12 +1,15 @@
-"""The language model that an operator means."""
+"""The language models that run here: each is a folder of an operator's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from reflector_gpu.engines.base import CompleterModel
+from reflector_gpu.engines.capability import Catalog
 from reflector_gpu.engines.completion import generator
+from reflector_gpu.engines.completion.base import COMPLETION, CompleterModel
 from reflector_gpu.errors import ConfigurationError
+
+COMPLETERS: Catalog[CompleterModel] = Catalog(capability=COMPLETION, setting="llm_model")
 
 
 def completer_of(folder: str, context: int = 0) -> CompleterModel:

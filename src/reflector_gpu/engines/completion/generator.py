@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflector_gpu.engines.accelerators import load_cublas
-from reflector_gpu.engines.base import CompleterModel, CompleterSpec, Progress
+from reflector_gpu.engines.completion.base import CompleterModel, CompleterSpec, Progress
 from reflector_gpu.engines.completion.chat import ChatTemplate, end_tokens, longest_context
 from reflector_gpu.engines.recognition.spelling import Spelling
 from reflector_gpu.errors import (
@@ -66,6 +66,20 @@ def local(folder: Path, context: int = 0) -> CompleterModel | None:
         packages=PACKAGES,
         extra="llm",
         arguments={"weights": str(folder), "context": str(spec.context)},
+    )
+
+
+def planned(folder: Path, context: int = 0) -> CompleterModel:
+    """As `local`, for a ``folder`` that may be on another machine, where the model will run."""
+    return local(folder, context) or CompleterModel(
+        folder.name,
+        f"{__name__}:{Generator.__name__}",
+        CompleterSpec(max_batch=MAX_BATCH, context=0, devices=("cpu", "cuda")),
+        "A language model in a folder of its own",
+        "see the folder",
+        packages=PACKAGES,
+        extra="llm",
+        arguments={"weights": str(folder), "context": str(context)},
     )
 
 

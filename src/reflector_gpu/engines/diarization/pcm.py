@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reflector_gpu.engines.base import Recording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.types import Samples
 
 SCALE = np.float32(1 / 32768)
@@ -15,7 +15,7 @@ SCALE = np.float32(1 / 32768)
 
 
 class PcmFile:
-    """An open file, which needs no name; it stays the caller's. Fulfils `engines.base.Pcm`.
+    """A `Pcm` in an open file, which needs no name and stays the caller's.
 
     It is read, not mapped: pages of a mapping count as memory of the process.
     """

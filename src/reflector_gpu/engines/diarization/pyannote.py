@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from reflector_gpu.engines.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reflector_gpu.engines.accelerators import check_session, onnx_failures, onnx_providers
-from reflector_gpu.engines.base import RecogniserModel, RecogniserSpec, check_samples
 from reflector_gpu.engines.recognition import tdt
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
 from reflector_gpu.engines.recognition.sound import spoken
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError

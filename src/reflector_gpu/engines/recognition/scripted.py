@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reflector_gpu.engines.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import (
     SAMPLE_RATE,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reflector_gpu.engines.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
 from reflector_gpu.errors import ModelNotInstalled, ReflectorError
 from reflector_gpu.types import (
     SAMPLE_RATE,

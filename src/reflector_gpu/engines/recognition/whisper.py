@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reflector_gpu.engines.accelerators import check_ctranslate2
-from reflector_gpu.engines.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
 from reflector_gpu.engines.recognition.whisper_decoding import Decoder
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.engines.weights.pins import PINS

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from reflector_gpu.engines.base import EngineSpec, Model
+from reflector_gpu.engines.capability import Batching, Capability
 from reflector_gpu.errors import ReflectorError, UnsupportedLanguage
 from reflector_gpu.languages import match, tag
 from reflector_gpu.types import TranslateOptions
+
+TRANSLATION = Capability(kind="translator", method="translate", reads_weights=True)
 
 _SHOWN = 100  # codes that an error lists
 _LONGEST = 20  # characters of a client's code that an error repeats
@@ -30,12 +33,16 @@ class TranslatorSpec(EngineSpec):
     max_characters: int
     needs_sentences: bool = False
 
+    @property
+    def batching(self) -> Batching:
+        return Batching(max_items=self.max_batch, max_cost=self.max_batch_characters)
+
 
 class Translator(Protocol):
     """Translates text. One instance lives in one process and is called by one thread."""
 
     def load(self) -> None:
-        """As in `Recogniser`."""
+        """As in `engines.recognition.base.Recogniser`."""
 
     def translate(
         self, texts: Sequence[str], options: TranslateOptions
@@ -43,7 +50,7 @@ class Translator(Protocol):
         """One translation or one error for each of ``texts``, in order; each is of one line.
 
         Raises:
-            EngineFailed: as in `Recogniser`.
+            EngineFailed: as in `engines.recognition.base.Recogniser`.
         """
 
     def close(self) -> None:
@@ -51,9 +58,10 @@ class Translator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TranslatorModel(Model):
+class TranslatorModel(Model[str, str]):
     """A translator by name. ``read`` finds its directions, from the engine's arguments."""
 
+    capability: ClassVar[Capability] = TRANSLATION
     spec: TranslatorSpec
     read: Callable[[Mapping[str, str]], Directions] = field(kw_only=True)
 

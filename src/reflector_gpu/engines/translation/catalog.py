@@ -1,37 +1,27 @@
-"""Every translator the service knows by name."""
+"""Every translator that the service knows by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reflector_gpu.engines.translation import apertium
-from reflector_gpu.engines.translation import neural as ctranslate2_translation
-from reflector_gpu.engines.translation.base import TranslatorModel
-from reflector_gpu.errors import ConfigurationError
-
-TRANSLATORS: Mapping[str, TranslatorModel] = {
-    model.name: model for model in (*apertium.MODELS, *ctranslate2_translation.MODELS)
-}
+from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.translation import apertium, neural
+from reflector_gpu.engines.translation.base import TRANSLATION, TranslatorModel
 
 
-def translators_of(names: Sequence[str]) -> list[TranslatorModel]:
-    """The translators that an operator means: known ones, an OPUS-MT of a pair, folders.
+def _composed(name: str) -> TranslatorModel | None:
+    """The OPUS-MT of a pair, or the translator in a folder.
 
     Raises:
-        ConfigurationError: a name or a folder leads nowhere.
+        ConfigurationError: the folder holds none.
     """
-    return [translator_of(name) for name in names]
+    return neural.local(Path(name)) if "/" in name else neural.opus(name)
 
 
-def translator_of(name: str) -> TranslatorModel:
-    """As `translators_of`, for one."""
-    if "/" in name:
-        return ctranslate2_translation.local(Path(name))
-    found = TRANSLATORS.get(name) or ctranslate2_translation.opus(name)
-    if found is None:
-        raise ConfigurationError(
-            f"REFLECTOR_TRANSLATOR: '{name}' is none of {', '.join(TRANSLATORS)}, no OPUS-MT of a "
-            "pair (opus-mt-en-fr), and no folder (/models/mine)."
-        )
-    return found
+TRANSLATORS = Catalog(
+    capability=TRANSLATION,
+    setting="translator",
+    models={model.name: model for model in (*apertium.MODELS, *neural.MODELS)},
+    compose=_composed,
+    hint=", no OPUS-MT of a pair (opus-mt-en-fr), and no folder (/models/mine)",
+)

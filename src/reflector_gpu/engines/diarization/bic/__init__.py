@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reflector_gpu.engines.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
 from reflector_gpu.engines.diarization.bic.cepstra import HOP, WINDOW, Frames, frames
 from reflector_gpu.engines.diarization.bic.merging import (
     PENALTY,

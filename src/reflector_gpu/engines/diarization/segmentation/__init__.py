@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reflector_gpu.engines.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
 from reflector_gpu.engines.diarization.segmentation.clustering import assigned, people
 from reflector_gpu.engines.diarization.segmentation.filterbank import HOP
 from reflector_gpu.engines.diarization.segmentation.networks import (

@@ -1,0 +1,67 @@
+"""What a language model is: a prompt in, its answer out, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from reflector_gpu.engines.base import EngineSpec, Model
+from reflector_gpu.engines.capability import Batching, Capability
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import Completion, Prompt, SamplingOptions
+
+COMPLETION = Capability(kind="llm", method="complete", streams=True, reads_weights=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleterSpec(EngineSpec):
+    """What the service must know about a language model besides.
+
+    ``max_batch`` are the prompts of one call; ``context`` the tokens of a prompt and its answer.
+    """
+
+    max_batch: int
+    context: int
+
+    @property
+    def batching(self) -> Batching:
+        # Costs are tokens: even a large model on a slow machine writes one in a second.
+        return Batching(max_items=self.max_batch, base_timeout=120.0, timeout_per_cost=1.0)
+
+
+class Progress(Protocol):
+    """What hears of the answers while they are written."""
+
+    def say(self, index: int, part: object) -> bool:
+        """More text of the answer to the prompt ``index``; True: nobody wants any more of it."""
+
+
+class Completer(Protocol):
+    """A language model. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """As in `engines.recognition.base.Recogniser`."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress
+    ) -> Sequence[Completion | ReflectorError]:
+        """Answer ``prompts``: one completion or one error for each, in order.
+
+        What ``progress`` hears of an answer is its text, in pieces, from its beginning to its
+        end.
+
+        Raises:
+            EngineFailed: as in `engines.recognition.base.Recogniser`.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompleterModel(Model[Prompt, Completion]):
+    """A language model by name."""
+
+    capability: ClassVar[Capability] = COMPLETION
+    spec: CompleterSpec

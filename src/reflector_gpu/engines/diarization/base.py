@@ -1,0 +1,79 @@
+"""What a diarizer is: a recording in, who speaks when out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from reflector_gpu.engines.base import EngineSpec, Model
+from reflector_gpu.engines.capability import Capability
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+
+DIARIZATION = Capability(kind="diarizer", method="diarize", whole_recordings=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiarizerSpec(EngineSpec):
+    """What the service must know about a diarizer besides.
+
+    ``needs_speech``: it wants to be told where anybody speaks, and does not look for itself.
+    """
+
+    needs_speech: bool = False
+
+
+class Pcm(Protocol):
+    """The waveform of a whole recording, which lies on disk: hours are never held in memory."""
+
+    @property
+    def length(self) -> int:
+        """How many samples there are."""
+
+    def read(self, first: int, last: int) -> Samples:
+        """``float32[last - first]``: the samples from ``first`` to before ``last``.
+
+        What would lie outside the recording is silent.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What a diarizer works on: ``speech`` are the (start, end) in seconds of where anybody
+    speaks, in order and apart; empty too where the engine does not need it."""
+
+    pcm: Pcm
+    speech: Sequence[tuple[float, float]] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.pcm.length / SAMPLE_RATE
+
+
+class Diarizer(Protocol):
+    """Tells speakers apart. One instance lives in one process and is called by one thread."""
+
+    def load(self) -> None:
+        """As in `engines.recognition.base.Recogniser`."""
+
+    def diarize(
+        self, recordings: Sequence[Recording], options: DiarizeOptions
+    ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
+        """Who speaks when: one result or one error for each recording, in order.
+
+        Turns are sorted by their start and lie inside the recording; those of one speaker do not
+        overlap. There are as many speakers as ``options`` allow, unless there is too little
+        speech for so many; silence gives no turns.
+        """
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizerModel(Model[Recording, Sequence[SpeakerTurn]]):
+    """A diarizer by name."""
+
+    capability: ClassVar[Capability] = DIARIZATION
+    spec: DiarizerSpec

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, TooLarge
-from reflector_gpu.runtime.worker import Recipe
+from reflector_gpu.runtime.recipe import Recipe
 
 
 class Engine:

@@ -13,8 +13,9 @@ import pytest
 
 from reflector_gpu.errors import EngineFailed, TooLarge
 from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.runtime.worker import Recipe, Worker, WorkerDied
+from reflector_gpu.runtime.worker import Worker, WorkerDied
 from reflector_gpu.types import Priority
 from tests.runtime import engines
 from tests.runtime.pools import children

@@ -29,7 +29,8 @@ from reflector_gpu.errors import (
     ReflectorError,
     TooLarge,
 )
-from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
+from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 from tests.runtime import engines
 from tests.runtime.engines import recipe
 from tests.waiting import PATIENCE_SECONDS, until

@@ -24,7 +24,8 @@ from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.queue import Job
-from reflector_gpu.runtime.worker import Listeners, Recipe, WorkerDied
+from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.worker import Listeners, WorkerDied
 from reflector_gpu.service.worker_pools import WorkerPools, arguments
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import SAMPLE_RATE, Priority

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
+from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.roster import Roster
 from reflector_gpu.runtime.supervisor import (
     PoolOptions,
@@ -20,7 +21,6 @@ from reflector_gpu.runtime.supervisor import (
     Supervisor,
     fail_all,
 )
-from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.types import Priority
 
 Item = TypeVar("Item")

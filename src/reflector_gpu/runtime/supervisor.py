@@ -21,8 +21,9 @@ from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
+from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.roster import Roster
-from reflector_gpu.runtime.worker import Abandoned, Listeners, Recipe, Worker, WorkerDied
+from reflector_gpu.runtime.worker import Abandoned, Listeners, Worker, WorkerDied
 from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)

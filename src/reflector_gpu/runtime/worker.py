@@ -8,7 +8,6 @@ parts of its results ahead of them, and hears in the middle of a batch who has g
 
 from __future__ import annotations
 
-import importlib
 import logging
 import multiprocessing
 import os
@@ -17,13 +16,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.watchdog import Watchdog
 from reflector_gpu.runtime.worker_process import (
     STOPPING,
@@ -46,37 +45,6 @@ Listeners: TypeAlias = Mapping[int, Callable[[object], None]]
 """By the index of an item: who is told the parts of its result."""
 
 _NOBODY: Listeners = {}
-
-
-class Engine(Protocol):
-    """The part of every engine that the runtime needs."""
-
-    def load(self) -> None: ...
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to build an engine in another process: picklable, imports nothing until built.
-
-    ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
-    ``method(items, options) -> one result or error per item``; one that ``streams`` takes a
-    `Progress` besides. ``memory`` is the number of float32 values of shared memory that a batch
-    may need. ``environment`` are variables that the process has besides ours: how many threads,
-    which GPU.
-    """
-
-    engine: str
-    method: str
-    memory: int = 0
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    streams: bool = False
-
-    def build(self) -> Engine:
-        module, _, name = self.engine.partition(":")
-        engine: Engine = getattr(importlib.import_module(module), name)(**self.arguments)
-        return engine
 
 
 class WorkerDied(Exception):

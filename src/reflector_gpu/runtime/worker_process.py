@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.heap import Arena
 from multiprocessing.reduction import ForkingPickler, recv_handle
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
-
-if TYPE_CHECKING:
-    from reflector_gpu.runtime.worker import Recipe
+from reflector_gpu.runtime.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 

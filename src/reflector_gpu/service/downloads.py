@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import SOURCES, Weights, size
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled, ReflectorError, UpstreamFailed
-from reflector_gpu.runtime.worker import Abandoned, Recipe, Worker, WorkerDied
+from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from reflector_gpu.engines.capability import Batching
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
+from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions, Starter
-from reflector_gpu.runtime.worker import Recipe
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reflector_gpu.engines.base import AnyModel
-from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.completion import generator
 from reflector_gpu.engines.completion.base import COMPLETION
 from reflector_gpu.settings import Settings

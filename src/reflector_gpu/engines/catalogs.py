@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reflector_gpu.engines.base import AnyModel
-from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.completion.catalog import COMPLETERS
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.catalog import RECOGNISERS

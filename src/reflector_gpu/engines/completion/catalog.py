@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.completion import generator
 from reflector_gpu.engines.completion.base import COMPLETION, CompleterModel
 from reflector_gpu.errors import ConfigurationError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.diarization import bic, pyannote, segmentation
 from reflector_gpu.engines.diarization.base import DIARIZATION, DiarizerModel
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from reflector_gpu.engines.capability import Catalog
+from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.recognition import parakeet, scripted, sphinx, whisper
 from reflector_gpu.engines.recognition.base import RECOGNITION, RecogniserModel
 

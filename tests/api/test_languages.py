@@ -105,9 +105,9 @@ def test_silence_is_in_no_language_if_none_was_told(scripted: LiveServer, quiet:
 def test_a_model_of_one_language_needs_not_be_told() -> None:
     service = Service(load_settings(model="sphinx"))
     model = service.resolve(None, TranscribeOptions())
-    wish = service.request(model, TranscribeOptions(), priority=Priority.LIVE)
-    assert wish.options == TranscribeOptions(language="en")
-    assert wish.written == "en"
+    request = service.request(model, TranscribeOptions(), priority=Priority.LIVE)
+    assert request.options == TranscribeOptions(language="en")
+    assert request.written == "en"
 
 
 def test_the_openai_clients_fields(client: OpenAI, clip: bytes, text: str) -> None:

@@ -46,7 +46,7 @@ from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Service
-from reflector_gpu.service.request import Request as Wish
+from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.types import Priority, Task
 
 M = TypeVar("M", bound=BaseModel)
@@ -148,7 +148,9 @@ class Intake:
         with explained():
             return vocabulary.model.model_validate(used)
 
-    async def wish(self, visit: Visit, fields: TranscriptionFields, task: Task) -> Wish:
+    async def wish(
+        self, visit: Visit, fields: TranscriptionFields, task: Task
+    ) -> TranscriptionRequest:
         """What is asked for, checked, and its model loaded. The body must have been read."""
         options = fields.options(task)
         model = self._service.resolve(fields.model, options)
@@ -219,7 +221,7 @@ class Visit:
         before = float(details.get("audio", "0").removesuffix("s"))
         details["audio"] = f"{before + seconds:.2f}s"
 
-    async def parts(self, spool: Spool, wish: Wish) -> AsyncGenerator[Part, None]:
+    async def parts(self, spool: Spool, wish: TranscriptionRequest) -> AsyncGenerator[Part, None]:
         """The service's parts, counted."""
         with self.permit.recording() as recording:
             wish = replace(wish, waited=self.waited)
@@ -231,7 +233,7 @@ class Visit:
                         self._heard(part.duration)
                     yield part
 
-    async def fetched(self, url: str, wish: Wish) -> AsyncGenerator[Part, None]:
+    async def fetched(self, url: str, wish: TranscriptionRequest) -> AsyncGenerator[Part, None]:
         """Parts of a recording that is downloaded at the same time."""
         spool = self.download(url)
         async with aclosing(self.parts(spool, wish)) as parts:

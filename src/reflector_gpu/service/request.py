@@ -1,4 +1,4 @@
-"""What a client wants of one recording, once it is checked."""
+"""How one recording is to be transcribed, once what the client sent is checked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reflector_gpu.types import DiarizeOptions, Priority, TranscribeOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a client wants of one recording, checked."""
+class TranscriptionRequest:
+    """How one recording is to be transcribed, as a client asked and the service checked."""
 
     model: RecogniserModel
     options: TranscribeOptions = field(default_factory=TranscribeOptions)

@@ -40,7 +40,7 @@ from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
 from reflector_gpu.service.padding import Padding, fetch_limits
-from reflector_gpu.service.request import Request
+from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.service.translations import Translations
 from reflector_gpu.service.worker_pools import Elsewhere, WorkerPools
 from reflector_gpu.settings import Settings
@@ -213,7 +213,7 @@ class Service:
         translate_to: str | None = None,
         track: str | None = None,
         streamed: bool = False,
-    ) -> Request:
+    ) -> TranscriptionRequest:
         """What a client wants of ``model``, which `resolve` has chosen.
 
         Speech that it cannot translate itself is transcribed, and its text translated.
@@ -230,7 +230,7 @@ class Service:
         self.check_here(model)
         if speakers is not None:
             self.check_here(self.diarizer)
-        return Request(
+        return TranscriptionRequest(
             model,
             replace(options, language=own, languages=among),
             options.language or own,
@@ -267,7 +267,10 @@ class Service:
         return PULLABLE if missing == ("weights",) else ABSENT
 
     async def transcribe(
-        self, spool: Spool, request: Request, expect: Callable[[float], None] = lambda _: None
+        self,
+        spool: Spool,
+        request: TranscriptionRequest,
+        expect: Callable[[float], None] = lambda _: None,
     ) -> AsyncGenerator[Part, None]:
         """Parts of the transcript of ``spool``, while it fills. The caller closes both.
 
@@ -284,7 +287,7 @@ class Service:
                 yield part
 
     async def _spoken(
-        self, spool: Spool, request: Request, expect: Callable[[float], None]
+        self, spool: Spool, request: TranscriptionRequest, expect: Callable[[float], None]
     ) -> AsyncGenerator[Part, None]:
         pool = self.workers.pool(request.model, request.priority)
         spec = request.model.spec

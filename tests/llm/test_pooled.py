@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from reflector_gpu.engines.completion.base import CompleterModel, CompleterSpec
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.llm.pooled import PooledModel
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
@@ -60,7 +60,7 @@ def test_a_reader_who_leaves_ends_the_writing() -> None:
 
     async def scene() -> None:
         model = PooledModel(MODEL, lambda: pool, max_tokens=10)
-        answer = model.stream(Ask(Prompt((Message("user", "Tell me a story."),))))
+        answer = model.stream(CompletionRequest(Prompt((Message("user", "Tell me a story."),))))
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await anext(answer) == "Once upon a time"
             await answer.aclose()

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from reflector_gpu.errors import ContextExceeded, EngineFailed
 from reflector_gpu.llm import schema
-from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.llm.base import Answer, CompletionRequest
 from reflector_gpu.types import Completion, Message, Prompt
 
 ITEMS: dict[str, JsonValue] = {
@@ -33,7 +33,7 @@ class Parrot:
     state = "ready"
 
     def __init__(self, *answers: str, finish: Any = "stop", enforces_schemas: bool = False) -> None:
-        self.asked: list[Ask] = []
+        self.asked: list[CompletionRequest] = []
         self.enforces_schemas = enforces_schemas
         self.calls_tools = False
         self._answers = list(answers)
@@ -44,29 +44,29 @@ class Parrot:
     async def ready(self, patience: float) -> None: ...
     async def aclose(self) -> None: ...
 
-    async def complete(self, ask: Ask) -> Completion:
-        self.asked.append(ask)
+    async def complete(self, request: CompletionRequest) -> Completion:
+        self.asked.append(request)
         return Completion(self._answers.pop(0), self._finish, 1, 1)
 
-    async def stream(self, ask: Ask) -> Answer:
-        found = await self.complete(ask)
+    async def stream(self, request: CompletionRequest) -> Answer:
+        found = await self.complete(request)
         yield found.text
         yield found
 
 
-def ask(wanted: dict[str, JsonValue] | None = ITEMS) -> Ask:
-    return Ask(
+def request(wanted: dict[str, JsonValue] | None = ITEMS) -> CompletionRequest:
+    return CompletionRequest(
         Prompt((Message("system", "Be brief."), Message("user", "What now?"))), schema=wanted
     )
 
 
 def complete(model: Parrot, wanted: dict[str, JsonValue] | None = ITEMS) -> Completion:
-    return asyncio.run(schema.complete(model, ask(wanted)))
+    return asyncio.run(schema.complete(model, request(wanted)))
 
 
 def stream(model: Parrot, wanted: dict[str, JsonValue] | None = ITEMS) -> Sequence[object]:
     async def gather() -> list[object]:
-        return [piece async for piece in schema.stream(model, ask(wanted))]
+        return [piece async for piece in schema.stream(model, request(wanted))]
 
     return asyncio.run(gather())
 
@@ -75,7 +75,7 @@ def test_without_a_schema_nothing_is_done() -> None:
     model = Parrot("no JSON", "no JSON")
     assert complete(model, None).text == "no JSON"
     assert stream(model, None)[0] == "no JSON"
-    assert model.asked == [ask(None)] * 2
+    assert model.asked == [request(None)] * 2
 
 
 def test_a_model_is_told_the_schema_with_what_it_is_asked() -> None:
@@ -127,7 +127,7 @@ def test_an_answer_that_is_cut_off_is_left_as_it_is() -> None:
 def test_a_model_that_is_held_to_schemas_is_checked_all_the_same() -> None:
     model = Parrot("{}", GOOD, enforces_schemas=True)
     assert complete(model).text == GOOD
-    assert model.asked[0] == ask()
+    assert model.asked[0] == request()
 
 
 @pytest.mark.parametrize("enforces_schemas", [False, True])
@@ -148,10 +148,10 @@ class Forgetful(Parrot):
         super().__init__(*answers)
         self._room = room
 
-    async def complete(self, ask: Ask) -> Completion:
-        if len(ask.prompt.messages) > self._room:
+    async def complete(self, request: CompletionRequest) -> Completion:
+        if len(request.prompt.messages) > self._room:
             raise ContextExceeded("Too long.", param="messages")
-        return await super().complete(ask)
+        return await super().complete(request)
 
 
 def test_a_correction_without_room_is_not_the_clients_fault() -> None:

@@ -21,7 +21,7 @@ from reflector_gpu.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
 from reflector_gpu.types import Completion, Message, Prompt, SamplingOptions, ToolCallPiece
 from tests.llm.stub import KEY, MODEL, Reply, Stub
@@ -29,7 +29,7 @@ from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
-ASK = Ask(Prompt((Message("user", "Say hello."),)))
+REQUEST = CompletionRequest(Prompt((Message("user", "Say hello."),)))
 Piece: TypeAlias = str | ToolCallPiece | Completion
 
 HELLO = Completion("Hello there.", "stop", 7, 3)
@@ -59,17 +59,17 @@ def run(
     return asyncio.run(scene())
 
 
-def complete(stub: Stub, ask: Ask = ASK, **options: Any) -> Completion:
-    return run(stub, lambda model: model.complete(ask), **options)
+def complete(stub: Stub, request: CompletionRequest = REQUEST, **options: Any) -> Completion:
+    return run(stub, lambda model: model.complete(request), **options)
 
 
-def stream(stub: Stub, ask: Ask = ASK, **options: Any) -> list[Piece]:
+def stream(stub: Stub, request: CompletionRequest = REQUEST, **options: Any) -> list[Piece]:
     """The pieces; what failed is raised once they are out, and keeps them as ``pieces``."""
 
     async def gather(model: UpstreamModel) -> list[Piece]:
         found: list[Piece] = []
         try:
-            async with aclosing(model.stream(ask)) as pieces:
+            async with aclosing(model.stream(request)) as pieces:
                 async for piece in pieces:
                     found.append(piece)  # noqa: PERF401  what came before an error counts
         except ReflectorError as error:
@@ -88,13 +88,13 @@ def test_an_answer_whole_and_in_pieces() -> None:
 
 def test_what_is_asked_for_is_asked_of_the_server() -> None:
     schema = {"type": "object"}
-    ask = Ask(
+    request = CompletionRequest(
         Prompt((Message("system", "Be brief."), Message("user", "Hi.")), 20, ("\n", "END")),
         SamplingOptions(0.5, 0.9, 7),
         schema,
     )
     with Stub() as stub:
-        complete(stub, ask)
+        complete(stub, request)
         complete(stub)
     full, plain = stub.asked
     assert full == {
@@ -268,7 +268,7 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_closing_a_stream_ends_the_work_at_the_server() -> None:
     async def leave(model: UpstreamModel) -> None:
-        async with aclosing(model.stream(ASK)) as pieces:
+        async with aclosing(model.stream(REQUEST)) as pieces:
             assert await anext(pieces) == "Hello"
 
     with Stub(Reply(holds=True)) as stub:

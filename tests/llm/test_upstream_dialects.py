@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from reflector_gpu.errors import InvalidRequest, Overloaded, ReflectorError, UpstreamFailed
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
 from reflector_gpu.types import Completion, Message, Prompt
 from tests.llm.test_upstream import Piece
@@ -38,8 +38,8 @@ def answer(*parts: bytes, status: int = 200, headers: dict[str, str] | None = No
         options = UpstreamOptions("http://upstream/v1", "some-model", retries=0)
         model = UpstreamModel(options, transport=httpx.MockTransport(respond))
         try:
-            ask = Ask(Prompt((Message("user", "Say hello."),)))
-            return [piece async for piece in model.stream(ask)]
+            request = CompletionRequest(Prompt((Message("user", "Say hello."),)))
+            return [piece async for piece in model.stream(request)]
         finally:
             await model.aclose()
 

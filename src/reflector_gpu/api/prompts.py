@@ -23,7 +23,7 @@ from reflector_gpu.api.tools import (
     tools_of,
 )
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.types import Message, Prompt, Role, SamplingOptions
 
 _LONGEST_NAME = 256
@@ -82,9 +82,9 @@ class LlmFields(BaseModel):
     )
 
     @property
-    def ask(self) -> Ask:
+    def request(self) -> CompletionRequest:
         prompt = Prompt((Message("user", self.prompt),), self.max_tokens)
-        return Ask(prompt, SamplingOptions(self.temperature), self.gen_schema)
+        return CompletionRequest(prompt, SamplingOptions(self.temperature), self.gen_schema)
 
 
 class ChatMessage(BaseModel):
@@ -224,11 +224,11 @@ class ChatFields(BaseModel):
             )
 
     @property
-    def ask(self) -> Ask:
+    def request(self) -> CompletionRequest:
         messages = tuple(message.message for message in self.messages)
         limits = (self.max_tokens, self.max_completion_tokens)
         limit = min((limit for limit in limits if limit is not None), default=None)
-        return Ask(
+        return CompletionRequest(
             Prompt(messages, limit, self.stop),
             SamplingOptions(self.temperature, self.top_p, self.seed),
             self._schema,

@@ -22,7 +22,7 @@ from reflector_gpu.engines.translation.base import TranslatorModel
 from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.service import Service
 from reflector_gpu.service.catalogs import recognisers_of
@@ -180,7 +180,7 @@ async def _answered(settings: Settings) -> tuple[str, str]:
         model = service.language_model()
         await model.ready(settings.load_seconds)
         prompt = Prompt((Message("user", _QUESTION),), max_tokens=_ENOUGH_TOKENS)
-        found = await model.complete(Ask(prompt, SamplingOptions(temperature=0)))
+        found = await model.complete(CompletionRequest(prompt, SamplingOptions(temperature=0)))
         return model.name, found.text
     finally:
         await service.close()

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm import schema
-from reflector_gpu.llm.base import Ask, LanguageModel
+from reflector_gpu.llm.base import CompletionRequest, LanguageModel
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
@@ -38,21 +38,21 @@ def run(
     """
     text = sys.stdin.read() if prompt is None else prompt
     messages = [Message("system", system)] if system else []
-    ask = Ask(
+    request = CompletionRequest(
         Prompt((*messages, Message("user", text)), max_tokens),
         SamplingOptions(temperature),
         _schema(schema_file) if schema_file else None,
     )
     logs.discard()
     interrupt.raises()
-    return asyncio.run(_run(ask, server, key))
+    return asyncio.run(_run(request, server, key))
 
 
-async def _run(ask: Ask, server: str | None, key: str | None) -> int:
+async def _run(request: CompletionRequest, server: str | None, key: str | None) -> int:
     cut_off = False
     async with (
         _remote(server, key) if server else _local() as model,
-        aclosing(schema.stream(model, ask)) as pieces,
+        aclosing(schema.stream(model, request)) as pieces,
     ):
         try:
             async for piece in pieces:

@@ -28,7 +28,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CompletionRequest:
     """One request. With a ``schema``, the answer is to be JSON that fits it, unless it calls one
     of the ``tools``."""
 
@@ -76,14 +76,14 @@ class LanguageModel(Protocol):
             ReflectorError: it cannot.
         """
 
-    async def complete(self, ask: Ask) -> Completion:
+    async def complete(self, request: CompletionRequest) -> Completion:
         """The answer; what fails on the way is tried again.
 
         Raises:
             ReflectorError
         """
 
-    def stream(self, ask: Ask) -> Answer:
+    def stream(self, request: CompletionRequest) -> Answer:
         """The answer while it is written; once a piece has come, nothing is tried again.
 
         Raises:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from reflector_gpu.llm.base import Ask
+from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.types import Message
 
 
-def body_of(ask: Ask, model: str) -> dict[str, JsonValue]:
+def body_of(request: CompletionRequest, model: str) -> dict[str, JsonValue]:
     """The body of a request for a streamed chat completion of ``model``."""
-    prompt, sampling = ask.prompt, ask.sampling
+    prompt, sampling = request.prompt, request.sampling
     body: dict[str, JsonValue] = {
         "model": model,
         "messages": [_message_of(message) for message in prompt.messages],
@@ -27,15 +27,15 @@ def body_of(ask: Ask, model: str) -> dict[str, JsonValue]:
         "stop": list(prompt.stop) or None,
     }
     body.update({name: wish for name, wish in wishes.items() if wish is not None})
-    if ask.schema is not None:
-        form: dict[str, JsonValue] = {"name": "answer", "schema": dict(ask.schema)}
+    if request.schema is not None:
+        form: dict[str, JsonValue] = {"name": "answer", "schema": dict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
-    if ask.tools is not None:
-        body["tools"] = list(ask.tools.definitions)
-        if ask.tools.choice is not None:
-            body["tool_choice"] = ask.tools.choice
-        if ask.tools.parallel is not None:
-            body["parallel_tool_calls"] = ask.tools.parallel
+    if request.tools is not None:
+        body["tools"] = list(request.tools.definitions)
+        if request.tools.choice is not None:
+            body["tool_choice"] = request.tools.choice
+        if request.tools.parallel is not None:
+            body["parallel_tool_calls"] = request.tools.parallel
     return body
 
 

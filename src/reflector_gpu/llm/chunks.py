@@ -53,7 +53,7 @@ class Usage(_Lenient):
     completion_tokens: NonNegativeInt | None = None
 
 
-class Chunk(_Lenient):
+class CompletionChunk(_Lenient):
     """An event of a streamed answer, or all of one that is not streamed."""
 
     choices: tuple[_Choice, ...] | None = None

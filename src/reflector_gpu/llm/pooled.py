@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reflector_gpu.engines.completion.base import CompleterModel
 from reflector_gpu.errors import ContextExceeded
-from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.llm.base import Answer, CompletionRequest
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.types import Completion, Priority, Prompt
 
@@ -64,12 +64,12 @@ class PooledModel:
     async def ready(self, patience: float) -> None:
         await self._pool().ready(patience)
 
-    async def complete(self, ask: Ask) -> Completion:
-        return await self._submit(ask)
+    async def complete(self, request: CompletionRequest) -> Completion:
+        return await self._submit(request)
 
-    async def stream(self, ask: Ask) -> Answer:
+    async def stream(self, request: CompletionRequest) -> Answer:
         pieces: asyncio.Queue[object] = asyncio.Queue()
-        work = asyncio.ensure_future(self._submit(ask, pieces.put_nowait))
+        work = asyncio.ensure_future(self._submit(request, pieces.put_nowait))
         work.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
             while isinstance(piece := await pieces.get(), str):
@@ -84,10 +84,10 @@ class PooledModel:
         """The workers are their hosts' to stop."""
 
     async def _submit(
-        self, ask: Ask, listener: Callable[[object], None] | None = None
+        self, request: CompletionRequest, listener: Callable[[object], None] | None = None
     ) -> Completion:
-        limit = min(ask.prompt.max_tokens or self._max_tokens, self._max_tokens)
-        prompt = replace(ask.prompt, max_tokens=limit)
+        limit = min(request.prompt.max_tokens or self._max_tokens, self._max_tokens)
+        prompt = replace(request.prompt, max_tokens=limit)
         characters = sum(len(message.content) for message in prompt.messages)
         context = self._model.spec.context
         if characters > _MOST_CHARACTERS * context:
@@ -98,7 +98,7 @@ class PooledModel:
             )
         return await self._pool().submit(
             prompt,
-            ask.sampling,
+            request.sampling,
             cost=limit + _READING * characters / _CHARACTERS,
             priority=Priority.LIVE,
             listener=listener,

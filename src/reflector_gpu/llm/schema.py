@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from reflector_gpu.errors import ContextExceeded, EngineFailed
-from reflector_gpu.llm.base import Answer, Ask, LanguageModel, Schema
+from reflector_gpu.llm.base import Answer, CompletionRequest, LanguageModel, Schema
 from reflector_gpu.llm.fitting import Fitting, Unfit
 from reflector_gpu.types import Completion, Message, ToolCallPiece
 
@@ -24,7 +24,7 @@ _INSTRUCTION = (
 _CORRECTION = "That does not fit the schema: {problem} Answer again, with JSON alone."
 
 
-async def complete(model: LanguageModel, ask: Ask) -> Completion:
+async def complete(model: LanguageModel, request: CompletionRequest) -> Completion:
     """What ``model`` answers; with a schema, compact JSON that fits it, unless it is cut off or
     calls tools.
 
@@ -35,16 +35,16 @@ async def complete(model: LanguageModel, ask: Ask) -> Completion:
         EngineFailed: none of `TRIES` answers fits, or there is no room for another.
         ReflectorError: what the model raises.
     """
-    if ask.schema is None:
-        return await model.complete(ask)
-    fitting = await Fitting.of(ask.schema)
+    if request.schema is None:
+        return await model.complete(request)
+    fitting = await Fitting.of(request.schema)
     if not model.enforces_schemas:
-        ask = _instructed(ask, ask.schema)
+        request = _instructed(request, request.schema)
     problem = ""
     read = written = 0
     for _ in range(TRIES):
         try:
-            found = await model.complete(ask)
+            found = await model.complete(request)
         except ContextExceeded as error:
             if not problem:
                 raise
@@ -57,24 +57,24 @@ async def complete(model: LanguageModel, ask: Ask) -> Completion:
             value = await fitting.parsed(found.text)
         except Unfit as error:
             problem = str(error)
-            ask = _corrected(ask, found.text, problem)
+            request = _corrected(request, found.text, problem)
         else:
             return replace(found, text=json.dumps(value, ensure_ascii=False))
     raise _hopeless(problem)
 
 
-async def stream(model: LanguageModel, ask: Ask) -> Answer:
+async def stream(model: LanguageModel, request: CompletionRequest) -> Answer:
     """`complete`, in pieces. With a schema in a single one: what is out cannot be mended.
 
     Raises:
         ReflectorError: as `complete`; perhaps only at the end, when the pieces are out.
     """
-    if ask.schema is None:
-        async with aclosing(model.stream(ask)) as pieces:
+    if request.schema is None:
+        async with aclosing(model.stream(request)) as pieces:
             async for piece in pieces:
                 yield piece
         return
-    found = await complete(model, ask)
+    found = await complete(model, request)
     if found.text or not found.tool_calls:
         yield found.text
     for index, call in enumerate(found.tool_calls):
@@ -82,23 +82,23 @@ async def stream(model: LanguageModel, ask: Ask) -> Answer:
     yield found
 
 
-def _instructed(ask: Ask, schema: Schema) -> Ask:
-    *before, last = ask.prompt.messages
+def _instructed(request: CompletionRequest, schema: Schema) -> CompletionRequest:
+    *before, last = request.prompt.messages
     told = _INSTRUCTION.format(schema=json.dumps(schema, ensure_ascii=False))
-    return _with_messages(ask, *before, replace(last, content=last.content + told))
+    return _with_messages(request, *before, replace(last, content=last.content + told))
 
 
-def _corrected(ask: Ask, text: str, problem: str) -> Ask:
+def _corrected(request: CompletionRequest, text: str, problem: str) -> CompletionRequest:
     return _with_messages(
-        ask,
-        *ask.prompt.messages,
+        request,
+        *request.prompt.messages,
         Message("assistant", text),
         Message("user", _CORRECTION.format(problem=problem)),
     )
 
 
-def _with_messages(ask: Ask, *messages: Message) -> Ask:
-    return replace(ask, prompt=replace(ask.prompt, messages=messages))
+def _with_messages(request: CompletionRequest, *messages: Message) -> CompletionRequest:
+    return replace(request, prompt=replace(request.prompt, messages=messages))
 
 
 def _hopeless(problem: str) -> EngineFailed:

@@ -27,9 +27,9 @@ from reflector_gpu.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from reflector_gpu.llm.base import Answer, Ask
+from reflector_gpu.llm.base import Answer, CompletionRequest
 from reflector_gpu.llm.bodies import body_of
-from reflector_gpu.llm.chunks import Chunk, ToolCalls, Usage, characters
+from reflector_gpu.llm.chunks import CompletionChunk, ToolCalls, Usage, characters
 from reflector_gpu.types import Completion
 
 logger = logging.getLogger(__name__)
@@ -114,11 +114,11 @@ class UpstreamModel:
         if self._client is not None:
             await self._client.aclose()
 
-    async def complete(self, ask: Ask) -> Completion:
+    async def complete(self, request: CompletionRequest) -> Completion:
         attempt = 0
         while True:
             try:
-                async with aclosing(self._attempt(ask)) as pieces:
+                async with aclosing(self._attempt(request)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Completion):
                             return piece
@@ -126,11 +126,11 @@ class UpstreamModel:
                 await self._pause(failure, attempt)
             attempt += 1
 
-    async def stream(self, ask: Ask) -> Answer:
+    async def stream(self, request: CompletionRequest) -> Answer:
         attempt, begun = 0, False
         while True:
             try:
-                async with aclosing(self._attempt(ask)) as pieces:
+                async with aclosing(self._attempt(request)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -149,14 +149,14 @@ class UpstreamModel:
         logger.info("asking the language model's server again: %s", failure.error.message)
         await self._sleep(pause)
 
-    async def _attempt(self, ask: Ask) -> Answer:
+    async def _attempt(self, request: CompletionRequest) -> Answer:
         """
         Raises:
             _Transient, ReflectorError
         """
         try:
             async with self._connected().stream(
-                "POST", "chat/completions", json=body_of(ask, self.name)
+                "POST", "chat/completions", json=body_of(request, self.name)
             ) as response:
                 if response.status_code in (401, 403):
                     raise UpstreamFailed(
@@ -271,12 +271,12 @@ async def _events(response: httpx.Response) -> AsyncIterator[str]:
         yield rest[5:].strip().decode(errors="replace")
 
 
-def _chunk(data: str) -> Chunk:
+def _chunk(data: str) -> CompletionChunk:
     try:
         found = json.loads(data)
         if isinstance(found, dict) and (found.get("error") or found.get("object") == "error"):
             raise _failure(_status(found), found, None)
-        return Chunk.model_validate(found)
+        return CompletionChunk.model_validate(found)
     except (ValueError, RecursionError) as error:
         if isinstance(error, ReflectorError):
             raise

@@ -59,7 +59,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 return await unless_disconnected(request, _whole(model, fields))
             with _blaming("response_format"):
                 await unless_disconnected(request, model.ready(service.settings.load_seconds))
-                pieces = schema.stream(model, fields.ask)
+                pieces = schema.stream(model, fields.request)
                 ready = await unless_disconnected(request, answers.primed(pieces, visit.resources))
             counted = visit.noted(_counted(ready, model))
             events = _events(counted, Rendering(model.name), fields)
@@ -72,7 +72,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def _text(model: LanguageModel, fields: LlmFields) -> Response:
         await model.ready(service.settings.load_seconds)
         with _blaming("gen_schema", "prompt"):
-            found = await schema.complete(model, fields.ask)
+            found = await schema.complete(model, fields.request)
         metrics.completion(model.name, found)
         if fields.gen_schema is not None and found.finish == "length":
             raise InvalidRequest(
@@ -85,7 +85,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def _whole(model: LanguageModel, fields: ChatFields) -> Response:
         await model.ready(service.settings.load_seconds)
         with _blaming("response_format"):
-            found = await schema.complete(model, fields.ask)
+            found = await schema.complete(model, fields.request)
         metrics.completion(model.name, found)
         return Response(Rendering(model.name).whole(found), media_type=answers.JSON)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from reflector_gpu.engines.completion.base import CompleterModel, CompleterSpec
 from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.llm.pooled import PooledModel
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.runtime.worker import Listeners, WorkerDied
+from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Completion, Message, Prompt
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -27,24 +28,14 @@ class Endless:
 
     pid: None = None
     alive: bool = True
-    streams: bool = True
     left: threading.Event = field(default_factory=threading.Event)
 
     def start(self, _: Callable[[], bool]) -> Endless:
         return self
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]:
-        listeners[0]("Once upon a time")
-        until(given_up)
+    def run(self, batch: Batch) -> Sequence[object]:
+        batch.listeners[0]("Once upon a time")
+        until(batch.given_up)
         self.left.set()
         return [Completion("", "stop", 1, 1)]
 

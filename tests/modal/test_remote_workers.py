@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,10 @@ import pytest
 
 from reflector_gpu.deploy.remote_workers import Message, Remote, RemoteStream
 from reflector_gpu.errors import EngineFailed
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.runtime.worker import Listeners, WorkerDied
+from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Priority
 from tests.waiting import PATIENCE_SECONDS
 
@@ -64,7 +65,6 @@ class Watched:
     """Fulfils `Starter` and `Runner`."""
 
     pid: None = None
-    streams: bool = False
     looks: list[str] = field(default_factory=list)
 
     @property
@@ -75,17 +75,8 @@ class Watched:
     def start(self, _: Callable[[], bool]) -> Watched:
         return self
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]:
-        return items
+    def run(self, batch: Batch) -> Sequence[object]:
+        return batch.items
 
     def stop(self) -> None: ...
 
@@ -107,12 +98,12 @@ def test_a_stream_ends_for_all_once_all_have_given_up_and_not_before(leaving: li
 
     heard: list[object] = []
     found = RemoteStream(call).run(
-        ["x", "y"],
-        None,
-        timeout=PATIENCE_SECONDS,
-        abandoned=lambda: False,
-        listeners={0: heard.append},
-        given_up=lambda: leaving,
+        Batch(
+            items=["x", "y"],
+            timeout=PATIENCE_SECONDS,
+            listeners={0: heard.append},
+            given_up=lambda: leaving,
+        )
     )
     assert heard == ["a"]
     if len(leaving) < 2:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from reflector_gpu.errors import EngineFailed, TooLarge
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions
@@ -121,17 +122,18 @@ def test_a_worker_tells_parts_in_order_before_the_results(tmp_path: Path) -> Non
     heard: list[tuple[int, object]] = []
     with working(tmp_path) as worker:
         found = worker.run(
-            ["ab", "xyz", "c"],
-            None,
-            timeout=PATIENCE_SECONDS,
-            listeners={
-                0: lambda part: heard.append((0, part)),
-                1: lambda part: heard.append((1, part)),
-            },
+            Batch(
+                items=["ab", "xyz", "c"],
+                timeout=PATIENCE_SECONDS,
+                listeners={
+                    0: lambda part: heard.append((0, part)),
+                    1: lambda part: heard.append((1, part)),
+                },
+            )
         )
         assert list(found) == [2, 3, 1]
         assert heard == [(0, "a"), (1, "x"), (0, "b"), (1, "y"), (1, "z")]
-        assert list(worker.run(["ab"], None, timeout=PATIENCE_SECONDS)) == [2]
+        assert list(worker.run(Batch(items=["ab"], timeout=PATIENCE_SECONDS))) == [2]
 
 
 def test_a_worker_is_told_in_the_middle_who_has_given_up(tmp_path: Path) -> None:
@@ -140,22 +142,23 @@ def test_a_worker_is_told_in_the_middle_who_has_given_up(tmp_path: Path) -> None
     with working(tmp_path) as worker:
         for _ in range(2):
             found = worker.run(
-                ["ab*", "xyz"],
-                None,
-                timeout=PATIENCE_SECONDS,
-                listeners={0: heard.append},
-                given_up=lambda: [0] if heard.count("*") > 3 else [],
+                Batch(
+                    items=["ab*", "xyz"],
+                    timeout=PATIENCE_SECONDS,
+                    listeners={0: heard.append},
+                    given_up=lambda: [0] if heard.count("*") > 3 else [],
+                )
             )
             assert found[0] > 3  # type: ignore[operator]
             assert found[1] == 3
             heard.clear()
-        again = worker.run(["ab"], None, timeout=PATIENCE_SECONDS, given_up=lambda: [0])
+        again = worker.run(Batch(items=["ab"], timeout=PATIENCE_SECONDS, given_up=lambda: [0]))
         assert list(again) == [2]
 
 
 def test_a_worker_that_hangs_in_the_middle_of_a_stream_is_ended(tmp_path: Path) -> None:
     with working(tmp_path) as worker, pytest.raises(WorkerDied, match="hung"):
-        worker.run(["*"], None, timeout=0.3, listeners={0: lambda _: None})
+        worker.run(Batch(items=["*"], timeout=0.3, listeners={0: lambda _: None}))
 
 
 def test_a_listener_hears_its_own_parts_before_its_result(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from reflector_gpu.errors import (
     ReflectorError,
     TooLarge,
 )
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 from tests.runtime import engines
@@ -47,7 +48,7 @@ def running(engine: type, *, memory: int = 0, **arguments: str) -> Iterator[Work
 
 
 def run(worker: Worker, *items: object, options: object = None) -> list[Any]:
-    return list(worker.run(items, options, timeout=PATIENCE_SECONDS))
+    return list(worker.run(Batch(items=items, options=options, timeout=PATIENCE_SECONDS)))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +222,7 @@ def test_a_process_that_ends_is_noticed(item: str, cause: str) -> None:
 def test_a_hang_is_ended() -> None:
     with running(engines.Obedient) as worker:
         with pytest.raises(WorkerDied, match="hung"):
-            worker.run(["hang"], None, timeout=0.1)
+            worker.run(Batch(items=["hang"], timeout=0.1))
         assert not worker.alive
 
 
@@ -230,7 +231,7 @@ def test_a_stopped_process_that_reads_nothing_any_more_is_ended() -> None:
         assert worker.pid
         os.kill(worker.pid, signal.SIGSTOP)
         with pytest.raises(WorkerDied, match="hung"):
-            worker.run(["x" * 10_000_000], None, timeout=0.1)
+            worker.run(Batch(items=["x" * 10_000_000], timeout=0.1))
         assert not worker.alive
 
 
@@ -238,7 +239,9 @@ def test_work_that_nobody_waits_for_is_ended() -> None:
     asked = iter([False, True])
     with running(engines.Obedient) as worker:
         with pytest.raises(Abandoned):
-            worker.run(["hang"], None, timeout=PATIENCE_SECONDS, abandoned=lambda: next(asked))
+            worker.run(
+                Batch(items=["hang"], timeout=PATIENCE_SECONDS, abandoned=lambda: next(asked))
+            )
         assert not worker.alive
 
 

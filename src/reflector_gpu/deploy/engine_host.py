@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +22,11 @@ import numpy as np
 from reflector_gpu.deploy.remote_workers import Message
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.queue import Job
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.worker import Listeners, WorkerDied
+from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.service.worker_pools import WorkerPools, arguments
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import SAMPLE_RATE, Priority
@@ -149,10 +150,6 @@ class _Here:
     device: str
     settings: Settings
 
-    @property
-    def streams(self) -> bool:
-        return self.model.capability.streams
-
     def start(self, _: Callable[[], bool]) -> _Running:
         self.model.check_installed()
         # Only now: the weights may have come since the process began.
@@ -169,7 +166,7 @@ class _Running:
     alive = True
 
     def __init__(self, recipe: Recipe, here: _Here) -> None:
-        self._streams = here.streams
+        self._streams = here.model.capability.streams
         try:
             self._engine = recipe.build()
             self._engine.load()
@@ -181,23 +178,14 @@ class _Running:
             raise EngineFailed(message) from error
         self._method: Callable[..., Sequence[object]] = getattr(self._engine, recipe.method)
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]:
-        more = (_Progress(listeners, given_up),) if self._streams else ()
+    def run(self, batch: Batch) -> Sequence[object]:
+        more = (_Progress(batch),) if self._streams else ()
         try:
-            return list(self._method(items, options, *more))
+            return list(self._method(batch.items, batch.options, *more))
         except ReflectorError:
             raise
         except Exception as error:  # a library's failure must not end the thread
-            logger.exception("a batch of %d failed", len(items))
+            logger.exception("a batch of %d failed", len(batch.items))
             raise EngineFailed(f"The engine failed: {type(error).__name__}") from error
 
     def stop(self) -> None:
@@ -209,16 +197,15 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What `runtime.serving.Progress` is in a process of its own."""
+    """What `runtime.worker_process.Progress` is in a process of its own."""
 
-    listeners: Listeners
-    given_up: Callable[[], Collection[int]]
+    batch: Batch
 
     def say(self, index: int, part: object) -> bool:
         """Hand on a part of the result of an item; True if nobody waits for that any more."""
-        if index in self.listeners:
-            self.listeners[index](part)
-        return index in self.given_up()
+        if index in self.batch.listeners:
+            self.batch.listeners[index](part)
+        return index in self.batch.given_up()
 
 
 def _say(said: SimpleQueue[Message], index: int, part: object) -> None:

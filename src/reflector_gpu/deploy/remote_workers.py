@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +12,8 @@ import numpy as np
 from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.pcm import SCALE, FileRecording
 from reflector_gpu.errors import EngineFailed, ReflectorError
-from reflector_gpu.runtime.worker import Listeners, WorkerDied
+from reflector_gpu.runtime.batch import Batch
+from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Samples
 
 Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
@@ -36,26 +37,19 @@ class Remote:
     call: Call
     pid: None = None
     alive: bool = True
-    streams: bool = False
 
     def start(self, _: Callable[[], bool]) -> Remote:
         return self
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]:
+    def run(self, batch: Batch) -> Sequence[object]:
         """
         Raises:
             WorkerDied: the call came to nothing, for whatever reason.
         """
-        return _replies(len(items), lambda: self.call([portable(item) for item in items], options))
+        return _replies(
+            len(batch.items),
+            lambda: self.call([portable(item) for item in batch.items], batch.options),
+        )
 
     def stop(self) -> None:
         """Nothing to stop: a container that nobody calls ends by itself."""
@@ -71,36 +65,28 @@ class RemoteStream:
     call: StreamingCall
     pid: None = None
     alive: bool = True
-    streams: bool = True
 
     def start(self, _: Callable[[], bool]) -> RemoteStream:
         return self
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]:
-        """As `Remote.run`; nobody listens any more once all of ``items`` are given up, and the
-        call ends by itself: whoever runs the containers does not tell them of it."""
+    def run(self, batch: Batch) -> Sequence[object]:
+        """As `Remote.run`, but it returns early once all items are given up.
+
+        The call itself goes on: Modal does not tell a container that its caller has left.
+        """
 
         def listen() -> Sequence[object]:
-            for message in self.call(items, options):
+            for message in self.call(batch.items, batch.options):
                 if isinstance(message, list):
                     return message
                 index, part = message
-                if index in listeners:
-                    listeners[index](part)
-                if len(given_up()) == len(items):
-                    return [EngineFailed("Nobody waits for this result.") for _ in items]
+                if index in batch.listeners:
+                    batch.listeners[index](part)
+                if len(batch.given_up()) == len(batch.items):
+                    return [EngineFailed("Nobody waits for this result.") for _ in batch.items]
             return []
 
-        return _replies(len(items), listen)
+        return _replies(len(batch.items), listen)
 
     def stop(self) -> None:
         """As in `Remote`."""

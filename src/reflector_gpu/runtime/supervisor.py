@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.roster import Roster
-from reflector_gpu.runtime.worker import Abandoned, Listeners, Worker, WorkerDied
+from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)
@@ -43,16 +44,7 @@ class Runner(Protocol):
     def pid(self) -> int | None: ...
     @property
     def alive(self) -> bool: ...
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool],
-        listeners: Listeners,
-        given_up: Callable[[], Collection[int]],
-    ) -> Sequence[object]: ...
+    def run(self, batch: Batch) -> Sequence[object]: ...
     def stop(self) -> None: ...
     def death(self) -> WorkerDied: ...
 
@@ -60,8 +52,6 @@ class Runner(Protocol):
 class Starter(Protocol):
     """The way to a worker that is elsewhere, where a `Recipe` makes one here."""
 
-    @property
-    def streams(self) -> bool: ...
     def start(self, abandoned: Callable[[], bool]) -> Runner:
         """One whose engine is loaded, or will be when it is needed. Raises what `Worker` does."""
 
@@ -267,26 +257,25 @@ class Supervisor(Generic[Item, Result]):
             for broken in begun
         ]
 
-    def _run(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
+    def _run(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
         self._pause = 0.0
-        cost = sum(job.cost for job in batch)
-        began = time.monotonic()
-        replies = self._worker.run(
-            [job.item for job in batch],
-            batch[0].group,
+        cost = sum(job.cost for job in jobs)
+        batch = Batch(
+            items=[job.item for job in jobs],
+            options=jobs[0].group,
             timeout=self._options.base_timeout + self._options.timeout_per_cost * cost,
             abandoned=lambda: (
                 (self._options.replace_abandoned or self._roster.closing.is_set())
-                and all(job.abandoned for job in batch)
+                and all(job.abandoned for job in jobs)
             ),
-            listeners={i: job.hear for i, job in enumerate(batch) if job.listener},
-            given_up=lambda: (
-                [i for i, job in enumerate(batch) if job.abandoned] if self._recipe.streams else ()
-            ),
+            given_up=lambda: [i for i, job in enumerate(jobs) if job.abandoned],
+            listeners={i: job.hear for i, job in enumerate(jobs) if job.listener},
         )
-        if any(job.priority is Priority.FILE for job in batch):
-            self._pace.worked(len(batch), padded_cost(batch), time.monotonic() - began)
+        began = time.monotonic()
+        replies = self._worker.run(batch)
+        if any(job.priority is Priority.FILE for job in jobs):
+            self._pace.worked(len(jobs), padded_cost(jobs), time.monotonic() - began)
         return cast("list[_Outcome[Result]]", list(replies))
 
 

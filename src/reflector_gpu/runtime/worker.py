@@ -15,13 +15,13 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
-from typing import TypeAlias
 
 from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.watchdog import Watchdog
 from reflector_gpu.runtime.worker_process import (
@@ -40,11 +40,6 @@ logger = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
-
-Listeners: TypeAlias = Mapping[int, Callable[[object], None]]
-"""By the index of an item: who is told the parts of its result."""
-
-_NOBODY: Listeners = {}
 
 
 class WorkerDied(Exception):
@@ -94,9 +89,10 @@ class Worker:
         self._news = select.poll()  # made once: `multiprocessing.connection.wait` makes one a time
         for source in (self._pipe.fileno(), self._process.sentinel):
             self._news.register(source, select.POLLIN)
+        loading = Batch(timeout=load_timeout, abandoned=abandoned)
         try:
             with self._watchdog.watching(load_timeout):
-                error = self._receive(abandoned)
+                error = self._receive(loading)
         except BaseException:
             self.stop()
             raise
@@ -112,40 +108,31 @@ class Worker:
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def run(
-        self,
-        items: Sequence[object],
-        options: object,
-        *,
-        timeout: float,
-        abandoned: Callable[[], bool] = lambda: False,
-        listeners: Listeners = _NOBODY,
-        given_up: Callable[[], Collection[int]] = tuple,
-    ) -> Sequence[object]:
-        """One batch: a result or a `ReflectorError` per item.
+    def run(self, batch: Batch) -> Sequence[object]:
+        """A result or a `ReflectorError` for each item of ``batch``, in order.
 
-        From an engine that streams, ``listeners`` hear parts of results ahead of them, in this
-        thread; it is told which items are ``given_up()``, and others would not listen.
+        Listeners are called in this thread.
 
         Raises:
             ReflectorError: the engine failed on the batch as a whole.
-            WorkerDied: the process died, or ``timeout`` seconds passed; it is gone.
-            Abandoned: ``abandoned()`` turned true; the process is gone.
+            WorkerDied: the process died, or the batch's timeout passed; the process is gone.
+            Abandoned: the batch was abandoned; the process is gone.
         """
-        with self._watchdog.watching(timeout):
+        with self._watchdog.watching(batch.timeout):
             try:
-                self._pipe.send((self._pack(items), options, frozenset(listeners)))
-                for item in items:
+                message = self._pack(batch.items), batch.options, frozenset(batch.listeners)
+                self._pipe.send(message)
+                for item in batch.items:
                     if isinstance(item, Filed):
                         send_handle(self._pipe, item.fileno(), self.pid)
             except OSError as error:
                 raise self.death() from error
             except Exception as error:  # whatever pickling throws, and then nothing has been sent
                 raise EngineFailed(f"An item cannot reach the engine: {error}") from error
-            reply = self._receive(abandoned, listeners, given_up if self._streams else tuple)
+            reply = self._receive(batch)
         if isinstance(reply, ReflectorError):
             raise reply
-        if not isinstance(reply, Sequence) or len(reply) != len(items):
+        if not isinstance(reply, Sequence) or len(reply) != len(batch.items):
             raise EngineFailed("The engine answered with the wrong number of results.")
         return reply
 
@@ -183,13 +170,8 @@ class Worker:
         self._hung = True
         self._process.kill()
 
-    def _receive(
-        self,
-        abandoned: Callable[[], bool],
-        listeners: Listeners = _NOBODY,
-        given_up: Callable[[], Collection[int]] = tuple,
-    ) -> object:
-        """The next message that is no part of a result; those are told on the way."""
+    def _receive(self, batch: Batch) -> object:
+        """The worker's answer. Parts of results that come before it go to their listeners."""
         told: set[int] = set()
         looked = time.monotonic()
         while True:
@@ -197,21 +179,24 @@ class Worker:
                 try:
                     message = self._message()
                 except EngineFailed:
-                    if listeners:  # it may have been a part, and the rest of the batch follows
+                    if (
+                        batch.listeners
+                    ):  # it may have been a part, and the rest of the batch follows
                         self.kill()
                     raise
                 if not isinstance(message, Said):
                     return message
-                listeners[message.index](message.part)
+                batch.listeners[message.index](message.part)
             if time.monotonic() - looked < _POLL_SECONDS:
                 continue
             looked = time.monotonic()
-            if abandoned():
+            if batch.abandoned():
                 self.kill()
                 raise Abandoned
-            for index in set(given_up()) - told:
-                told.add(index)
-                self._tell(GivenUp(index))
+            if self._streams:  # other engines do not listen in the middle of a batch
+                for index in set(batch.given_up()) - told:
+                    told.add(index)
+                    self._tell(GivenUp(index))
 
     def _message(self) -> object:
         try:

@@ -68,8 +68,8 @@ class Filed(Protocol):
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 """What Ctrl-C and service managers send to a whole process group."""
 
-Batch: TypeAlias = tuple[list[object], object, frozenset[int]]
-"""Items, their options, and the indices of those whose parts somebody wants to hear."""
+PackedBatch: TypeAlias = tuple[list[object], object, frozenset[int]]
+"""Items, their options, and the indices of those that have listeners."""
 
 
 def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
@@ -93,7 +93,7 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
     method: Callable[..., Sequence[object]] = getattr(engine, recipe.method)
     while True:
         try:
-            message: Batch | GivenUp | None = pipe.recv()
+            message: PackedBatch | GivenUp | None = pipe.recv()
         except EOFError:
             break
         if message is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import SOURCES, Weights, size
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled, ReflectorError, UpstreamFailed
+from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 
@@ -190,7 +191,9 @@ def _pull(weights: Weights, sources: tuple[str, ...], abandoned: Callable[[], bo
     """
     worker = Worker(_RECIPE, abandoned=abandoned)
     try:
-        worker.run([weights], sources, timeout=_LONGEST_DOWNLOAD, abandoned=abandoned)
+        worker.run(
+            Batch(items=[weights], options=sources, timeout=_LONGEST_DOWNLOAD, abandoned=abandoned)
+        )
     finally:
         worker.stop()
 

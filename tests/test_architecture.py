@@ -116,6 +116,25 @@ def test_the_rooms_have_an_order() -> None:
     tuple(graphlib.TopologicalSorter(ALLOWED).static_order())  # which raises for a circle
 
 
+MODULES = {module_of(path): path for path in FILES}
+
+
+def modules_imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """The modules that a file imports: of ``a.b.name``, ``a.b`` unless ``name`` is one itself."""
+    for target in imports(path):
+        yield target if target in MODULES else target[:-1]
+
+
+def test_no_two_modules_import_each_other() -> None:
+    graph = {module: set(modules_imported(path)) - {()} for module, path in MODULES.items()}
+    assert set().union(*graph.values()) <= set(MODULES)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        circle = " -> ".join(".".join(module) for module in error.args[1])
+        pytest.fail(f"modules import each other: {circle}")
+
+
 def is_engine(path: Path) -> bool:
     """Whether a file has the class of an engine: what loads and closes, and is no Protocol."""
     return any(

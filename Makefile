@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients lint bench bench-plot clean
+.PHONY: help demo serve test test-clients lint bench bench-plot dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -33,8 +33,15 @@ bench-plot: .venv/bench  ## Draw how the figures changed, and put the newest int
 	@$(BIN)/python -m benchmarks.plot
 	@$(BIN)/python -m benchmarks.page
 
+dist: .venv/dev  ## Build a wheel and an sdist, and try the wheel in a fresh environment
+	@rm -rf dist build/try
+	@$(BIN)/python -m build
+	@$(PYTHON) -m venv build/try
+	@build/try/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
+	@cd build/try && bin/reflector-gpu --help >/dev/null && bin/reflector-gpu --version
+
 clean:  ## Forget the set-up
-	rm -rf .venv tests/clients/node_modules
+	rm -rf .venv build dist tests/clients/node_modules
 
 .venv/pip:
 	@echo "Setting up .venv (once) ..."

@@ -116,7 +116,15 @@ def test_what_is_not_run_needs_a_network(code: str) -> None:
         assert any(need in line for need in NEEDS), line
 
 
-def test_every_make_target_that_the_readme_names_exists() -> None:
-    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make (\w+)", readme)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/benchmarks.md"])
+def test_every_make_target_that_a_page_names_exists(page: str) -> None:
+    text, makefile = (ROOT / page).read_text(), (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:`|^)make ([\w./-]+)", text, re.MULTILINE)):
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_file_that_a_page_links_exists(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text())
+    for link in links:
+        assert ((ROOT / page).parent / link).exists(), link

@@ -112,6 +112,11 @@ def test_the_rooms_are_those_that_are_named_here() -> None:
     assert set(FRAMEWORKS) <= found
 
 
+def test_the_command_line_knows_the_api_only_to_serve_it() -> None:
+    users = {path for path in FILES if "api" in rooms_of(path) and room(module_of(path)) == "cli"}
+    assert users == {PACKAGE / "cli" / "serve.py"}
+
+
 def test_the_rooms_have_an_order() -> None:
     tuple(graphlib.TopologicalSorter(ALLOWED).static_order())  # which raises for a circle
 

@@ -9,6 +9,7 @@ import pytest
 from openai import OpenAI
 
 from reflector_gpu.service import Service
+from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority, TranscribeOptions
 from tests.api.support import error_of, upload
@@ -105,7 +106,7 @@ def test_silence_is_in_no_language_if_none_was_told(scripted: LiveServer, quiet:
 def test_a_model_of_one_language_needs_not_be_told() -> None:
     service = Service(load_settings(model="sphinx"))
     model = service.resolve(None, TranscribeOptions())
-    request = service.request(model, TranscribeOptions(), priority=Priority.LIVE)
+    request = service.request(model, TranscriptionParameters.of(), priority=Priority.LIVE)
     assert request.options == TranscribeOptions(language="en")
     assert request.written == "en"
 

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from reflector_gpu.api.fields import SpeakerFields, TranscriptionFields
+from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.formats.whisper_asr import Output
+from reflector_gpu.service.parameters import SpeakerParameters
 
 AUDIO_FILE = "audio_file"
 """The name of the part of the form that holds the recording."""
@@ -32,7 +33,7 @@ class DetectFields(BaseModel):
     )
 
 
-class AsrFields(DetectFields, SpeakerFields):
+class AsrFields(DetectFields, SpeakerParameters):
     """The query of /asr."""
 
     task: Annotated[Literal["transcribe", "translate"], _or("transcribe")] = Field(

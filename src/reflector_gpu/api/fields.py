@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Literal, Self, TypeAlias
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError, from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import from_json
 
 from reflector_gpu.api.data_url import data_of
-from reflector_gpu.api.tracks import TrackFields
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.formats.response_format import (
@@ -31,16 +19,16 @@ from reflector_gpu.formats.response_format import (
     Granularity,
 )
 from reflector_gpu.languages import LONGEST
+from reflector_gpu.service.parameters import (
+    MOST_KNOWN_SPEAKERS,
+    Hotwords,
+    SpeakerName,
+    SpeakerParameters,
+    TranscriptionParameters,
+    listed,
+    not_empty,
+)
 from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
-
-
-def _listed(value: object) -> object:
-    """Text between commas is a list as well; empty entries are none."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    if isinstance(value, list):
-        return [part for part in value if part != ""]
-    return () if value is None else value
 
 
 def _decoded(value: object) -> object:
@@ -51,38 +39,12 @@ def _decoded(value: object) -> object:
         except ValueError:
             return value
         return decoded
-    return _not_empty(value)
-
-
-def _not_empty(value: object) -> object:
-    """HTML forms send what was left out as an empty text."""
-    return None if value == "" else value
-
-
-def _spoken(value: object) -> object:
-    """What means that the language is to be found out is the same as none."""
-    return None if isinstance(value, str) and value.strip().lower() in _DETECTED else value
+    return not_empty(value)
 
 
 def _stripped(value: object) -> object:
     """A URL that was pasted may have white space around it."""
-    return _not_empty(value.strip()) if isinstance(value, str) else value
-
-
-_DETECTED = {"", "auto", "und"}
-
-_MAX_TEXT = 10_000
-"""Characters that a client may tell the engine, with every chunk: no model reads as many."""
-
-
-def _bounded(words: tuple[str, ...]) -> tuple[str, ...]:
-    if sum(map(len, words)) > _MAX_TEXT:
-        message = f"Words should have at most {_MAX_TEXT} characters in all"
-        raise PydanticCustomError("words_too_long", message)
-    return words
-
-
-Hotwords: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_bounded)]
+    return not_empty(value.strip()) if isinstance(value, str) else value
 
 
 def _single(value: object) -> object:
@@ -98,13 +60,13 @@ class ServerVad(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     type: Literal["server_vad"]
-    threshold: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
+    threshold: Annotated[float | None, BeforeValidator(not_empty)] = Field(
         None, gt=0, lt=1, description="Probability that is speech."
     )
-    prefix_padding_ms: Annotated[int | None, BeforeValidator(_not_empty)] = Field(
+    prefix_padding_ms: Annotated[int | None, BeforeValidator(not_empty)] = Field(
         None, ge=0, le=5000, description="Audio kept on either side of speech."
     )
-    silence_duration_ms: Annotated[int | None, BeforeValidator(_not_empty)] = Field(
+    silence_duration_ms: Annotated[int | None, BeforeValidator(not_empty)] = Field(
         None, ge=0, le=30_000, description="Silence that ends a chunk."
     )
 
@@ -116,29 +78,7 @@ ChunkingStrategy: TypeAlias = Annotated[
 """Told apart by what was sent, so that a problem is reported about the one that was meant."""
 
 
-_MOST_SPEAKERS = 100  # work and memory grow with what is asked for
-
-Count: TypeAlias = Annotated[int | None, BeforeValidator(_not_empty)]
-
-
-class SpeakerFields(TrackFields):
-    """How many people speak, as far as the client knows."""
-
-    num_speakers: Count = Field(None, ge=1, le=_MOST_SPEAKERS, description="How many people speak.")
-    min_speakers: Count = Field(
-        None, ge=1, le=_MOST_SPEAKERS, description="Fewest people who may speak."
-    )
-    max_speakers: Count = Field(
-        None, ge=1, le=_MOST_SPEAKERS, description="Most people who may speak."
-    )
-
-    @property
-    def counts(self) -> DiarizeOptions:
-        """Raises `InvalidRequest` if they contradict each other."""
-        return DiarizeOptions(self.num_speakers, self.min_speakers, self.max_speakers)
-
-
-class DiarizeFields(SpeakerFields):
+class DiarizeFields(SpeakerParameters):
     """The query of /diarize."""
 
     audio_file_url: Annotated[str | None, BeforeValidator(_stripped)] = Field(
@@ -149,26 +89,17 @@ class DiarizeFields(SpeakerFields):
     )
 
 
-_MOST_KNOWN = 16  # OpenAI's server takes four
-
-_MOST_LANGUAGES = 200  # more than any model knows
-
-Tongue: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST)]
-
-Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
-
-
-class KnownSpeakerFields(SpeakerFields):
+class KnownSpeakerFields(SpeakerParameters):
     """Speakers whose names and voices the client knows."""
 
-    known_speaker_names: Annotated[tuple[Name, ...], BeforeValidator(_single)] = Field(
+    known_speaker_names: Annotated[tuple[SpeakerName, ...], BeforeValidator(_single)] = Field(
         (),
-        max_length=_MOST_KNOWN,
+        max_length=MOST_KNOWN_SPEAKERS,
         description="Names of speakers, who are told apart if their voices are sent too.",
     )
     known_speaker_references: Annotated[tuple[str, ...], BeforeValidator(_single)] = Field(
         (),
-        max_length=_MOST_KNOWN,
+        max_length=MOST_KNOWN_SPEAKERS,
         description="Their voices in the order of the names: data URLs of two to ten seconds each.",
     )
 
@@ -193,62 +124,31 @@ class KnownSpeakerFields(SpeakerFields):
 class AudioDiarizeFields(DiarizeFields, KnownSpeakerFields):
     """The form and the query of /v1/audio/diarization."""
 
-    response_format: Annotated[Literal["json", "rttm"] | None, BeforeValidator(_not_empty)] = Field(
+    response_format: Annotated[Literal["json", "rttm"] | None, BeforeValidator(not_empty)] = Field(
         None, description="`json`, or `rttm` for NIST's Rich Transcription Time Marked lines."
     )
 
 
-class TranscriptionFields(KnownSpeakerFields):
+class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
     """What every transcription request may say."""
 
-    model: str | None = Field(
-        None,
-        description="A name from /v1/models. Left out, or one of OpenAI's such as `whisper-1`: the "
-        "configured model, and with `-diarize` its speakers. What the hub calls these models is "
-        "known too.",
-        examples=["whisper-1"],
-    )
-    language: Annotated[str | None, BeforeValidator(_spoken)] = Field(
-        None,
-        max_length=LONGEST,
-        description="The spoken language: a code of ISO 639, a tag of BCP 47 such as `pt-BR`, or "
-        "an English name. Left out, or `auto`: it is found out, if the model can.",
-        examples=["en"],
-    )
-    languages: Annotated[tuple[Tongue, ...], BeforeValidator(_listed)] = Field(
-        (),
-        max_length=_MOST_LANGUAGES,
-        description="Without `language`: those that may be spoken. One that the model does not "
-        "know does not count, and a model that knows none of them is refused. `auto` takes a model "
-        "that knows all of them.",
-        examples=[["en", "es"]],
-    )
-    prompt: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
-        None,
-        max_length=_MAX_TEXT,
-        description="Text that the recording might follow: style and spelling.",
-    )
-    hotwords: Hotwords = Field((), description="Words to expect: a list, or text between commas.")
     keywords: Hotwords = Field((), description="OpenAI's name of `hotwords`; both count.")
-    temperature: Annotated[float | None, BeforeValidator(_not_empty)] = Field(
-        None, ge=0, le=1, description="0 is deterministic; left out, the engine decides."
-    )
-    response_format: Annotated[Format | None, BeforeValidator(_not_empty)] = Field(
+    response_format: Annotated[Format | None, BeforeValidator(not_empty)] = Field(
         None, description="Left out: text and words, the form that Reflector reads."
     )
-    timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(_listed)] = Field(
+    timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(listed)] = Field(
         DEFAULT_GRANULARITIES, description="What `verbose_json` holds: `word`, `segment` or both."
     )
-    stream: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
+    stream: Annotated[bool | None, BeforeValidator(not_empty)] = Field(
         None,
         description="Answer as server-sent events while the audio is worked on. With `srt` and "
         "`vtt` every `delta` is the next cue of the file; all of it comes in the end where cues "
         "name speakers or are translated.",
     )
-    batch: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
+    batch: Annotated[bool | None, BeforeValidator(not_empty)] = Field(
         None, description="Several files: recognise them together (default) or one by one."
     )
-    include: Annotated[tuple[Literal["logprobs"], ...], BeforeValidator(_listed)] = Field(
+    include: Annotated[tuple[Literal["logprobs"], ...], BeforeValidator(listed)] = Field(
         (),
         description="`logprobs`: how likely the model found each token, in `json`, in streams, and "
         "without `response_format`. Parakeet and Whisper tell.",
@@ -256,28 +156,11 @@ class TranscriptionFields(KnownSpeakerFields):
     chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_decoded)] = Field(
         None, description="`auto`, or the voice activity detector's knobs."
     )
-    diarize: Annotated[bool | None, BeforeValidator(_not_empty)] = Field(
-        None,
-        description="Words and segments say who speaks: in `verbose_json`, `srt`, `vtt`, and "
-        "without `response_format`. Left out: they do so in `diarized_json`, for a model whose "
-        "name ends in `-diarize`, and where the request has a number of speakers or their voices.",
-    )
-    translate_to: Annotated[str | None, BeforeValidator(_not_empty)] = Field(
-        None,
-        max_length=LONGEST,
-        description="Translate every segment to this language; subtitles and `text` are in it. Of "
-        "a stream, the last events have it.",
-    )
 
     def options(self, task: Task = "transcribe") -> TranscribeOptions:
-        return TranscribeOptions(
-            language=self.language,
-            task=task,
-            prompt=self.prompt,
-            hotwords=tuple(dict.fromkeys((*self.hotwords, *self.keywords))),
-            temperature=self.temperature,
-            languages=() if self.language else self.languages,
-        )
+        options = super().options(task)
+        words = dict.fromkeys((*options.hotwords, *self.keywords))
+        return replace(options, hotwords=tuple(words))
 
     @property
     def speakers(self) -> DiarizeOptions | None:
@@ -286,7 +169,7 @@ class TranscriptionFields(KnownSpeakerFields):
         Raises:
             InvalidRequest: they are asked for in a format that cannot say who speaks.
         """
-        asked = self._describes_speakers if self.diarize is None else self.diarize
+        asked = super().speakers
         form = self.response_format
         if asked and form not in (None, *WITH_SPEAKERS):
             raise InvalidRequest(
@@ -295,13 +178,12 @@ class TranscriptionFields(KnownSpeakerFields):
                 "response_format.",
                 param="response_format",
             )
-        return self.counts if asked or form is Format.DIARIZED_JSON else None
+        return self.counts if form is Format.DIARIZED_JSON else asked
 
     @property
-    def _describes_speakers(self) -> bool:
-        """Whether the request says how many speak, or how they sound."""
+    def describes_speakers(self) -> bool:
         voices = self.known_speaker_names and self.known_speaker_references
-        return bool(voices) or self.counts != DiarizeOptions()
+        return bool(voices) or super().describes_speakers
 
     @property
     def wants_logprobs(self) -> bool:
@@ -324,12 +206,6 @@ class TranscriptionFields(KnownSpeakerFields):
         """Whether the answer has a place for who says what."""
         form = self.response_format
         return form is Format.DIARIZED_JSON or (not self.stream and form in (None, *WITH_SPEAKERS))
-
-    def with_speakers(self) -> Self:
-        """The same of a model that tells speakers apart wherever the answer can show them."""
-        if self.diarize is not None or not self.shows_speakers:
-            return self
-        return self.model_copy(update={"diarize": True})
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's knobs turned."""
@@ -371,25 +247,3 @@ class FromUrl(TranscriptionFields):
     timestamp_offset: Annotated[float, BeforeValidator(lambda value: value or 0.0)] = Field(
         0.0, ge=-1e10, le=1e10, description="Seconds added to every time."
     )
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """The first problem that pydantic finds, as an `InvalidRequest` about its field."""
-    try:
-        yield
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        what = _plain(problem)
-        raise InvalidRequest(
-            f"{where}: {what}" if where else f"The body does not fit: {what}.",
-            param=str(problem["loc"][0]) if where else None,
-        ) from None
-
-
-def _plain(problem: ErrorDetails) -> str:
-    """What is wrong, without the names that our classes and Python's exceptions have."""
-    if problem["type"].startswith("model_"):
-        return "Input should be an object"
-    return problem["msg"].removeprefix("Value error, ")

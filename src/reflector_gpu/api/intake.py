@@ -8,7 +8,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -31,7 +30,7 @@ from reflector_gpu.api.connection import (
     unless_disconnected,
 )
 from reflector_gpu.api.errors import note_failure
-from reflector_gpu.api.fields import DiarizeFields, TranscriptionFields, explained
+from reflector_gpu.api.fields import DiarizeFields, TranscriptionFields
 from reflector_gpu.api.form_values import form_values
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
@@ -46,6 +45,7 @@ from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Service
+from reflector_gpu.service.parameters import explained
 from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.types import Priority, Task
 
@@ -152,42 +152,29 @@ class Intake:
         self, visit: Visit, fields: TranscriptionFields, task: Task
     ) -> TranscriptionRequest:
         """What is asked for, checked, and its model loaded. The body must have been read."""
-        options = fields.options(task)
-        model = self._service.resolve(fields.model, options)
+        model = self._service.resolve(fields.model, fields.options(task))
         if fields.wants_logprobs:
             model.check_logprobs()
         visit.answered_by(model.name)
-        if task == "transcribe" and self._service.recognisers.meaning(fields.model).speakers:
-            fields = fields.with_speakers()
         wish = self._service.request(
             model,
-            options,
+            fields,
+            task=task,
             priority=visit.priority,
             vad=fields.vad(self._service.vad),
-            speakers=fields.speakers,
-            translate_to=fields.translate_to,
-            track=fields.track,
             streamed=bool(fields.stream),
         )
         if wish.translate_to:
             field = "model" if wish.translated else "translate_to"
             await self._service.translations.check_target(wish.written, wish.translate_to, field)
         if wish.speakers is not None and (known := fields.known_speakers):
-            voices = await unless_disconnected(visit.request, self.voices(known))
+            voices = await unless_disconnected(visit.request, self._service.voices(known))
             wish = replace(wish, voices=voices)
         began = time.monotonic()
         await unless_disconnected(visit.request, self._service.loaded(wish.model))
         if (took := time.monotonic() - began) > _AT_ONCE:
             visit.note("load", f"{took:.3f}s")
         return wish
-
-    async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
-        """How the speakers of these names sound, by short files.
-
-        Raises:
-            InvalidRequest: a file holds no voice.
-        """
-        return [await self._service.voice(name, audio) for name, audio in known]
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,26 +197,25 @@ def transcribe(
     Progress and errors go to standard error. An input that fails does not stop the others; the
     exit status is then 1.
     """
-    from reflector_gpu.cli.sources import Wish
-    from reflector_gpu.cli.transcribe import run
+    from reflector_gpu.cli.transcribe import parameters_of, run
 
-    wish = Wish(
+    parameters = parameters_of(
+        speaker or (),
         model=model,
         language=language,
         track=track,
         prompt=prompt,
         hotwords=hotwords,
         translate_to=translate_to,
-        diarize=diarize,
+        diarize=diarize or None,
         num_speakers=speakers,
         min_speakers=min_speakers,
         max_speakers=max_speakers,
-        voices=tuple(speaker or ()),
     )
     raise typer.Exit(
         run(
             inputs,
-            wish,
+            parameters,
             output_format,
             output,
             server=server,

@@ -15,7 +15,7 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.local_transcription import LocalRecogniser
-from reflector_gpu.cli.sources import Source, Wish
+from reflector_gpu.cli.sources import Source
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.translation.base import TranslatorModel
@@ -26,6 +26,7 @@ from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.service import Service
 from reflector_gpu.service.catalogs import recognisers_of
+from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -116,7 +117,8 @@ def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> C
         return Check(name, bad, "the configured model is not installed", model.installation)
     began = time.monotonic()
     try:
-        heard = asyncio.run(_heard(LocalRecogniser(Wish(model=model.name), settings)))
+        parameters = RecordingParameters.of(model=model.name)
+        heard = asyncio.run(_heard(LocalRecogniser(parameters, settings)))
     except ReflectorError as error:
         return Check(name, bad, error.message, "choose another model: reflector-gpu models list")
     took = f"in {time.monotonic() - began:.1f} s, loading included"

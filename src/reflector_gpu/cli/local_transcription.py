@@ -8,15 +8,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
-from reflector_gpu.api.connection import cancelled
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.weights import size
 from reflector_gpu.errors import EngineLoading
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.service import Service
+from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority, Recognition, Samples
 
@@ -27,7 +27,7 @@ _MOST_TOGETHER = 8  # bounds the chunks in memory on machines with many cores
 class LocalRecogniser:
     """One `Service` for all recordings of a command."""
 
-    def __init__(self, wish: Wish, settings: Settings) -> None:
+    def __init__(self, parameters: RecordingParameters, settings: Settings) -> None:
         """Check everything that can be checked before the first recording.
 
         Weights that may be downloaded are, with a bar.
@@ -36,29 +36,22 @@ class LocalRecogniser:
             ReflectorError: the settings, the model or the language do not work.
         """
         self._service = Service(settings)
-        fields = wish.fields()
-        options = fields.options()
-        chosen = self._service.resolve(fields.model, options)
+        chosen = self._service.resolve(parameters.model, parameters.options())
         needed: list[AnyModel] = [chosen]
-        if self._service.recognisers.meaning(fields.model).speakers:
-            fields = fields.with_speakers()
-        if fields.speakers is not None:
+        if self._service.speakers(parameters) is not None:
             needed.append(self._service.diarizer)
-        if fields.translate_to:
+        if parameters.translate_to:
             needed += self._service.translations.models
         for model in needed:
             if model.weights and self._service.may_download(model):
                 megabytes = size(model.weights.megabytes)
                 sys.stderr.write(f"Downloading {model.name}: {megabytes}, once\n")
                 model.weights.pull(settings.weights_sources)
-        self._known = fields.known_speakers
+        self._voices = parameters.voices
         self._request = self._service.request(
             chosen,
-            options,
+            parameters,
             priority=Priority.FILE,
-            speakers=fields.speakers,
-            translate_to=fields.translate_to,
-            track=fields.track,
             streamed=True,  # as a server does it for this command: both write the same
         )
 
@@ -78,7 +71,7 @@ class LocalRecogniser:
             await translations.check_target(request.written, request.translate_to)
         self._pool.start()
         try:
-            voices = [await self._service.voice(name, audio) for name, audio in self._known]
+            voices = await self._service.voices(self._voices.items())
             self._request = replace(self._request, voices=voices)
             yield
         finally:
@@ -98,7 +91,8 @@ class LocalRecogniser:
                         yield part
             finally:
                 if download:
-                    await cancelled(download)
+                    download.cancel()
+                    await asyncio.gather(download, return_exceptions=True)
 
     async def _loaded(self) -> None:
         # Looking again and again, because a thread that waits could not be interrupted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import math
@@ -20,7 +21,7 @@ import httpx
 from pydantic import ValidationError
 
 from reflector_gpu import __version__
-from reflector_gpu.cli.sources import Report, Source, Wish
+from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.formats import warned
 from reflector_gpu.formats.schemas import (
@@ -31,6 +32,7 @@ from reflector_gpu.formats.schemas import (
     Warnings,
 )
 from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.types import Segment, Word
 
 _TIMEOUTS = httpx.Timeout(120.0, connect=10.0)  # a working server says something every 15 s
@@ -44,16 +46,13 @@ class RemoteRecogniser:
 
     together = 4
 
-    def __init__(self, server: str, key: str | None, wish: Wish) -> None:
+    def __init__(self, server: str, key: str | None, parameters: RecordingParameters) -> None:
         """``server`` is its address, with or without ``/v1``.
 
         Raises:
-            InvalidRequest: a value does not fit.
+            InvalidRequest: the address or the key cannot be one.
         """
-        wish.fields()
-        self._form: dict[str, str | list[str]] = {**wish.form(), "stream": "true"}
-        if wish.told_apart:
-            self._form["response_format"] = "diarized_json"
+        self._form = _form_of(parameters)
         headers = {"User-Agent": f"reflector-gpu/{__version__}"}
         # A server's own setting may hold several keys; each of them opens.
         first = (key or "").split(",")[0].strip()
@@ -120,6 +119,23 @@ class RemoteRecogniser:
             data=self._form,
             files={"file": (source.label, upload)},
         )
+
+
+def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
+    """The fields of the request, as the server's forms and its JSON have them."""
+    form: dict[str, str | list[str]] = {"stream": "true"}
+    plain = parameters.model_dump(exclude={"diarize", "voices"}, exclude_defaults=True)
+    for name, value in plain.items():
+        form[name] = list(value) if isinstance(value, tuple) else str(value)
+    if parameters.speakers is not None:
+        form |= {"diarize": "true", "response_format": "diarized_json"}
+    if parameters.voices:
+        form["known_speaker_names"] = list(parameters.voices)
+        form["known_speaker_references"] = [
+            f"data:audio;base64,{base64.b64encode(audio).decode()}"
+            for audio in parameters.voices.values()
+        ]
+    return form
 
 
 class _Upload(io.FileIO):

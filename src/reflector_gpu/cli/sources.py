@@ -1,8 +1,7 @@
-"""What was asked for: recordings, and how to hear them."""
+"""The recordings that a command line names, and what transcribes them."""
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import shutil
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from reflector_gpu.api.fields import TranscriptionFields, explained
 from reflector_gpu.audio.decode import header_seconds
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest
@@ -25,17 +23,6 @@ STANDARD_INPUT = "-"
 
 _PIPE_IT = "pipe a recording into `transcribe -`"
 _COPIED_AT_ONCE = 1 << 20  # bytes
-_PLAIN_FIELDS = (
-    "model",
-    "language",
-    "track",
-    "prompt",
-    "hotwords",
-    "translate_to",
-    "num_speakers",
-    "min_speakers",
-    "max_speakers",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,68 +130,6 @@ class Source:
                 return header_seconds(spool.reader())
         except (OSError, InvalidRequest):
             return None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The fields of a transcription request that the command line can set, as typed."""
-
-    model: str | None = None
-    language: str | None = None
-    track: str | None = None
-    prompt: str | None = None
-    hotwords: str | None = None
-    translate_to: str | None = None
-    diarize: bool = False
-    num_speakers: int | None = None
-    min_speakers: int | None = None
-    max_speakers: int | None = None
-    voices: tuple[str, ...] = ()
-    """``name=file`` for each speaker whose voice is known."""
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether speakers are told apart: as soon as an option says anything about them."""
-        counts = self.num_speakers, self.min_speakers, self.max_speakers
-        return self.diarize or bool(self.voices) or any(counts)
-
-    def form(self) -> dict[str, str | list[str]]:
-        """What was given, as form fields.
-
-        Raises:
-            InvalidRequest: a speaker has no name, or no voice that can be read.
-        """
-        found: dict[str, str | list[str]] = {
-            name: str(value) for name in _PLAIN_FIELDS if (value := getattr(self, name))
-        }
-        if self.told_apart:
-            found["diarize"] = "true"
-        if self.voices:
-            known = [_voice(typed) for typed in self.voices]
-            found["known_speaker_names"] = [name for name, _ in known]
-            found["known_speaker_references"] = [reference for _, reference in known]
-        return found
-
-    def fields(self) -> TranscriptionFields:
-        """The same, checked.
-
-        Raises:
-            InvalidRequest: a value does not fit.
-        """
-        with explained():
-            return TranscriptionFields.model_validate(self.form())
-
-
-def _voice(typed: str) -> tuple[str, str]:
-    """A speaker's name, and the data URL of their voice, from ``name=file``."""
-    name, _, file = typed.partition("=")
-    if not name.strip() or not file:
-        raise InvalidRequest(f"--speaker: '{typed}' is not NAME=FILE.")
-    try:
-        audio = Path(file).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"--speaker: '{file}' cannot be read: {error.strerror}.") from error
-    return name, f"data:audio;base64,{base64.b64encode(audio).decode()}"
 
 
 Report: TypeAlias = Callable[[str], None]

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
+from pathlib import Path
 
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
@@ -15,17 +16,44 @@ from reflector_gpu.cli.local_transcription import LocalRecogniser
 from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted, render
 from reflector_gpu.cli.progress import Progress
 from reflector_gpu.cli.server_transcription import RemoteRecogniser
-from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source, Wish
+from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source
 from reflector_gpu.cli.warned import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcription import collect
+from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Transcript, WordSpaces
 
 
+def parameters_of(voices: Sequence[str], **typed: object) -> RecordingParameters:
+    """What was typed, checked; each of ``voices`` is NAME=FILE.
+
+    Raises:
+        InvalidRequest: a value does not fit, or a voice cannot be read.
+    """
+    known: dict[str, bytes] = {}
+    for name, audio in map(_voice, voices):
+        if name in known:
+            raise InvalidRequest(f"--speaker: '{name}' is there twice; give each voice its name.")
+        known[name] = audio
+    return RecordingParameters.of(voices=known, **typed)
+
+
+def _voice(typed: str) -> tuple[str, bytes]:
+    """A speaker's name, and the file with their voice."""
+    name, _, file = typed.partition("=")
+    name = name.strip()
+    if not name or not file:
+        raise InvalidRequest(f"--speaker: '{typed}' is not NAME=FILE.")
+    try:
+        return name, Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"--speaker: '{file}' cannot be read: {error.strerror}.") from error
+
+
 def run(
     inputs: Sequence[str],
-    wish: Wish,
+    parameters: RecordingParameters,
     asked: OutputFormat | None,
     output: str | None,
     *,
@@ -53,7 +81,9 @@ def run(
             profile=profile, max_audio_seconds=math.inf, translate_characters=sys.maxsize
         )
         recogniser: Recogniser = (
-            RemoteRecogniser(server, key, wish) if server else LocalRecogniser(wish, settings)
+            RemoteRecogniser(server, key, parameters)
+            if server
+            else LocalRecogniser(parameters, settings)
         )
         for source in sources:
             source.fill()

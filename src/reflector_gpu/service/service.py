@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from math import inf
@@ -40,6 +40,7 @@ from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
 from reflector_gpu.service.padding import Padding, fetch_limits
+from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.service.translations import Translations
 from reflector_gpu.service.worker_pools import Elsewhere, WorkerPools
@@ -53,6 +54,7 @@ from reflector_gpu.types import (
     Prompt,
     Recognition,
     SpeakerTurn,
+    Task,
     TranscribeOptions,
 )
 
@@ -186,35 +188,33 @@ class Service:
         """An empty spool within the configured limits."""
         return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
 
-    async def voice(self, name: str, audio: bytes) -> Voice:
-        """How the speaker ``name`` sounds, from a short file of any format.
+    async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
+        """How speakers sound: each has a name, and a short file of any audio format.
 
         Raises:
-            InvalidRequest: not audio, too long, or nobody speaks in it.
+            InvalidRequest: a file is not audio, is too long, or nobody speaks in it.
             StorageFull
         """
 
-        def decoded() -> Voice:
+        def decoded(name: str, audio: bytes) -> Voice:
             with closing(self.spool()) as spool:
                 spool.write(audio)
                 spool.finish()
                 return voice(name, spool)
 
-        return await asyncio.to_thread(decoded)
+        return [await asyncio.to_thread(decoded, name, audio) for name, audio in known]
 
     def request(
         self,
         model: RecogniserModel,
-        options: TranscribeOptions,
+        parameters: TranscriptionParameters,
         *,
         priority: Priority,
+        task: Task = "transcribe",
         vad: VadOptions | None = None,
-        speakers: DiarizeOptions | None = None,
-        translate_to: str | None = None,
-        track: str | None = None,
         streamed: bool = False,
     ) -> TranscriptionRequest:
-        """What a client wants of ``model``, which `resolve` has chosen.
+        """What ``parameters`` ask of ``model``, which `resolve` has chosen.
 
         Speech that it cannot translate itself is transcribed, and its text translated.
 
@@ -222,6 +222,8 @@ class Service:
             UnsupportedLanguage, InvalidRequest
             ModelNotInstalled, EngineLoading: it is not here, or not yet.
         """
+        options, translate_to = parameters.options(task), parameters.translate_to
+        speakers = self.speakers(parameters, task)
         own, among = model.expected(options.language, options.languages)
         by_text = not model.can(options.task)
         if by_text:
@@ -239,9 +241,21 @@ class Service:
             speakers,
             translate_to=translate_to,
             translated=by_text,
-            track=TrackWish(track, options.language),
+            track=TrackWish(parameters.track, options.language),
             streamed=streamed,
         )
+
+    def speakers(
+        self, parameters: TranscriptionParameters, task: Task = "transcribe"
+    ) -> DiarizeOptions | None:
+        """How ``parameters``, or the name of their model, ask for speakers; None: not at all.
+
+        Raises:
+            InvalidRequest: the numbers of speakers contradict each other.
+        """
+        if task == "transcribe" and self.recognisers.meaning(parameters.model).speakers:
+            parameters = parameters.with_speakers()
+        return parameters.speakers
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> RecogniserModel:
         """The model that a client means, if it knows what is spoken.

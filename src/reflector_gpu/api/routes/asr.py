@@ -14,7 +14,7 @@ from reflector_gpu.api import openapi, vocabularies
 from reflector_gpu.api import responses as answers
 from reflector_gpu.api.asr import AUDIO_FILE, DetectFields
 from reflector_gpu.api.connection import unless_disconnected
-from reflector_gpu.api.fields import TranscriptionFields, explained
+from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.api.intake import Intake, single
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.audio.spool import Spool
@@ -23,6 +23,7 @@ from reflector_gpu.formats import whisper_asr as render
 from reflector_gpu.formats.whisper_asr import DetectedLanguage
 from reflector_gpu.languages import language_name
 from reflector_gpu.service import Service
+from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority
 
 _ENOUGH_SECONDS = 30.0

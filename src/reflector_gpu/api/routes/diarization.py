@@ -51,7 +51,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         The recording is uploaded, or fetched by the server. Turns may overlap.
         """
         async with _recording(request, vocabularies.AUDIO_DIARIZATION) as (visit, upload, fields):
-            voices = await unless_disconnected(request, intake.voices(fields.known_speakers))
+            voices = await unless_disconnected(request, service.voices(fields.known_speakers))
             work = visit.diarized(upload.spool, fields, voices)
             found = await unless_disconnected(request, work)
             if fields.response_format == "rttm":

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import pytest
 
 from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.service import worker_pools as hosts
+from reflector_gpu.service import worker_pools
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
@@ -98,11 +97,15 @@ class Stage:
 @contextmanager
 def staged(folder: Path, *, hasty: bool = False, **settings: object) -> Iterator[Stage]:
     """With ``hasty``, a batch may take half as long as its audio."""
-    options = partial(PoolOptions, base_timeout=0, timeout_per_cost=0.5) if hasty else PoolOptions
+    haste = {"base_timeout": 0.0, "timeout_per_cost": 0.5} if hasty else {}
     given = {"model": "faulty", "apikey": KEY, "url_allow": "127.0.0.1", "workers": 1, **settings}
+
+    def options(**usual: Any) -> PoolOptions:
+        return PoolOptions(**{**usual, **haste})
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalog.MODELS, "faulty", engines.faulty(folder))
-        patch.setattr(hosts, "PoolOptions", options)
+        patch.setattr(worker_pools, "PoolOptions", options)
         with LiveServer(wait=True, **given) as server:
             yield Stage(server, folder)
 

@@ -216,7 +216,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
         shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, checkout)
-    edited = checkout / "src" / "reflector_gpu" / "engines" / "scripted.py"
+    edited = checkout / "src" / "reflector_gpu" / "engines" / "recognition" / "scripted.py"
     edited.write_text(edited.read_text() + "\n# another line\n")
     environment = {
         "REFLECTOR_MODAL_LIVE_GPU": "H100",

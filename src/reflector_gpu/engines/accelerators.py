@@ -7,11 +7,11 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from reflector_gpu.errors import ModelNotInstalled
+from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -68,6 +68,19 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
         )
     if device == "cuda":
         load_cublas()
+
+
+@contextmanager
+def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
+    """Around CTranslate2's work on a batch of so many ``items``.
+
+    Raises:
+        EngineFailed: it failed, for want of memory perhaps; the message is about ``what``.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
+        raise EngineFailed(f"{what} failed on a batch of {items}: {error}") from error
 
 
 def load_cublas() -> None:

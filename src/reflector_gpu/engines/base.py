@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -118,6 +119,22 @@ class Model(Generic[Item, Result]):
 
 AnyModel: TypeAlias = Model[object, object]
 """A model of whatever capability."""
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Around the imports of an optional library: tell how to install it if they fail.
+
+    Raises:
+        ModelNotInstalled: ``what`` (a plural) needs the ``extra`` of this package.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ModelNotInstalled(
+            f"{what} need the extra '{extra}': pip install 'reflector-gpu[{extra}]'",
+            retry_after=3600,
+        ) from error
 
 
 def _is_installed(package: str) -> bool:

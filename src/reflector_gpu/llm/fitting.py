@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 from pydantic import JsonValue
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema, from_json
 
-from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, ReflectorError
+from reflector_gpu.engines.base import needs_extra
+from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.llm.base import Schema
 
 if TYPE_CHECKING:
@@ -71,13 +72,8 @@ class Fitting:
             InvalidRequest: this is no schema, or one that is not supported.
             ModelNotInstalled: the package jsonschema is missing.
         """
-        try:
+        with needs_extra("JSON schemas", "llm"):
             from jsonschema.exceptions import best_match
-        except ImportError as error:
-            raise ModelNotInstalled(
-                "JSON schemas need the extra 'llm': pip install 'reflector-gpu[llm]'",
-                retry_after=3600,
-            ) from error
         self._best_match = best_match
         self._schema = schema
         self._patterns: dict[str, _Pattern] = {}

@@ -179,9 +179,7 @@ class Worker:
                 try:
                     message = self._message()
                 except EngineFailed:
-                    if (
-                        batch.listeners
-                    ):  # it may have been a part, and the rest of the batch follows
+                    if batch.listeners:  # it may be a part, and the rest of the batch follows
                         self.kill()
                     raise
                 if not isinstance(message, Said):

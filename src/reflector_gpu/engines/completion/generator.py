@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflector_gpu.engines.accelerators import load_cublas
+from reflector_gpu.engines.accelerators import ctranslate2_batch, load_cublas
+from reflector_gpu.engines.base import needs_extra
 from reflector_gpu.engines.completion.base import CompleterModel, CompleterSpec, Progress
 from reflector_gpu.engines.completion.chat import ChatTemplate, end_tokens, longest_context
+from reflector_gpu.engines.outcomes import each, together
 from reflector_gpu.engines.recognition.spelling import Spelling
 from reflector_gpu.errors import (
     ContextExceeded,
-    EngineFailed,
     ModelNotInstalled,
     ReflectorError,
 )
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _FILES = ("model.bin", "config.json", "tokenizer.json")
 _TEMPERATURE = 0.7  # what a request gets that does not say; the models' cards advise 0.6 to 0.7
 _GREEDY = 1e-3  # a temperature below it is none
-_FORCED = 64  # tokens: see `_together`
+_FORCED = 64  # tokens: see `_by_length`
 _CONTEXT = 4096  # tokens, where neither the model's files nor the operator tell
 
 MAX_BATCH = 8
@@ -100,13 +101,9 @@ class Generator:
         self._generator: Any = None
 
     def load(self) -> None:
-        try:
+        with needs_extra("Language models", "llm"):
             import ctranslate2
             import tokenizers
-        except ImportError as error:
-            raise ModelNotInstalled(
-                "Language models need the extra 'llm': pip install 'reflector-gpu[llm]'"
-            ) from error
         if self._device == "cuda":
             load_cublas()
         self._template = ChatTemplate(self._weights)
@@ -135,18 +132,14 @@ class Generator:
             EngineFailed: the device has no memory for so many prompts at once.
         """
         assert self._generator is not None, "load() comes first"
-        results: list[Completion | ReflectorError | None] = [None] * len(prompts)
-        answers: list[_Answer] = []
-        for index, prompt in enumerate(prompts):
-            try:
-                answers.append(self._begun(index, prompt))
-            except ReflectorError as error:
-                results[index] = error
-        for together in _together(answers):
-            self._generate(together, options, progress)
-        for answer in answers:
-            results[answer.index] = answer.completion
-        return [result for result in results if result is not None]
+
+        def completed(answers: Sequence[_Answer]) -> list[Completion]:
+            for group in _by_length(answers):
+                self._generate(group, options, progress)
+            return [answer.completion for answer in answers]
+
+        begun = each(lambda numbered: self._begun(*numbered), enumerate(prompts))
+        return together(completed, _Answer, begun)
 
     def close(self) -> None:
         self._generator = None
@@ -177,7 +170,7 @@ class Generator:
 
         temperature = _TEMPERATURE if options.temperature is None else options.temperature
         greedy = temperature < _GREEDY
-        try:
+        with ctranslate2_batch("The language model", len(answers)):
             self._generator.generate_batch(
                 [answer.prompt for answer in answers],
                 max_length=max(answer.limit for answer in answers),
@@ -188,10 +181,6 @@ class Generator:
                 sampling_temperature=1.0 if greedy else temperature,
                 callback=take,
             )
-        except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
-            raise EngineFailed(
-                f"The language model failed on a batch of {len(answers)}: {error}"
-            ) from error
         for answer in answers:
             if rest := answer.spelling.finish():
                 progress.say(answer.index, rest)
@@ -233,15 +222,14 @@ class _Answer:
         )
 
 
-def _together(answers: Sequence[_Answer]) -> list[list[_Answer]]:
+def _by_length(answers: Sequence[_Answer]) -> list[list[_Answer]]:
     """Answers that are worth one batch: their prompts are of about the same length.
 
     CTranslate2 reads at once only as much as the shortest prompt has, and the rest of the others
     token by token.
     """
-    by_length = sorted(answers, key=lambda answer: len(answer.prompt))
     groups: list[list[_Answer]] = []
-    for answer in by_length:
+    for answer in sorted(answers, key=lambda answer: len(answer.prompt)):
         if groups and len(answer.prompt) - len(groups[-1][0].prompt) <= _FORCED:
             groups[-1].append(answer)
         else:

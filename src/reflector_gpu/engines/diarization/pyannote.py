@@ -17,7 +17,9 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from reflector_gpu.engines.base import needs_extra
 from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.outcomes import each
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
@@ -153,15 +155,15 @@ class PyannoteDiarizer:
     def diarize(
         self, recordings: Sequence[Recording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
-        results: list[Sequence[SpeakerTurn] | ReflectorError] = []
-        for recording in recordings:
+        def diarized(recording: Recording) -> list[SpeakerTurn]:
             try:
-                results.append(self._diarize(recording, options))
-            except ReflectorError as error:
-                results.append(error)
+                return self._diarize(recording, options)
+            except ReflectorError:  # some are a ValueError too
+                raise
             except (RuntimeError, ValueError, MemoryError) as error:  # PyTorch's, SciPy's
-                results.append(EngineFailed(f"pyannote failed on this recording: {error}"))
-        return results
+                raise EngineFailed(f"pyannote failed on this recording: {error}") from error
+
+        return each(diarized, recordings)
 
     def close(self) -> None:
         self.pipeline = None
@@ -251,15 +253,11 @@ def located(part: object, folder: Path, files: Sequence[str]) -> dict[str, str]:
 
 def _loaded(folder: Path, device: str) -> Pipeline:
     try:
-        with warnings.catch_warnings():
+        with needs_extra("pyannote's pipelines", "pyannote"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on a decoder of its own, which is not used
             import torch
             import yaml
             from pyannote.audio import Pipeline as Pretrained
-    except ImportError as error:
-        raise ModelNotInstalled(
-            "pyannote needs the extra 'pyannote': pip install 'reflector-gpu[pyannote]'"
-        ) from error
     except OSError as error:
         raise ModelNotInstalled(
             "The torchaudio that is installed does not fit torch: install both anew from one "

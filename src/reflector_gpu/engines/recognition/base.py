@@ -187,8 +187,8 @@ class RecogniserModel(Model[Samples, Recognition]):
             )
 
 
-def check_samples(samples: Samples) -> None:
-    """Refuse what no recogniser should see.
+def checked(samples: Samples) -> Samples:
+    """``samples``, if a recogniser may see them.
 
     Raises:
         InvalidRequest: not one dimension of finite ``float32``.
@@ -197,3 +197,4 @@ def check_samples(samples: Samples) -> None:
         raise InvalidRequest("A chunk must be one dimension of float32 samples.")
     if not np.isfinite(samples).all():
         raise InvalidRequest("A chunk holds samples that are not numbers.")
+    return samples

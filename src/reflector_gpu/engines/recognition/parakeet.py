@@ -10,15 +10,17 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reflector_gpu.engines.accelerators import check_session, onnx_failures, onnx_providers
+from reflector_gpu.engines.base import needs_extra
+from reflector_gpu.engines.outcomes import each, together
 from reflector_gpu.engines.recognition import tdt
-from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, checked
 from reflector_gpu.engines.recognition.sound import spoken
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError
@@ -43,7 +45,6 @@ EUROPEAN = frozenset(
 
 _HOP_SECONDS = 0.01  # between two feature frames
 _SHORTEST = SAMPLE_RATE // 10  # samples; the feature extractor fails on a few frames
-_NOTHING = Recognition()
 
 _MAX_BATCH_SECONDS = 480.0
 """Padded seconds of one batch: all of `ENGLISH_SPEC.max_batch` if short, 16 of the longest.
@@ -162,15 +163,11 @@ class ParakeetRecogniser:
         self._head: TdtHead | _CtcHead | None = None
 
     def load(self) -> None:
-        try:
+        with needs_extra("Parakeet models", "parakeet"):
             import onnx_asr
             import onnxruntime
             from onnx_asr.models.nemo import NemoConformerCtc, NemoConformerTdt
             from onnx_asr.utils import ModelLoadingError
-        except ImportError as error:
-            raise ModelNotInstalled(
-                "Parakeet models need the extra 'parakeet': pip install 'reflector-gpu[parakeet]'"
-            ) from error
         kind = _model_type(self._weights)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
@@ -207,25 +204,18 @@ class ParakeetRecogniser:
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.
         """
-        results: list[Recognition | ReflectorError] = [_NOTHING] * len(chunks)
-        usable: list[int] = []
-        for index, samples in enumerate(chunks):
-            try:
-                check_samples(samples)
-            except ReflectorError as error:
-                results[index] = error
-            else:
-                if len(samples) >= _SHORTEST:
-                    usable.append(index)
-        together = 1 if self._quantization else max(1, len(usable))
-        for first in range(0, len(usable), together):
-            rows = usable[first : first + together]
-            for row, words in zip(rows, self._words([chunks[i] for i in rows]), strict=True):
-                said = list(compress(words, spoken(words, chunks[row])))
-                # v3 hears which of its languages is spoken, but does not tell.
-                segments = (Segment.of(said),) if said else ()
-                results[row] = Recognition(segments, options.language)
-        return results
+
+        def recognise(batch: Sequence[Samples]) -> list[Recognition]:
+            alone = self._quantization is not None  # see `_int8`
+            parts = [[samples] for samples in batch] if alone else [batch]
+            found = chain.from_iterable(map(self._words, parts))
+            # v3 hears which of its languages is spoken, but does not tell.
+            return [
+                _recognition(words, samples, options.language)
+                for words, samples in zip(found, batch, strict=True)
+            ]
+
+        return together(recognise, np.ndarray, each(_readable, chunks))
 
     def close(self) -> None:
         self._head = None
@@ -237,6 +227,16 @@ class ParakeetRecogniser:
         except onnx_failures() as error:
             reason = str(error).partition("\n")[0]
             raise EngineFailed(f"Parakeet failed on a batch of {len(batch)}: {reason}") from error
+
+
+def _readable(samples: Samples) -> Samples | Recognition:
+    """``samples`` if there are enough of them; nothing is said in fewer."""
+    return samples if len(checked(samples)) >= _SHORTEST else Recognition()
+
+
+def _recognition(words: Sequence[Word], samples: Samples, language: str | None) -> Recognition:
+    said = list(compress(words, spoken(words, samples)))
+    return Recognition((Segment.of(said),) if said else (), language)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.outcomes import each
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, checked
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -61,24 +62,18 @@ class ScriptedRecogniser:
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        return [self._recognise(samples, options) for samples in chunks]
+        return each(lambda samples: _recognition(samples, options.language or "en"), chunks)
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def _recognise(
-        self, samples: Samples, options: TranscribeOptions
-    ) -> Recognition | ReflectorError:
-        try:
-            check_samples(samples)
-        except ReflectorError as error:
-            return error
-        pcm = np.round(samples * 32767).astype(np.int16)
-        digest = hashlib.sha256(pcm.tobytes()).digest()
-        count = int(len(samples) / SAMPLE_RATE / WORD_SECONDS)
-        words = [_word(i, (digest[i % len(digest)] + i) % len(VOCABULARY)) for i in range(count)]
-        language = options.language or "en"
-        return Recognition((Segment.of(words),) if words else (), language)
+
+def _recognition(samples: Samples, language: str) -> Recognition:
+    pcm = np.round(checked(samples) * 32767).astype(np.int16)
+    digest = hashlib.sha256(pcm.tobytes()).digest()
+    count = int(len(samples) / SAMPLE_RATE / WORD_SECONDS)
+    words = [_word(i, (digest[i % len(digest)] + i) % len(VOCABULARY)) for i in range(count)]
+    return Recognition((Segment.of(words),) if words else (), language)
 
 
 def _word(slot: int, entry: int) -> Word:

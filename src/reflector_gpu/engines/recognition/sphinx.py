@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
+from reflector_gpu.engines.outcomes import each
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, checked
 from reflector_gpu.errors import ModelNotInstalled, ReflectorError
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -67,21 +68,14 @@ class SphinxRecogniser:
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        results: list[Recognition | ReflectorError] = []
-        for samples in chunks:
-            try:
-                check_samples(samples)
-                results.append(self._recognise(samples))
-            except ReflectorError as error:
-                results.append(error)
-        return results
+        return each(self._recognise, chunks)
 
     def close(self) -> None:
         self._decoder = None
 
     def _recognise(self, samples: Samples) -> Recognition:
         assert self._decoder is not None, "load() comes first"
-        if not samples.any():
+        if not checked(samples).any():
             return Recognition(language="en")  # in digital silence it hears "gosh"
         # The whole utterance at once lets the decoder normalise by its own cepstral mean; fed
         # piece by piece it must guess that mean, which costs a third of the words.

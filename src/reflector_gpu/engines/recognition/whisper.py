@@ -14,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from reflector_gpu.engines.accelerators import check_ctranslate2
-from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, check_samples
+import numpy as np
+
+from reflector_gpu.engines.accelerators import check_ctranslate2, ctranslate2_batch
+from reflector_gpu.engines.base import needs_extra
+from reflector_gpu.engines.outcomes import each, together
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec, checked
 from reflector_gpu.engines.recognition.whisper_decoding import Decoder
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.engines.weights.pins import PINS
-from reflector_gpu.errors import EngineFailed, InvalidRequest, ModelNotInstalled, ReflectorError
+from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, ReflectorError
 from reflector_gpu.languages import WHISPER_CODES
 from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions
 
@@ -160,6 +164,13 @@ def _last_aligned_layer(folder: Path) -> int:
         return _FEW_LAYERS  # nothing tells that it was cut down
 
 
+def _readable(samples: Samples) -> Samples | Recognition:
+    """``samples`` if they fit the encoder; nothing is said where there are none."""
+    if len(checked(samples)) > WINDOW_SECONDS * SAMPLE_RATE:
+        raise InvalidRequest(f"A chunk is longer than {WINDOW_SECONDS:g} seconds.")
+    return samples if len(samples) else Recognition()
+
+
 class WhisperRecogniser:
     """``weights`` is a folder in CTranslate2's form, with tokenizer.json.
 
@@ -178,12 +189,8 @@ class WhisperRecogniser:
         self._lanes: ThreadPoolExecutor | None = None
 
     def load(self) -> None:
-        try:
+        with needs_extra("Whisper models", "whisper"):
             from faster_whisper import WhisperModel
-        except ImportError as error:
-            raise ModelNotInstalled(
-                "Whisper models need the extra 'whisper': pip install 'reflector-gpu[whisper]'"
-            ) from error
         # A folder that is missing would send faster-whisper to the hub.
         if not (self._weights / "model.bin").is_file():
             raise ModelNotInstalled("The folder of this Whisper model has no model.bin.")
@@ -213,37 +220,15 @@ class WhisperRecogniser:
             EngineFailed: the device has no memory for so many chunks at once.
         """
         assert self._decoder is not None, "load() comes first"
-        results: list[Recognition | ReflectorError] = [Recognition()] * len(chunks)
-        usable: list[int] = []
-        for index, samples in enumerate(chunks):
-            try:
-                check_samples(samples)
-                if len(samples) > WINDOW_SECONDS * SAMPLE_RATE:
-                    raise InvalidRequest(f"A chunk is longer than {WINDOW_SECONDS:g} seconds.")
-            except ReflectorError as error:
-                results[index] = error
-            else:
-                if len(samples):
-                    usable.append(index)
-        if usable:
-            try:
-                found = self._recognise([chunks[index] for index in usable], options)
-            except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
-                raise EngineFailed(
-                    f"Whisper failed on a batch of {len(usable)}: {error}"
-                ) from error
-            for index, recognition in zip(usable, found, strict=True):
-                results[index] = recognition
-        return results
+        decode, lanes = self._decoder.recognise, self._lanes
 
-    def _recognise(
-        self, batch: Sequence[Samples], options: TranscribeOptions
-    ) -> Sequence[Recognition]:
-        assert self._decoder is not None, "load() comes first"
-        decode = self._decoder.recognise
-        if self._lanes is None:
-            return decode(batch, options)
-        return [*self._lanes.map(lambda samples: decode([samples], options)[0], batch)]
+        def recognise(batch: Sequence[Samples]) -> Sequence[Recognition]:
+            with ctranslate2_batch("Whisper", len(batch)):
+                if lanes is None:
+                    return decode(batch, options)
+                return [*lanes.map(lambda samples: decode([samples], options)[0], batch)]
+
+        return together(recognise, np.ndarray, each(_readable, chunks))
 
     def close(self) -> None:
         if self._lanes is not None:

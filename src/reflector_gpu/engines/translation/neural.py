@@ -21,12 +21,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reflector_gpu.engines.accelerators import check_ctranslate2
+from reflector_gpu.engines.accelerators import check_ctranslate2, ctranslate2_batch
+from reflector_gpu.engines.base import needs_extra
+from reflector_gpu.engines.outcomes import together
 from reflector_gpu.engines.translation.base import Directions, TranslatorModel, TranslatorSpec
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import (
     ConfigurationError,
-    EngineFailed,
     ModelNotInstalled,
     ReflectorError,
 )
@@ -254,14 +255,9 @@ class CTranslate2Translator:
         self._end: tuple[str, ...] = ()
 
     def load(self) -> None:
-        try:
+        with needs_extra("Translation models", "translation"):
             import ctranslate2
             import sentencepiece
-        except ImportError as error:
-            raise ModelNotInstalled(
-                "Translation models need the extra 'translation': "
-                "pip install 'reflector-gpu[translation]'"
-            ) from error
         pieces = _pieces_file(self._folder)
         # CTranslate2 and SentencePiece say little about files that are missing.
         if pieces is None or not (self._folder / "model.bin").is_file():
@@ -292,28 +288,22 @@ class CTranslate2Translator:
             EngineFailed: the device has no memory for so many sentences at once.
         """
         assert self._translator is not None, "load() comes first"
-        results = list(texts)
-        encoded = [self._encoded(text, options) for text in texts]
-        usable = [index for index, tokens in enumerate(encoded) if tokens]
-        if not usable:
-            return results
+        translate = self._translator.translate_batch
         prefix = self._prefix(options)
-        try:
-            found = self._translator.translate_batch(
-                [encoded[index] for index in usable],
-                target_prefix=[prefix] * len(usable) if prefix else None,
-                beam_size=_BEAM,
-                max_input_length=0,  # it would cut what is longer, without a word
-                max_decoding_length=_LONGEST_ANSWER,
-                disable_unk=True,
-            )
-        except (RuntimeError, MemoryError) as error:  # all that CTranslate2 raises
-            raise EngineFailed(
-                f"Translation failed on a batch of {len(usable)}: {error}"
-            ) from error
-        for index, translation in zip(usable, found, strict=True):
-            results[index] = self._decoded(translation.hypotheses[0])
-        return results
+
+        def translated(batch: Sequence[list[str]]) -> list[str]:
+            with ctranslate2_batch("Translation", len(batch)):
+                found = translate(
+                    list(batch),
+                    target_prefix=[prefix] * len(batch) if prefix else None,
+                    beam_size=_BEAM,
+                    max_input_length=0,  # it would cut what is longer, without a word
+                    max_decoding_length=_LONGEST_ANSWER,
+                    disable_unk=True,
+                )
+            return [self._decoded(one.hypotheses[0]) for one in found]
+
+        return together(translated, list, [self._encoded(text, options) or text for text in texts])
 
     def close(self) -> None:
         self._translator = None

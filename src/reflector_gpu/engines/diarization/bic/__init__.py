@@ -26,6 +26,7 @@ from reflector_gpu.engines.diarization.bic.merging import (
 )
 from reflector_gpu.engines.diarization.bic.resegmentation import resegment
 from reflector_gpu.engines.diarization.bic.store import BATCH, BLOCK, FrameStore
+from reflector_gpu.engines.outcomes import each
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, SpeakerTurn
 
@@ -57,13 +58,7 @@ class BicDiarizer:
     def diarize(
         self, recordings: Sequence[Recording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
-        results: list[Sequence[SpeakerTurn] | ReflectorError] = []
-        for recording in recordings:
-            try:
-                results.append(_diarize(recording, options))
-            except ReflectorError as error:
-                results.append(error)
-        return results
+        return each(lambda recording: _diarize(recording, options), recordings)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -32,6 +32,7 @@ from reflector_gpu.engines.diarization.segmentation.reconstruction import (
     Windows,
     turns,
 )
+from reflector_gpu.engines.outcomes import each
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import ModelNotInstalled, ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
@@ -119,15 +120,8 @@ class SegmentationDiarizer:
         self, recordings: Sequence[Recording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
         assert self._networks is not None, "load() comes first"
-        results: list[Sequence[SpeakerTurn] | ReflectorError] = []
-        for recording in recordings:
-            try:
-                results.append(
-                    diarize(recording, options, *self._networks, step=_STEPS[self._device])
-                )
-            except ReflectorError as error:
-                results.append(error)
-        return results
+        networks, step = self._networks, _STEPS[self._device]
+        return each(lambda recording: diarize(recording, options, *networks, step=step), recordings)
 
     def close(self) -> None:
         self._networks = None

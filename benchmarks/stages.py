@@ -16,8 +16,7 @@ import uvicorn
 
 from benchmarks.clients import Tally, keep_asking
 from benchmarks.server import KEY
-from reflector_gpu.api import intake as intake
-from reflector_gpu.api import responses as answers
+from reflector_gpu.api import intake, responses
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.upload import read_form
 from reflector_gpu.audio.decode import decode
@@ -69,7 +68,7 @@ def shares(message: bytes) -> dict[str, float]:
             (Pool, "submit", awaited("queue and worker", Pool.submit)),
             (ThreadStream, "_pump", timed("decoding", ThreadStream._pump)),
             (VoiceActivity, "probabilities", timed("voice", VoiceActivity.probabilities)),
-            (answers, "response", timed("answer", answers.response)),
+            (responses, "response", timed("answer", responses.response)),
         ):
             patches.enter_context(patch.object(owner, name, wrapped))
         asyncio.run(keep_asking("127.0.0.1", port, message, SECONDS, tally))

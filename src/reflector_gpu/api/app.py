@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
+from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe
 from reflector_gpu.api.routes import (
@@ -29,6 +30,19 @@ from reflector_gpu.networks import Trust
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
+
+ROUTERS = [
+    transcription.router,
+    diarization.router,
+    asr.router,
+    translation.router,
+    completion.router,
+    padding.router,
+    models.router,
+    operations.router,
+    docs.router,
+]
+"""In the order in which /docs shows them."""
 
 _DESCRIPTION = """
 Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
@@ -78,21 +92,12 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         redoc_url=None,
     )
     app.state.service = service
-    routers = [
-        transcription.router(service, metrics),
-        diarization.router(service, metrics),
-        asr.router(service, metrics),
-        translation.router(service, metrics),
-        completion.router(service, metrics),
-        padding.router(service, metrics),
-        models.router(service),
-        operations.router(service, metrics),
-        docs.router(public=settings.public_docs),
-    ]
-    for router in routers:
+    app.state.metrics = metrics
+    app.state.intake = Intake(service, metrics)
+    for router in ROUTERS:
         app.include_router(router)
     errors.install(app)
-    _wrap(app, settings, metrics, Labels([*routers, app.router]))
+    _wrap(app, settings, metrics, Labels([*ROUTERS, app.router]))
     _describe_auth(app)
     return app
 

@@ -55,7 +55,7 @@ class AsrFields(DetectFields, SpeakerParameters):
     )
 
     @property
-    def wishes(self) -> TranscriptionFields:
+    def transcription_fields(self) -> TranscriptionFields:
         """The same, as /v1/audio/transcriptions calls them."""
         return TranscriptionFields.model_validate(
             {

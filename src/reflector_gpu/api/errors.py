@@ -64,6 +64,10 @@ class ErrorBody(BaseModel):
     detail: str = Field(description="The message again.")
 
 
+ANY_FAILURE = {"model": ErrorBody, "description": "What went wrong"}
+"""How the OpenAPI document describes a route's errors, where it does not list them one by one."""
+
+
 def status_of(error: errors.ReflectorError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 

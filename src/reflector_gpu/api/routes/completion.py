@@ -8,19 +8,17 @@ from contextlib import aclosing, contextmanager
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, vocabularies
-from reflector_gpu.api import responses as answers
-from reflector_gpu.api.connection import EventStream, read_body, unless_disconnected
+from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api.connection import EventStream, unless_disconnected
+from reflector_gpu.api.dependencies import AppIntake, AppMetrics, AppService
 from reflector_gpu.api.errors import error_body
-from reflector_gpu.api.form_values import json_values
-from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.prompts import ChatFields, LlmFields
+from reflector_gpu.api.prompts import ChatFields
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.formats.chat import LlmText, Rendering
 from reflector_gpu.formats.openai import STREAM_END
 from reflector_gpu.llm import schema
-from reflector_gpu.llm.base import Answer, LanguageModel
+from reflector_gpu.llm.base import Answer, CompletionRequest, LanguageModel
 from reflector_gpu.llm.fitting import SCHEMA
 from reflector_gpu.service import Service
 from reflector_gpu.types import Completion, Priority, ToolCallPiece
@@ -28,51 +26,20 @@ from reflector_gpu.types import Completion, Priority, ToolCallPiece
 _MAX_JSON_BYTES = 10_000_000  # more text than any model reads
 
 
-def router(service: Service, metrics: Metrics) -> APIRouter:
-    """The routes over the language model of ``service``."""
-    routes = APIRouter(tags=["language model"])
-    intake = Intake(service, metrics)
+router = APIRouter(tags=["language model"])
 
-    @routes.post("/llm", openapi_extra=openapi.LLM)
-    async def llm(request: Request) -> Response:
-        """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
-        async with intake.visit(request, Priority.LIVE) as visit:
-            fields = intake.read(request, vocabularies.LLM, await _json(request))
-            model = service.language_model()
-            visit.answered_by(model.name)
-            return await unless_disconnected(request, _text(model, fields))
 
-    @routes.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
-    async def create_chat_completion(request: Request) -> Response:
-        """OpenAI's chat completions: text in, text out, whole or streamed.
-
-        Tools are passed on to a model on another server; one that runs here does not call any.
-        """
-        async with intake.visit(request, Priority.LIVE) as visit:
-            fields = intake.read(request, vocabularies.CHAT, await _json(request))
-            fields.check_supported()
-            model = service.language_model(fields.model)
-            visit.answered_by(model.name)
-            if not model.calls_tools:
-                fields.check_no_tools()
-            if not fields.stream:
-                return await unless_disconnected(request, _whole(model, fields))
-            with _blaming("response_format"):
-                await unless_disconnected(request, model.ready(service.settings.load_seconds))
-                pieces = schema.stream(model, fields.request)
-                ready = await unless_disconnected(request, answers.primed(pieces, visit.resources))
-            counted = visit.noted(_counted(ready, model))
-            events = _events(counted, Rendering(model.name), fields)
-            return EventStream(events, visit.resources.pop_all(), visit.deadline)
-
-    async def _json(request: Request) -> dict[str, object]:
-        patience = service.settings.body_seconds
-        return json_values(await read_body(request, patience, _MAX_JSON_BYTES))
-
-    async def _text(model: LanguageModel, fields: LlmFields) -> Response:
-        await model.ready(service.settings.load_seconds)
+@router.post("/llm", openapi_extra=openapi.LLM)
+async def llm(
+    request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
+) -> Response:
+    """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        fields = await intake.json_fields(request, vocabularies.LLM, _MAX_JSON_BYTES)
+        model = service.language_model()
+        context.answered_by(model.name)
         with _blaming("gen_schema", "prompt"):
-            found = await schema.complete(model, fields.request)
+            found = await unless_disconnected(request, _completed(model, service, fields.request))
         metrics.completion(model.name, found)
         if fields.gen_schema is not None and found.finish == "length":
             raise InvalidRequest(
@@ -80,23 +47,52 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 "raise 'max_tokens', or ask for less.",
                 param="max_tokens",
             )
-        return answers.response(LlmText(text=found.text), None)
+        return responses.response(LlmText(text=found.text), None)
 
-    async def _whole(model: LanguageModel, fields: ChatFields) -> Response:
-        await model.ready(service.settings.load_seconds)
+
+@router.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
+async def create_chat_completion(
+    request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
+) -> Response:
+    """OpenAI's chat completions: text in, text out, whole or streamed.
+
+    Tools are passed on to a model on another server; one that runs here does not call any.
+    """
+    async with intake.admit(request, Priority.LIVE) as context:
+        fields = await intake.json_fields(request, vocabularies.CHAT, _MAX_JSON_BYTES)
+        fields.check_supported()
+        model = service.language_model(fields.model)
+        context.answered_by(model.name)
+        if not model.calls_tools:
+            fields.check_no_tools()
         with _blaming("response_format"):
-            found = await schema.complete(model, fields.request)
-        metrics.completion(model.name, found)
-        return Response(Rendering(model.name).whole(found), media_type=answers.JSON)
+            if not fields.stream:
+                found = await unless_disconnected(
+                    request, _completed(model, service, fields.request)
+                )
+                metrics.completion(model.name, found)
+                return Response(Rendering(model.name).whole(found), media_type=responses.JSON)
+            await unless_disconnected(request, model.ready(service.settings.load_seconds))
+            pieces = schema.stream(model, fields.request)
+            ready = await unless_disconnected(request, responses.primed(pieces, context.resources))
+        counted = context.noted(_counted(ready, model, metrics))
+        events = _events(counted, Rendering(model.name), fields)
+        return EventStream(events, context.resources.pop_all(), context.deadline)
 
-    async def _counted(pieces: Answer, model: LanguageModel) -> Answer:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                if isinstance(piece, Completion):
-                    metrics.completion(model.name, piece)
-                yield piece
 
-    return routes
+async def _completed(
+    model: LanguageModel, service: Service, wanted: CompletionRequest
+) -> Completion:
+    await model.ready(service.settings.load_seconds)
+    return await schema.complete(model, wanted)
+
+
+async def _counted(pieces: Answer, model: LanguageModel, metrics: Metrics) -> Answer:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Completion):
+                metrics.completion(model.name, piece)
+            yield piece
 
 
 async def _events(pieces: Answer, rendering: Rendering, fields: ChatFields) -> AsyncIterator[str]:

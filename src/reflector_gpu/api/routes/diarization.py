@@ -9,73 +9,71 @@ from typing import TypeVar
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, vocabularies
-from reflector_gpu.api import responses as answers
+from reflector_gpu.api import openapi, responses, vocabularies
 from reflector_gpu.api.connection import unless_disconnected
+from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.fields import DiarizeFields
-from reflector_gpu.api.intake import Intake, Visit, blaming_the_url, single
-from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.intake import Intake, single
+from reflector_gpu.api.request_context import RequestContext, blaming_the_url
 from reflector_gpu.api.unknown_fields import Vocabulary
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.formats import diarization, reflector, warned
 from reflector_gpu.pipeline.diarization import Diarized
-from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
 F = TypeVar("F", bound=DiarizeFields)
 
 
-def router(service: Service, metrics: Metrics) -> APIRouter:
-    """The diarization routes over ``service``."""
-    routes = APIRouter(tags=["diarization"])
-    intake = Intake(service, metrics)
+router = APIRouter(tags=["diarization"])
 
-    @routes.post("/diarize", openapi_extra=openapi.DIARIZE)
-    async def diarize(request: Request) -> Response:
-        """Tell speakers apart in a recording that is uploaded, or fetched by the server.
 
-        Speakers are numbered from 0 as they first speak; turns may overlap.
-        """
-        async with _recording(request, vocabularies.DIARIZE) as (visit, upload, fields):
-            work = visit.diarized(upload.spool, fields)
-            found = await unless_disconnected(request, work)
-            body = reflector.diarization(
-                found.turns, offset=fields.timestamp, condition=found.condition
-            )
-            return _warning(answers.response(body, None), found, fields)
+@router.post("/diarize", openapi_extra=openapi.DIARIZE)
+async def diarize(request: Request, intake: AppIntake) -> Response:
+    """Tell speakers apart in a recording that is uploaded, or fetched by the server.
 
-    @routes.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
-    async def create_diarization(request: Request) -> Response:
-        """Tell speakers apart, by name where their voices are known; JSON or RTTM.
+    Speakers are numbered from 0 as they first speak; turns may overlap.
+    """
+    async with _recording(request, intake, vocabularies.DIARIZE) as (context, upload, fields):
+        work = context.diarized(upload.spool, fields)
+        found = await unless_disconnected(request, work)
+        body = reflector.diarization(
+            found.turns, offset=fields.timestamp, condition=found.condition
+        )
+        return _warning(responses.response(body, None), found, fields)
 
-        The recording is uploaded, or fetched by the server. Turns may overlap.
-        """
-        async with _recording(request, vocabularies.AUDIO_DIARIZATION) as (visit, upload, fields):
-            voices = await unless_disconnected(request, service.voices(fields.known_speakers))
-            work = visit.diarized(upload.spool, fields, voices)
-            found = await unless_disconnected(request, work)
-            if fields.response_format == "rttm":
-                text = diarization.rttm(found, upload.filename, offset=fields.timestamp)
-                return _warning(answers.response(text, None), found, fields)
-            body = diarization.segments(found, offset=fields.timestamp)
-            return _warning(answers.response(body, None), found, fields)
 
-    @asynccontextmanager
-    async def _recording(
-        request: Request, vocabulary: Vocabulary[F]
-    ) -> AsyncIterator[tuple[Visit, Upload, F]]:
-        """What was uploaded, or is being fetched, and how to work on it."""
-        fields = intake.form_fields(request, vocabulary)
-        if fields.audio_file_url:
-            async with intake.visit(request, Priority.FILE) as visit:
-                with blaming_the_url():
-                    yield visit, Upload("audio", visit.download(fields.audio_file_url)), fields
-            return
-        async with intake.visit(request, Priority.LIVE) as visit:
-            form = await intake.form(visit)
-            yield visit, single(form), intake.form_fields(request, vocabulary, form)
+@router.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
+async def create_diarization(request: Request, intake: AppIntake, service: AppService) -> Response:
+    """Tell speakers apart, by name where their voices are known; JSON or RTTM.
 
-    return routes
+    The recording is uploaded, or fetched by the server. Turns may overlap.
+    """
+    names = vocabularies.AUDIO_DIARIZATION
+    async with _recording(request, intake, names) as (context, upload, fields):
+        voices = await unless_disconnected(request, service.voices(fields.known_speakers))
+        work = context.diarized(upload.spool, fields, voices)
+        found = await unless_disconnected(request, work)
+        if fields.response_format == "rttm":
+            text = diarization.rttm(found, upload.filename, offset=fields.timestamp)
+            return _warning(responses.response(text, None), found, fields)
+        body = diarization.segments(found, offset=fields.timestamp)
+        return _warning(responses.response(body, None), found, fields)
+
+
+@asynccontextmanager
+async def _recording(
+    request: Request, intake: Intake, vocabulary: Vocabulary[F]
+) -> AsyncIterator[tuple[RequestContext, Upload, F]]:
+    """What was uploaded, or is being fetched, and how to work on it."""
+    fields = intake.form_fields(request, vocabulary)
+    if fields.audio_file_url:
+        async with intake.admit(request, Priority.FILE) as context:
+            with blaming_the_url():
+                yield context, Upload("audio", context.download(fields.audio_file_url)), fields
+        return
+    async with intake.admit(request, Priority.LIVE) as context:
+        form = await intake.form(context)
+        yield context, single(form), intake.form_fields(request, vocabulary, form)
 
 
 def _warning(response: Response, found: Diarized, fields: DiarizeFields) -> Response:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from reflector_gpu import __version__
+from reflector_gpu.api.dependencies import AppService
 
 _SWAGGER_UI = "5.35.0"
 """The version of the files, as part of their addresses: browsers keep them until it changes."""
@@ -26,10 +27,10 @@ _ASSETS = {
 _ADDRESSES = {f"/docs/{_SWAGGER_UI}/{__version__}/{name}": name for name in _ASSETS}
 
 DOCS = frozenset({"/docs", "/openapi.json", *_ADDRESSES})
-"""What follows the setting ``public_docs``."""
+"""Paths that need no key if the setting ``public_docs`` says so."""
 
 ROOT = "/"
-"""What needs no key."""
+"""A path that needs no key."""
 
 _PAGE = f"""<!DOCTYPE html>
 <html lang="en">
@@ -58,37 +59,41 @@ _POLICY = (
 _YEAR = 365 * 24 * 3600
 
 
-def router(*, public: bool) -> APIRouter:
-    """The documentation's routes; ``public`` if it needs no key."""
-    routes = APIRouter(tags=["operations"], include_in_schema=False)
-    scope = "public" if public else "private"
+router = APIRouter(tags=["operations"], include_in_schema=False)
 
-    async def root(request: Request) -> Response:
-        """Browsers are led to the documentation, unless they would need a key for it."""
-        if public and "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("docs", headers={"Vary": "Accept"})
-        overview = {"name": "reflector-gpu", "health": "/health", "models": "/v1/models"}
-        if public:
-            overview |= {"version": __version__, "docs": "/docs"}
-        return JSONResponse(overview, headers={"Vary": "Accept"})
 
-    async def page() -> Response:
-        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+async def root(request: Request, service: AppService) -> Response:
+    """Browsers are led to the documentation, unless they would need a key for it."""
+    public = service.settings.public_docs
+    if public and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("docs", headers={"Vary": "Accept"})
+    overview = {"name": "reflector-gpu", "health": "/health", "models": "/v1/models"}
+    if public:
+        overview |= {"version": __version__, "docs": "/docs"}
+    return JSONResponse(overview, headers={"Vary": "Accept"})
 
-    async def asset(request: Request) -> Response:
-        name = _ADDRESSES[request.url.path]
-        headers = {
-            "Cache-Control": f"{scope}, max-age={_YEAR}, immutable",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return FileResponse(_folder() / name, media_type=_ASSETS[name], headers=headers)
 
-    methods = ["GET", "HEAD"]
-    routes.add_api_route(ROOT, root, methods=methods)
-    routes.add_api_route("/docs", page, methods=methods)
-    for address in _ADDRESSES:
-        routes.add_api_route(address, asset, methods=methods)
-    return routes
+async def page() -> Response:
+    """Swagger UI."""
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
+async def asset(request: Request, service: AppService) -> Response:
+    """One of the page's files."""
+    name = _ADDRESSES[request.url.path]
+    scope = "public" if service.settings.public_docs else "private"
+    headers = {
+        "Cache-Control": f"{scope}, max-age={_YEAR}, immutable",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return FileResponse(_folder() / name, media_type=_ASSETS[name], headers=headers)
+
+
+_METHODS = ["GET", "HEAD"]
+router.add_api_route(ROOT, root, methods=_METHODS)
+router.add_api_route("/docs", page, methods=_METHODS)
+for _address in _ADDRESSES:
+    router.add_api_route(_address, asset, methods=_METHODS)
 
 
 def _folder() -> Path:

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.dependencies import AppService
+from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
@@ -60,36 +61,33 @@ All = Annotated[
 ]
 
 
-def router(service: Service) -> APIRouter:
-    """The routes that describe the models of ``service``."""
-    failure = {"model": ErrorBody, "description": "What went wrong"}
-    routes = APIRouter(tags=["operations"], responses={"default": failure})
+router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
 
-    @routes.get("/v1/models")
-    async def list_models(*, all: All = False) -> ModelList:  # noqa: A002  the client's word
-        """What answers now comes first, then what loads, then what is installed."""
-        known = [*service.recognisers.names, *(names.OPENAI[1:] if all else ())]
-        cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
-        cards += [_card(service, service.diarizer)]
-        cards += [_card(service, model) for model in service.translations.models]
-        cards += map(_llm_card, service.language_models)
-        shown = [card for card in cards if all or card.state != _ABSENT]
-        return ModelList(data=sorted(shown, key=lambda card: _ORDER.index(card.state)))
 
-    @routes.get("/v1/models/{name:path}")
-    async def retrieve_model(name: str) -> ModelCard:
-        """One model, by any name that a request may use."""
-        if not name:
-            raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
-        for helper in (service.diarizer, *service.translations.models):
-            if DIARIZERS.aliases.get(name, name) == helper.name:
-                return _named(_card(service, helper), name)
-        for model in service.language_models:
-            if name in (model.name, names.LLM):
-                return _named(_llm_card(model), name)
-        return _recogniser(service, name)
+@router.get("/v1/models")
+async def list_models(service: AppService, *, all: All = False) -> ModelList:  # noqa: A002  the client's word
+    """What answers now comes first, then what loads, then what is installed."""
+    known = [*service.recognisers.names, *(names.OPENAI[1:] if all else ())]
+    cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
+    cards += [_card(service, service.diarizer)]
+    cards += [_card(service, model) for model in service.translations.models]
+    cards += map(_llm_card, service.language_models)
+    shown = [card for card in cards if all or card.state != _ABSENT]
+    return ModelList(data=sorted(shown, key=lambda card: _ORDER.index(card.state)))
 
-    return routes
+
+@router.get("/v1/models/{name:path}")
+async def retrieve_model(service: AppService, name: str) -> ModelCard:
+    """One model, by any name that a request may use."""
+    if not name:
+        raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
+    for helper in (service.diarizer, *service.translations.models):
+        if DIARIZERS.aliases.get(name, name) == helper.name:
+            return _named(_card(service, helper), name)
+    for model in service.language_models:
+        if name in (model.name, names.LLM):
+            return _named(_llm_card(model), name)
+    return _recogniser(service, name)
 
 
 def _recogniser(service: Service, name: str) -> ModelCard:

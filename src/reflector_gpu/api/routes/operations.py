@@ -6,13 +6,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.metrics import CONTENT_TYPE, Metrics
-from reflector_gpu.service import Service
+from reflector_gpu.api.dependencies import AppMetrics, AppService
+from reflector_gpu.api.errors import ANY_FAILURE
+from reflector_gpu.api.metrics import CONTENT_TYPE
 from reflector_gpu.types import TranscribeOptions
 
 HEALTH = ("/health", "/health/live", "/health/ready")
-"""What needs no key."""
+"""Paths that need no key."""
 
 
 class Health(BaseModel):
@@ -32,31 +32,30 @@ class Readiness(Health):
     )
 
 
-def router(service: Service, metrics: Metrics) -> APIRouter:
-    failure = {"model": ErrorBody, "description": "What went wrong"}
-    routes = APIRouter(tags=["operations"], responses={"default": failure})
+router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
 
-    @routes.get("/health")
-    @routes.get("/health/live")
-    async def live() -> Health:
-        """The process answers. Needs no key."""
-        return Health(status="ok")
 
-    @routes.get("/health/ready")
-    async def ready() -> Readiness:
-        """The configured model is loaded; 503 with the reason until it is. Needs no key."""
-        service.check_ready()
-        if not service.configured:
-            return Readiness(status="ready", model=None, caveat=None)
-        model = service.resolve(None, TranscribeOptions())
-        return Readiness(status="ready", model=model.name, caveat=service.recognisers.caveat(model))
+@router.head("/health", include_in_schema=False)
+@router.head("/health/live", include_in_schema=False)
+@router.get("/health")
+@router.get("/health/live")
+async def live() -> Health:
+    """The process answers. Needs no key."""
+    return Health(status="ok")
 
-    for path, answer in zip(HEALTH, (live, live, ready), strict=True):
-        routes.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
 
-    @routes.get("/metrics", response_class=Response)
-    async def read_metrics() -> Response:
-        """Counters and gauges in Prometheus' text format."""
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+@router.head("/health/ready", include_in_schema=False)
+@router.get("/health/ready")
+async def ready(service: AppService) -> Readiness:
+    """The configured model is loaded; 503 with the reason until it is. Needs no key."""
+    service.check_ready()
+    if not service.configured:
+        return Readiness(status="ready", model=None, caveat=None)
+    model = service.resolve(None, TranscribeOptions())
+    return Readiness(status="ready", model=model.name, caveat=service.recognisers.caveat(model))
 
-    return routes
+
+@router.get("/metrics", response_class=Response)
+async def read_metrics(metrics: AppMetrics) -> Response:
+    """Counters and gauges in Prometheus' text format."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE)

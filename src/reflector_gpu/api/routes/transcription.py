@@ -7,96 +7,88 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, vocabularies
-from reflector_gpu.api import responses as answers
+from reflector_gpu.api import openapi, responses, vocabularies
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
-from reflector_gpu.api.connection import read_body, unless_disconnected
-from reflector_gpu.api.form_values import json_values
-from reflector_gpu.api.intake import Intake, single
-from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.shape import Shape
+from reflector_gpu.api.connection import unless_disconnected
+from reflector_gpu.api.dependencies import AppIntake
+from reflector_gpu.api.intake import single
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.formats import reflector
 from reflector_gpu.formats.response_format import Format
-from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
+router = APIRouter(tags=["transcription"])
 
-def router(service: Service, metrics: Metrics) -> APIRouter:
-    """The transcription routes over ``service``."""
-    routes = APIRouter(tags=["transcription"])
-    intake = Intake(service, metrics)
-    spaces = service.settings.word_spaces
 
-    @routes.post("/v1/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTIONS)
-    async def create_transcription(request: Request) -> Response:
-        """Transcribe one uploaded file, or several.
+@router.post("/v1/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTIONS)
+async def create_transcription(request: Request, intake: AppIntake) -> Response:
+    """Transcribe one uploaded file, or several.
 
-        OpenAI's request and answers. Without `response_format` the answer has the form that
-        Reflector reads: `text` and `words`; with several files it is `{"results": [...]}`.
-        """
-        async with intake.visit(request, Priority.LIVE) as visit:
-            form = await intake.form(visit)
-            fields = intake.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
-            wish = await intake.wish(visit, fields, "transcribe")
-            shape = Shape(fields, spaces)
+    OpenAI's request and answers. Without `response_format` the answer has the form that
+    Reflector reads: `text` and `words`; with several files it is `{"results": [...]}`.
+    """
+    async with intake.admit(request, Priority.LIVE) as context:
+        form = await intake.form(context)
+        fields = intake.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
+        wanted = await intake.transcription_request(context, fields, "transcribe")
+        renderer = intake.renderer(fields)
 
-            def start(upload: Upload) -> answers.Parts:
-                return visit.parts(upload.spool, wish)
+        def start(upload: Upload) -> responses.Parts:
+            return context.parts(upload.spool, wanted)
 
-            if len(form.files) > 1:
-                if fields.stream:
-                    raise InvalidRequest("Only a single file can be streamed.", param="stream")
-                several = answers.several_files(form.files, shape, start)
-                return await unless_disconnected(request, several)
-            upload = form.files[0]
+        if len(form.files) > 1:
             if fields.stream:
-                return await visit.streamed(start(upload), shape)
-            render = partial(shape.file, filename=upload.filename)
-            work = answers.answer(start(upload), render, shape.format)
-            return await unless_disconnected(request, work)
+                raise InvalidRequest("Only a single file can be streamed.", param="stream")
+            several = responses.several_files(form.files, renderer, start)
+            return await unless_disconnected(request, several)
+        upload = form.files[0]
+        if fields.stream:
+            return await context.streamed(start(upload), renderer)
+        render = partial(renderer.file, filename=upload.filename)
+        work = responses.answer(start(upload), render, renderer.format)
+        return await unless_disconnected(request, work)
 
-    @routes.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
-    async def create_translation(request: Request) -> Response:
-        """Turn speech in any language that the model knows into English text."""
-        async with intake.visit(request, Priority.LIVE) as visit:
-            form = await intake.form(visit)
-            fields = intake.form_fields(request, vocabularies.TRANSLATIONS, form)
-            if fields.response_format is None:
-                fields = fields.model_copy(update={"response_format": Format.JSON})
-            wish = await intake.wish(visit, fields, "translate")
-            parts = visit.parts(single(form).spool, wish)
-            shape = Shape(fields, spaces)
-            work = answers.answer(parts, shape.translation, shape.format)
-            return await unless_disconnected(request, work)
 
-    @routes.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
-    async def create_transcription_from_url(request: Request) -> Response:
-        """Transcribe a recording of any length that the server fetches itself.
+@router.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
+async def create_translation(request: Request, intake: AppIntake) -> Response:
+    """Turn speech in any language that the model knows into English text."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        form = await intake.form(context)
+        fields = intake.form_fields(request, vocabularies.TRANSLATIONS, form)
+        if fields.response_format is None:
+            fields = fields.model_copy(update={"response_format": Format.JSON})
+        wanted = await intake.transcription_request(context, fields, "translate")
+        parts = context.parts(single(form).spool, wanted)
+        renderer = intake.renderer(fields)
+        work = responses.answer(parts, renderer.translation, renderer.format)
+        return await unless_disconnected(request, work)
 
-        Recognition begins while the download runs. `timestamp_offset` is added to every time.
-        """
-        async with intake.visit(request, Priority.FILE) as visit:
-            body = await read_body(request, service.settings.body_seconds, MAX_JSON_BYTES)
-            fields = intake.read(request, vocabularies.FROM_URL, json_values(body))
-            wish = await intake.wish(visit, fields, "transcribe")
-            parts = visit.fetched(fields.audio_file_url, wish)
-            shape = Shape(fields, spaces, fields.timestamp_offset)
-            if fields.stream:
-                return await visit.streamed(parts, shape)
-            work = answers.answer(parts, shape.body, shape.format, shape.offset)
-            return await unless_disconnected(request, work)
 
-    @routes.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
-    async def transcribe(request: Request) -> Response:
-        """Transcribe one uploaded file; words carry `text` instead of `word`."""
-        async with intake.visit(request, Priority.LIVE) as visit:
-            form = await intake.form(visit)
-            fields = intake.form_fields(request, vocabularies.TRANSCRIBE, form)
-            wish = await intake.wish(visit, fields, "transcribe")
-            parts = visit.parts(single(form).spool, wish)
-            render = partial(reflector.transcribe, spaces=spaces)
-            return await unless_disconnected(request, answers.answer(parts, render))
+@router.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
+async def create_transcription_from_url(request: Request, intake: AppIntake) -> Response:
+    """Transcribe a recording of any length that the server fetches itself.
 
-    return routes
+    Recognition begins while the download runs. `timestamp_offset` is added to every time.
+    """
+    async with intake.admit(request, Priority.FILE) as context:
+        fields = await intake.json_fields(request, vocabularies.FROM_URL, MAX_JSON_BYTES)
+        wanted = await intake.transcription_request(context, fields, "transcribe")
+        parts = context.fetched(fields.audio_file_url, wanted)
+        renderer = intake.renderer(fields, fields.timestamp_offset)
+        if fields.stream:
+            return await context.streamed(parts, renderer)
+        work = responses.answer(parts, renderer.body, renderer.format, renderer.offset)
+        return await unless_disconnected(request, work)
+
+
+@router.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
+async def transcribe(request: Request, intake: AppIntake) -> Response:
+    """Transcribe one uploaded file; words carry `text` instead of `word`."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        form = await intake.form(context)
+        fields = intake.form_fields(request, vocabularies.TRANSCRIBE, form)
+        wanted = await intake.transcription_request(context, fields, "transcribe")
+        parts = context.parts(single(form).spool, wanted)
+        render = partial(reflector.transcribe, spaces=intake.word_spaces)
+        return await unless_disconnected(request, responses.answer(parts, render))

@@ -1,0 +1,130 @@
+"""What a request holds while it is worked on, and what is counted and logged of its work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fastapi import Request
+
+from reflector_gpu.api import responses
+from reflector_gpu.api.connection import Deadline, EventStream, cancelled, unless_disconnected
+from reflector_gpu.api.errors import note_failure
+from reflector_gpu.api.fields import DiarizeFields
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.shape import Shape
+from reflector_gpu.audio.guard import URL_FIELD
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pipeline.diarization import Diarized
+from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.pipeline.voices import Voice
+from reflector_gpu.runtime.admission import Permit
+from reflector_gpu.service import Service, TranscriptionRequest
+from reflector_gpu.types import Priority
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """A request that has been admitted. ``resources`` are freed when it has been answered."""
+
+    request: Request
+    priority: Priority
+    deadline: Deadline
+    permit: Permit
+    resources: AsyncExitStack
+    service: Service
+    metrics: Metrics
+
+    def note(self, name: str, value: str) -> None:
+        """Say something about the request in its line of the log."""
+        notes_of(self.request.scope).details[name] = value
+
+    def answered_by(self, model: str) -> None:
+        """Say which model answers, in the answer's header and in the log."""
+        notes_of(self.request.scope).answered_by(model)
+
+    def waited(self, seconds: float) -> None:
+        """A piece of work waited so long for a worker. Of the first one the log tells: the later
+        ones wait while those before them are worked on."""
+        notes_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
+
+    def _heard(self, seconds: float) -> None:
+        """So much audio was worked on."""
+        details = notes_of(self.request.scope).details
+        before = float(details.get("audio", "0").removesuffix("s"))
+        details["audio"] = f"{before + seconds:.2f}s"
+
+    async def parts(self, spool: Spool, wanted: TranscriptionRequest) -> AsyncGenerator[Part, None]:
+        """The service's parts, counted."""
+        with self.permit.recording() as recording:
+            wanted = replace(wanted, waited=self.waited)
+            async with aclosing(self.service.transcribe(spool, wanted, recording.expect)) as parts:
+                async for part in parts:
+                    recording.done(part.position)
+                    if part.duration is not None:
+                        self.metrics.audio(wanted.model.name, part.duration)
+                        self._heard(part.duration)
+                    yield part
+
+    async def fetched(self, url: str, wanted: TranscriptionRequest) -> AsyncGenerator[Part, None]:
+        """Parts of a recording that is downloaded at the same time."""
+        spool = self.download(url)
+        async with aclosing(self.parts(spool, wanted)) as parts:
+            with blaming_the_url():
+                async for part in parts:
+                    yield part
+
+    async def diarized(
+        self, spool: Spool, fields: DiarizeFields, voices: Sequence[Voice] = ()
+    ) -> Diarized:
+        """Who speaks when in ``spool``, counted."""
+        self.answered_by(self.service.diarizer.name)
+        with self.permit.recording() as recording:
+            found = await self.service.diarize(
+                spool, fields.counts, voices, track=fields.track, expect=recording.expect
+            )
+            recording.finish()
+            self._heard(recording.seconds)
+            return found
+
+    def download(self, url: str) -> Spool:
+        """What fills with the bytes from ``url`` until the request is answered."""
+        spool = self.resources.enter_context(self.service.spool())
+        download = asyncio.create_task(self.service.fetcher.fetch(url, spool))
+        self.resources.push_async_callback(cancelled, download)
+        return spool
+
+    async def streamed(self, parts: AsyncGenerator[Part, None], renderer: Shape) -> EventStream:
+        """An answer that is written while the parts come, and takes over what the request holds."""
+        ready = await unless_disconnected(self.request, responses.primed(parts, self.resources))
+        events = responses.events(self.noted(ready), renderer)
+        return EventStream(events, self.resources.pop_all(), self.deadline)
+
+    async def noted(self, pieces: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """``pieces``; a failure in the midst of them, which no status tells, is in the log."""
+        async with aclosing(pieces):
+            try:
+                async for piece in pieces:
+                    yield piece
+            except ReflectorError as error:
+                note_failure(self.request.scope, error)
+                raise
+
+
+@contextmanager
+def blaming_the_url(field: str = URL_FIELD) -> Iterator[None]:
+    """What is wrong with the audio, or with its download, is the fault of the ``field`` that
+    named it."""
+    try:
+        yield
+    except ReflectorError as error:
+        if error.param in ("file", URL_FIELD):
+            error.param = field
+        raise

@@ -29,6 +29,9 @@ what to do; it never holds a key, a local path or a traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 
 class ReflectorError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -144,3 +147,16 @@ class UpstreamTimeout(ReflectorError, TimeoutError):
 
 class ConfigurationError(ReflectorError, ValueError):
     code = "configuration_error"
+
+
+@contextmanager
+def blaming(fields: Mapping[str, str]) -> Iterator[None]:
+    """Errors that name a parameter of ours name the client's field for it instead.
+
+    ``fields`` are those of the client, by our parameters.
+    """
+    try:
+        yield
+    except ReflectorError as error:
+        error.param = fields.get(error.param or "", error.param)
+        raise

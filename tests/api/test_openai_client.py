@@ -19,7 +19,7 @@ from openai.types.audio import (
     TranscriptionVerbose,
 )
 
-from reflector_gpu.api import connection, responses
+from reflector_gpu.api import connection
 from reflector_gpu.errors import EngineFailed
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
@@ -233,7 +233,7 @@ def test_a_failure_midway_has_the_one_shape(
 def test_a_slow_stream_begins_all_the_same(
     client: OpenAI, clip: bytes, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responses, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.0)
     gate.free = 0
     events = stream(client, clip)
     assert events.response.status_code == 200
@@ -244,7 +244,7 @@ def test_a_slow_stream_begins_all_the_same(
 def test_a_stream_keeps_its_connection_alive(
     scripted: LiveServer, clip: bytes, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responses, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.01)
     gate.free = 0
     with (

@@ -29,6 +29,9 @@ T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 15.0
 """A stream says something at least this often, for the proxies in between."""
 
+PATIENCE_SECONDS = 20.0
+"""How long a stream's status waits for its first event, in case that is a failure."""
+
 _LAST_SECONDS = 5.0  # that a client gets to read why its stream ends
 
 _QUICK_SECONDS = 0.2  # within which nobody looks whether the client is still there
@@ -133,51 +136,77 @@ async def cancelled(task: asyncio.Future[T]) -> None:
         task.exception()  # seen: either it has been raised already or nobody is left to tell
 
 
+async def first_event(
+    events: AsyncGenerator[str, None], resources: AsyncExitStack
+) -> asyncio.Future[str | None]:
+    """The first of ``events``, which is there or has been waited for `PATIENCE_SECONDS`.
+
+    A stream's status is sent before its events: what fails this early still fails with a status.
+    ``resources`` end the work if nobody reads it.
+    """
+    first = asyncio.ensure_future(_next(events))
+    resources.push_async_callback(events.aclose)
+    resources.push_async_callback(cancelled, first)
+    await asyncio.wait({first}, timeout=PATIENCE_SECONDS)
+    if first.done():
+        first.result()
+    return first
+
+
 class EventStream(Response):
-    """Server-sent events; ``resources`` are freed however the response ends."""
+    """Server-sent events. A failure midway is the last of them, because no status can tell it.
+
+    ``resources`` are freed however the response ends.
+    """
 
     media_type = EVENT_STREAM
 
     def __init__(
-        self, events: AsyncIterator[str], resources: AsyncExitStack, deadline: Deadline
+        self,
+        first: asyncio.Future[str | None],
+        events: AsyncIterator[str],
+        resources: AsyncExitStack,
+        deadline: Deadline,
     ) -> None:
+        """``first`` is what `first_event` made of ``events``."""
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
+        self._first = first
         self._events = events
         self._resources = resources
         self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        late: DeadlineExceeded | None = None
+        failure: ReflectorError | None = None
         async with self._resources:
             try:
                 async with self._deadline.kept():
                     await _race(receive, self._send_all(send))
             except ClientDisconnect:
                 return  # the answer has begun: to leave in its middle is no error
-            except DeadlineExceeded as error:
-                late = error
+            except ReflectorError as error:
+                failure = error
             except asyncio.CancelledError:
                 stopping = ShuttingDown("The server is shutting down.")
                 note_failure(scope, stopping)
                 await _say_last(send, stopping)
                 raise
-        if late:
-            note_failure(scope, late)
-            await _say_last(send, late)
+        if failure:
+            note_failure(scope, failure)
+            await _say_last(send, failure)
 
     async def _send_all(self, send: Send) -> None:
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
-        async with aclosing(_kept_alive(self._events)) as texts:
+        async with aclosing(_kept_alive(self._first, self._events)) as texts:
             async for text in texts:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": STREAM_END.encode()})
 
 
 async def _say_last(send: Send, error: ReflectorError) -> None:
-    """End a stream that is cut off; a client that does not read is not waited for."""
+    """End a stream with ``error``. A client that does not read is not waited for."""
     text = f"data: {error_body(error).model_dump_json()}\n\n{STREAM_END}"
     with suppress(TimeoutError):
         async with asyncio.timeout(_LAST_SECONDS):
@@ -199,9 +228,11 @@ def _asked(request: Request) -> float:
     return seconds
 
 
-async def _kept_alive(events: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """``events``, with a comment whenever none came for a while (WHATWG HTML 9.2.7)."""
-    upcoming = asyncio.ensure_future(_next(events))
+async def _kept_alive(
+    upcoming: asyncio.Future[str | None], events: AsyncIterator[str]
+) -> AsyncGenerator[str, None]:
+    """The ``upcoming`` event and the others, with a comment whenever none came for a while
+    (WHATWG HTML 9.2.7)."""
     try:
         while True:
             done, _ = await asyncio.wait({upcoming}, timeout=KEEP_ALIVE_SECONDS)

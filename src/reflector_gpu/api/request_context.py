@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from fastapi import Request
 
-from reflector_gpu.api import responses
-from reflector_gpu.api.connection import Deadline, EventStream, cancelled, unless_disconnected
-from reflector_gpu.api.errors import note_failure
+from reflector_gpu.api.connection import (
+    Deadline,
+    EventStream,
+    cancelled,
+    first_event,
+    unless_disconnected,
+)
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.notes import notes_of
-from reflector_gpu.api.shape import Shape
 from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.errors import blaming
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.runtime.admission import Permit
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.types import Priority
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,18 @@ class RequestContext:
         before = float(details.get("audio", "0").removesuffix("s"))
         details["audio"] = f"{before + seconds:.2f}s"
 
-    async def parts(self, spool: Spool, wanted: TranscriptionRequest) -> AsyncGenerator[Part, None]:
-        """The service's parts, counted."""
-        with self.permit.recording() as recording:
-            wanted = replace(wanted, waited=self.waited)
+    async def parts(
+        self, spool: Spool, wanted: TranscriptionRequest, field: str = "file"
+    ) -> AsyncGenerator[Part, None]:
+        """The service's parts, counted; ``field`` is where the client sent or named the audio."""
+        wanted = replace(wanted, waited=self.waited)
+        with self.permit.recording() as recording, blaming_for_audio(field):
             async with aclosing(self.service.transcribe(spool, wanted, recording.expect)) as parts:
                 async for part in parts:
                     recording.done(part.position)
                     if part.duration is not None:
                         self.metrics.audio(wanted.model.name, part.duration)
                         self._heard(part.duration)
-                    yield part
-
-    async def fetched(self, url: str, wanted: TranscriptionRequest) -> AsyncGenerator[Part, None]:
-        """Parts of a recording that is downloaded at the same time."""
-        spool = self.download(url)
-        async with aclosing(self.parts(spool, wanted)) as parts:
-            with blaming_the_url():
-                async for part in parts:
                     yield part
 
     async def diarized(
@@ -101,30 +95,12 @@ class RequestContext:
         self.resources.push_async_callback(cancelled, download)
         return spool
 
-    async def streamed(self, parts: AsyncGenerator[Part, None], renderer: Shape) -> EventStream:
-        """An answer that is written while the parts come, and takes over what the request holds."""
-        ready = await unless_disconnected(self.request, responses.primed(parts, self.resources))
-        events = responses.events(self.noted(ready), renderer)
-        return EventStream(events, self.resources.pop_all(), self.deadline)
-
-    async def noted(self, pieces: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        """``pieces``; a failure in the midst of them, which no status tells, is in the log."""
-        async with aclosing(pieces):
-            try:
-                async for piece in pieces:
-                    yield piece
-            except ReflectorError as error:
-                note_failure(self.request.scope, error)
-                raise
+    async def streamed(self, events: AsyncGenerator[str, None]) -> EventStream:
+        """An answer of ``events`` that takes over what the request holds."""
+        first = await unless_disconnected(self.request, first_event(events, self.resources))
+        return EventStream(first, events, self.resources.pop_all(), self.deadline)
 
 
-@contextmanager
-def blaming_the_url(field: str = URL_FIELD) -> Iterator[None]:
-    """What is wrong with the audio, or with its download, is the fault of the ``field`` that
-    named it."""
-    try:
-        yield
-    except ReflectorError as error:
-        if error.param in ("file", URL_FIELD):
-            error.param = field
-        raise
+def blaming_for_audio(field: str = URL_FIELD) -> AbstractContextManager[None]:
+    """What is wrong with the audio, or with its download, is the fault of ``field``."""
+    return blaming({"file": field, URL_FIELD: field})

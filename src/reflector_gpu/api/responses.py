@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from itertools import count
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from reflector_gpu.api.connection import cancelled
-from reflector_gpu.api.errors import error_body, error_detail
+from reflector_gpu.api.errors import error_detail
 from reflector_gpu.api.shape import Shape
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.formats import openai, subtitles, warned
 from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
-from reflector_gpu.formats.schemas import ReflectorFile, StreamEvent
+from reflector_gpu.formats.schemas import ReflectorFile
 from reflector_gpu.pipeline.transcription import Gathered, Part, collect
 from reflector_gpu.pipeline.translation import in_translation
 from reflector_gpu.types import Transcript
 
-T = TypeVar("T")
-
 JSON = "application/json"
 
 Parts = AsyncGenerator[Part, None]
-
-PATIENCE_SECONDS = 20.0
 
 _QUICK_SECONDS = 60.0  # of audio; a thread would take longer than to render so little
 
@@ -95,25 +90,17 @@ def _rendered_entry(transcript: Transcript, filename: str, shape: Shape) -> str:
     return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
 
 
-async def events(parts: Parts, shape: Shape) -> AsyncIterator[str]:
-    """The server-sent events of one recording; a failure midway is an event as well."""
+def events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
+    """The server-sent events of one recording."""
     form = shape.format
     if form is Format.SRT or form is Format.VTT:
-        found = _subtitle_events(parts, shape, form)
-    else:
-        found = _text_events(parts, shape)
-    try:
-        async with aclosing(found):
-            async for event in found:
-                yield openai.server_sent(event)
-    except ReflectorError as error:
-        yield f"data: {error_body(error).model_dump_json()}\n\n"
-    yield openai.STREAM_END
+        return _subtitle_events(parts, shape, form)
+    return _text_events(parts, shape)
 
 
 async def _subtitle_events(
     parts: Parts, shape: Shape, form: Literal[Format.SRT, Format.VTT]
-) -> AsyncGenerator[StreamEvent, None]:
+) -> AsyncGenerator[str, None]:
     """Pieces of the file, one a cue, and then the whole of it.
 
     Names of speakers and translations are known only in the end; so is such a file.
@@ -131,16 +118,18 @@ async def _subtitle_events(
                 settled += stream.end(part.duration)
             for cue, piece in settled:
                 sent += len(piece)
-                yield openai.file_delta(piece, cue.start / 1000, cue.end / 1000)
+                yield openai.server_sent(openai.file_delta(piece, cue.start / 1000, cue.end / 1000))
     transcript = gathered.transcript
     write = subtitles.srt if form is Format.SRT else subtitles.vtt
     file = await asyncio.to_thread(lambda: write(in_translation(transcript), offset=offset))
     if rest := file[sent:]:
-        yield openai.file_delta(rest, offset, transcript.duration + offset)
-    yield openai.done(transcript, offset=offset).model_copy(update={"text": file})
+        yield openai.server_sent(openai.file_delta(rest, offset, transcript.duration + offset))
+    yield openai.server_sent(
+        openai.done(transcript, offset=offset).model_copy(update={"text": file})
+    )
 
 
-async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[StreamEvent, None]:
+async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
     gathered = Gathered()
     told_apart, offset = shape.fields.speakers is not None, shape.offset
     make = openai.delta
@@ -150,39 +139,18 @@ async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[StreamEvent
             for segment in part.segments:
                 name = openai.segment_id(next(numbers)) if told_apart else None
                 event = make(segment, offset=offset, segment_id=name)
-                yield shape.scored(event, [segment], follow=make is openai.next_delta)
+                yield openai.server_sent(
+                    shape.scored(event, [segment], follow=make is openai.next_delta)
+                )
                 make = openai.next_delta
             if told_apart and part.attributed:
                 for spoken in openai.segment_events(part.attributed, offset=offset):
-                    yield spoken
+                    yield openai.server_sent(spoken)
             gathered.add(part)
     transcript = gathered.transcript
-    yield shape.scored(openai.done(transcript, offset=offset), transcript.segments)
-
-
-async def primed(
-    parts: AsyncGenerator[T, None], resources: AsyncExitStack
-) -> AsyncGenerator[T, None]:
-    """``parts``, held back until the first is there or `PATIENCE_SECONDS` have passed.
-
-    A stream's status is sent before its first event: what fails early can still fail by status.
-    ``resources`` ends the work if nobody reads what is returned.
-    """
-    first = asyncio.ensure_future(anext(parts))
-    resources.push_async_callback(parts.aclose)
-    resources.push_async_callback(cancelled, first)
-    await asyncio.wait({first}, timeout=PATIENCE_SECONDS)
-    if first.done():
-        first.result()
-    return _chained(first, parts)
-
-
-async def _chained(
-    first: asyncio.Future[T], parts: AsyncGenerator[T, None]
-) -> AsyncGenerator[T, None]:
-    yield await first
-    async for part in parts:
-        yield part
+    yield openai.server_sent(
+        shape.scored(openai.done(transcript, offset=offset), transcript.segments)
+    )
 
 
 async def _whole(parts: Parts) -> Transcript:

@@ -32,7 +32,7 @@ from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.threads import join_all
-from reflector_gpu.pipeline.transcription import Part, Plan, transcribe
+from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
 from reflector_gpu.pipeline.translation import in_their_place, with_translations
 from reflector_gpu.pipeline.voices import Voice, allowing_for, voice
 from reflector_gpu.runtime.admission import Admission, Limits
@@ -280,7 +280,7 @@ class Service:
             return COMING
         return PULLABLE if missing == ("weights",) else ABSENT
 
-    async def transcribe(
+    def transcribe(
         self,
         spool: Spool,
         request: TranscriptionRequest,
@@ -294,13 +294,9 @@ class Service:
         if request.translate_to:
             translate_all = self.translations.of_segments(request.translate_to, request.priority)
             parts = with_translations(parts, request.written, translate_all)
-        if request.translated:
-            parts = in_their_place(parts)
-        async with aclosing(parts):
-            async for part in parts:
-                yield part
+        return in_their_place(parts) if request.translated else parts
 
-    async def _spoken(
+    def _spoken(
         self, spool: Spool, request: TranscriptionRequest, expect: Callable[[float], None]
     ) -> AsyncGenerator[Part, None]:
         pool = self.workers.pool(request.model, request.priority)
@@ -331,17 +327,24 @@ class Service:
             schedule=spec.streamed if request.streamed else PLAIN,
         )
         if request.speakers is None:
-            async with aclosing(transcribe(spool, plan, submit)) as parts:
-                async for part in parts:
-                    yield part
-            return
+            return transcribe(spool, plan, submit)
+        # A recogniser writes down one of those who speak at once: the one whom it hears best.
+        speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
+        whose = self._submit_recording(speakers)
+        return self._told_apart(spool, plan, submit, whose, request.voices)
+
+    async def _told_apart(
+        self,
+        spool: Spool,
+        plan: Plan,
+        submit: Submit,
+        whose: SubmitRecording,
+        voices: Sequence[Voice],
+    ) -> AsyncGenerator[Part, None]:
+        """Parts with their speakers. What the diarizer hears is recorded until they end."""
         with closing(Recorder(self.settings.spool_dir)) as recorder:
             parts = transcribe(spool, replace(plan, recorder=recorder), submit)
-            # A recogniser writes down one of those who speak at once: the one whom it hears best.
-            speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
-            whose = self._submit_recording(speakers)
-            told_apart = with_speakers(parts, recorder, whose, request.voices)
-            async with aclosing(told_apart) as told:
+            async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
                 async for part in told:
                     yield part
 

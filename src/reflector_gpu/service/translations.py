@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.translation.base import Directions, TranslatorModel
 from reflector_gpu.engines.translation.catalog import TRANSLATORS
-from reflector_gpu.errors import EngineLoading, InvalidRequest, TooLarge, UnsupportedLanguage
+from reflector_gpu.errors import (
+    EngineLoading,
+    InvalidRequest,
+    TooLarge,
+    UnsupportedLanguage,
+    blaming,
+)
 from reflector_gpu.languages import alike, check, read, tag
 from reflector_gpu.pipeline.translation import Splitting, TranslateAll, translate
 from reflector_gpu.service.worker_pools import WorkerPools
@@ -81,7 +87,7 @@ class Translations:
         async def translate_all(texts: Sequence[str], language: str | None) -> Sequence[str]:
             longest = self._settings.translate_characters
             done: list[str] = []
-            with blaming("translate_to"):
+            with _blaming("translate_to"):
                 for some in _portions(texts, longest):
                     source = language or DEFAULT_SOURCE
                     done += (await self.translate(some, source, target, priority)).texts
@@ -97,7 +103,7 @@ class Translations:
         Raises:
             As `translate`; what is wrong is blamed on ``field``.
         """
-        with blaming(field):
+        with _blaming(field):
             self._check(source or DEFAULT_SOURCE, target, 0)
             await self._resolve(source, target)
 
@@ -192,11 +198,6 @@ def _portions(texts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
         yield run
 
 
-@contextmanager
-def blaming(field: str) -> Iterator[None]:
-    """What is wrong with a language is the fault of the field that named it."""
-    try:
-        yield
-    except InvalidRequest as error:
-        error.param = field
-        raise
+def _blaming(field: str) -> AbstractContextManager[None]:
+    """What is wrong with a language is the fault of the ``field`` that says it."""
+    return blaming({"source_language": field, "target_language": field})

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, aclosing
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reflector_gpu.api import openapi, responses, vocabularies
-from reflector_gpu.api.connection import EventStream, unless_disconnected
+from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppMetrics, AppService
-from reflector_gpu.api.errors import error_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.prompts import ChatFields
-from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.errors import InvalidRequest, blaming
 from reflector_gpu.formats.chat import LlmText, Rendering
-from reflector_gpu.formats.openai import STREAM_END
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, CompletionRequest, LanguageModel
 from reflector_gpu.llm.fitting import SCHEMA
@@ -73,11 +71,8 @@ async def create_chat_completion(
                 metrics.completion(model.name, found)
                 return Response(Rendering(model.name).whole(found), media_type=responses.JSON)
             await unless_disconnected(request, model.ready(service.settings.load_seconds))
-            pieces = schema.stream(model, fields.request)
-            ready = await unless_disconnected(request, responses.primed(pieces, context.resources))
-        counted = context.noted(_counted(ready, model, metrics))
-        events = _events(counted, Rendering(model.name), fields)
-        return EventStream(events, context.resources.pop_all(), context.deadline)
+            events = _events(schema.stream(model, fields.request), model, fields, metrics)
+            return await context.streamed(events)
 
 
 async def _completed(
@@ -87,39 +82,24 @@ async def _completed(
     return await schema.complete(model, wanted)
 
 
-async def _counted(pieces: Answer, model: LanguageModel, metrics: Metrics) -> Answer:
+async def _events(
+    pieces: Answer, model: LanguageModel, fields: ChatFields, metrics: Metrics
+) -> AsyncGenerator[str, None]:
+    """The server-sent events of one answer."""
+    rendering, options = Rendering(model.name), fields.stream_options
     async with aclosing(pieces):
         async for piece in pieces:
             if isinstance(piece, Completion):
                 metrics.completion(model.name, piece)
-            yield piece
+                yield rendering.end(piece)
+                if options and options.include_usage:
+                    yield rendering.usage(piece)
+            elif isinstance(piece, ToolCallPiece):
+                yield rendering.tool_call(piece)
+            else:
+                yield rendering.piece(piece)
 
 
-async def _events(pieces: Answer, rendering: Rendering, fields: ChatFields) -> AsyncIterator[str]:
-    """The server-sent events of one answer; a failure midway is an event as well."""
-    options = fields.stream_options
-    try:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                if isinstance(piece, Completion):
-                    yield rendering.end(piece)
-                    if options and options.include_usage:
-                        yield rendering.usage(piece)
-                elif isinstance(piece, ToolCallPiece):
-                    yield rendering.tool_call(piece)
-                else:
-                    yield rendering.piece(piece)
-    except ReflectorError as error:
-        yield f"data: {error_body(error).model_dump_json()}\n\n"
-    yield STREAM_END
-
-
-@contextmanager
-def _blaming(schema_field: str, prompt_field: str = "messages") -> Iterator[None]:
+def _blaming(schema_field: str, prompt_field: str = "messages") -> AbstractContextManager[None]:
     """What is wrong with a schema or a prompt is the fault of the field that holds it."""
-    names = {SCHEMA: schema_field, "messages": prompt_field}
-    try:
-        yield
-    except InvalidRequest as error:
-        error.param = names.get(error.param or "", error.param)
-        raise
+    return blaming({SCHEMA: schema_field, "messages": prompt_field})

@@ -14,7 +14,7 @@ from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.intake import Intake, single
-from reflector_gpu.api.request_context import RequestContext, blaming_the_url
+from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
 from reflector_gpu.api.unknown_fields import Vocabulary
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.formats import diarization, reflector, warned
@@ -68,7 +68,7 @@ async def _recording(
     fields = intake.form_fields(request, vocabulary)
     if fields.audio_file_url:
         async with intake.admit(request, Priority.FILE) as context:
-            with blaming_the_url():
+            with blaming_for_audio():
                 yield context, Upload("audio", context.download(fields.audio_file_url)), fields
         return
     async with intake.admit(request, Priority.LIVE) as context:

@@ -9,7 +9,7 @@ from reflector_gpu.api import openapi, responses, vocabularies
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake
 from reflector_gpu.api.padding import Padded, PadFields
-from reflector_gpu.api.request_context import RequestContext, blaming_the_url
+from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
 from reflector_gpu.types import Priority
 
 _MAX_JSON_BYTES = 100_000
@@ -38,7 +38,7 @@ async def _padded(context: RequestContext, fields: PadFields) -> int:
     padding = context.service.padding
     await padding.check_output(fields.output_url)
     spool = context.download(fields.track_url)
-    with context.permit.recording() as recording, blaming_the_url("track_url"):
+    with context.permit.recording() as recording, blaming_for_audio("track_url"):
         size = await padding.pad(
             spool, fields.start_time_seconds, fields.output_url, recording.expect
         )

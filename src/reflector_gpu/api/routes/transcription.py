@@ -44,7 +44,7 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
             return await unless_disconnected(request, several)
         upload = form.files[0]
         if fields.stream:
-            return await context.streamed(start(upload), renderer)
+            return await context.streamed(responses.events(start(upload), renderer))
         render = partial(renderer.file, filename=upload.filename)
         work = responses.answer(start(upload), render, renderer.format)
         return await unless_disconnected(request, work)
@@ -74,10 +74,11 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
     async with intake.admit(request, Priority.FILE) as context:
         fields = await intake.json_fields(request, vocabularies.FROM_URL, MAX_JSON_BYTES)
         wanted = await intake.transcription_request(context, fields, "transcribe")
-        parts = context.fetched(fields.audio_file_url, wanted)
+        spool = context.download(fields.audio_file_url)
+        parts = context.parts(spool, wanted, "audio_file_url")
         renderer = intake.renderer(fields, fields.timestamp_offset)
         if fields.stream:
-            return await context.streamed(parts, renderer)
+            return await context.streamed(responses.events(parts, renderer))
         work = responses.answer(parts, renderer.body, renderer.format, renderer.offset)
         return await unless_disconnected(request, work)
 

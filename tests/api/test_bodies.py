@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflector_gpu.api.accepted_fields import IGNORED_HEADER
 from reflector_gpu.api.bodies import read_json, read_raw
-from reflector_gpu.api.unknown_fields import HEADER
 from reflector_gpu.api.upload import Form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ReflectorError, TooLarge
@@ -157,7 +157,7 @@ def test_the_other_fields_are_beside_it(scripted: LiveServer, clip: bytes, gate:
     }
     with connect(scripted) as client:
         response = client.post(TRANSCRIPTIONS, json={**wishes, **input_audio(clip)})
-    assert response.headers[HEADER] == "provider"
+    assert response.headers[IGNORED_HEADER] == "provider"
     assert response.json().keys() >= {"words", "language"}
     (options,) = gate.options
     assert (options.language, options.temperature) == ("fr", 0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reflector_gpu.api.notes import MODEL
+from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.catalog import MODELS
 from tests.api.support import TRANSLATIONS, connect, error_of, eventually
 from tests.engines.tiny import WHISPER, clips
@@ -56,7 +56,7 @@ def state(client: httpx.Client, model: str) -> str:
 @pytest.mark.parametrize("name", ["", "whisper-1", "gpt-4o-transcribe", "auto"])
 def test_with_nothing_downloaded_pocketsphinx_answers(client: httpx.Client, name: str) -> None:
     answer = ask(client, model=name)
-    assert answer.headers[MODEL] == "sphinx"
+    assert answer.headers[MODEL_HEADER] == "sphinx"
     assert answer.json()["text"]
 
 
@@ -73,7 +73,7 @@ def test_other_languages_get_the_command_that_brings_them(client: httpx.Client) 
 
 
 def test_english_needs_no_translation_into_english(client: httpx.Client) -> None:
-    assert ask(client, TRANSLATIONS).headers[MODEL] == "sphinx"
+    assert ask(client, TRANSLATIONS).headers[MODEL_HEADER] == "sphinx"
 
 
 def test_a_downloaded_whisper_answers_and_nothing_else_is_loaded(cache: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_downloaded_whisper_answers_and_nothing_else_is_loaded(cache: Path) ->
             "caveat": None,
         }
         answer = ask(client)
-        assert (answer.headers[MODEL], answer.json()["text"]) == ("base", CLIP.text)
+        assert (answer.headers[MODEL_HEADER], answer.json()["text"]) == ("base", CLIP.text)
         assert [state(client, name) for name in ("base", "tiny.en", "sphinx")] == [
             "ready",
             "not loaded",
@@ -99,11 +99,11 @@ def test_a_small_english_whisper_is_better_than_none(cache: Path) -> None:
     download(cache, "tiny.en")
     with LiveServer(apikey=KEY) as server, connect(server) as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
-        assert ask(client).headers[MODEL] == "tiny.en"
+        assert ask(client).headers[MODEL_HEADER] == "tiny.en"
         assert state(client, "sphinx") == "not loaded"
 
 
 def test_weights_that_arrive_are_used_without_a_restart(client: httpx.Client, cache: Path) -> None:
-    assert ask(client).headers[MODEL] == "sphinx"
+    assert ask(client).headers[MODEL_HEADER] == "sphinx"
     download(cache, "base")
-    assert ask(client).headers[MODEL] == "base"
+    assert ask(client).headers[MODEL_HEADER] == "base"

@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.api.notes import MODEL
+from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.names import OPENAI
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
@@ -154,7 +154,7 @@ def test_every_answer_says_which_model_it_is_from(
         for name in ("gpt-4o-transcribe", "house", "scripted", "", "whatever"):
             for route in (TRANSCRIPTIONS, TRANSCRIBE, TRANSLATIONS):
                 answer = upload(named, clip, route=route, data={"model": name})
-                assert answer.headers[MODEL] == "scripted"
+                assert answer.headers[MODEL_HEADER] == "scripted"
     assert sum(" model=scripted" in record.getMessage() for record in caplog.records) == 15
 
 
@@ -162,34 +162,34 @@ def test_so_does_a_stream(named: LiveServer, clip: bytes) -> None:
     wish = {"model": "gpt-4o-transcribe", "stream": "true"}
     answer = upload(named, clip, data=wish)
     assert answer.headers["Content-Type"].startswith("text/event-stream")
-    assert answer.headers[MODEL] == "scripted"
+    assert answer.headers[MODEL_HEADER] == "scripted"
 
 
 def test_and_the_other_routes(named: LiveServer, clip: bytes) -> None:
     with connect(named) as client:
         answer = client.post("/diarize", files={"file": clip})
-        assert answer.headers[MODEL] == "bic"
+        assert answer.headers[MODEL_HEADER] == "bic"
         fields = {"text": "Thank you.", "source_language": "en", "target_language": "fr"}
         answer = client.post("/translate", json=fields)
-        assert answer.headers[MODEL] == "translation-tiny"
+        assert answer.headers[MODEL_HEADER] == "translation-tiny"
         # Nobody need translate this.
         answer = client.post("/translate", json={**fields, "target_language": "en-GB"})
-        assert MODEL not in answer.headers
+        assert MODEL_HEADER not in answer.headers
 
 
 def test_a_name_that_no_header_can_hold_is_escaped(named: LiveServer, clip: bytes) -> None:
     answer = upload(named, clip, data={"model": "fünf"})
     assert answer.status_code == 200
-    assert unquote(answer.headers[MODEL]) == "fünf"
+    assert unquote(answer.headers[MODEL_HEADER]) == "fünf"
 
 
 def test_the_model_is_told_of_a_request_that_it_refuses(named: LiveServer, clip: bytes) -> None:
     answer = upload(named, clip, data={"model": "large-v3"})
     error_of(answer, 503)
-    assert answer.headers[MODEL] == "large-v3"
+    assert answer.headers[MODEL_HEADER] == "large-v3"
     answer = upload(named, b"no audio", data={"model": "house"})
     error_of(answer, 400)
-    assert answer.headers[MODEL] == "scripted"
+    assert answer.headers[MODEL_HEADER] == "scripted"
 
 
 # Speakers by name
@@ -274,7 +274,7 @@ def test_a_folder_takes_the_place_of_a_model_of_ours(clip: bytes) -> None:
     paths = {"large-v3": str(WHISPER)}
     with LiveServer(model="scripted", model_paths=paths, workers=1, apikey=KEY) as server:
         answer = upload(server, clip, data={"model": "openai/whisper-large-v3"})
-        assert (answer.status_code, answer.headers[MODEL]) == (200, "large-v3")
+        assert (answer.status_code, answer.headers[MODEL_HEADER]) == (200, "large-v3")
         assert listed(server)["large-v3"]["licence"] == "see the folder"
 
 
@@ -292,4 +292,4 @@ def test_a_translator_may_be_called_as_a_recogniser_is(clip: bytes, tmp_path: ob
 def test_from_url(named: LiveServer) -> None:
     with connect(named) as client:
         body = {"audio_file_url": "http://127.0.0.1:1/a.wav", "model": "house"}
-        assert client.post(FROM_URL, json=body).headers[MODEL] == "scripted"
+        assert client.post(FROM_URL, json=body).headers[MODEL_HEADER] == "scripted"

@@ -11,9 +11,9 @@ from fastapi.openapi.models import OpenAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from reflector_gpu import __version__
-from reflector_gpu.api import vocabularies
+from reflector_gpu.api import route_fields
+from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.errors import ErrorBody
-from reflector_gpu.api.unknown_fields import Vocabulary
 from reflector_gpu.formats.schemas import (
     ReflectorFile,
     ReflectorTranscript,
@@ -250,16 +250,16 @@ def _references(node: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "vocabulary", "model"),
+    ("path", "accepted", "model"),
     [
-        (TRANSCRIPTIONS, vocabularies.TRANSCRIPTIONS, ReflectorFile),
-        (FROM_URL, vocabularies.FROM_URL, ReflectorTranscript),
-        (TRANSLATIONS, vocabularies.TRANSLATIONS, Translation),
-        (TRANSCRIBE, vocabularies.TRANSCRIBE, TranscribeTranscript),
+        (TRANSCRIPTIONS, route_fields.TRANSCRIPTIONS, ReflectorFile),
+        (FROM_URL, route_fields.FROM_URL, ReflectorTranscript),
+        (TRANSLATIONS, route_fields.TRANSLATIONS, Translation),
+        (TRANSCRIBE, route_fields.TRANSCRIBE, TranscribeTranscript),
     ],
 )
 def test_routes_have_examples_fields_and_errors(
-    schema: dict[str, Any], path: str, vocabulary: Vocabulary[Any], model: type[Any]
+    schema: dict[str, Any], path: str, accepted: AcceptedFields[Any], model: type[Any]
 ) -> None:
     operation = schema["paths"][path]["post"]
     assert operation["summary"]
@@ -273,7 +273,7 @@ def test_routes_have_examples_fields_and_errors(
     form = content[kind]
     fields = form["schema"]["properties"]
     files = {"file", "files"} & fields.keys()
-    assert fields.keys() - files == vocabulary.model.model_fields.keys() - vocabulary.unused
+    assert fields.keys() - files == accepted.model.model_fields.keys() - accepted.unused
     assert all(fields[name].get("description") for name in fields.keys() - files)
 
     statuses = {"400", "401", "404", "413", "429", "503"}

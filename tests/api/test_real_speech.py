@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from benchmarks.wer import errors
-from reflector_gpu.api.notes import MODEL
+from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.catalog import MODELS
 from samples.demo import comparable
 from tests.api.support import TRANSCRIPTIONS, connect
@@ -87,7 +87,7 @@ def ask(client: httpx.Client, name: str) -> Transcript:
             data={"response_format": "verbose_json", "timestamp_granularities[]": "word"},
             timeout=300,
         )
-    assert answer.headers[MODEL] in NAMES
+    assert answer.headers[MODEL_HEADER] in NAMES
     found: Transcript = answer.raise_for_status().json()
     return found
 

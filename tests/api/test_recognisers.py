@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from reflector_gpu.api.notes import MODEL
+from reflector_gpu.api.request_record import MODEL_HEADER
 from tests import reflector
 from tests.api.support import TRANSCRIPTIONS, error_of, silence, wav
 from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
@@ -55,7 +55,7 @@ def test_auto_sends_each_language_to_a_model_that_knows_it(client: httpx.Client)
 def test_auto_lets_the_broadest_model_find_out_an_unknown_language(client: httpx.Client) -> None:
     clip = clips("es")[0]
     answer = transcribe(client, clip, response_format="verbose_json")
-    assert answer.headers[MODEL] == "whisper"
+    assert answer.headers[MODEL_HEADER] == "whisper"
     found = answer.json()
     assert (found["text"], found["language"]) == (clip.text, "spanish")
 
@@ -75,7 +75,7 @@ def test_without_a_model_that_finds_it_out_the_server_says_who_answers() -> None
         assert ready["model"] == "parakeet"
         assert "parakeet takes it to be 'en'" in ready["caveat"]
         answer = transcribe(client, clips("en")[0])
-        assert (answer.status_code, answer.headers[MODEL]) == (200, "parakeet")
+        assert (answer.status_code, answer.headers[MODEL_HEADER]) == (200, "parakeet")
         answer = transcribe(client, clips("es")[0], language="es")
         assert "models pull large-v3" in error_of(answer, 503)["message"]
 

@@ -18,7 +18,7 @@ from reflector_gpu.settings import load_settings
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.path} {route.methods}")
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{sorted(route.methods)} {route.path}")
 def test_every_route_can_be_named(route: APIRoute) -> None:
     endpoint = route.endpoint
     assert getattr(sys.modules[endpoint.__module__], endpoint.__name__) is endpoint

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.api import unknown_fields as unknown
-from reflector_gpu.api import vocabularies
-from reflector_gpu.api.unknown_fields import HEADER, Vocabulary
+from reflector_gpu.api import accepted_fields, route_fields
+from reflector_gpu.api.accepted_fields import IGNORED_HEADER, AcceptedFields
 from reflector_gpu.errors import InvalidRequest
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
@@ -35,8 +34,8 @@ from tests.api.support import (
 )
 from tests.live import LiveServer
 
-VOCABULARIES = {
-    name: found for name, found in vars(vocabularies).items() if isinstance(found, Vocabulary)
+ACCEPTED = {
+    name: found for name, found in vars(route_fields).items() if isinstance(found, AcceptedFields)
 }
 
 # What clients send on purpose: OpenAI's fields, and those of servers like this one
@@ -88,20 +87,20 @@ OF_OTHER_CHAT_SERVERS = [
 ]
 
 
-@pytest.mark.parametrize("route", VOCABULARIES)
+@pytest.mark.parametrize("route", ACCEPTED)
 def test_what_clients_send_on_purpose_is_no_slip(route: str) -> None:
     names = [*OF_OPENAI_AUDIO, *OF_OTHER_SPEECH_SERVERS, *OF_OPENAI_CHAT, *OF_OTHER_CHAT_SERVERS]
-    vocabulary = VOCABULARIES[route]
-    known = vocabulary.model.model_fields.keys() - vocabulary.unused
+    accepted = ACCEPTED[route]
+    known = accepted.model.model_fields.keys() - accepted.unused
     for name in names:
-        ignored = vocabulary.ignored({name: "" if name in vocabulary.misplaced else "x"})
+        ignored = accepted.ignored({name: "" if name in accepted.misplaced else "x"})
         assert ignored == ([] if name in known else [name])
 
 
 @st.composite
-def misspelled(draw: st.DrawFn, vocabulary: Vocabulary[Any]) -> tuple[str, str]:
+def misspelled(draw: st.DrawFn, accepted: AcceptedFields[Any]) -> tuple[str, str]:
     """A name that a route reads, and the same with one mistake."""
-    known = vocabulary.model.model_fields
+    known = accepted.model.model_fields
     names = sorted(name for name in known if len(name.replace("_", "")) >= 4)
     name = draw(st.sampled_from(names))
     at = draw(st.integers(0, len(name) - 1))
@@ -114,18 +113,18 @@ def misspelled(draw: st.DrawFn, vocabulary: Vocabulary[Any]) -> tuple[str, str]:
         name.replace("_", "-"),
         name.upper(),
     ]
-    fresh = [one for one in wrong if one not in known and one not in unknown._NEIGHBOURS]
+    fresh = [one for one in wrong if one not in known and one not in accepted_fields._NEIGHBOURS]
     return name, draw(st.sampled_from(fresh))
 
 
-@pytest.mark.parametrize("route", VOCABULARIES)
+@pytest.mark.parametrize("route", ACCEPTED)
 @settings(max_examples=200)
 @given(data=st.data())
 def test_one_mistake_in_any_name_is_told(route: str, data: st.DataObject) -> None:
-    vocabulary = VOCABULARIES[route]
-    name, wrong = data.draw(misspelled(vocabulary))
+    accepted = ACCEPTED[route]
+    name, wrong = data.draw(misspelled(accepted))
     with pytest.raises(InvalidRequest) as failure:
-        vocabulary.ignored({wrong: "x"})
+        accepted.ignored({wrong: "x"})
     assert failure.value.param == wrong
     if len(name) > 6:
         assert "did you mean" in failure.value.message
@@ -232,7 +231,7 @@ def test_a_field_of_another_route_that_asks_for_nothing_is_ignored(
 ) -> None:
     response = upload(scripted, clip, data=field)
     assert response.status_code == 200
-    assert response.headers[HEADER] == next(iter(field))
+    assert response.headers[IGNORED_HEADER] == next(iter(field))
 
 
 def test_other_unknown_fields_are_named_in_the_answer_and_the_log(
@@ -242,20 +241,20 @@ def test_other_unknown_fields_are_named_in_the_answer_and_the_log(
     data: dict[str, str | list[str]] = {"user": "u", "vad_filter": "true", "beam_size": "5"}
     response = upload(scripted, clip, data={**data, "model": "scripted"})
     assert response.status_code == 200
-    assert response.headers[HEADER] == "user,vad_filter,beam_size"
+    assert response.headers[IGNORED_HEADER] == "user,vad_filter,beam_size"
     eventually(lambda: "ignored=user,vad_filter,beam_size" in caplog.text)  # it comes last
-    assert HEADER not in upload(scripted, clip, data={"model": "scripted"}).headers
+    assert IGNORED_HEADER not in upload(scripted, clip, data={"model": "scripted"}).headers
 
 
 def test_streams_name_them_too(scripted: LiveServer, clip: bytes) -> None:
     response = upload(scripted, clip, data={"stream": "true", "user": "u"})
-    assert response.headers[HEADER] == "user"
+    assert response.headers[IGNORED_HEADER] == "user"
 
 
 def test_fields_that_change_nothing_on_a_route_are_named(scripted: LiveServer, clip: bytes) -> None:
     data: dict[str, str | list[str]] = {"response_format": "srt", "stream": "true"}
     response = upload(scripted, clip, route=TRANSCRIBE, data=data)
-    assert response.headers[HEADER] == "response_format,stream"
+    assert response.headers[IGNORED_HEADER] == "response_format,stream"
     assert response.json().keys() == {"text", "words"}
 
 
@@ -265,13 +264,13 @@ def test_fields_that_change_nothing_on_a_route_are_named(scripted: LiveServer, c
 def test_any_name_can_be_reported(scripted: LiveServer, clip: bytes, name: str) -> None:
     response = upload(scripted, clip, data={name: "x"})
     assert response.status_code == 200
-    assert len(response.headers[HEADER]) <= 60
+    assert len(response.headers[IGNORED_HEADER]) <= 60
     assert "X-Injected" not in response.headers
 
 
 def test_no_more_than_a_screenful_is_reported(scripted: LiveServer, clip: bytes) -> None:
     response = upload(scripted, clip, data={f"field_{n}": "x" for n in range(900)})
-    names = response.headers[HEADER].split(",")
+    names = response.headers[IGNORED_HEADER].split(",")
     assert names[0] == "field_0"
     assert (len(names), names[-1]) == (21, "+880")
 
@@ -325,7 +324,7 @@ def test_a_misspelled_key_of_a_message(scripted: LiveServer) -> None:
 def test_each_name_is_compared_once_and_not_endlessly() -> None:
     """Comparing takes long: what a client can make us do has an end."""
     messages = [{"role": "user", "content": "x", f"key_{n}": 1, "mood": "x"} for n in range(2000)]
-    ignored = vocabularies.CHAT.ignored({"messages": messages})
+    ignored = route_fields.CHAT.ignored({"messages": messages})
     assert ignored[:3] == ["messages.key_0", "messages.mood", "messages.key_1"]
     assert len(ignored) == 2001
 

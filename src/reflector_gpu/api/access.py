@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflector_gpu.api.errors import error_response
-from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.request_record import record_of
 from reflector_gpu.errors import Unauthorized
 from reflector_gpu.networks import Caller, Trust
 from reflector_gpu.settings import Settings
@@ -40,7 +40,7 @@ class Access:
         Raises:
             Unauthorized: no key, or a wrong one, and no address that needs none.
         """
-        details = notes_of(scope).details
+        details = record_of(scope).details
         sent = list(_keys_in(scope))
         if self._keys and (number := self._number_of(sent)) is not None:
             details["key"] = str(number)
@@ -89,7 +89,7 @@ class RequireKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             caller = self._access.caller(scope)
-            notes_of(scope).details["client"] = caller.address or "unknown"
+            record_of(scope).details["client"] = caller.address or "unknown"
             if scope["path"] not in self._open:
                 try:
                     client = self._access.check(scope, caller)

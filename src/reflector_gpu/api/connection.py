@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reflector_gpu.api.errors import error_body, note_failure
+from reflector_gpu.api.errors import error_body, record_failure
 from reflector_gpu.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -188,11 +188,11 @@ class EventStream(Response):
                 failure = error
             except asyncio.CancelledError:
                 stopping = ShuttingDown("The server is shutting down.")
-                note_failure(scope, stopping)
+                record_failure(scope, stopping)
                 await _say_last(send, stopping)
                 raise
         if failure:
-            note_failure(scope, failure)
+            record_failure(scope, failure)
             await _say_last(send, failure)
 
     async def _send_all(self, send: Send) -> None:

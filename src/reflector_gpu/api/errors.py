@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from reflector_gpu import errors
-from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.request_record import record_of
 
 logger = logging.getLogger(__name__)
 
@@ -164,11 +164,11 @@ class _ErrorResponse(JSONResponse):
         await super().__call__(scope, receive, send)
 
 
-def note_failure(scope: Scope, error: errors.ReflectorError) -> None:
+def record_failure(scope: Scope, error: errors.ReflectorError) -> None:
     """Have the request's line of the log say why it failed."""
     _note(scope, error_detail(error))
 
 
 def _note(scope: Scope, detail: ErrorDetail) -> None:
     code = f"{detail.code}: " if detail.code else ""
-    notes_of(scope).details["reason"] = f"{code}{detail.message}"
+    record_of(scope).details["reason"] = f"{code}{detail.message}"

@@ -11,16 +11,16 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel
 
-from reflector_gpu.api import unknown_fields as unknown
+from reflector_gpu.api import accepted_fields
+from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.bodies import read_json, read_raw
 from reflector_gpu.api.connection import Deadline, body_of, read_body, unless_disconnected
 from reflector_gpu.api.fields import TranscriptionFields
 from reflector_gpu.api.form_values import form_values, json_values
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.notes import notes_of
 from reflector_gpu.api.request_context import RequestContext
-from reflector_gpu.api.shape import Shape
-from reflector_gpu.api.unknown_fields import Vocabulary
+from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.transcript_renderer import TranscriptRenderer
 from reflector_gpu.api.upload import FILE_FIELDS, Form, Upload, read_form
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest
@@ -99,7 +99,7 @@ class Intake:
         return form
 
     def form_fields(
-        self, request: Request, vocabulary: Vocabulary[M], form: Form | None = None
+        self, request: Request, accepted: AcceptedFields[M], form: Form | None = None
     ) -> M:
         """The fields in the query and in the ``form``; what both have counts as in the form.
 
@@ -107,17 +107,17 @@ class Intake:
             InvalidRequest: as `fields`.
         """
         pairs = [*request.query_params.multi_items(), *(form.fields if form else ())]
-        values = form_values(pairs, vocabulary.model) | (form.values if form else {})
-        return self.fields(request, vocabulary, values)
+        values = form_values(pairs, accepted.model) | (form.values if form else {})
+        return self.fields(request, accepted, values)
 
-    async def json_fields(self, request: Request, vocabulary: Vocabulary[M], max_bytes: int) -> M:
+    async def json_fields(self, request: Request, accepted: AcceptedFields[M], max_bytes: int) -> M:
         """The fields of a body that is JSON.
 
         Raises:
             InvalidRequest: it is not JSON, or as `fields`.
             TooLarge, ClientTooSlow
         """
-        return self.fields(request, vocabulary, json_values(await self.body(request, max_bytes)))
+        return self.fields(request, accepted, json_values(await self.body(request, max_bytes)))
 
     async def body(self, request: Request, max_bytes: int) -> bytes:
         """A body that is small.
@@ -129,7 +129,7 @@ class Intake:
         return await read_body(request, self._service.settings.body_seconds, max_bytes)
 
     def fields(
-        self, request: Request, vocabulary: Vocabulary[M], values: Mapping[str, object]
+        self, request: Request, accepted: AcceptedFields[M], values: Mapping[str, object]
     ) -> M:
         """The fields of a request, checked. What has no effect is noted for answer and log.
 
@@ -137,18 +137,18 @@ class Intake:
             InvalidRequest: a name is misspelled or misplaced, a value does not fit, or
                 something has no effect and the server is told to be strict.
         """
-        if ignored := vocabulary.ignored(values):
-            names = unknown.listed(ignored)
+        if ignored := accepted.ignored(values):
+            names = accepted_fields.listed(ignored)
             if self._service.settings.strict:
                 raise InvalidRequest(
                     f"These fields have no effect on this route; leave them out: {names}.",
-                    param=unknown.printable(ignored[0]),
+                    param=accepted_fields.printable(ignored[0]),
                 )
-            notes = notes_of(request.scope)
-            notes.headers[unknown.HEADER] = notes.details["ignored"] = names
-        used = {name: value for name, value in values.items() if name not in vocabulary.unused}
+            record = record_of(request.scope)
+            record.headers[accepted_fields.IGNORED_HEADER] = record.details["ignored"] = names
+        used = {name: value for name, value in values.items() if name not in accepted.unused}
         with explained():
-            return vocabulary.model.model_validate(used)
+            return accepted.model.model_validate(used)
 
     async def transcription_request(
         self, context: RequestContext, fields: TranscriptionFields, task: Task
@@ -180,9 +180,9 @@ class Intake:
             context.note("load", f"{took:.3f}s")
         return wanted
 
-    def renderer(self, fields: TranscriptionFields, offset: float = 0.0) -> Shape:
+    def renderer(self, fields: TranscriptionFields, offset: float = 0.0) -> TranscriptRenderer:
         """What writes the transcript that ``fields`` ask for."""
-        return Shape(fields, self.word_spaces, offset)
+        return TranscriptRenderer(fields, self.word_spaces, offset)
 
     @property
     def word_spaces(self) -> WordSpaces:

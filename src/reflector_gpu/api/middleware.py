@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.request_record import record_of
 from reflector_gpu.errors import ShuttingDown
 
 logger = logging.getLogger("reflector_gpu.access")
@@ -88,7 +88,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
-        notes = notes_of(scope)
+        record = record_of(scope)
         began = time.monotonic()
         status = CLIENT_CLOSED
 
@@ -98,7 +98,7 @@ class Observe:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                headers.update(notes.headers)
+                headers.update(record.headers)
             await send(message)
 
         try:
@@ -113,7 +113,7 @@ class Observe:
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
             if logger.isEnabledFor(level):
-                fields = {"id": request_id, **notes.details}
+                fields = {"id": request_id, **record.details}
                 named = "".join(f" {name}={value_of(text)}" for name, text in fields.items())
                 path = value_of(scope["path"])
                 logger.log(level, "%s %s %d %.3fs%s", scope["method"], path, status, took, named)

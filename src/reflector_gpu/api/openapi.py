@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from reflector_gpu.api import vocabularies
-from reflector_gpu.api.asr import AUDIO_FILE, AsrFields, DetectFields
+from reflector_gpu.api import route_fields
+from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.asr_fields import AUDIO_FILE, AsrFields, DetectFields
+from reflector_gpu.api.completion_fields import ChatFields, LlmFields
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
@@ -17,10 +19,8 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     TranslateFields,
 )
-from reflector_gpu.api.padding import Padded, PadFields
-from reflector_gpu.api.prompts import ChatFields, LlmFields
-from reflector_gpu.api.unknown_fields import Vocabulary
-from reflector_gpu.formats.chat import ChatCompletion, LlmText, Rendering
+from reflector_gpu.api.padding_fields import Padded, PadFields
+from reflector_gpu.formats.chat import ChatCompletion, ChatRenderer, LlmText
 from reflector_gpu.formats.diarization import SpeakerSegments
 from reflector_gpu.formats.schemas import (
     Diarization,
@@ -98,12 +98,12 @@ _WITH_AUDIO: JsonValue = {
 }
 
 
-def _form(vocabulary: Vocabulary[TranscriptionFields], *file_fields: str) -> Extra:
+def _form(accepted: AcceptedFields[TranscriptionFields], *file_fields: str) -> Extra:
     """An upload, with those fields that have an effect on the route."""
-    schema = inlined(vocabulary.model)
+    schema = inlined(accepted.model)
     properties = schema["properties"]
     assert isinstance(properties, dict)
-    fields = {name: kind for name, kind in properties.items() if name not in vocabulary.unused}
+    fields = {name: kind for name, kind in properties.items() if name not in accepted.unused}
     files: Extra = {name: _BINARY for name in file_fields if not name.endswith("s")}
     files |= {
         name: {"type": "array", "items": _BINARY} for name in file_fields if name.endswith("s")
@@ -147,7 +147,7 @@ def _json_in(model: type[BaseModel]) -> Extra:
 
 
 TRANSCRIPTIONS: Extra = {
-    "requestBody": _form(vocabularies.TRANSCRIPTIONS, "file", "files"),
+    "requestBody": _form(route_fields.TRANSCRIPTIONS, "file", "files"),
     "responses": _answers(
         ReflectorFile,
         Transcription,
@@ -160,7 +160,7 @@ TRANSCRIPTIONS: Extra = {
 }
 
 TRANSLATIONS: Extra = {
-    "requestBody": _form(vocabularies.TRANSLATIONS, "file"),
+    "requestBody": _form(route_fields.TRANSLATIONS, "file"),
     "responses": _answers(
         Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=_ERRORS
     ),
@@ -180,7 +180,7 @@ FROM_URL: Extra = {
 }
 
 TRANSCRIBE: Extra = {
-    "requestBody": _form(vocabularies.TRANSCRIBE, "file"),
+    "requestBody": _form(route_fields.TRANSCRIBE, "file"),
     "responses": _answers(
         TranscribeTranscript,
         example={
@@ -322,7 +322,7 @@ CHAT: Extra = {
     "responses": _answers(
         ChatCompletion,
         example=json.loads(
-            Rendering("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
+            ChatRenderer("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
         ),
         errors=_LLM_ERRORS,
     ),

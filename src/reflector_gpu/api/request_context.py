@@ -18,7 +18,7 @@ from reflector_gpu.api.connection import (
 )
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.notes import notes_of
+from reflector_gpu.api.request_record import record_of
 from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import blaming
@@ -44,20 +44,20 @@ class RequestContext:
 
     def note(self, name: str, value: str) -> None:
         """Say something about the request in its line of the log."""
-        notes_of(self.request.scope).details[name] = value
+        record_of(self.request.scope).details[name] = value
 
     def answered_by(self, model: str) -> None:
         """Say which model answers, in the answer's header and in the log."""
-        notes_of(self.request.scope).answered_by(model)
+        record_of(self.request.scope).answered_by(model)
 
     def waited(self, seconds: float) -> None:
         """A piece of work waited so long for a worker. Of the first one the log tells: the later
         ones wait while those before them are worked on."""
-        notes_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
+        record_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
 
     def _heard(self, seconds: float) -> None:
         """So much audio was worked on."""
-        details = notes_of(self.request.scope).details
+        details = record_of(self.request.scope).details
         before = float(details.get("audio", "0").removesuffix("s"))
         details["audio"] = f"{before + seconds:.2f}s"
 

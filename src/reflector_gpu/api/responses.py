@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from reflector_gpu.api.errors import error_detail
-from reflector_gpu.api.shape import Shape
+from reflector_gpu.api.transcript_renderer import TranscriptRenderer
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.formats import openai, subtitles, warned
+from reflector_gpu.formats import audio_warnings, openai, subtitles
 from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
 from reflector_gpu.formats.schemas import ReflectorFile
 from reflector_gpu.pipeline.transcription import Gathered, Part, collect
@@ -50,26 +50,28 @@ async def answer(
         found = response(render(transcript), form)
     else:  # an hour of words takes long enough to render that others would notice
         found = await asyncio.to_thread(lambda: response(render(transcript), form))
-    found.headers.update(warned.headers(warned.warnings(transcript, offset)))
+    found.headers.update(audio_warnings.headers(audio_warnings.of_transcript(transcript, offset)))
     return found
 
 
 async def several_files(
-    uploads: Sequence[Upload], shape: Shape, start: Callable[[Upload], Parts]
+    uploads: Sequence[Upload], renderer: TranscriptRenderer, start: Callable[[Upload], Parts]
 ) -> Response:
     """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
-    together = _TOGETHER if shape.fields.batch is not False else 1
+    together = _TOGETHER if renderer.fields.batch is not False else 1
     places = asyncio.Semaphore(together)
 
     async def entry(upload: Upload) -> str:
         async with places:
-            return await _entry(upload, shape, start)
+            return await _entry(upload, renderer, start)
 
     entries = await _all([entry(upload) for upload in uploads])
     return Response(f'{{"results":[{",".join(entries)}]}}', media_type=JSON)
 
 
-async def _entry(upload: Upload, shape: Shape, start: Callable[[Upload], Parts]) -> str:
+async def _entry(
+    upload: Upload, renderer: TranscriptRenderer, start: Callable[[Upload], Parts]
+) -> str:
     try:
         transcript = await _whole(start(upload))
     except ReflectorError as error:
@@ -77,11 +79,11 @@ async def _entry(upload: Upload, shape: Shape, start: Callable[[Upload], Parts])
         return json.dumps({"filename": upload.filename, "error": detail})
     finally:
         upload.spool.close()
-    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, shape)
+    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, renderer)
 
 
-def _rendered_entry(transcript: Transcript, filename: str, shape: Shape) -> str:
-    body = shape.file(transcript, filename)
+def _rendered_entry(transcript: Transcript, filename: str, renderer: TranscriptRenderer) -> str:
+    body = renderer.file(transcript, filename)
     if isinstance(body, ReflectorFile):
         return body.model_dump_json(exclude_none=True)
     if isinstance(body, str):
@@ -90,24 +92,24 @@ def _rendered_entry(transcript: Transcript, filename: str, shape: Shape) -> str:
     return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
 
 
-def events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
+def events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:
     """The server-sent events of one recording."""
-    form = shape.format
+    form = renderer.format
     if form is Format.SRT or form is Format.VTT:
-        return _subtitle_events(parts, shape, form)
-    return _text_events(parts, shape)
+        return _subtitle_events(parts, renderer, form)
+    return _text_events(parts, renderer)
 
 
 async def _subtitle_events(
-    parts: Parts, shape: Shape, form: Literal[Format.SRT, Format.VTT]
+    parts: Parts, renderer: TranscriptRenderer, form: Literal[Format.SRT, Format.VTT]
 ) -> AsyncGenerator[str, None]:
     """Pieces of the file, one a cue, and then the whole of it.
 
     Names of speakers and translations are known only in the end; so is such a file.
     """
     gathered = Gathered()
-    early = shape.fields.speakers is None and not shape.fields.translate_to
-    offset = shape.offset
+    early = renderer.fields.speakers is None and not renderer.fields.translate_to
+    offset = renderer.offset
     stream = subtitles.SubtitleStream(form, offset)
     sent = 0
     async with aclosing(parts):
@@ -129,9 +131,9 @@ async def _subtitle_events(
     )
 
 
-async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
+async def _text_events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:
     gathered = Gathered()
-    told_apart, offset = shape.fields.speakers is not None, shape.offset
+    told_apart, offset = renderer.fields.speakers is not None, renderer.offset
     make = openai.delta
     numbers = count()
     async with aclosing(parts):
@@ -140,7 +142,7 @@ async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
                 name = openai.segment_id(next(numbers)) if told_apart else None
                 event = make(segment, offset=offset, segment_id=name)
                 yield openai.server_sent(
-                    shape.scored(event, [segment], follow=make is openai.next_delta)
+                    renderer.scored(event, [segment], follow=make is openai.next_delta)
                 )
                 make = openai.next_delta
             if told_apart and part.attributed:
@@ -149,7 +151,7 @@ async def _text_events(parts: Parts, shape: Shape) -> AsyncGenerator[str, None]:
             gathered.add(part)
     transcript = gathered.transcript
     yield openai.server_sent(
-        shape.scored(openai.done(transcript, offset=offset), transcript.segments)
+        renderer.scored(openai.done(transcript, offset=offset), transcript.segments)
     )
 
 

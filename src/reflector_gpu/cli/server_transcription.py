@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from reflector_gpu import __version__
 from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
-from reflector_gpu.formats import warned
+from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import (
     DeltaEvent,
     DiarizedSegment,
@@ -185,7 +185,7 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
                     duration,
                     final,
                     told.unheard or (),
-                    warned.condition_of(told),
+                    audio_warnings.condition_of(told),
                 )
                 return
         except ValidationError:

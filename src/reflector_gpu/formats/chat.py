@@ -113,7 +113,7 @@ class ChatChunk(Body):
     usage: TokenUsage | None = None
 
 
-class Rendering:
+class ChatRenderer:
     """One answer of ``model``: what of it is sent has one id."""
 
     def __init__(self, model: str) -> None:

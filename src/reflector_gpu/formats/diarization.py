@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from pydantic import Field
 
-from reflector_gpu.formats import warned
+from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import Body, Warned
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
@@ -43,7 +43,7 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
             )
             for turn in _in_order(found)
         ),
-        warnings=warned.of(found.condition, offset),
+        warnings=audio_warnings.of_condition(found.condition, offset),
     )
 
 

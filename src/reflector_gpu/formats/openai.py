@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from reflector_gpu.formats import translated, warned
+from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.response_format import DEFAULT_GRANULARITIES, Granularity
 from reflector_gpu.formats.schemas import (
     DeltaEvent,
@@ -27,6 +27,7 @@ from reflector_gpu.formats.schemas import (
     VerboseTranscription,
 )
 from reflector_gpu.formats.speakers import monologues
+from reflector_gpu.formats.translated_segments import translated_segments
 from reflector_gpu.formats.words import seconds, spoken_words
 from reflector_gpu.languages import language_name
 from reflector_gpu.types import Segment, SegmentScores, Task, Transcript, WordSpaces
@@ -88,7 +89,7 @@ def diarized_json(transcript: Transcript, *, offset: float = 0.0) -> DiarizedTra
         text=transcript.text,
         translation=transcript.translation,
         segments=tuple(segment_events(transcript.segments, offset=offset)),
-        warnings=warned.warnings(transcript, offset),
+        warnings=audio_warnings.of_transcript(transcript, offset),
         usage=_usage(transcript),
     )
 
@@ -161,9 +162,9 @@ def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
     return DoneEvent(
         text=transcript.text,
         translation=transcript.translation,
-        segments=translated.segments(transcript, offset),
+        segments=translated_segments(transcript, offset),
         languages=_languages(transcript),
-        warnings=warned.warnings(transcript, offset),
+        warnings=audio_warnings.of_transcript(transcript, offset),
         usage=StreamUsage(seconds=math.ceil(transcript.duration)),
     )
 
@@ -198,7 +199,7 @@ def _verbose(
         translation=transcript.translation,
         segments=segments,
         words=words,
-        warnings=warned.warnings(transcript, offset),
+        warnings=audio_warnings.of_transcript(transcript, offset),
         usage=_usage(transcript),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reflector_gpu.formats import translated, warned
+from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import (
     Diarization,
     DiarizedTurn,
@@ -18,6 +18,7 @@ from reflector_gpu.formats.schemas import (
     TranscribeTranscript,
     TranscribeWord,
 )
+from reflector_gpu.formats.translated_segments import translated_segments
 from reflector_gpu.formats.words import probability, spans, spelled, spoken_words
 from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordSpaces
 
@@ -30,8 +31,8 @@ def transcript(
         text=source.text,
         words=spoken_words(source.words, spaces, offset),
         translation=source.translation,
-        segments=translated.segments(source, offset),
-        warnings=warned.warnings(source, offset),
+        segments=translated_segments(source, offset),
+        warnings=audio_warnings.of_transcript(source, offset),
     )
 
 
@@ -42,8 +43,8 @@ def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -
         words=spoken_words(source.words, spaces),
         filename=filename,
         translation=source.translation,
-        segments=translated.segments(source),
-        warnings=warned.warnings(source),
+        segments=translated_segments(source),
+        warnings=audio_warnings.of_transcript(source),
     )
 
 
@@ -63,7 +64,7 @@ def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> Transcr
             for word, (start, end) in zip(words, spans(words), strict=True)
         ),
         translation=source.translation,
-        warnings=warned.warnings(source),
+        warnings=audio_warnings.of_transcript(source),
     )
 
 
@@ -85,5 +86,5 @@ def diarization(
             )
             for turn in sorted(turns, key=lambda turn: turn.start)
         ),
-        warnings=warned.of(condition, offset),
+        warnings=audio_warnings.of_condition(condition, offset),
     )

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
-from reflector_gpu.api.asr import AUDIO_FILE, DetectFields
+from reflector_gpu.api import openapi, responses, route_fields
+from reflector_gpu.api.asr_fields import AUDIO_FILE, DetectFields
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.fields import TranscriptionFields
@@ -41,9 +41,9 @@ router = APIRouter(tags=["whisper-asr-webservice"])
 async def asr(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Transcribe a recording into a file: txt, srt, vtt, tsv or json."""
     async with intake.admit(request, Priority.FILE) as context:
-        spool = _spool_for(service, intake.form_fields(request, vocabularies.ASR))
+        spool = _spool_for(service, intake.form_fields(request, route_fields.ASR))
         form = await intake.form(context, file_fields=_NAMES, spool=spool)
-        fields = intake.form_fields(request, vocabularies.ASR, form)
+        fields = intake.form_fields(request, route_fields.ASR, form)
         upload = single(form)
         with explained():
             transcription_fields = fields.transcription_fields
@@ -63,7 +63,7 @@ async def asr(request: Request, intake: AppIntake, service: AppService) -> Respo
 async def detect_language(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Say which language is spoken in the first half minute of speech."""
     async with intake.admit(request, Priority.LIVE) as context:
-        spool = _spool_for(service, intake.form_fields(request, vocabularies.DETECT))
+        spool = _spool_for(service, intake.form_fields(request, route_fields.DETECT))
         form = await intake.form(context, file_fields=_NAMES, spool=spool)
         fields = TranscriptionFields.model_validate({})
         wanted = await intake.transcription_request(context, fields, "transcribe")

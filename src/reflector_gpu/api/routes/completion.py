@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, aclosing
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api import openapi, responses, route_fields
+from reflector_gpu.api.completion_fields import ChatFields
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppMetrics, AppService
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.prompts import ChatFields
 from reflector_gpu.errors import InvalidRequest, blaming
-from reflector_gpu.formats.chat import LlmText, Rendering
+from reflector_gpu.formats.chat import ChatRenderer, LlmText
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import Answer, CompletionRequest, LanguageModel
 from reflector_gpu.llm.fitting import SCHEMA
@@ -33,7 +33,7 @@ async def llm(
 ) -> Response:
     """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
     async with intake.admit(request, Priority.LIVE) as context:
-        fields = await intake.json_fields(request, vocabularies.LLM, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(request, route_fields.LLM, _MAX_JSON_BYTES)
         model = service.language_model()
         context.answered_by(model.name)
         with _blaming("gen_schema", "prompt"):
@@ -57,7 +57,7 @@ async def create_chat_completion(
     Tools are passed on to a model on another server; one that runs here does not call any.
     """
     async with intake.admit(request, Priority.LIVE) as context:
-        fields = await intake.json_fields(request, vocabularies.CHAT, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(request, route_fields.CHAT, _MAX_JSON_BYTES)
         fields.check_supported()
         model = service.language_model(fields.model)
         context.answered_by(model.name)
@@ -69,7 +69,7 @@ async def create_chat_completion(
                     request, _completed(model, service, fields.request)
                 )
                 metrics.completion(model.name, found)
-                return Response(Rendering(model.name).whole(found), media_type=responses.JSON)
+                return Response(ChatRenderer(model.name).whole(found), media_type=responses.JSON)
             await unless_disconnected(request, model.ready(service.settings.load_seconds))
             events = _events(schema.stream(model, fields.request), model, fields, metrics)
             return await context.streamed(events)
@@ -86,18 +86,18 @@ async def _events(
     pieces: Answer, model: LanguageModel, fields: ChatFields, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
     """The server-sent events of one answer."""
-    rendering, options = Rendering(model.name), fields.stream_options
+    renderer, options = ChatRenderer(model.name), fields.stream_options
     async with aclosing(pieces):
         async for piece in pieces:
             if isinstance(piece, Completion):
                 metrics.completion(model.name, piece)
-                yield rendering.end(piece)
+                yield renderer.end(piece)
                 if options and options.include_usage:
-                    yield rendering.usage(piece)
+                    yield renderer.usage(piece)
             elif isinstance(piece, ToolCallPiece):
-                yield rendering.tool_call(piece)
+                yield renderer.tool_call(piece)
             else:
-                yield rendering.piece(piece)
+                yield renderer.piece(piece)
 
 
 def _blaming(schema_field: str, prompt_field: str = "messages") -> AbstractContextManager[None]:

@@ -9,15 +9,15 @@ from typing import TypeVar
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api import openapi, responses, route_fields
+from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.fields import DiarizeFields
 from reflector_gpu.api.intake import Intake, single
 from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
-from reflector_gpu.api.unknown_fields import Vocabulary
 from reflector_gpu.api.upload import Upload
-from reflector_gpu.formats import diarization, reflector, warned
+from reflector_gpu.formats import audio_warnings, diarization, reflector
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import Priority
 
@@ -33,7 +33,7 @@ async def diarize(request: Request, intake: AppIntake) -> Response:
 
     Speakers are numbered from 0 as they first speak; turns may overlap.
     """
-    async with _recording(request, intake, vocabularies.DIARIZE) as (context, upload, fields):
+    async with _recording(request, intake, route_fields.DIARIZE) as (context, upload, fields):
         work = context.diarized(upload.spool, fields)
         found = await unless_disconnected(request, work)
         body = reflector.diarization(
@@ -48,7 +48,7 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
 
     The recording is uploaded, or fetched by the server. Turns may overlap.
     """
-    names = vocabularies.AUDIO_DIARIZATION
+    names = route_fields.AUDIO_DIARIZATION
     async with _recording(request, intake, names) as (context, upload, fields):
         voices = await unless_disconnected(request, service.voices(fields.known_speakers))
         work = context.diarized(upload.spool, fields, voices)
@@ -62,10 +62,10 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
 
 @asynccontextmanager
 async def _recording(
-    request: Request, intake: Intake, vocabulary: Vocabulary[F]
+    request: Request, intake: Intake, accepted: AcceptedFields[F]
 ) -> AsyncIterator[tuple[RequestContext, Upload, F]]:
     """What was uploaded, or is being fetched, and how to work on it."""
-    fields = intake.form_fields(request, vocabulary)
+    fields = intake.form_fields(request, accepted)
     if fields.audio_file_url:
         async with intake.admit(request, Priority.FILE) as context:
             with blaming_for_audio():
@@ -73,9 +73,11 @@ async def _recording(
         return
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
-        yield context, single(form), intake.form_fields(request, vocabulary, form)
+        yield context, single(form), intake.form_fields(request, accepted, form)
 
 
 def _warning(response: Response, found: Diarized, fields: DiarizeFields) -> Response:
-    response.headers.update(warned.headers(warned.of(found.condition, fields.timestamp)))
+    response.headers.update(
+        audio_warnings.headers(audio_warnings.of_condition(found.condition, fields.timestamp))
+    )
     return response

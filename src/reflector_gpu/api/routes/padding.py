@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api import openapi, responses, route_fields
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake
-from reflector_gpu.api.padding import Padded, PadFields
+from reflector_gpu.api.padding_fields import Padded, PadFields
 from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
 from reflector_gpu.types import Priority
 
@@ -26,7 +26,7 @@ async def pad(request: Request, intake: AppIntake) -> Response:
     time stamps become silence.
     """
     async with intake.admit(request, Priority.FILE) as context:
-        fields = await intake.json_fields(request, vocabularies.PAD, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(request, route_fields.PAD, _MAX_JSON_BYTES)
         if fields.track_index is not None:
             context.note("track", str(fields.track_index))
         size = await unless_disconnected(request, _padded(context, fields))

@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api import openapi, responses, route_fields
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake
@@ -30,7 +30,7 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
     """
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
-        fields = intake.form_fields(request, vocabularies.TRANSCRIPTIONS, form)
+        fields = intake.form_fields(request, route_fields.TRANSCRIPTIONS, form)
         wanted = await intake.transcription_request(context, fields, "transcribe")
         renderer = intake.renderer(fields)
 
@@ -55,7 +55,7 @@ async def create_translation(request: Request, intake: AppIntake) -> Response:
     """Turn speech in any language that the model knows into English text."""
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
-        fields = intake.form_fields(request, vocabularies.TRANSLATIONS, form)
+        fields = intake.form_fields(request, route_fields.TRANSLATIONS, form)
         if fields.response_format is None:
             fields = fields.model_copy(update={"response_format": Format.JSON})
         wanted = await intake.transcription_request(context, fields, "translate")
@@ -72,7 +72,7 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
     Recognition begins while the download runs. `timestamp_offset` is added to every time.
     """
     async with intake.admit(request, Priority.FILE) as context:
-        fields = await intake.json_fields(request, vocabularies.FROM_URL, MAX_JSON_BYTES)
+        fields = await intake.json_fields(request, route_fields.FROM_URL, MAX_JSON_BYTES)
         wanted = await intake.transcription_request(context, fields, "transcribe")
         spool = context.download(fields.audio_file_url)
         parts = context.parts(spool, wanted, "audio_file_url")
@@ -88,7 +88,7 @@ async def transcribe(request: Request, intake: AppIntake) -> Response:
     """Transcribe one uploaded file; words carry `text` instead of `word`."""
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
-        fields = intake.form_fields(request, vocabularies.TRANSCRIBE, form)
+        fields = intake.form_fields(request, route_fields.TRANSCRIBE, form)
         wanted = await intake.transcription_request(context, fields, "transcribe")
         parts = context.parts(single(form).spool, wanted)
         render = partial(reflector.transcribe, spaces=intake.word_spaces)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, vocabularies
+from reflector_gpu.api import openapi, responses, route_fields
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.errors import ANY_FAILURE
@@ -50,7 +50,7 @@ async def translate(request: Request, intake: AppIntake, service: AppService) ->
         limit = _BYTES * service.settings.translate_characters + 10_000
         body = await intake.body(request, limit)
         values = dict(request.query_params.items()) | (json_values(body) if body.strip() else {})
-        fields = intake.fields(request, vocabularies.TRANSLATE, values)
+        fields = intake.fields(request, route_fields.TRANSLATE, values)
         source, target = fields.source_language, fields.target_language
         work = service.translations.translate([fields.text], source, target, context.priority)
         translated = await unless_disconnected(request, work)

@@ -7,7 +7,9 @@ from reflector_gpu.formats.words import seconds
 from reflector_gpu.types import Transcript
 
 
-def segments(source: Transcript, offset: float = 0.0) -> tuple[TranslatedSegment, ...] | None:
+def translated_segments(
+    source: Transcript, offset: float = 0.0
+) -> tuple[TranslatedSegment, ...] | None:
     """Every segment with its translation; None if nobody asked for any."""
     if source.translation is None:
         return None

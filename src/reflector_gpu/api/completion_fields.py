@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from reflector_gpu.api.tools import (
+from reflector_gpu.api.tool_fields import (
     CallId,
     Choice,
     SentToolCalls,

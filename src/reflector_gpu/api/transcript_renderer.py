@@ -19,8 +19,8 @@ B = TypeVar("B", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The shape of one answer. ``offset`` is added to every time.
+class TranscriptRenderer:
+    """The renderer of one answer. ``offset`` is added to every time.
 
     Each of `body`, `file` and `translation` writes a transcript: as a model, or as plain text.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reflector_gpu.api.asr import AsrFields, DetectFields
+from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.asr_fields import AsrFields, DetectFields
+from reflector_gpu.api.completion_fields import ChatFields, LlmFields
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
     DiarizeFields,
@@ -10,9 +12,7 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     TranslateFields,
 )
-from reflector_gpu.api.padding import PadFields
-from reflector_gpu.api.prompts import ChatFields, LlmFields
-from reflector_gpu.api.unknown_fields import Vocabulary
+from reflector_gpu.api.padding_fields import PadFields
 
 _ENGLISH = "POST /v1/audio/translations turns speech into English text."
 _OF_SPEECH = {
@@ -27,17 +27,17 @@ _OF_UPLOADS = {
 _TIMESTAMP = "'timestamp' is added to every time."
 _WHOLE = frozenset({"batch", "include", "response_format", "stream", "timestamp_granularities"})
 
-TRANSCRIPTIONS = Vocabulary(
+TRANSCRIPTIONS = AcceptedFields(
     TranscriptionFields, misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS}
 )
 
-TRANSLATIONS = Vocabulary(
+TRANSLATIONS = AcceptedFields(
     TranscriptionFields,
     unused=_WHOLE - {"response_format"} | {"language", "languages"},
     misplaced=_OF_UPLOADS,
 )
 
-FROM_URL = Vocabulary(
+FROM_URL = AcceptedFields(
     FromUrl,
     misplaced={
         "file": "upload it to /v1/audio/transcriptions.",
@@ -47,13 +47,13 @@ FROM_URL = Vocabulary(
     },
 )
 
-TRANSCRIBE = Vocabulary(
+TRANSCRIBE = AcceptedFields(
     TranscriptionFields,
     unused=_WHOLE,
     misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS},
 )
 
-DIARIZE = Vocabulary(
+DIARIZE = AcceptedFields(
     DiarizeFields,
     misplaced={
         "timestamp_offset": _TIMESTAMP,
@@ -62,15 +62,15 @@ DIARIZE = Vocabulary(
     },
 )
 
-AUDIO_DIARIZATION = Vocabulary(
+AUDIO_DIARIZATION = AcceptedFields(
     AudioDiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
 )
 
-ASR = Vocabulary(AsrFields, unused=frozenset({"vad_filter"}))
+ASR = AcceptedFields(AsrFields, unused=frozenset({"vad_filter"}))
 
-DETECT = Vocabulary(DetectFields)
+DETECT = AcceptedFields(DetectFields)
 
-TRANSLATE = Vocabulary(
+TRANSLATE = AcceptedFields(
     TranslateFields,
     misplaced={
         "language": "'source_language' is the text's.",
@@ -78,9 +78,11 @@ TRANSLATE = Vocabulary(
     },
 )
 
-PAD = Vocabulary(PadFields, misplaced={"audio_file_url": "'track_url' is where the recording is."})
+PAD = AcceptedFields(
+    PadFields, misplaced={"audio_file_url": "'track_url' is where the recording is."}
+)
 
-LLM = Vocabulary(
+LLM = AcceptedFields(
     LlmFields,
     misplaced={
         "messages": "POST /v1/chat/completions reads them; /llm reads a 'prompt'.",
@@ -91,7 +93,7 @@ LLM = Vocabulary(
     },
 )
 
-CHAT = Vocabulary(
+CHAT = AcceptedFields(
     ChatFields,
     misplaced={
         "prompt": "send it as the 'content' of one of the 'messages'.",

@@ -12,15 +12,15 @@ from string import punctuation
 from typing import Any
 from urllib.parse import quote
 
-MODEL = "X-Reflector-Model"
+MODEL_HEADER = "X-Reflector-Model"
 """The header that says which model answered."""
 
-_STATE_KEY = "notes"
+_STATE_KEY = "record"
 _PLAIN = punctuation.replace("%", "")
 
 
 @dataclass(slots=True)
-class Notes:
+class RequestRecord:
     """``headers`` go into the answer, if they are written before it begins. ``details`` go into
     the log line as ``name=value``, in the order in which they were written."""
 
@@ -31,11 +31,11 @@ class Notes:
         """Say which model answers. Its name may be the operator's own: what a header or a log
         line cannot hold is written with percent signs."""
         name = quote(model, safe=_PLAIN)
-        self.headers[MODEL] = self.details["model"] = name
+        self.headers[MODEL_HEADER] = self.details["model"] = name
 
 
-def notes_of(scope: MutableMapping[str, Any]) -> Notes:
+def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:
     """The notes of the request with this ASGI ``scope``, begun if there are none yet."""
     state = scope.setdefault("state", {})
-    found: Notes = state.setdefault(_STATE_KEY, Notes())
+    found: RequestRecord = state.setdefault(_STATE_KEY, RequestRecord())
     return found

@@ -16,7 +16,7 @@ from reflector_gpu.suggest import suggestion
 
 M = TypeVar("M", bound=BaseModel)
 
-HEADER = "X-Reflector-Ignored"
+IGNORED_HEADER = "X-Reflector-Ignored"
 """The header of an answer that names what was ignored."""
 
 _NEIGHBOURS = frozenset({"languages", "models", "speed", "top_a", "top_k", "translate"})
@@ -32,7 +32,7 @@ _UNPRINTABLE = re.compile(r"[^\w.\[\]-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary(Generic[M]):
+class AcceptedFields(Generic[M]):
     """The names that a route reads: those of ``model``, except what is ``unused`` there.
 
     ``misplaced`` are names that other routes read, each with what to do instead.

@@ -9,18 +9,20 @@ from reflector_gpu.formats.schemas import AudioTrack, TracksOfFile, TruncatedFil
 from reflector_gpu.formats.words import seconds
 from reflector_gpu.types import Condition, Span, Track, Transcript, Truncation
 
-HEADER = "X-Reflector-Warnings"
+WARNINGS_HEADER = "X-Reflector-Warnings"
 """The header with the same JSON, for the formats that have no place for it."""
 
 _MOST_IN_HEADER = 20
 
 
-def warnings(transcript: Transcript, offset: float = 0.0) -> Warnings | None:
+def of_transcript(transcript: Transcript, offset: float = 0.0) -> Warnings | None:
     """None: there is nothing to warn of. ``offset`` is added to every time."""
-    return of(transcript.condition, offset, transcript.unheard)
+    return of_condition(transcript.condition, offset, transcript.unheard)
 
 
-def of(condition: Condition, offset: float = 0.0, unheard: Iterable[Span] = ()) -> Warnings | None:
+def of_condition(
+    condition: Condition, offset: float = 0.0, unheard: Iterable[Span] = ()
+) -> Warnings | None:
     """The same of a recording without a transcript."""
     cut, taken = condition.truncated, condition.taken
     found = Warnings(
@@ -44,7 +46,7 @@ def headers(found: Warnings | None) -> dict[str, str]:
     }
     told = found.model_copy(update=first).model_dump_json(exclude_none=True)
     # Titles of tracks are in any language, and a header is not.
-    return {HEADER: "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in told)}
+    return {WARNINGS_HEADER: "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in told)}
 
 
 def condition_of(found: Warnings) -> Condition:

@@ -1,4 +1,8 @@
-"""Names that a route does not know: misspelled ones are refused, others are ignored and named."""
+"""The names of fields that a route accepts.
+
+Others are refused if they look misspelled or belong to another route. If not, they are ignored, and
+the answer names them.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,13 @@ from reflector_gpu.suggest import suggestion
 M = TypeVar("M", bound=BaseModel)
 
 IGNORED_HEADER = "X-Reflector-Ignored"
-"""The header of an answer that names what was ignored."""
+"""The header that names the fields that were ignored."""
 
 _NEIGHBOURS = frozenset({"languages", "models", "speed", "top_a", "top_k", "translate"})
-"""What other servers read, and clients send on purpose, though it looks like a slip of ours."""
+"""Fields of other servers that clients send on purpose, though they look like misspelled ones."""
 
 _CHANGES_NOTHING = frozenset({"", "none", "false", "0", "transcribe"})
-"""Values of a misplaced field that ask for what is done anyway."""
+"""Values of a misplaced field that change nothing, because they ask for the default."""
 
 _MOST_COMPARED = 100
 _MOST_LISTED = 20
@@ -33,41 +37,41 @@ _UNPRINTABLE = re.compile(r"[^\w.\[\]-]", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class AcceptedFields(Generic[M]):
-    """The names that a route reads: those of ``model``, except what is ``unused`` there.
+    """The fields of ``model`` that a route accepts. Those that are ``unused`` have no effect there.
 
-    ``misplaced`` are names that other routes read, each with what to do instead.
+    ``misplaced`` has names that other routes accept, each with advice for the client.
     """
 
     model: type[M]
     unused: frozenset[str] = frozenset()
     misplaced: Mapping[str, str] = field(default_factory=dict)
 
-    def ignored(self, sent: Mapping[str, object]) -> list[str]:
-        """What of ``sent`` has no effect.
+    def ignored(self, values: Mapping[str, object]) -> list[str]:
+        """The names in ``values`` that have no effect.
 
         Raises:
             InvalidRequest: a name is misspelled, or belongs to another route.
         """
         for name, advice in self.misplaced.items():
-            if str(sent.get(name, "")).lower() not in _CHANGES_NOTHING:
+            if str(values.get(name, "")).lower() not in _CHANGES_NOTHING:
                 raise InvalidRequest(f"'{name}' is not a field of this route: {advice}", param=name)
-        strangers = {stranger.path: stranger for stranger in _strangers(sent, self.model)}
-        for stranger in islice(strangers.values(), _MOST_COMPARED):
-            if stranger.path not in self.misplaced:
-                stranger.check()
-        return [*strangers, *(name for name in sent if name in self.unused)]
+        unknown = {found.path: found for found in _unknown(values, self.model)}
+        for found in islice(unknown.values(), _MOST_COMPARED):
+            if found.path not in self.misplaced:
+                found.check()
+        return [*unknown, *(name for name in values if name in self.unused)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stranger:
-    """A name that is none of ``known``, and where it stands, such as ``messages.nmae``."""
+class _UnknownField:
+    """A name that is not ``known``, and the path to it, such as ``messages.nmae``."""
 
     path: str
     name: str
     known: Iterable[str]
 
     def check(self) -> None:
-        """Raise `InvalidRequest` if it is a slip."""
+        """Raise `InvalidRequest` if it looks like a misspelled name."""
         meant = None if self.name in _NEIGHBOURS else suggestion(self.name, self.known)
         if meant:
             path = printable(self.path)
@@ -75,7 +79,7 @@ class _Stranger:
 
 
 def listed(names: Iterable[str]) -> str:
-    """``names`` for a header or a log line: short, and without anything that could break one."""
+    """``names`` for a header or a log line: shortened, without characters that could break it."""
     found = [printable(name) for name in names]
     more = len(found) - _MOST_LISTED
     return ",".join(found[:_MOST_LISTED] + ([f"+{more}"] if more > 0 else []))
@@ -85,20 +89,20 @@ def printable(name: str) -> str:
     return _UNPRINTABLE.sub("?", name[:_LONGEST])
 
 
-def _strangers(
-    sent: Mapping[str, object], model: type[BaseModel], path: str = ""
-) -> Iterator[_Stranger]:
+def _unknown(
+    values: Mapping[str, object], model: type[BaseModel], path: str = ""
+) -> Iterator[_UnknownField]:
     known = {info.alias or name: info.annotation for name, info in model.model_fields.items()}
-    for name, value in sent.items():
+    for name, value in values.items():
         if name not in known:
-            yield _Stranger(f"{path}{name}", name, known)
+            yield _UnknownField(f"{path}{name}", name, known)
         elif inner := _model_in(known[name]):
             for item in _objects(value):
-                yield from _strangers(item, inner, f"{path}{name}.")
+                yield from _unknown(item, inner, f"{path}{name}.")
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model that describes the objects in a field, if one does."""
+    """The model of the objects in a field, if it has one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (_model_in(part) for part in get_args(annotation))

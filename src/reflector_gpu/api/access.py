@@ -1,4 +1,4 @@
-"""Who may ask: the key in a header, or an address that needs none."""
+"""Authentication: a key in a header, or an address that needs none."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from reflector_gpu.networks import Caller, Trust
 from reflector_gpu.settings import Settings
 
 _BARE_HEADERS = (b"api-key", b"x-api-key")
-"""Headers that hold a key and nothing else: Azure's, and what many gateways send."""
+"""Headers that hold nothing but a key: Azure's, and the one that many gateways send."""
 
 
 class Access:
-    """Decides about requests by their headers and their peer, before a byte of the body is read.
+    """Decides whether to let a request in, by its headers and its peer.
 
-    The ASGI server must tell the peer's own address, as uvicorn does with ``proxy_headers=False``:
-    what it reads from headers anybody may have written.
+    No byte of the body has been read by then. The ASGI server must give the peer's own address, as
+    uvicorn does with ``proxy_headers=False``, because anybody can write a header.
     """
 
     def __init__(self, settings: Settings, trust: Trust) -> None:
@@ -31,44 +31,44 @@ class Access:
         self._trust = trust
 
     def caller(self, scope: Scope) -> Caller:
-        """Who sends the request."""
+        """The sender of the request."""
         return self._trust.caller(_peer(scope), Headers(scope=scope).getlist("x-forwarded-for"))
 
     def check(self, scope: Scope, caller: Caller) -> str:
-        """The name under which the client's work is counted; empty where all clients are one.
+        """The name under which the client's work is counted; empty if all clients count as one.
 
         Raises:
-            Unauthorized: no key, or a wrong one, and no address that needs none.
+            Unauthorized: the key is missing or wrong, and the address needs one.
         """
         details = record_of(scope).details
-        sent = list(_keys_in(scope))
-        if self._keys and (number := self._number_of(sent)) is not None:
+        keys = list(_keys_in(scope))
+        if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
             return f"key {number}"
-        if sent:
+        if keys:
             details["key"] = "wrong" if self._keys else "ignored"
         if self._open:
             return ""
-        # A key that is wrong does no harm here, where none would do. Reflector's own compose file
-        # sends one that was made up ("selfhosted") with speech, and none with translations.
+        # A wrong key does no harm where none is needed. Reflector's own compose file sends a
+        # made-up one ("selfhosted") with speech, and none with translations.
         if caller.trusted:
             return caller.address
-        raise Unauthorized(self._refusal(scope, sent, caller))
+        raise Unauthorized(self._refusal(scope, keys, caller))
 
-    def _number_of(self, sent: Sequence[bytes]) -> int | None:
-        """Which of our keys is among those sent."""
-        # Every key is compared, each in constant time: how long it takes tells nothing.
-        found = [hmac.compare_digest(one, known) for one in sent for known in self._keys]
+    def _number_of(self, keys: Sequence[bytes]) -> int | None:
+        """The position of the first of our keys that was sent."""
+        # Every key is compared, in constant time, so that the time taken reveals nothing.
+        found = [hmac.compare_digest(key, known) for key in keys for known in self._keys]
         return found.index(True) % len(self._keys) if any(found) else None
 
-    def _refusal(self, scope: Scope, sent: Sequence[bytes], caller: Caller) -> str:
+    def _refusal(self, scope: Scope, keys: Sequence[bytes], caller: Caller) -> str:
         if not self._keys:
             return (
                 f"Your address ({caller.address or 'unknown'}) is in no network that this server "
                 "trusts, and it has no key that you could send. Its operator can add the address "
                 "to REFLECTOR_TRUSTED_NETWORKS, or set REFLECTOR_APIKEY."
             )
-        if sent:
+        if keys:
             return "Incorrect API key provided."
         if any(name == b"authorization" and value for name, value in scope["headers"]):
             return "The Authorization header must have the form 'Bearer <key>'."
@@ -76,9 +76,9 @@ class Access:
 
 
 class RequireKey:
-    """Lets a request through if `Access` does. Paths in ``open_paths`` need no key.
+    """Middleware that answers a request itself unless `Access` lets it in.
 
-    Whose work it is goes into ``request.state.client``.
+    Paths in ``open_paths`` need no key. The client's name goes into ``request.state.client``.
     """
 
     def __init__(self, app: ASGIApp, access: Access, open_paths: Collection[str]) -> None:
@@ -101,7 +101,7 @@ class RequireKey:
 
 
 def _keys_in(scope: Scope) -> Iterator[bytes]:
-    """The very bytes of the keys that a request has: more than one, if a gateway adds its own."""
+    """The keys in a request's headers, byte by byte. A gateway may have added one of its own."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")
@@ -112,6 +112,6 @@ def _keys_in(scope: Scope) -> Iterator[bytes]:
 
 
 def _peer(scope: Scope) -> str | None:
-    """The other end of the connection; a Unix socket's has no address."""
+    """The address of the other end of the connection; None for a Unix socket."""
     client = scope.get("client")
     return client[0] if client else None

@@ -67,7 +67,7 @@ Headers of an answer:
 def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAPI:
     """An ASGI app that starts its own `Service` and closes it at shutdown.
 
-    Models that are ``elsewhere`` are worked with there.
+    ``elsewhere`` has the models that run on other machines.
 
     Raises:
         ReflectorError: the settings do not work together.
@@ -108,8 +108,8 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, labels: Labels) ->
     access = Access(settings, Trust(settings.trusted_networks, settings.trusted_proxies))
     app.add_middleware(RequireKey, access=access, open_paths=_open_paths(settings))
     if settings.cors_origins:
-        # Outside of the key's check: browsers ask without one whether they may send one. No
-        # cookies are allowed, so that "*" means every header: which there are, routes decide.
+        # This is outside of the check for a key: a browser asks without one whether it may send
+        # one. Credentials are not allowed, which is what lets "*" mean every header.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -130,7 +130,7 @@ def _open_paths(settings: Settings) -> set[str]:
 
 
 def _describe_auth(app: FastAPI) -> None:
-    """Put the key into the OpenAPI description: middleware does not show there by itself."""
+    """Describe the key in the OpenAPI document, which does not show middleware by itself."""
     schema = app.openapi()
     components = schema.setdefault("components", {})
     components["securitySchemes"] = {

@@ -1,4 +1,4 @@
-"""What the clients of whisper-asr-webservice send: Bazarr, Sonarr's forks, Home Assistant."""
+"""The queries of whisper-asr-webservice's clients: Bazarr, Sonarr's forks, Home Assistant."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AsrFields(DetectFields, SpeakerParameters):
 
     @property
     def transcription_fields(self) -> TranscriptionFields:
-        """The same, as /v1/audio/transcriptions calls them."""
+        """These fields under their names in /v1/audio/transcriptions."""
         return TranscriptionFields.model_validate(
             {
                 "track": self.track,

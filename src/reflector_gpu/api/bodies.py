@@ -1,4 +1,4 @@
-"""Recordings that are a request's whole body, or base64 in its JSON; both go straight to disk."""
+"""Recordings that are a whole body, or base64 in a JSON body. Both go straight to disk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, TooLarge
 
 MAX_JSON_BYTES = 20_000_000
-"""Of JSON without a recording; known speaker references are audio in data URLs."""
+"""Largest JSON body, without the recording. References of speakers are audio in data URLs."""
 
 _MOST_MARKS = 100_000
-"""Brackets, commas, colons and quotation marks of it; each takes some of the event loop's time."""
+"""Most brackets, commas, colons and quotation marks in it. Each takes time of the event loop."""
 
 _FIELD = "input_audio"
 _HOW = f"""'{_FIELD}': {{"data": "<base64>", "format": "wav"}}"""
@@ -31,10 +31,10 @@ _END_OR_ESCAPE = re.compile(rb'["\\]')
 
 
 async def read_raw(body: AsyncIterator[bytes], spool: Callable[[], Spool]) -> Form:
-    """The whole body as one recording; nothing is kept on disk if it fails.
+    """Read the whole body as one recording. If that fails, nothing stays on disk.
 
     Raises:
-        TooLarge: it is larger than the spool takes.
+        TooLarge: it is larger than the spool's limit.
     """
     with ExitStack() as cleanup:
         upload = Upload("audio", cleanup.enter_context(spool()))
@@ -46,11 +46,11 @@ async def read_raw(body: AsyncIterator[bytes], spool: Callable[[], Spool]) -> Fo
 
 
 async def read_json(body: AsyncIterator[bytes], spool: Callable[[], Spool]) -> Form:
-    """A JSON object with a recording as ``{"input_audio": {"data": base64, "format": "wav"}}``.
+    """Read JSON that holds a recording: ``{"input_audio": {"data": base64, "format": "wav"}}``.
 
     Raises:
         InvalidRequest: not JSON, no recording in it, or broken base64.
-        TooLarge: the recording is larger than the spool takes, or the rest than is sensible.
+        TooLarge: the recording is larger than the spool's limit, or the rest than `MAX_JSON_BYTES`.
     """
     with ExitStack() as cleanup:
         recording = cleanup.enter_context(spool())
@@ -74,12 +74,12 @@ async def read_json(body: AsyncIterator[bytes], spool: Callable[[], Spool]) -> F
 
 
 class _Base64:
-    """Decodes what is inside a JSON string, piece by piece; a data URL as well."""
+    """Decodes the base64 in a JSON string as its pieces arrive. It may be in a data URL."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.ended = False
         self._write = write
-        self._raw = b""  # an escape that is not complete
+        self._raw = b""  # the beginning of an escape
         self._head = b""
         self._begun = False
         self._rest = b""  # less than four characters
@@ -132,15 +132,15 @@ class _Base64:
 
 
 class _Reader:
-    """Finds one string of a JSON text by its path and has it decoded; keeps the ``rest``."""
+    """Splits a JSON text: the string at ``path`` goes to ``decoder``, and the ``rest`` is kept."""
 
     def __init__(self, path: tuple[str, ...], decoder: _Base64) -> None:
         self.rest = bytearray()
         self._path = [name.encode() for name in path]
         self._decoder = decoder
-        self._keys: list[bytes] = []  # of what is open, from the outside in
+        self._keys: list[bytes] = []  # of the objects and lists that are open, from the outside in
         self._key = b""  # of the value that comes next
-        self._string: int | None = None  # where the open one begins in the rest
+        self._string: int | None = None  # where the string that is open begins in the rest
         self._last = b""  # the string that was closed last
         self._marks = 0
         self._escaped = False
@@ -214,7 +214,7 @@ class _Reader:
 
 
 def _complete(raw: bytes) -> int:
-    """How much of ``raw`` does not end inside an escape, which is six bytes at most."""
+    """The length of ``raw`` without an escape at its end that is not complete."""
     at = raw.rfind(b"\\", -5)
     if at < 0:
         return len(raw)
@@ -223,7 +223,7 @@ def _complete(raw: bytes) -> int:
 
 
 def _unescaped(text: bytes) -> bytes:
-    r"""JSON writers may send ``/`` as ``\/`` and ``+`` as ``\u002B``."""
+    r"""The bytes of a JSON string. Writers may send ``/`` as ``\/`` and ``+`` as ``\u002B``."""
     if b"\\" not in text:
         return text
     try:

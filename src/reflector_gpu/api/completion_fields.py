@@ -51,7 +51,7 @@ def _role(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """One stop sequence stands for a list of one; null is none."""
+    """A single stop sequence is a list of one, and null an empty list."""
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else value
@@ -192,7 +192,7 @@ class ChatFields(BaseModel):
     logprobs: bool | None = Field(None, description="Not supported.")
 
     def check_supported(self) -> None:
-        """Raise `InvalidRequest` for wishes that would be silently broken."""
+        """Raise `InvalidRequest` if something would be silently ignored."""
         if self.n not in (None, 1):
             raise InvalidRequest("Only one answer is given: 'n' must be 1.", param="n")
         if self.functions:
@@ -210,7 +210,7 @@ class ChatFields(BaseModel):
             )
 
     def check_no_tools(self) -> None:
-        """Raise `InvalidRequest` if the model would have to know of tools."""
+        """Raise `InvalidRequest` if the request has to do with tools."""
         advice = "set REFLECTOR_LLM_ENGINE=openai to use a model on a server that does"
         if self.tools:
             raise InvalidRequest(

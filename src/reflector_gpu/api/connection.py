@@ -1,4 +1,4 @@
-"""Work that ends when its client leaves."""
+"""How long work for a client goes on: until it is done, it is late, or the client leaves."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from reflector_gpu.formats.response_format import EVENT_STREAM
 T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 15.0
-"""A stream says something at least this often, for the proxies in between."""
+"""A stream sends something at least this often, because proxies close silent connections."""
 
 PATIENCE_SECONDS = 20.0
 """How long a stream's status waits for its first event, in case that is a failure."""
 
-_LAST_SECONDS = 5.0  # that a client gets to read why its stream ends
+_LAST_SECONDS = 5.0  # that a client gets to read why its stream ends early
 
-_QUICK_SECONDS = 0.2  # within which nobody looks whether the client is still there
+_QUICK_SECONDS = 0.2  # after which the client's presence is watched; most work is done by then
 
 TIMEOUT = "X-Request-Timeout"
-"""The header in which a client says how many seconds it will wait."""
+"""The header that says how many seconds the client will wait."""
 
 SLOWEST_RATE = 1_000.0
-"""Bytes a second: less than any speech, and less than any connection worth waiting for."""
+"""Slowest upload in bytes a second: less than any encoded speech, or any usable connection."""
 
 
 class Deadline:
     """When a request has to be answered."""
 
     def __init__(self, request: Request, longest: float) -> None:
-        """``longest``: the server's own limit in seconds; the client may ask for less.
+        """``longest`` is the server's own limit in seconds. The client may ask for less.
 
         Raises:
-            InvalidRequest: the header is no number of seconds.
+            InvalidRequest: the header is not a number of seconds.
         """
         self._seconds = min(longest, _asked(request))
         self._at = asyncio.get_running_loop().time() + self._seconds
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Cancel what is inside when the time is over.
+        """Cancel the body of the ``with`` when the time is over.
 
         Raises:
             DeadlineExceeded
@@ -103,7 +103,7 @@ async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
 
 
 async def read_body(request: Request, patience: float, most: int) -> bytes:
-    """The whole of a body that is small.
+    """Read a small body at once.
 
     Raises:
         TooLarge: there are more than ``most`` bytes.
@@ -129,11 +129,11 @@ async def unless_disconnected(request: Request, work: Coroutine[None, None, T]) 
 
 
 async def cancelled(task: asyncio.Future[T]) -> None:
-    """Cancel and wait until it has cleaned up after itself."""
+    """Cancel ``task`` and wait until it has cleaned up."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # seen: either it has been raised already or nobody is left to tell
+        task.exception()  # is seen now: it was raised before, or nobody is left to read it
 
 
 async def first_event(
@@ -183,7 +183,7 @@ class EventStream(Response):
                 async with self._deadline.kept():
                     await _race(receive, self._send_all(send))
             except ClientDisconnect:
-                return  # the answer has begun: to leave in its middle is no error
+                return  # the answer had begun: a client may leave in its middle
             except ReflectorError as error:
                 failure = error
             except asyncio.CancelledError:
@@ -253,10 +253,10 @@ async def _next(events: AsyncIterator[str]) -> str | None:
 
 
 async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
-    """The result of ``work``, which ends with the wait for it, however that ends.
+    """The result of ``work``, which is cancelled when the client leaves or this task is cancelled.
 
-    It has a task of its own. To end it is therefore never to cancel this one, and whoever cancels
-    this one need not be told apart from a client that leaves.
+    ``work`` gets a task of its own. So a client that leaves cancels that one, and a cancellation
+    of this task can only come from outside.
 
     Raises:
         ClientDisconnect: the client left first.

@@ -1,4 +1,4 @@
-"""Bytes inside a URL (RFC 2397), which is how OpenAI clients send the voices of speakers."""
+"""Data URLs (RFC 2397), in which OpenAI clients send the voices of speakers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _WHITE_SPACE = string.whitespace.encode()
 
 
 def data_of(url: str, param: str) -> bytes:
-    """What ``url`` holds; its media type says nothing that the bytes do not.
+    """The bytes in ``url``. Its media type is ignored.
 
-    White space in the base64 and around all of it does not count: ``base64`` and ``echo`` add some.
+    White space in the base64 and around the URL is ignored: ``base64`` and ``echo`` add some.
 
     Raises:
-        InvalidRequest: not a data URL, or a broken one; the error is about ``param``.
+        InvalidRequest: it is not a data URL, or is broken. The error is about ``param``.
     """
     scheme, _, rest = url.strip().partition(":")
     kind, comma, data = rest.partition(",")

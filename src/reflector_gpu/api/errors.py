@@ -1,4 +1,4 @@
-"""The one table from domain errors to HTTP, and the one shape of an error body."""
+"""Domain errors as HTTP: their statuses, and the body that all of them have."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.UpstreamTimeout: 504,
     errors.ReflectorError: 500,
 }
-"""The nearest class in an error's inheritance order decides."""
+"""The status of each class of errors. Others have that of their nearest ancestor here."""
 
 CLIENT_CLOSED = 499
-"""nginx's status for a client that left; it is only ever logged."""
+"""nginx's status for a client that left. It is logged and never sent."""
 
 _TYPES = {
     400: "invalid_request_error",
@@ -82,7 +82,7 @@ def error_body(error: errors.ReflectorError) -> ErrorBody:
 
 
 def error_response(error: errors.ReflectorError) -> JSONResponse:
-    """``error`` as an answer, with the headers that its status calls for."""
+    """The response for ``error``, with the headers that go with its status."""
     headers: dict[str, str] = {}
     if isinstance(error, errors.Overloaded | errors.Unavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
@@ -92,7 +92,7 @@ def error_response(error: errors.ReflectorError) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Make every failure of ``app`` answer in the one shape."""
+    """Have every failure of ``app`` answered with an `ErrorBody`."""
     app.add_exception_handler(errors.ReflectorError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -135,7 +135,7 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def bug_response(scope: Scope, error: Exception) -> Response:
-    """The answer to a request that an error of ours has ended; the log tells which."""
+    """The response to a request that ran into a bug of ours. Only the log says which."""
     logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     return _response(500, _detail(500, "The server failed on this request.", None, None))
 
@@ -152,7 +152,7 @@ def _response(
 
 
 class _ErrorResponse(JSONResponse):
-    """The one shape of an error; why it is one gets into the request's line of the log."""
+    """An `ErrorBody`. Its message also goes into the request's line of the log."""
 
     def __init__(self, status: int, detail: ErrorDetail, headers: Mapping[str, str]) -> None:
         body = ErrorBody(error=detail, detail=detail.message)

@@ -32,7 +32,7 @@ from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
 
 
 def _decoded(value: object) -> object:
-    """A form can only send an object as JSON text; ``auto`` stays a word."""
+    """A form can only send an object as JSON text. Other text, such as ``auto``, stays as it is."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             decoded: object = from_json(value)
@@ -43,12 +43,12 @@ def _decoded(value: object) -> object:
 
 
 def _stripped(value: object) -> object:
-    """A URL that was pasted may have white space around it."""
+    """A pasted URL may have white space around it."""
     return not_empty(value.strip()) if isinstance(value, str) else value
 
 
 def _single(value: object) -> object:
-    """One value stands for a list of one; it may hold commas. An empty one is none."""
+    """A single value is a list of one, even if it has commas. An empty one is an empty list."""
     if value is None or value == "":
         return ()
     return (value,) if isinstance(value, str) else value
@@ -75,7 +75,7 @@ ChunkingStrategy: TypeAlias = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[ServerVad, Tag("server_vad")],
     Discriminator(lambda value: "server_vad" if isinstance(value, dict | ServerVad) else "auto"),
 ]
-"""Told apart by what was sent, so that a problem is reported about the one that was meant."""
+"""The kind of value decides which it is, so that an error is about the one that was meant."""
 
 
 class DiarizeFields(SpeakerParameters):
@@ -105,10 +105,10 @@ class KnownSpeakerFields(SpeakerParameters):
 
     @property
     def known_speakers(self) -> list[tuple[str, bytes]]:
-        """Names, and the files with their voices.
+        """Their names, each with a file of the voice.
 
         Raises:
-            InvalidRequest: they do not match, or a reference is not a data URL.
+            InvalidRequest: names and references do not match, or one is not a data URL.
         """
         names, references = self.known_speaker_names, self.known_speaker_references
         if len(names) != len(references) or len(set(names)) < len(names):
@@ -164,7 +164,7 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
 
     @property
     def speakers(self) -> DiarizeOptions | None:
-        """How to tell speakers apart; None: they need not be.
+        """How to tell speakers apart. None: not at all.
 
         Raises:
             InvalidRequest: they are asked for in a format that cannot say who speaks.
@@ -208,7 +208,7 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
         return form is Format.DIARIZED_JSON or (not self.stream and form in (None, *WITH_SPEAKERS))
 
     def vad(self, default: VadOptions) -> VadOptions:
-        """The server's ``default`` with the client's knobs turned."""
+        """The server's ``default`` with the client's changes."""
         asked = self.chunking_strategy
         if not isinstance(asked, ServerVad):
             return default

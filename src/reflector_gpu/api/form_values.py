@@ -1,4 +1,4 @@
-"""What a client sent in a form, a query or JSON, as values by the names of fields."""
+"""Forms, queries and JSON bodies as values by the names of their fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BRACKETED = re.compile(r"^(?P<name>[\w-]+)\[(?P<key>\w*)\]$")
 def form_values(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dict[str, object]:
     """Values of ``name``, of ``name[]`` and ``name[0]`` (lists), and of ``name[key]`` (objects).
 
-    A list may also be written as JSON. Of what is no list in ``model``, the last value counts.
+    A list may also be written as JSON. Where ``model`` has no list, the last value counts.
     """
     texts: dict[str, list[str]] = {}
     objects: dict[str, dict[str, str]] = {}
@@ -36,7 +36,8 @@ def form_values(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dic
 
 
 def json_values(body: bytes) -> dict[str, object]:
-    """
+    """The object that a JSON body holds.
+
     Raises:
         InvalidRequest: not JSON, or not an object.
     """

@@ -30,10 +30,10 @@ from reflector_gpu.types import Priority, Task, WordSpaces
 
 M = TypeVar("M", bound=BaseModel)
 
-_AT_ONCE = 0.005  # seconds; a model that takes longer to be there was loaded, or is being
+_AT_ONCE = 0.005  # seconds; a request that waited longer had its model loaded
 
 _RECORDINGS = ("application/octet-stream", "application/ogg")
-"""Types of bodies that are a recording, besides all of audio and video."""
+"""Content types of a recording, besides all of audio/* and video/*."""
 
 
 class Intake:
@@ -45,7 +45,7 @@ class Intake:
 
     @asynccontextmanager
     async def admit(self, request: Request, priority: Priority) -> AsyncIterator[RequestContext]:
-        """A place for the request, until it is answered or its time is over.
+        """Hold a place for the request until it is answered or its time is over.
 
         Raises:
             InvalidRequest, Overloaded, DeadlineExceeded
@@ -71,7 +71,7 @@ class Intake:
         Its files are kept until the request has been answered.
 
         Raises:
-            InvalidRequest: neither of these, or no file in it.
+            InvalidRequest: it is none of these, or has no file.
             ClientTooSlow, TooLarge
         """
         settings = self._service.settings
@@ -101,7 +101,7 @@ class Intake:
     def form_fields(
         self, request: Request, accepted: AcceptedFields[M], form: Form | None = None
     ) -> M:
-        """The fields in the query and in the ``form``; what both have counts as in the form.
+        """The fields in the query and in the ``form``, which wins where both have a field.
 
         Raises:
             InvalidRequest: as `fields`.
@@ -131,11 +131,11 @@ class Intake:
     def fields(
         self, request: Request, accepted: AcceptedFields[M], values: Mapping[str, object]
     ) -> M:
-        """The fields of a request, checked. What has no effect is noted for answer and log.
+        """Check the fields of a request. The answer and the log name those without an effect.
 
         Raises:
-            InvalidRequest: a name is misspelled or misplaced, a value does not fit, or
-                something has no effect and the server is told to be strict.
+            InvalidRequest: a name is misspelled or misplaced, a value does not fit, or a field
+                has no effect and the server is strict.
         """
         if ignored := accepted.ignored(values):
             names = accepted_fields.listed(ignored)
@@ -177,7 +177,7 @@ class Intake:
         began = time.monotonic()
         await unless_disconnected(context.request, self._service.loaded(wanted.model))
         if (took := time.monotonic() - began) > _AT_ONCE:
-            context.note("load", f"{took:.3f}s")
+            context.log("load", f"{took:.3f}s")
         return wanted
 
     def renderer(self, fields: TranscriptionFields, offset: float = 0.0) -> TranscriptRenderer:
@@ -191,7 +191,7 @@ class Intake:
 
 
 def single(form: Form) -> Upload:
-    """The file of a route that takes no more than one."""
+    """The file of an upload to a route that takes only one."""
     if len(form.files) > 1:
         raise InvalidRequest("This route takes a single file.", param="file")
     return form.files[0]

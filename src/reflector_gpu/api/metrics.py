@@ -1,4 +1,4 @@
-"""What Prometheus reads. One registry per app, so that several can live in one process."""
+"""Metrics for Prometheus. Each app has its own registry, so that a process can have several."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """Read off the service when somebody looks."""
+    """Gauges that are read from the service when Prometheus asks."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""What happens to every request: it gets an id, and its outcome is counted and logged."""
+"""What every request passes: it gets an id, and its outcome is counted and logged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reflector_gpu.errors import ShuttingDown
 logger = logging.getLogger("reflector_gpu.access")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-"""What a metric is labelled with; clients may send any word."""
+"""Methods that label a metric. Others share a label, because clients may send any word."""
 
 REQUEST_ID = "X-Request-ID"
 
@@ -29,13 +29,13 @@ _SPECIAL = frozenset(' "=')
 
 
 class Labels:
-    """The routes as metrics name them: by their patterns, since clients may ask for any path."""
+    """Names of routes for metrics: their patterns, because clients may ask for any path."""
 
     def __init__(self, routers: Iterable[Router]) -> None:
         self._routes = [route for router in routers for route in router.routes]
 
     def of(self, scope: Scope) -> str:
-        """The route that a request is for, whether it got there or not."""
+        """The pattern of the route that a request is for, even if it did not get there."""
         path = getattr(scope.get("route"), "path", None)
         if isinstance(path, str):
             return path
@@ -46,7 +46,7 @@ class Labels:
 
 
 class AnswerFailures:
-    """Answers a request that would be left without any: the server stops, or has a bug."""
+    """Answers a request that would get no answer, because the server stops or has a bug."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,12 +64,12 @@ class AnswerFailures:
 
         try:
             await self._app(scope, receive, send_and_see)
-        except asyncio.CancelledError:  # the time that a stopping server gives has run out
+        except asyncio.CancelledError:  # a stopping server has waited long enough
             if begun:
                 raise
             error = ShuttingDown("The server is shutting down; try again.")
             await error_response(error)(scope, receive, send)
-        except Exception as error:  # a bug of ours: nothing a client sends may show it
+        except Exception as error:  # a bug of ours, whose text no client may see
             if begun:
                 raise
             await bug_response(scope, error)(scope, receive, send)
@@ -103,7 +103,7 @@ class Observe:
 
         try:
             await self._app(scope, receive, send_and_note)
-        except Exception:  # a bug of ours that broke off an answer: uvicorn logs what it was
+        except Exception:  # a bug of ours in the middle of an answer, which uvicorn logs
             status = 500
             raise
         finally:
@@ -120,8 +120,10 @@ class Observe:
 
 
 def value_of(text: str) -> str:
-    """``text`` as a value in a line of the log: quoted if it holds more than a plain word, and
-    nothing in it can end the line, or look like another field."""
+    """``text`` as a value in a line of the log, quoted if it is more than a plain word.
+
+    Nothing in it can end the line, or look like another field.
+    """
     if len(text) > _LONGEST_VALUE:
         text = f"{text[:_LONGEST_VALUE]}..."
     text = text.replace("\\", "\\\\")

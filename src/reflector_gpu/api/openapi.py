@@ -1,4 +1,4 @@
-"""What /docs shows for bodies that are parsed as streams, where FastAPI cannot see them."""
+"""The OpenAPI description of bodies that are parsed as streams, which FastAPI cannot see."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def inlined(model: type[BaseModel]) -> Extra:
         reference = node.get("$ref")
         if isinstance(reference, str):
             return resolve(definitions[reference.rsplit("/", 1)[1]])
-        # Forms in /docs are filled in with what has a default, be it none at all.
+        # /docs would fill a form in with every default, even with null.
         kept = (pair for pair in node.items() if pair != ("default", None))
         return {key: resolve(value) for key, value in kept}
 
@@ -99,7 +99,7 @@ _WITH_AUDIO: JsonValue = {
 
 
 def _form(accepted: AcceptedFields[TranscriptionFields], *file_fields: str) -> Extra:
-    """An upload, with those fields that have an effect on the route."""
+    """An upload with the fields that have an effect on its route."""
     schema = inlined(accepted.model)
     properties = schema["properties"]
     assert isinstance(properties, dict)

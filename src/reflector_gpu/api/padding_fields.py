@@ -1,4 +1,4 @@
-"""What /pad is asked for and what it answers, as Reflector has them."""
+"""The request and the answer of /pad, as Reflector defines them."""
 
 from __future__ import annotations
 

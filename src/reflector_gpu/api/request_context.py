@@ -1,4 +1,4 @@
-"""What a request holds while it is worked on, and what is counted and logged of its work."""
+"""What a request holds while it is worked on, and the books that are kept of it."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class RequestContext:
     service: Service
     metrics: Metrics
 
-    def note(self, name: str, value: str) -> None:
-        """Say something about the request in its line of the log."""
+    def log(self, name: str, value: str) -> None:
+        """Add ``name=value`` to the request's line of the log."""
         record_of(self.request.scope).details[name] = value
 
     def answered_by(self, model: str) -> None:
-        """Say which model answers, in the answer's header and in the log."""
+        """Name the model that answers, in a header and in the log."""
         record_of(self.request.scope).answered_by(model)
 
     def waited(self, seconds: float) -> None:
-        """A piece of work waited so long for a worker. Of the first one the log tells: the later
-        ones wait while those before them are worked on."""
+        """A piece of work waited ``seconds`` for a worker. Only the first wait is logged, because
+        later pieces also wait for the request's own earlier ones."""
         record_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
 
-    def _heard(self, seconds: float) -> None:
-        """So much audio was worked on."""
+    def _worked_on(self, seconds: float) -> None:
+        """Add ``seconds`` of audio to those in the log."""
         details = record_of(self.request.scope).details
         before = float(details.get("audio", "0").removesuffix("s"))
         details["audio"] = f"{before + seconds:.2f}s"
@@ -64,7 +64,7 @@ class RequestContext:
     async def parts(
         self, spool: Spool, wanted: TranscriptionRequest, field: str = "file"
     ) -> AsyncGenerator[Part, None]:
-        """The service's parts, counted; ``field`` is where the client sent or named the audio."""
+        """The parts of a transcript, counted. ``field`` is the one that the audio came in."""
         wanted = replace(wanted, waited=self.waited)
         with self.permit.recording() as recording, blaming_for_audio(field):
             async with aclosing(self.service.transcribe(spool, wanted, recording.expect)) as parts:
@@ -72,24 +72,24 @@ class RequestContext:
                     recording.done(part.position)
                     if part.duration is not None:
                         self.metrics.audio(wanted.model.name, part.duration)
-                        self._heard(part.duration)
+                        self._worked_on(part.duration)
                     yield part
 
     async def diarized(
         self, spool: Spool, fields: DiarizeFields, voices: Sequence[Voice] = ()
     ) -> Diarized:
-        """Who speaks when in ``spool``, counted."""
+        """The speakers in ``spool``, counted."""
         self.answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
             found = await self.service.diarize(
                 spool, fields.counts, voices, track=fields.track, expect=recording.expect
             )
             recording.finish()
-            self._heard(recording.seconds)
+            self._worked_on(recording.seconds)
             return found
 
     def download(self, url: str) -> Spool:
-        """What fills with the bytes from ``url`` until the request is answered."""
+        """A spool that fills with the bytes from ``url`` until the request is answered."""
         spool = self.resources.enter_context(self.service.spool())
         download = asyncio.create_task(self.service.fetcher.fetch(url, spool))
         self.resources.push_async_callback(cancelled, download)
@@ -102,5 +102,5 @@ class RequestContext:
 
 
 def blaming_for_audio(field: str = URL_FIELD) -> AbstractContextManager[None]:
-    """What is wrong with the audio, or with its download, is the fault of ``field``."""
+    """Errors about the audio or its download are about ``field``."""
     return blaming({"file": field, URL_FIELD: field})

@@ -1,7 +1,7 @@
-"""What is known of one request besides its answer: response headers, and fields of its log line.
+"""What is recorded of a request: headers of its answer, and fields of its line in the log.
 
-Routes and middleware write here while they work; `middleware.Observe` reads it when the answer
-begins and when it has ended.
+Routes and middleware write it while they work. `middleware.Observe` reads the headers when the
+answer begins, and the fields when it has ended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 MODEL_HEADER = "X-Reflector-Model"
-"""The header that says which model answered."""
+"""The header that names the model that answered."""
 
 _STATE_KEY = "record"
 _PLAIN = punctuation.replace("%", "")
@@ -21,21 +21,23 @@ _PLAIN = punctuation.replace("%", "")
 
 @dataclass(slots=True)
 class RequestRecord:
-    """``headers`` go into the answer, if they are written before it begins. ``details`` go into
-    the log line as ``name=value``, in the order in which they were written."""
+    """``headers`` that are set before the answer begins become part of it.
+
+    ``details`` go into the log as ``name=value``, in their order.
+    """
 
     headers: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
 
     def answered_by(self, model: str) -> None:
-        """Say which model answers. Its name may be the operator's own: what a header or a log
-        line cannot hold is written with percent signs."""
+        """Record the model that answers. Its name may be the operator's own, so characters that a
+        header or the log cannot hold are percent-encoded."""
         name = quote(model, safe=_PLAIN)
         self.headers[MODEL_HEADER] = self.details["model"] = name
 
 
 def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:
-    """The notes of the request with this ASGI ``scope``, begun if there are none yet."""
+    """The record of the request with this ASGI ``scope``."""
     state = scope.setdefault("state", {})
     found: RequestRecord = state.setdefault(_STATE_KEY, RequestRecord())
     return found

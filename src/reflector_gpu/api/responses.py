@@ -1,4 +1,4 @@
-"""From a validated request to its answer: one recording or several, whole or streamed."""
+"""Transcripts as HTTP responses: of one recording or several, whole or as events."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ JSON = "application/json"
 
 Parts = AsyncGenerator[Part, None]
 
-_QUICK_SECONDS = 60.0  # of audio; a thread would take longer than to render so little
+_QUICK_SECONDS = 60.0  # of audio; starting a thread takes longer than rendering so little
 
-_TOGETHER = 16  # files of one request that are worked on at the same time
+_TOGETHER = 16  # files of a request that are worked on at the same time
 
 
 def response(body: BaseModel | str, form: Format | None) -> Response:
@@ -44,11 +44,11 @@ async def answer(
     form: Format | None = None,
     offset: float = 0.0,
 ) -> Response:
-    """The finished transcript as ``render`` writes it."""
+    """The whole transcript as ``render`` writes it."""
     transcript = await _whole(parts)
     if transcript.duration <= _QUICK_SECONDS:
         found = response(render(transcript), form)
-    else:  # an hour of words takes long enough to render that others would notice
+    else:  # rendering an hour of words would delay other requests
         found = await asyncio.to_thread(lambda: response(render(transcript), form))
     found.headers.update(audio_warnings.headers(audio_warnings.of_transcript(transcript, offset)))
     return found
@@ -57,7 +57,7 @@ async def answer(
 async def several_files(
     uploads: Sequence[Upload], renderer: TranscriptRenderer, start: Callable[[Upload], Parts]
 ) -> Response:
-    """``{"results": [...]}`` in the order sent; a file that fails carries its ``error``."""
+    """``{"results": [...]}`` in the order of ``uploads``. A file that fails has an ``error``."""
     together = _TOGETHER if renderer.fields.batch is not False else 1
     places = asyncio.Semaphore(together)
 
@@ -103,9 +103,9 @@ def events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, No
 async def _subtitle_events(
     parts: Parts, renderer: TranscriptRenderer, form: Literal[Format.SRT, Format.VTT]
 ) -> AsyncGenerator[str, None]:
-    """Pieces of the file, one a cue, and then the whole of it.
+    """An event for each cue of the file, and one with all of it.
 
-    Names of speakers and translations are known only in the end; so is such a file.
+    Speakers and translations are known only at the end. A file with them comes as one piece.
     """
     gathered = Gathered()
     early = renderer.fields.speakers is None and not renderer.fields.translate_to

@@ -1,4 +1,4 @@
-"""Which names each route reads, and where those belong that it does not."""
+"""The fields that each route accepts, and advice about those that belong to other routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools in chat requests: functions that a language model may want called, and what came of it."""
+"""Tools in chat requests: functions that a language model may call, and its earlier calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TOOLS = 128
 """As many as OpenAI takes."""
 
 _LONGEST_ID = 256
-_LONGEST_NAME = 256  # of a function that a model wants called, whatever it made up
+_LONGEST_NAME = 256  # of a function that a model called, which may be one it made up
 _LONGEST_ARGUMENTS = 1_000_000
 _LONGEST_DEFINITIONS = 500_000  # characters of JSON in all
 
@@ -96,7 +96,7 @@ Choice: TypeAlias = Literal["none", "auto", "required"] | ToolChoice | None
 def tools_of(
     definitions: Sequence[ToolDefinition], choice: Choice, parallel: bool | None
 ) -> Tools | None:
-    """What a language model is told of tools; None if there are none."""
+    """The tools as a language model gets them; None without any."""
     if not definitions:
         return None
     told: list[JsonValue] = [tool.model_dump(exclude_unset=True) for tool in definitions]
@@ -105,7 +105,8 @@ def tools_of(
 
 
 def check_tools(definitions: Sequence[ToolDefinition], choice: Choice) -> None:
-    """
+    """Check tools that a client sent.
+
     Raises:
         InvalidRequest: they are too long, or the choice is none of them.
     """

@@ -1,4 +1,4 @@
-"""What a transcript is written as: the client's format and wishes, the operator's spelling."""
+"""Transcripts in the format that the client asked for."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ B = TypeVar("B", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class TranscriptRenderer:
-    """The renderer of one answer. ``offset`` is added to every time.
+    """Writes the transcript of one answer. ``offset`` is added to every time.
 
-    Each of `body`, `file` and `translation` writes a transcript: as a model, or as plain text.
+    `body`, `file` and `translation` give a model for JSON, or plain text.
     """
 
     fields: TranscriptionFields
@@ -31,11 +31,11 @@ class TranscriptRenderer:
 
     @property
     def format(self) -> Format | None:
-        """The one that the client asks for; None: Reflector's."""
+        """The format that the client asked for. None: Reflector's."""
         return self.fields.response_format
 
     def body(self, transcript: Transcript) -> BaseModel | str:
-        """The transcript of a recording that has no name."""
+        """The transcript of a recording without a name."""
         match self.format:
             case Format.TEXT:
                 return openai.text(in_translation(transcript))
@@ -57,14 +57,14 @@ class TranscriptRenderer:
                 return self.scored(found, transcript.segments)
 
     def file(self, transcript: Transcript, filename: str) -> BaseModel | str:
-        """The transcript of an upload, whose name is in Reflector's form."""
+        """The transcript of an upload. Reflector's format includes its name."""
         if self.format is not None:
             return self.body(transcript)
         found = reflector.file(transcript, filename, spaces=self.spaces)
         return self.scored(found, transcript.segments)
 
     def translation(self, transcript: Transcript) -> BaseModel | str:
-        """Speech turned into English; OpenAI's JSON has less in it than for a transcription."""
+        """Speech translated into English. OpenAI's JSON has fewer fields than for a transcript."""
         match self.format:
             case Format.VERBOSE_JSON:
                 return openai.verbose_translation(transcript)
@@ -74,7 +74,7 @@ class TranscriptRenderer:
                 return self.body(transcript)
 
     def scored(self, body: B, segments: Sequence[Segment], *, follow: bool = False) -> B:
-        """``body``, which holds the text of ``segments``, with its logprobs if they are wanted."""
+        """``body``, which has the text of ``segments``, with logprobs if the client wants them."""
         if not self.fields.wants_logprobs:
             return body
         return body.model_copy(update={"logprobs": logprobs(segments, follow=follow)})

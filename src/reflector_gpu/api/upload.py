@@ -1,4 +1,4 @@
-"""``multipart/form-data``, parsed as it arrives: files go straight to disk."""
+"""``multipart/form-data``, parsed as it arrives. Files go straight to disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 FILE_FIELDS = ("file", "files")
-"""Names of file parts, each also with ``[]``."""
+"""Names of the parts that are files. Each may end in ``[]``."""
 
 _MAX_FIELD_BYTES = 16_000_000  # known speaker references are audio in data URLs
 _MAX_FIELDS = 1000
@@ -28,7 +28,7 @@ _MAX_FIELDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file of a form: the client's name for it, and its bytes, complete."""
+    """One file: the client's name for it, and its bytes."""
 
     filename: str
     spool: Spool
@@ -36,9 +36,9 @@ class Upload:
 
 @dataclass(slots=True)
 class Form:
-    """What a client sent: texts, or ``values`` if it was JSON, and files.
+    """What a client uploaded: text ``fields``, or ``values`` from JSON, and files.
 
-    Leaving it as a context manager frees its files.
+    As a context manager, it frees its files.
     """
 
     fields: list[tuple[str, str]] = field(default_factory=list)
@@ -67,12 +67,12 @@ async def read_form(
     max_files: int,
     file_fields: Sequence[str] = FILE_FIELDS,
 ) -> Form:
-    """Parse a form from ``body``; nothing is kept on disk if it fails.
+    """Parse a form from ``body``. If that fails, nothing stays on disk.
 
     Parts of the names ``file_fields`` are files.
 
     Raises:
-        InvalidRequest: not a form, or a broken one.
+        InvalidRequest: it is not a form, or is broken.
         TooLarge: more than ``max_bytes`` in all, or more than ``max_files`` files.
     """
     kind, parameters = parse_options_header(content_type)
@@ -104,7 +104,7 @@ async def read_form(
 
 
 class _Reader:
-    """The callbacks of one parse: a part is a field in memory or a file in a spool."""
+    """The parser's callbacks: a part becomes a field in memory, or a file in a spool."""
 
     def __init__(
         self, spool: Callable[[], Spool], max_files: int, file_fields: Sequence[str]
@@ -181,7 +181,9 @@ class _Reader:
     def _on_part_end(self) -> None:
         if self._file is not None:
             self._file.spool.finish()
-            if self._unnamed and not self._file.spool.size:  # a browser's input without a choice
+            if (
+                self._unnamed and not self._file.spool.size
+            ):  # a browser sends this for an input without a file
                 self.form.files.pop().spool.close()
         else:
             text = _text(bytes(self._value))
@@ -192,7 +194,7 @@ class _Reader:
 
 
 def _unquoted(text: str) -> str:
-    """What a JSON string says; objects and lists are read where fields are."""
+    """The text of a JSON string. Objects and lists stay JSON, for the fields to read."""
     try:
         sent: object = from_json(text)
     except ValueError:

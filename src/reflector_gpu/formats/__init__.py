@@ -1,5 +1,6 @@
-"""A `Transcript` in every shape that a client can ask for. Pure functions, one per shape.
+"""Transcripts in every format that a client can ask for. Each has a pure function.
 
-`openai` holds the OpenAI formats and stream events, `reflector` the forms of Reflector and
-/transcribe, `subtitles` srt and vtt; `formats` names the formats, `schemas` the JSON bodies.
+`openai` has the formats and stream events of OpenAI, `reflector` those of Reflector and
+/transcribe, `subtitles` srt and vtt. `response_format` names the formats, and `schemas` has the
+JSON bodies.
 """

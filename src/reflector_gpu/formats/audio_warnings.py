@@ -1,4 +1,4 @@
-"""What an answer says about audio that may be missing from it."""
+"""Warnings about audio that may be missing from a transcript."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from reflector_gpu.formats.words import seconds
 from reflector_gpu.types import Condition, Span, Track, Transcript, Truncation
 
 WARNINGS_HEADER = "X-Reflector-Warnings"
-"""The header with the same JSON, for the formats that have no place for it."""
+"""The header with the warnings as JSON, for formats that have no place for them."""
 
 _MOST_IN_HEADER = 20
 
 
 def of_transcript(transcript: Transcript, offset: float = 0.0) -> Warnings | None:
-    """None: there is nothing to warn of. ``offset`` is added to every time."""
+    """The warnings about a transcript, if any. ``offset`` is added to every time."""
     return of_condition(transcript.condition, offset, transcript.unheard)
 
 
 def of_condition(
     condition: Condition, offset: float = 0.0, unheard: Iterable[Span] = ()
 ) -> Warnings | None:
-    """The same of a recording without a transcript."""
+    """The warnings about a recording, if any. ``offset`` is added to every time."""
     cut, taken = condition.truncated, condition.taken
     found = Warnings(
         unheard=_spans(unheard, offset),
@@ -37,7 +37,7 @@ def of_condition(
 
 
 def headers(found: Warnings | None) -> dict[str, str]:
-    """The header of an answer; of many stretches it has the first ones."""
+    """The header of an answer. It has only the first of many stretches."""
     if found is None:
         return {}
     first = {
@@ -45,12 +45,12 @@ def headers(found: Warnings | None) -> dict[str, str]:
         "damaged": (found.damaged or ())[:_MOST_IN_HEADER] or None,
     }
     told = found.model_copy(update=first).model_dump_json(exclude_none=True)
-    # Titles of tracks are in any language, and a header is not.
+    # Titles of tracks may have any characters, but a header is ASCII.
     return {WARNINGS_HEADER: "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in told)}
 
 
 def condition_of(found: Warnings) -> Condition:
-    """What another server has noticed, by its warnings."""
+    """The condition that another server's warnings describe."""
     cut, tracks = found.truncated, found.tracks
     return Condition(
         found.damaged or (),

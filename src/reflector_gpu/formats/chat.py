@@ -1,4 +1,4 @@
-"""The answers of language models: the OpenAI chat API's, as openai-python 3.54 types them."""
+"""The answers and stream events of the OpenAI chat API, as openai-python 3.54 types them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class ChatChunk(Body):
 
 
 class ChatRenderer:
-    """One answer of ``model``: what of it is sent has one id."""
+    """Writes one answer of ``model``. All that is sent of it has the same id."""
 
     def __init__(self, model: str) -> None:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
@@ -123,7 +123,7 @@ class ChatRenderer:
         self._begun = False
 
     def whole(self, completion: Completion) -> str:
-        """JSON of all of it. OpenAI sends null where there is nothing to say."""
+        """The whole answer as JSON. Like OpenAI's, it has null for what is absent."""
         calls = tuple(
             CalledTool(
                 id=call.id, function=CalledFunction(name=call.name, arguments=call.arguments)
@@ -158,15 +158,15 @@ class ChatRenderer:
         return self._event(ChunkChoice(delta=delta.model_copy(update={"tool_calls": (call,)})))
 
     def end(self, completion: Completion) -> str:
-        """The event that says why there is no more."""
+        """The last event of the text, which says why it ends."""
         return self._event(ChunkChoice(delta=self._delta(), finish_reason=completion.finish))
 
     def usage(self, completion: Completion) -> str:
-        """The event for those who asked what it took."""
+        """The event with the tokens that were used."""
         return self._event(used=usage(completion))
 
     def _delta(self, text: str | None = None) -> Delta:
-        """The first says whose the answer is."""
+        """The content of an event. The first one has the role."""
         role: Literal["assistant"] | None = None if self._begun else "assistant"
         self._begun = True
         return Delta(role=role, content=text)

@@ -1,9 +1,9 @@
-"""Words into subtitle cues: what stands on the screen together, in which lines, how long.
+"""Subtitle cues from words: which words are shown together, in which lines, for how long.
 
 Two lines of 42 columns and 5/6 to 7 seconds are the limits of Netflix's Timed Text Style Guide
-(General Requirements; English), 17 characters a second its reading speed. That a cue outlasts
-its speech by 1.5 seconds at most, and holds one sentence where it can, is from the BBC Subtitle
-Guidelines (5.2, 3.2).
+(General Requirements; English), and 17 characters a second is its reading speed. The BBC Subtitle
+Guidelines (5.2, 3.2) are why a cue outlasts its speech by 1.5 seconds at most, and holds one
+sentence where it can.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_SECONDS = 7.0
 MIN_SECONDS = 5 / 6
 COLUMNS_PER_SECOND = 17
 MAX_LINGER = 1.5
-"""Longest that a cue stays after its last word, seconds."""
+"""Longest time in seconds that a cue stays after its last word."""
 
-# What it costs to cut between two tokens, by where that is; the same for cues and lines.
+# What it costs to cut between two tokens. Cues and lines have the same costs.
 _AFTER_SENTENCE, _AFTER_CLAUSE, _BETWEEN_WORDS, _INSIDE_WORD, _NEVER = 0.0, 1.0, 3.0, 6.0, 100.0
-# What a cue costs: for being one more, for each sentence that ends inside, for being brief, and for
-# each time its reading speed is more than it should be.
+# What a cue costs: for itself, for each sentence that ends inside, for being brief, and for being
+# too fast to read.
 _CUE, _SENTENCE_INSIDE, _TOO_BRIEF, _TOO_FAST = 1.0, 1.5, 4.0, 6.0
-# How many columns of difference between two lines weigh as much as one unit of cost.
+# Columns of difference between two lines that weigh as much as one unit of cost.
 _COLUMNS_PER_COST = 10.0
 
 
@@ -66,12 +66,12 @@ class _Group:
 
 
 def cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
-    """Cues in order that never overlap; each one is spoken by one person."""
+    """Cues in order. They never overlap, and each has one speaker."""
     return _all(tokens(transcript.segments), transcript.duration, offset)
 
 
 def labelled_cues(transcript: Transcript, *, offset: float = 0.0) -> list[Cue]:
-    """`cues` whose text names the speaker (``Anna: …``) where another one begins."""
+    """`cues` whose text names the speaker (``Anna: …``) where the speaker changes."""
     return _all(labelled_tokens(transcript.segments), transcript.duration, offset)
 
 
@@ -81,10 +81,10 @@ def _all(stream: Iterable[Token], duration: float, offset: float) -> list[Cue]:
 
 
 class CueStream:
-    """Cues of what is still being said. Those that have been given out do not change.
+    """Cues of a transcript that still grows. A cue does not change once it has been given out.
 
-    How a stretch without a pause is cut depends on all of it, so its cues come when somebody
-    speaks after the pause that ends it. ``offset`` is added to every time.
+    The cues of a stretch without a pause depend on all of it. They are given out when the first
+    token after its pause arrives. ``offset`` is added to every time.
     """
 
     def __init__(self, offset: float = 0.0) -> None:
@@ -93,7 +93,7 @@ class CueStream:
         self._free_from = 0
 
     def add(self, stream: Iterable[Token]) -> list[Cue]:
-        """The cues that are settled once ``stream`` has been said as well."""
+        """Add the tokens in ``stream``, and return the cues that they settle."""
         runs = list(_runs([*self._run, *stream]))
         if not runs:
             return []
@@ -102,19 +102,19 @@ class CueStream:
         return self._shown(groups, self._run[0].start)
 
     def end(self, duration: float) -> list[Cue]:
-        """The rest, in a recording of ``duration`` seconds."""
+        """The remaining cues of a recording of ``duration`` seconds."""
         groups = list(_divided(self._run, math.inf)) if self._run else []
         return self._shown(groups, max(duration, self._run[-1].end) if self._run else duration)
 
     def _shown(self, groups: list[_Group], limit: float) -> list[Cue]:
-        """Cues that stay until they are read, as far as the silence that follows allows.
+        """Cues that stay until they can be read, as far as the silence after them allows.
 
-        ``limit`` is when what follows the last of them begins.
+        ``limit`` is the start of what follows the last one.
         """
         made: list[Cue] = []
         for group, following in zip_longest(groups, groups[1:]):
             start = max(self._free_from, _milliseconds(group.start + self._offset))
-            width = columns(_joined(group.tokens))  # spaces are read as well
+            width = columns(_joined(group.tokens))  # readers read spaces too
             read_in = max(MIN_SECONDS, width / COLUMNS_PER_SECOND)
             wanted = max(group.end, min(group.start + read_in, group.end + MAX_LINGER))
             gone = min(wanted, following.start if following else limit)
@@ -125,11 +125,8 @@ class CueStream:
         return made
 
 
-# Who stands together
-
-
 def _runs(stream: list[Token]) -> Iterator[tuple[list[Token], float]]:
-    """Stretches without a pause or a change of speaker, and the silence after each."""
+    """Stretches without a pause or a change of speaker, each with the silence after it."""
     begin = 0
     for number, (before, after) in enumerate(pairwise(stream), 1):
         silence = after.start - before.end
@@ -141,7 +138,7 @@ def _runs(stream: list[Token]) -> Iterator[tuple[list[Token], float]]:
 
 
 def _divided(run: list[Token], silence: float) -> Iterator[_Group]:
-    """``run`` cut into cues at the least cost: the shortest path over all cues that fit."""
+    """Cut ``run`` into cues at the least cost: the shortest path over all cues that fit."""
     joints = [_joint(before, after) for before, after in pairwise(run)]
     cut_after = [*joints, 0.0]
     next_start = [*(token.start for token in run[1:]), run[-1].end + silence]
@@ -165,7 +162,7 @@ def _divided(run: list[Token], silence: float) -> Iterator[_Group]:
                 sentences += joints[last - 1] == _AFTER_SENTENCE
             width += token.columns + (last > first and not token.glued)
             cost = cheapest[first] + _CUE + cut_after[last] + _SENTENCE_INSIDE * sentences
-            cost += (width / (MAX_COLUMNS * MAX_LINES)) ** 2  # least when all are filled alike
+            cost += (width / (MAX_COLUMNS * MAX_LINES)) ** 2  # least when all cues are equally full
             shown = gone_at[last] - head.start
             if shown < MIN_SECONDS:
                 cost += _TOO_BRIEF * (1 - shown / MIN_SECONDS)
@@ -193,18 +190,12 @@ def _joint(before: Token, after: Token) -> float:
     return _BETWEEN_WORDS
 
 
-# When
-
-
 def _milliseconds(value: float) -> int:
     return max(0, round(value * 1000))
 
 
-# In which lines
-
-
 def _lines(group: _Group) -> tuple[str, ...]:
-    """One line if it fits, else the two that differ least in width, cut at a good place."""
+    """The text in one line if it fits, or in two of similar width, cut at a good place."""
     whole = _joined(group.tokens)
     if columns(whole) <= MAX_COLUMNS:
         return (whole,)

@@ -1,4 +1,4 @@
-"""Who speaks when, as pyannote's tools and the servers around them write it."""
+"""Speaker turns in the formats of pyannote's tools and of servers that use them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
 
 
 def rttm(found: Diarized, filename: str, *, offset: float = 0.0) -> str:
-    """NIST's Rich Transcription Time Marked file (RT-09, appendix A): ten columns a turn.
+    """NIST's Rich Transcription Time Marked file (RT-09, appendix A): ten columns for each turn.
 
-    The recording is called as its file is, without its ending; white space would end a column.
+    The recording has the name of its file without the suffix. White space would end a column.
     """
     recording = _column(PurePath(filename).stem, "audio")
     return "".join(

@@ -1,4 +1,4 @@
-"""How likely the recogniser found each token of a text, as OpenAI's `logprobs` have it."""
+"""OpenAI's `logprobs`: how likely the recogniser found each token of a text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from reflector_gpu.formats.schemas import Logprob
 from reflector_gpu.types import Segment, Word
 
 LEAST = -9999.0
-"""What OpenAI sends for what is all but impossible; JSON has no infinity."""
+"""OpenAI's value for a token that is all but impossible. JSON has no infinity."""
 
 _DECIMALS = 6
 
 
 def logprobs(segments: Sequence[Segment], *, follow: bool = False) -> tuple[Logprob, ...]:
-    """The tokens of the text of ``segments``. It begins with a space where they ``follow`` others
-    and are not glued to them."""
+    """The tokens of the text of ``segments``.
+
+    The first has a space if the segments ``follow`` others and are not glued to them.
+    """
     words = (word for segment in segments for word in segment.words)
     return tuple(
         Logprob(
@@ -31,9 +33,9 @@ def logprobs(segments: Sequence[Segment], *, follow: bool = False) -> tuple[Logp
 
 
 def _pieces(word: Word, *, spaced: bool) -> Iterator[bytes]:
-    """What each token adds to the text.
+    """The bytes that each token adds to the text.
 
-    Recognisers write white space where it is not shown: before the first word, or twice.
+    Recognisers also write white space that the text does not show: before it, or twice.
     """
     whole = b"".join(token.data for token in word.tokens)
     text = whole.decode(errors="surrogateescape")
@@ -46,5 +48,5 @@ def _pieces(word: Word, *, spaced: bool) -> Iterator[bytes]:
 
 
 def _logprob(value: float) -> float:
-    """Never ``-0.0``."""
+    """A finite, rounded logprob, never ``-0.0``."""
     return LEAST if isnan(value) else round(max(LEAST, min(value, 0.0)), _DECIMALS) + 0.0

@@ -1,7 +1,7 @@
 """The answers and stream events of the OpenAI audio API, as openai-python 3.54 types them.
 
-``offset`` is added to every time; ``spaces`` says how words are spelt. Bodies and events are
-models: see `schemas` for dumping.
+``offset`` is added to every time. ``spaces`` says whether words begin with their spaces. Bodies
+and events are models; `schemas` says how to dump them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from reflector_gpu.languages import language_name
 from reflector_gpu.types import Segment, SegmentScores, Task, Transcript, WordSpaces
 
 ONLY_SPEAKER = "A"
-"""Who speaks where nobody was told apart."""
+"""The speaker where speakers were not told apart."""
 
 NO_SCORES = SegmentScores(avg_logprob=0.0, compression_ratio=1.0, no_speech_prob=0.0)
-"""Stands for the scores of a recogniser without any: passes every client's quality filter."""
+"""Scores for a recogniser without any. They pass every client's quality filter."""
 
 SCORE_LIMIT = 1000.0
-"""What an infinite score is cut down to."""
+"""The largest score, in place of infinity."""
 
 FRAMES_PER_SECOND = 100
-"""Unit of ``seek`` in openai/whisper: mel frames of 10 ms."""
+"""Units of ``seek`` in a second: openai/whisper counts mel frames of 10 ms."""
 
 STREAM_END = "data: [DONE]\n\n"
-"""What ends a stream of server-sent events; openai-python stops reading here."""
+"""The last of the server-sent events. openai-python stops reading here."""
 
 
 def json(transcript: Transcript) -> Transcription:
@@ -69,9 +69,9 @@ def verbose_json(
     offset: float = 0.0,
     spaces: WordSpaces = "leading",
 ) -> VerboseTranscription:
-    """Segments, words, or both, by ``granularities``; none asked for means segments.
+    """Segments, words, or both, by ``granularities``; without any, segments.
 
-    As whisper-1 does: ``word`` alone leaves segments out, without ``word`` there are no words.
+    Like whisper-1: ``word`` alone leaves segments out.
     """
     asked = granularities or DEFAULT_GRANULARITIES
     segments = words = None
@@ -100,7 +100,7 @@ def translation(transcript: Transcript) -> Translation:
 
 
 def verbose_translation(transcript: Transcript) -> VerboseTranscription:
-    """The ``verbose_json`` of /v1/audio/translations: its language is that of the output."""
+    """The ``verbose_json`` of /v1/audio/translations. Its language is the output's."""
     segments = _verbose_segments(transcript.segments, 0.0)
     return _verbose("translate", transcript, "english", segments)
 
@@ -109,9 +109,9 @@ def verbose_translation(transcript: Transcript) -> VerboseTranscription:
 
 
 def delta(segment: Segment, *, offset: float = 0.0, segment_id: str | None = None) -> DeltaEvent:
-    """The first segment's event. Every other one is a `next_delta`.
+    """The event of the first segment. Those of the others are `next_delta`.
 
-    ``segment_id`` is that of the segment's own event, if it will have one.
+    ``segment_id`` is the id of the segment's own event, if it will have one.
     """
     return _delta(segment, segment.text, offset, segment_id)
 
@@ -119,7 +119,7 @@ def delta(segment: Segment, *, offset: float = 0.0, segment_id: str | None = Non
 def next_delta(
     segment: Segment, *, offset: float = 0.0, segment_id: str | None = None
 ) -> DeltaEvent:
-    """The event of a segment that follows another: begins with the space that joins them, if any.
+    """The event of a segment that follows another. It begins with their space, if they have one.
 
     One `delta` and then `next_delta` for every segment spell `Transcript.text` exactly.
     """
@@ -128,14 +128,14 @@ def next_delta(
 
 
 def file_delta(piece: str, start: float, end: float) -> DeltaEvent:
-    """The event of a cue, whose times have been shifted already, with its ``piece`` of the file."""
+    """The event with a ``piece`` of a subtitle file. Its times include the offset already."""
     return DeltaEvent(delta=piece, start=seconds(start), end=seconds(end), words=())
 
 
 def segment_events(
     segments: Iterable[Segment], *, offset: float = 0.0
 ) -> Iterator[DiarizedSegment]:
-    """The segments with their speakers, cut wherever the speaker changes."""
+    """The segments with their speakers, cut where the speaker changes."""
     number, cuts = -1, 0
     for part in (part for segment in segments for part in monologues(segment)):
         number, cuts = (number, cuts + 1) if part.continues else (number + 1, 0)
@@ -150,10 +150,10 @@ def segment_events(
 
 
 def segment_id(number: int, cuts: int = 0) -> str:
-    """The id of the segment that was recognised as the ``number``-th, from 0.
+    """The id of a segment: its ``number`` from 0, and how many ``cuts`` precede this part of it.
 
-    The events of its text, which are sent before anybody knows where the speaker changes, can
-    name it so: only what follows ``cuts`` such changes is called otherwise.
+    The first part's id does not depend on cuts, so events of text can name it before the changes
+    of speaker are known.
     """
     return f"seg_{number}_{cuts}" if cuts else f"seg_{number}"
 
@@ -170,7 +170,7 @@ def done(transcript: Transcript, *, offset: float = 0.0) -> DoneEvent:
 
 
 def server_sent(event: StreamEvent) -> str:
-    """``event`` on the wire. No ``event:`` line: clients tell events apart by ``type``."""
+    """``event`` on the wire, without an ``event:`` line: clients go by its ``type``."""
     return f"data: {event.model_dump_json(exclude_none=True)}\n\n"
 
 
@@ -179,7 +179,7 @@ def _languages(transcript: Transcript) -> tuple[Language, ...]:
 
 
 def _usage(transcript: Transcript) -> DurationUsage:
-    """OpenAI counts whole seconds, the last one begun included."""
+    """Whole seconds, rounded up as OpenAI does."""
     return DurationUsage(seconds=math.ceil(transcript.duration))
 
 
@@ -232,7 +232,7 @@ def _verbose_segment(
 
 
 def _finite(value: float, neutral: float) -> float:
-    """JSON has no infinities and no NaN, and no client takes null for a number."""
+    """A finite number for ``value``, because JSON has no others and clients do not accept null."""
     return neutral if math.isnan(value) else max(-SCORE_LIMIT, min(value, SCORE_LIMIT))
 
 

@@ -1,7 +1,7 @@
-"""The forms that Reflector reads: text and timed words.
+"""The formats that Reflector reads: text and timed words.
 
-``offset`` is added to every time. Reflector joins words as they are: ``leading`` spaces make that
-the text. The first word has one as well, for the words of several answers are joined, too.
+``offset`` is added to every time. Reflector joins words without adding spaces, also those of
+several answers. So every word has its ``leading`` space, even the first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordS
 def transcript(
     source: Transcript, *, offset: float = 0.0, spaces: WordSpaces = "leading"
 ) -> ReflectorTranscript:
-    """The form of /v1/audio/transcriptions-from-url, which has no file name."""
+    """The format of /v1/audio/transcriptions-from-url, which has no file name."""
     return ReflectorTranscript(
         text=source.text,
         words=spoken_words(source.words, spaces, offset),
@@ -37,7 +37,7 @@ def transcript(
 
 
 def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -> ReflectorFile:
-    """The form of /v1/audio/transcriptions, once per uploaded file."""
+    """The format of /v1/audio/transcriptions, for each uploaded file."""
     return ReflectorFile(
         text=source.text,
         words=spoken_words(source.words, spaces),
@@ -49,7 +49,7 @@ def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -
 
 
 def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> TranscribeTranscript:
-    """The form of /transcribe, whose words have a ``text`` and no ``word``."""
+    """The format of /transcribe, whose words have ``text`` in place of ``word``."""
     words = source.words
     return TranscribeTranscript(
         text=source.text,
@@ -69,7 +69,7 @@ def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> Transcr
 
 
 def translation(source: str, target: str, text: str, translated: str) -> TextTranslation:
-    """The answer of /translate; of two equal codes there is one entry."""
+    """The answer of /translate. Two equal codes make one entry."""
     return TextTranslation(text={source: text, target: translated})
 
 

@@ -1,4 +1,4 @@
-"""The `response_format` values of the OpenAI audio API, and what each is sent as."""
+"""The `response_format` values of the OpenAI audio API, and their media types."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 Granularity: TypeAlias = Literal["word", "segment"]
-"""A value of `timestamp_granularities[]`: what of `verbose_json` the client wants."""
+"""A value of `timestamp_granularities[]`: which times `verbose_json` has."""
 
 DEFAULT_GRANULARITIES: tuple[Granularity, ...] = ("segment",)
-"""What it gets if it does not say."""
+"""The granularities of a request that names none."""
 
 
 class Format(StrEnum):
@@ -26,11 +26,10 @@ class Format(StrEnum):
 
 
 WITH_SPEAKERS = (Format.DIARIZED_JSON, Format.VERBOSE_JSON, Format.SRT, Format.VTT)
-"""Those that say who speaks, if that is told apart. Reflector's forms, which have no name, do too.
-"""
+"""Formats that can name speakers. Reflector's, which have no name here, can too."""
 
 WITH_LOGPROBS = (Format.JSON, None)
-"""Those that say how likely each token is, as OpenAI has it, for which no format means `json`."""
+"""Formats that can have logprobs. For OpenAI, no format means `json`."""
 
 MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
     {

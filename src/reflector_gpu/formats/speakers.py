@@ -10,9 +10,9 @@ from reflector_gpu.types import Segment, Word
 
 
 def monologues(segment: Segment) -> tuple[Segment, ...]:
-    """``segment`` cut wherever its words change speaker; each part carries its speaker.
+    """``segment`` cut where the speaker of its words changes. Each part names its speaker.
 
-    A word without a label is the segment's speaker's, else the one's who spoke before it.
+    A word without a speaker has the segment's, or else that of the word before.
     """
     parts = [
         (speaker, tuple(word for _, word in labelled))

@@ -1,4 +1,4 @@
-"""SubRip and WebVTT files. ``offset`` is added to every time; none begins before zero."""
+"""SubRip and WebVTT files. ``offset`` is added to every time; no time is below zero."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def srt(transcript: Transcript, *, offset: float = 0.0) -> str:
-    """A SubRip file: ``Anna: …`` where Anna begins to speak; empty if nobody does."""
+    """A SubRip file, with ``Anna: …`` where Anna begins to speak. It is empty without speech."""
     return "\n".join(
         _srt(number, cue) for number, cue in enumerate(labelled_cues(transcript, offset=offset), 1)
     )
 
 
 def vtt(transcript: Transcript, *, offset: float = 0.0) -> str:
-    """A WebVTT file: every cue of Anna's is in her voice, ``<v Anna>…``."""
+    """A WebVTT file. A voice tag, ``<v Anna>…``, names the speaker of each cue."""
     return VTT_HEADER + "\n".join(map(_vtt, cues(transcript, offset=offset)))
 
 
 class SubtitleStream:
-    """A file, cue by cue, while it is still being said. Nobody is told apart in it.
+    """A file that is written cue by cue while the transcript grows. It names no speakers.
 
-    The texts that come with the cues, one after the other, are the file that `srt` or `vtt`
-    would write.
+    The pieces, one after the other, are the file that `srt` or `vtt` would write.
     """
 
     def __init__(self, form: Literal[Format.SRT, Format.VTT], offset: float = 0.0) -> None:
@@ -41,11 +40,11 @@ class SubtitleStream:
         self._count = 0
 
     def add(self, segments: Iterable[Segment]) -> list[tuple[Cue, str]]:
-        """The cues that ``segments`` settle, each with its piece of the file."""
+        """Add ``segments``, and return the cues that they settle, with their pieces of the file."""
         return self._pieces(self._cues.add(tokens(segments)))
 
     def end(self, duration: float) -> list[tuple[Cue, str]]:
-        """The rest, in a recording of ``duration`` seconds."""
+        """The remaining cues of a recording of ``duration`` seconds, with their pieces."""
         return self._pieces(self._cues.end(duration))
 
     def _pieces(self, cues: Iterable[Cue]) -> list[tuple[Cue, str]]:
@@ -73,14 +72,14 @@ def _timing(cue: Cue, decimal_mark: str) -> str:
 
 
 def _clock(milliseconds: int, decimal_mark: str) -> str:
-    """``01:02:03,004``; hours are never left out and may take more than two digits."""
+    """``01:02:03,004``. Hours are always there, and may have more than two digits."""
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}{decimal_mark}{rest % 1000:03d}"
 
 
 def _voice(cue: Cue) -> str:
-    """The voice tag, without an end: it then holds for the whole cue (W3C WebVTT, Syntax)."""
+    """The voice tag. Without an end tag it applies to the whole cue (W3C WebVTT, Syntax)."""
     name = " ".join((cue.speaker or "").split())
     return f"<v {_escaped(name)}>" if name else ""
 

@@ -1,4 +1,4 @@
-"""A transcript as a stream of unbreakable pieces of text, which subtitle cues are built from."""
+"""The unbreakable pieces of text that subtitle cues are built from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ATOM = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 class Token:
     """A piece of text without white space, no wider than a line.
 
-    ``glued`` ones follow the one before without a space. A label (``Anna:``) takes no time.
+    A ``glued`` token has no space before it. A label (``Anna:``) takes no time.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Token:
 
 
 def columns(text: str) -> int:
-    """How wide ``text`` is on the screen; East Asian wide characters count two."""
+    """The width of ``text`` on the screen. East Asian wide characters take two columns."""
     if text.isascii():
         return len(text)
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
@@ -54,7 +54,7 @@ def tokens(segments: Iterable[Segment]) -> Iterator[Token]:
 
 
 def labelled_tokens(segments: Iterable[Segment]) -> Iterator[Token]:
-    """`tokens`, with a label before the first one of everybody who begins to speak."""
+    """`tokens`, with a label wherever the speaker changes."""
     speaker = None
     for token in tokens(segments):
         if token.speaker and token.speaker != speaker:
@@ -66,7 +66,7 @@ def labelled_tokens(segments: Iterable[Segment]) -> Iterator[Token]:
 
 
 def _timed_by_length(segment: Segment) -> list[Word]:
-    """Words for a segment without any: its time is spread over its text, column by column."""
+    """Words for a segment that has none, with its time spread evenly over their columns."""
     atoms = list(_ATOM.finditer(segment.text))
     glued = [False, *(before.end() == after.start() for before, after in pairwise(atoms))]
     times = _spread([columns(atom[0]) for atom in atoms], segment.start, segment.end)
@@ -77,7 +77,7 @@ def _timed_by_length(segment: Segment) -> list[Word]:
 
 
 def _pieces(word: Word, speaker: str | None) -> list[Token]:
-    """``word`` without white space, cut where it is wider than a line."""
+    """The tokens of ``word``, which is cut where it is wider than a line."""
     texts: list[tuple[str, bool]] = []
     for part in word.text.split():
         for number, text in enumerate(_hard_wrapped(part)):
@@ -105,7 +105,7 @@ def _hard_wrapped(text: str) -> list[str]:
 
 
 def _spread(weights: Sequence[int], start: float, end: float) -> Iterable[tuple[float, float]]:
-    """``start`` to ``end`` in consecutive parts of the given weights."""
+    """The time from ``start`` to ``end``, divided in proportion to ``weights``."""
     if len(weights) == 1:
         return [(start, end)]
     total, done = sum(weights), 0

@@ -1,4 +1,4 @@
-"""What was said at each stretch, in two languages."""
+"""Segments of a transcript with their translations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reflector_gpu.types import Transcript
 def translated_segments(
     source: Transcript, offset: float = 0.0
 ) -> tuple[TranslatedSegment, ...] | None:
-    """Every segment with its translation; None if nobody asked for any."""
+    """Every segment with its translation; None if the transcript is not translated."""
     if source.translation is None:
         return None
     return tuple(

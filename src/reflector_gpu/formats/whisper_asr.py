@@ -1,4 +1,4 @@
-"""The outputs of whisper-asr-webservice, which writes its files as openai/whisper does."""
+"""The files of whisper-asr-webservice, which are those of openai/whisper."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DetectedLanguage(Body):
 
 
 def file(transcript: Transcript, output: Output, *, words: bool = False) -> str:
-    """``transcript`` as a file; ``words`` go into ``json`` alone."""
+    """``transcript`` as a file. Only ``json`` has ``words``."""
     match output:
         case "srt":
             return subtitles.srt(transcript)

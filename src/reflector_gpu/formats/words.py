@@ -1,4 +1,4 @@
-"""Times as clients see them: seconds with two decimals, in order."""
+"""Words and times as clients get them: seconds with two decimals, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reflector_gpu.formats.schemas import SpokenWord
 from reflector_gpu.types import Word, WordSpaces
 
 STEPS_PER_SECOND = 100
-"""Two decimals."""
+"""The precision of times: two decimals."""
 
 _PROBABILITY_DECIMALS = 4
 
@@ -23,9 +23,8 @@ def seconds(value: float, offset: float = 0.0) -> float:
 def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, float]]:
     """Rounded start and end of every word.
 
-    ``start <= end``, starts never decrease and a word ends no later than the next one starts.
-    Rounding cannot break that order, being monotonic; words that come in out of order are
-    held to it all the same.
+    ``start <= end``, starts never decrease, and a word ends no later than the next one starts.
+    Rounding keeps that order. Words that were out of order are put into it.
     """
     rounded = [(seconds(word.start, offset), seconds(word.end, offset)) for word in words]
     starts = accumulate((start for start, _ in rounded), max)
@@ -34,12 +33,12 @@ def spans(words: Iterable[Word], offset: float = 0.0) -> Iterator[tuple[float, f
 
 
 def spelled(word: Word, spaces: WordSpaces) -> str:
-    """The word as an answer has it."""
+    """The text of a word, with its leading space if ``spaces`` asks for it."""
     return word.spaced if spaces == "leading" else word.text
 
 
 def probability(word: Word) -> float | None:
-    """How sure the recogniser is of it, if it says."""
+    """The recogniser's confidence in a word, if it has one."""
     if word.probability is None or isnan(word.probability):
         return None
     return round(min(max(word.probability, 0.0), 1.0), _PROBABILITY_DECIMALS)

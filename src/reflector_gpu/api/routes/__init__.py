@@ -1,1 +1,1 @@
-"""The paths of the API, one file a capability."""
+"""The routes of the API, in one file for each capability."""

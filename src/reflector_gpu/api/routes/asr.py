@@ -1,4 +1,4 @@
-"""The routes of whisper-asr-webservice, for the programs that make subtitles with it."""
+"""The routes of whisper-asr-webservice, which subtitle programs use."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority
 
 _ENOUGH_SECONDS = 30.0
-"""Seconds of a recording that tell its language."""
+"""Seconds of a recording that are enough to detect its language."""
 
 _LONGEST_SECONDS = 300.0
-"""Seconds after which detection gives up, if nobody has spoken."""
+"""Seconds after which detection gives up if nobody has spoken."""
 
 _NAMES = (AUDIO_FILE, "file")
 
@@ -68,7 +68,7 @@ async def detect_language(request: Request, intake: AppIntake, service: AppServi
         fields = TranscriptionFields.model_validate({})
         wanted = await intake.transcription_request(context, fields, "transcribe")
         parts = context.parts(single(form).spool, wanted)
-        if len(wanted.model.spec.languages) == 1:  # it takes everything for that
+        if len(wanted.model.spec.languages) == 1:  # it cannot detect any
             await parts.aclose()
             return responses.response(_detected(Counter()), None)
         heard = await unless_disconnected(request, _heard(parts))
@@ -76,7 +76,7 @@ async def detect_language(request: Request, intake: AppIntake, service: AppServi
 
 
 def _spool_for(service: Service, fields: DetectFields) -> Callable[[], Spool]:
-    """What makes a spool for the upload; bare samples get the head of a WAV file."""
+    """What makes a spool for the upload. Bare samples get the header of a WAV file."""
 
     def with_head() -> Spool:
         spool = service.spool()
@@ -87,7 +87,7 @@ def _spool_for(service: Service, fields: DetectFields) -> Callable[[], Spool]:
 
 
 async def _heard(parts: responses.Parts) -> Counter[str]:
-    """How many characters were said in which language, until that is enough to go by."""
+    """Characters of text by language, until there is enough to decide."""
     heard: Counter[str] = Counter()
     async with aclosing(parts):
         async for part in parts:

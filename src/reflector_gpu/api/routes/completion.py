@@ -101,5 +101,5 @@ async def _events(
 
 
 def _blaming(schema_field: str, prompt_field: str = "messages") -> AbstractContextManager[None]:
-    """What is wrong with a schema or a prompt is the fault of the field that holds it."""
+    """Errors about a schema or a prompt are about the fields that hold them."""
     return blaming({SCHEMA: schema_field, "messages": prompt_field})

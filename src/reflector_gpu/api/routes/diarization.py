@@ -1,4 +1,4 @@
-"""Who speaks when: the route of Reflector, and that of Speaches and LocalAI."""
+"""Diarization: the route of Reflector, and the one of Speaches and LocalAI."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
 async def _recording(
     request: Request, intake: Intake, accepted: AcceptedFields[F]
 ) -> AsyncIterator[tuple[RequestContext, Upload, F]]:
-    """What was uploaded, or is being fetched, and how to work on it."""
+    """The recording, which is uploaded or being fetched, and the fields of the request."""
     fields = intake.form_fields(request, accepted)
     if fields.audio_file_url:
         async with intake.admit(request, Priority.FILE) as context:

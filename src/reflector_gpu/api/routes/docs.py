@@ -1,4 +1,4 @@
-"""The interactive documentation, with everything it needs: it works where there is no internet.
+"""The interactive documentation, with all its files, so that it works without the internet.
 
 The folder ``api/swagger_ui`` has the files of npm's swagger-ui-dist that it needs, and
 ``start.js``, which is ours.
@@ -16,7 +16,7 @@ from reflector_gpu import __version__
 from reflector_gpu.api.dependencies import AppService
 
 _SWAGGER_UI = "5.35.0"
-"""The version of the files, as part of their addresses: browsers keep them until it changes."""
+"""The files' version. It is part of their paths, so that browsers may cache them forever."""
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -48,13 +48,13 @@ _PAGE = f"""<!DOCTYPE html>
 </body>
 </html>
 """
-"""Addresses are relative, so that it also works under a reverse proxy's own path."""
+"""Links are relative, so that the page also works under a reverse proxy's own path."""
 
 _POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, no script in the page: what is shown here may be asked for with a key."""
+"""No inline script, and nothing from other hosts, because the page handles keys."""
 
 _YEAR = 365 * 24 * 3600
 

@@ -1,4 +1,4 @@
-"""What models there are, what they are called, and which of them answer now."""
+"""The models: their names, what they know, and their states."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def retrieve_model(service: AppService, name: str) -> ModelCard:
 
 
 def _recogniser(service: Service, name: str) -> ModelCard:
-    """The model that ``name`` means, under that name."""
+    """The card of the recogniser that ``name`` means, under that name."""
     catalog = service.recognisers
     card = _card(service, catalog.resolve(name, closeness=service.closeness))
     if catalog.meaning(name).model is None:

@@ -1,4 +1,4 @@
-"""Silence before a recording: the route of Reflector."""
+"""Reflector's route that puts silence before a recording."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def pad(request: Request, intake: AppIntake) -> Response:
     async with intake.admit(request, Priority.FILE) as context:
         fields = await intake.json_fields(request, route_fields.PAD, _MAX_JSON_BYTES)
         if fields.track_index is not None:
-            context.note("track", str(fields.track_index))
+            context.log("track", str(fields.track_index))
         size = await unless_disconnected(request, _padded(context, fields))
         return responses.response(Padded(size=size, cancelled=False), None)
 
 
 async def _padded(context: RequestContext, fields: PadFields) -> int:
-    """Pad and send the recording; the bytes of what was sent."""
+    """Pad and send the recording. The result is how many bytes were sent."""
     padding = context.service.padding
     await padding.check_output(fields.output_url)
     spool = context.download(fields.track_url)

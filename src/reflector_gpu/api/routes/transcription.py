@@ -1,4 +1,4 @@
-"""Speech to text: the OpenAI routes, and those of Reflector."""
+"""Transcription: the routes of OpenAI, and those of Reflector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to other languages: the route of Reflector."""
+"""Translation of text: the route of Reflector."""
 
 from __future__ import annotations
 

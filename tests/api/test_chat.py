@@ -335,5 +335,6 @@ def test_requests_beyond_the_limit_are_told_when_to_come_back() -> None:
         answer: httpx.Response = chat(server, "Say hello.")
         error_of(answer, 429)
         assert retry_after(answer) >= 1
+        eventually(lambda: stub.asked)
         first.close()
         assert stub.left.wait(30)

@@ -68,7 +68,7 @@ def shares(message: bytes) -> dict[str, float]:
             (Pool, "submit", awaited("queue and worker", Pool.submit)),
             (ThreadStream, "_pump", timed("decoding", ThreadStream._pump)),
             (VoiceActivity, "probabilities", timed("voice", VoiceActivity.probabilities)),
-            (responses, "response", timed("answer", responses.response)),
+            (responses, "of_body", timed("answer", responses.of_body)),
         ):
             patches.enter_context(patch.object(owner, name, wrapped))
         asyncio.run(keep_asking("127.0.0.1", port, message, SECONDS, tally))

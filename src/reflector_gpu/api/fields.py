@@ -170,15 +170,15 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
             InvalidRequest: they are asked for in a format that cannot say who speaks.
         """
         asked = super().speakers
-        form = self.response_format
-        if asked and form not in (None, *WITH_SPEAKERS):
+        response_format = self.response_format
+        if asked and response_format not in (None, *WITH_SPEAKERS):
             raise InvalidRequest(
-                f"response_format '{form}' cannot say who speaks. Those that can are "
+                f"response_format '{response_format}' cannot say who speaks. Those that can are "
                 f"{', '.join(WITH_SPEAKERS)}, and the answer to a transcription without "
                 "response_format.",
                 param="response_format",
             )
-        return self.counts if form is Format.DIARIZED_JSON else asked
+        return self.counts if response_format is Format.DIARIZED_JSON else asked
 
     @property
     def describes_speakers(self) -> bool:
@@ -192,11 +192,11 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
         Raises:
             InvalidRequest: it is asked for in a format that cannot say so.
         """
-        form = self.response_format
-        if self.include and form not in WITH_LOGPROBS:
+        response_format = self.response_format
+        if self.include and response_format not in WITH_LOGPROBS:
             raise InvalidRequest(
-                f"response_format '{form}' has no logprobs; send 'json' or none at all, or leave "
-                "out 'include'.",
+                f"response_format '{response_format}' has no logprobs; send 'json' or none at all, "
+                "or leave out 'include'.",
                 param="include",
             )
         return bool(self.include)
@@ -204,8 +204,10 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
     @property
     def shows_speakers(self) -> bool:
         """Whether the answer has a place for who says what."""
-        form = self.response_format
-        return form is Format.DIARIZED_JSON or (not self.stream and form in (None, *WITH_SPEAKERS))
+        response_format = self.response_format
+        return response_format is Format.DIARIZED_JSON or (
+            not self.stream and response_format in (None, *WITH_SPEAKERS)
+        )
 
     def vad(self, default: VadOptions) -> VadOptions:
         """The server's ``default`` with the client's changes."""

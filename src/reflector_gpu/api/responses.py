@@ -32,29 +32,30 @@ _QUICK_SECONDS = 60.0  # of audio; starting a thread takes longer than rendering
 _TOGETHER = 16  # files of a request that are worked on at the same time
 
 
-def response(body: BaseModel | str, form: Format | None) -> Response:
+def of_body(body: BaseModel | str, response_format: Format | None = None) -> Response:
+    """``body`` as JSON, or as the text that ``response_format`` names."""
     if isinstance(body, BaseModel):
         return Response(body.model_dump_json(exclude_none=True), media_type=JSON)
-    return Response(body, media_type=MEDIA_TYPES[form or Format.TEXT])
+    return Response(body, media_type=MEDIA_TYPES[response_format or Format.TEXT])
 
 
-async def answer(
+async def of_transcript(
     parts: Parts,
     render: Callable[[Transcript], BaseModel | str],
-    form: Format | None = None,
+    response_format: Format | None = None,
     offset: float = 0.0,
 ) -> Response:
     """The whole transcript as ``render`` writes it."""
     transcript = await _whole(parts)
     if transcript.duration <= _QUICK_SECONDS:
-        found = response(render(transcript), form)
+        found = of_body(render(transcript), response_format)
     else:  # rendering an hour of words would delay other requests
-        found = await asyncio.to_thread(lambda: response(render(transcript), form))
+        found = await asyncio.to_thread(lambda: of_body(render(transcript), response_format))
     found.headers.update(audio_warnings.headers(audio_warnings.of_transcript(transcript, offset)))
     return found
 
 
-async def several_files(
+async def of_files(
     uploads: Sequence[Upload], renderer: TranscriptRenderer, start: Callable[[Upload], Parts]
 ) -> Response:
     """``{"results": [...]}`` in the order of ``uploads``. A file that fails has an ``error``."""
@@ -92,16 +93,16 @@ def _rendered_entry(transcript: Transcript, filename: str, renderer: TranscriptR
     return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
 
 
-def events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:
+def transcript_events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:
     """The server-sent events of one recording."""
-    form = renderer.format
-    if form is Format.SRT or form is Format.VTT:
-        return _subtitle_events(parts, renderer, form)
+    response_format = renderer.format
+    if response_format is Format.SRT or response_format is Format.VTT:
+        return _subtitle_events(parts, renderer, response_format)
     return _text_events(parts, renderer)
 
 
 async def _subtitle_events(
-    parts: Parts, renderer: TranscriptRenderer, form: Literal[Format.SRT, Format.VTT]
+    parts: Parts, renderer: TranscriptRenderer, response_format: Literal[Format.SRT, Format.VTT]
 ) -> AsyncGenerator[str, None]:
     """An event for each cue of the file, and one with all of it.
 
@@ -110,7 +111,7 @@ async def _subtitle_events(
     gathered = Gathered()
     early = renderer.fields.speakers is None and not renderer.fields.translate_to
     offset = renderer.offset
-    stream = subtitles.SubtitleStream(form, offset)
+    stream = subtitles.SubtitleStream(response_format, offset)
     sent = 0
     async with aclosing(parts):
         async for part in parts:
@@ -122,7 +123,7 @@ async def _subtitle_events(
                 sent += len(piece)
                 yield openai.server_sent(openai.file_delta(piece, cue.start / 1000, cue.end / 1000))
     transcript = gathered.transcript
-    write = subtitles.srt if form is Format.SRT else subtitles.vtt
+    write = subtitles.srt if response_format is Format.SRT else subtitles.vtt
     file = await asyncio.to_thread(lambda: write(in_translation(transcript), offset=offset))
     if rest := file[sent:]:
         yield openai.server_sent(openai.file_delta(rest, offset, transcript.duration + offset))

@@ -34,8 +34,10 @@ class SubtitleStream:
     The pieces, one after the other, are the file that `srt` or `vtt` would write.
     """
 
-    def __init__(self, form: Literal[Format.SRT, Format.VTT], offset: float = 0.0) -> None:
-        self._form = form
+    def __init__(
+        self, response_format: Literal[Format.SRT, Format.VTT], offset: float = 0.0
+    ) -> None:
+        self._response_format = response_format
         self._cues = CueStream(offset)
         self._count = 0
 
@@ -53,7 +55,7 @@ class SubtitleStream:
     def _piece(self, cue: Cue) -> str:
         self._count += 1
         first = self._count == 1
-        if self._form is Format.VTT:
+        if self._response_format is Format.VTT:
             return (VTT_HEADER if first else "\n") + _vtt(cue)
         return ("" if first else "\n") + _srt(self._count, cue)
 

@@ -48,7 +48,7 @@ async def asr(request: Request, intake: AppIntake, service: AppService) -> Respo
         with explained():
             transcription_fields = fields.transcription_fields
         wanted = await intake.transcription_request(context, transcription_fields, fields.task)
-        work = responses.answer(
+        work = responses.of_transcript(
             context.parts(upload.spool, wanted),
             lambda found: whisper_asr.file(found, fields.output, words=fields.word_timestamps),
         )
@@ -70,9 +70,9 @@ async def detect_language(request: Request, intake: AppIntake, service: AppServi
         parts = context.parts(single(form).spool, wanted)
         if len(wanted.model.spec.languages) == 1:  # it cannot detect any
             await parts.aclose()
-            return responses.response(_detected(Counter()), None)
+            return responses.of_body(_detected(Counter()))
         heard = await unless_disconnected(request, _heard(parts))
-        return responses.response(_detected(heard), None)
+        return responses.of_body(_detected(heard))
 
 
 def _spool_for(service: Service, fields: DetectFields) -> Callable[[], Spool]:

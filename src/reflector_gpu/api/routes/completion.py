@@ -45,7 +45,7 @@ async def llm(
                 "raise 'max_tokens', or ask for less.",
                 param="max_tokens",
             )
-        return responses.response(LlmText(text=found.text), None)
+        return responses.of_body(LlmText(text=found.text))
 
 
 @router.post("/v1/chat/completions", openapi_extra=openapi.CHAT)

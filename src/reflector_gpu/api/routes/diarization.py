@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from reflector_gpu.api import openapi, responses, route_fields
@@ -39,7 +40,7 @@ async def diarize(request: Request, intake: AppIntake) -> Response:
         body = reflector.diarization(
             found.turns, offset=fields.timestamp, condition=found.condition
         )
-        return _warning(responses.response(body, None), found, fields)
+        return _response(body, found, fields)
 
 
 @router.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
@@ -55,9 +56,9 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
         found = await unless_disconnected(request, work)
         if fields.response_format == "rttm":
             text = diarization.rttm(found, upload.filename, offset=fields.timestamp)
-            return _warning(responses.response(text, None), found, fields)
+            return _response(text, found, fields)
         body = diarization.segments(found, offset=fields.timestamp)
-        return _warning(responses.response(body, None), found, fields)
+        return _response(body, found, fields)
 
 
 @asynccontextmanager
@@ -76,8 +77,9 @@ async def _recording(
         yield context, single(form), intake.form_fields(request, accepted, form)
 
 
-def _warning(response: Response, found: Diarized, fields: DiarizeFields) -> Response:
-    response.headers.update(
-        audio_warnings.headers(audio_warnings.of_condition(found.condition, fields.timestamp))
-    )
+def _response(body: BaseModel | str, found: Diarized, fields: DiarizeFields) -> Response:
+    """``body``, with the warnings about the recording in a header."""
+    response = responses.of_body(body)
+    warnings = audio_warnings.of_condition(found.condition, fields.timestamp)
+    response.headers.update(audio_warnings.headers(warnings))
     return response

@@ -30,7 +30,7 @@ async def pad(request: Request, intake: AppIntake) -> Response:
         if fields.track_index is not None:
             context.log("track", str(fields.track_index))
         size = await unless_disconnected(request, _padded(context, fields))
-        return responses.response(Padded(size=size, cancelled=False), None)
+        return responses.of_body(Padded(size=size, cancelled=False))
 
 
 async def _padded(context: RequestContext, fields: PadFields) -> int:

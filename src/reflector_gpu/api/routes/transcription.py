@@ -40,13 +40,13 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
         if len(form.files) > 1:
             if fields.stream:
                 raise InvalidRequest("Only a single file can be streamed.", param="stream")
-            several = responses.several_files(form.files, renderer, start)
+            several = responses.of_files(form.files, renderer, start)
             return await unless_disconnected(request, several)
         upload = form.files[0]
         if fields.stream:
-            return await context.streamed(responses.events(start(upload), renderer))
+            return await context.streamed(responses.transcript_events(start(upload), renderer))
         render = partial(renderer.file, filename=upload.filename)
-        work = responses.answer(start(upload), render, renderer.format)
+        work = responses.of_transcript(start(upload), render, renderer.format)
         return await unless_disconnected(request, work)
 
 
@@ -61,7 +61,7 @@ async def create_translation(request: Request, intake: AppIntake) -> Response:
         wanted = await intake.transcription_request(context, fields, "translate")
         parts = context.parts(single(form).spool, wanted)
         renderer = intake.renderer(fields)
-        work = responses.answer(parts, renderer.translation, renderer.format)
+        work = responses.of_transcript(parts, renderer.translation, renderer.format)
         return await unless_disconnected(request, work)
 
 
@@ -78,8 +78,8 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
         parts = context.parts(spool, wanted, "audio_file_url")
         renderer = intake.renderer(fields, fields.timestamp_offset)
         if fields.stream:
-            return await context.streamed(responses.events(parts, renderer))
-        work = responses.answer(parts, renderer.body, renderer.format, renderer.offset)
+            return await context.streamed(responses.transcript_events(parts, renderer))
+        work = responses.of_transcript(parts, renderer.body, renderer.format, renderer.offset)
         return await unless_disconnected(request, work)
 
 
@@ -92,4 +92,4 @@ async def transcribe(request: Request, intake: AppIntake) -> Response:
         wanted = await intake.transcription_request(context, fields, "transcribe")
         parts = context.parts(single(form).spool, wanted)
         render = partial(reflector.transcribe, spaces=intake.word_spaces)
-        return await unless_disconnected(request, responses.answer(parts, render))
+        return await unless_disconnected(request, responses.of_transcript(parts, render))

@@ -57,7 +57,7 @@ async def translate(request: Request, intake: AppIntake, service: AppService) ->
         if translated.model:
             context.answered_by(translated.model)
         found = reflector.translation(source, target, fields.text, translated.texts[0])
-        return responses.response(found, None)
+        return responses.of_body(found)
 
 
 @router.get("/v1/translation/languages", responses={"default": ANY_FAILURE})

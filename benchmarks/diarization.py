@@ -30,8 +30,8 @@ from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.engines.diarization.base import Diarizer, Recording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
-from reflector_gpu.engines.diarization.pcm import PcmFile
 from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pcm import PcmFile
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import DiarizeOptions, SpeakerTurn

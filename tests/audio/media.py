@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +16,9 @@ from av.container import OutputContainer
 from av.stream import Disposition
 
 from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.fetch import FetchLimits
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 
@@ -154,3 +157,8 @@ def with_tracks(muxer: str, codec: str, *tracks: Heard) -> bytes:
             assert isinstance(stream, av.AudioStream)
             _fill(container, stream, track.samples, lambda seconds: seconds)
     return file.getvalue()
+
+
+def limited(**changed: Any) -> FetchLimits:
+    """The limits of a server with default settings, but for what is ``changed``."""
+    return replace(FetchLimits.of(load_settings()), **changed)

@@ -30,6 +30,7 @@ from reflector_gpu.errors import (
     UpstreamTimeout,
     UrlForbidden,
 )
+from tests.audio.media import limited
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -119,7 +120,7 @@ class Host:
         """What a spool with ``room`` bytes got; what is raised reaches the spool's readers, too."""
         fetcher = Fetcher(
             AddressGuard(HERE, resolver=self.look_up),
-            limits or FetchLimits(retries=2),
+            limits or limited(retries=2),
             transport=transport,
             sleep=self.pause,
             clock=clock,
@@ -164,7 +165,7 @@ async def test_streams_the_body_and_asks_for_the_plain_file() -> None:
 async def test_the_default_fetcher_keeps_no_connection() -> None:
     answer = Say(say(200, AUDIO).data, hang=True)
     with Spool(1 << 20) as spool:
-        async with hosting(answer) as host, Fetcher(AddressGuard(HERE)) as fetcher:
+        async with hosting(answer) as host, Fetcher(AddressGuard(HERE), limited()) as fetcher:
             await fetcher.fetch(host.url(), spool)
             await host.left.wait()
         assert spool.read_at(0, 1 << 20) == AUDIO
@@ -265,14 +266,14 @@ async def test_progress_earns_new_retries() -> None:
         return part(start, big, 1 << 20) if start else say(200, big, 1 << 20, ETag='"v"')
 
     async with hosting(mebibyte) as host:
-        assert await host.fetch(limits=FetchLimits(retries=1)) == big
+        assert await host.fetch(limits=limited(retries=1)) == big
     assert len(host.asked) == 5
 
 
 async def test_pauses_grow_and_respect_the_host() -> None:
     async with hosting(say(500), say(503, Retry_After="2"), say(502)) as host:
         with pytest.raises(UpstreamFailed, match="502"):
-            await host.fetch(limits=FetchLimits(retries=5, backoff=0.5, max_backoff=2.0))
+            await host.fetch(limits=limited(retries=5, backoff=0.5, max_backoff=2.0))
     assert host.pauses == [0.5, 2.0, 2.0, 2.0, 2.0]
 
 
@@ -290,8 +291,8 @@ ENDS = [
     ([BROKEN], UpstreamFailed, 3, "broke off"),
     ([say(206, AUDIO)], UpstreamFailed, 3, "another part"),
     ([say(200, AUDIO, Content_Encoding="gzip")], UpstreamFailed, 1, "Content-Encoding"),
-    ([say(200, Content_Length="99999999999")], TooLarge, 1, "1000 MB"),
-    ([say(206, AUDIO, Content_Range="bytes 0-9/99999999999")], TooLarge, 1, "1000 MB"),
+    ([say(200, Content_Length="99999999999")], TooLarge, 1, "2000 MB"),
+    ([say(206, AUDIO, Content_Range="bytes 0-9/99999999999")], TooLarge, 1, "2000 MB"),
     ([TAGGED, say(200, AUDIO, ETag='"v2"')], UpstreamFailed, 2, "changed"),
     ([TAGGED, part(HALF, ETag='"v2"')], UpstreamFailed, 2, "changed"),
     ([TAGGED, part(HALF, AUDIO + b"more")], UpstreamFailed, 2, "changed"),
@@ -314,7 +315,7 @@ async def test_answers_become_errors(
 
 async def test_bodies_that_do_not_tell_their_length_are_limited() -> None:
     async with hosting(Say(b"HTTP/1.0 200 OK\r\n\r\n" + AUDIO)) as host:
-        for limits, room in ((FetchLimits(max_bytes=9), 1 << 20), (None, 9)):
+        for limits, room in ((limited(max_bytes=9), 1 << 20), (None, 9)):
             with pytest.raises(TooLarge):
                 await host.fetch(limits=limits, room=room)
 
@@ -357,9 +358,9 @@ async def test_logs_name_the_host_and_no_secret(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("said", [b"", TAGGED.data])
 async def test_a_silent_host(said: bytes) -> None:
     with pytest.raises(UpstreamTimeout, match="in time"):
-        await fetched(Say(said, hang=True), limits=FetchLimits(read_timeout=0.01, retries=1))
+        await fetched(Say(said, hang=True), limits=limited(read_timeout=0.01, retries=1))
     with pytest.raises(UpstreamTimeout, match="too long"):
-        await fetched(Say(said, hang=True), limits=FetchLimits(total_timeout=0.01))
+        await fetched(Say(said, hang=True), limits=limited(total_timeout=0.01))
 
 
 async def test_a_host_that_drips() -> None:
@@ -370,7 +371,7 @@ async def test_a_host_that_drips() -> None:
     async def fetch(min_rate: float) -> bytes:
         ticks = itertools.count(step=100)
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body()))
-        limits = FetchLimits(min_rate=min_rate)
+        limits = limited(min_rate=min_rate)
         return await Host([]).fetch("http://127.0.0.1/", limits, transport, lambda: next(ticks))
 
     for too_much in (1024, 9):
@@ -381,7 +382,7 @@ async def test_a_host_that_drips() -> None:
 
 async def test_a_name_server_that_never_answers() -> None:
     with pytest.raises(UpstreamTimeout, match="in time"):
-        await Host([], []).fetch("http://a.test/", FetchLimits(connect_timeout=0.01, retries=0))
+        await Host([], []).fetch("http://a.test/", limited(connect_timeout=0.01, retries=0))
 
 
 async def test_a_refused_body_closes_the_connection() -> None:
@@ -395,7 +396,7 @@ async def test_a_refused_body_closes_the_connection() -> None:
 async def test_cancelling_closes_the_connection(start: bytes) -> None:
     with Spool(1 << 20) as spool:
         async with hosting(Say(start, hang=True)) as host:
-            fetcher = Fetcher(AddressGuard(HERE), transport=PLAIN)
+            fetcher = Fetcher(AddressGuard(HERE), limited(), transport=PLAIN)
             task = asyncio.create_task(fetcher.fetch(host.url(), spool))
             await host.stuck.wait()
             task.cancel()

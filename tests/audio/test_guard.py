@@ -29,6 +29,7 @@ from reflector_gpu.audio.guard import (
 )
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import ConfigurationError, InvalidRequest, UpstreamFailed, UrlForbidden
+from tests.audio.media import limited
 
 PUBLIC = "93.184.216.34"
 PUBLIC_V6 = "2606:2800:220:1:248:1893:25c8:1946"
@@ -389,7 +390,7 @@ def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
         transport = httpx.AsyncHTTPTransport(verify=client_side)
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
         port = server.sockets[0].getsockname()[1]
-        async with server, Fetcher(guard, transport=transport) as fetcher:
+        async with server, Fetcher(guard, limited(), transport=transport) as fetcher:
             with Spool(9) as spool:
                 await fetcher.fetch(f"https://{host}:{port}/", spool)
                 return spool.read_at(0, 9)

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.remote_workers import portable
-from reflector_gpu.engines.diarization.base import Recording
-from reflector_gpu.engines.diarization.pcm import FileRecording, PcmFile
+from reflector_gpu.engines.diarization.base import FileRecording, Recording
 from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import (
@@ -27,6 +26,7 @@ from reflector_gpu.errors import (
     ReflectorError,
     ShuttingDown,
 )
+from reflector_gpu.pcm import PcmFile
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions

@@ -18,7 +18,7 @@ from itertools import islice
 import numpy as np
 
 from reflector_gpu.audio.decode import BLOCK_SAMPLES
-from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
+from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, Hysteresis, VadOptions, VoiceActivity
 from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
 
 MIN_CHUNK_SECONDS = 0.5
@@ -74,8 +74,8 @@ class Chunker:
         schedule: Schedule = PLAIN,
     ) -> None:
         self._probabilities = probabilities
-        self._threshold = threshold
-        self._silent = max(threshold - _HYSTERESIS, 0.01)
+        silent = min(threshold, max(threshold - _HYSTERESIS, 0.01))
+        self._speaks = Hysteresis(threshold, silent)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
         self._most = int(min(max_seconds, 1e6) * SAMPLE_RATE)  # samples of a chunk
         shortest = max(_MIN_CHUNK, 2 * _MIN_SPEECH)
@@ -85,7 +85,6 @@ class Chunker:
         self._padding = min(_windows(padding), self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
         self._rest: Samples = np.zeros(0, np.float32)  # too little to look at yet
-        self._active = False
         # What is held: audio and decisions from window `_first` on; all before has been sent
         # or dropped. `_speech` is the first voiced window of the chunk that is being filled.
         self._audio: deque[Samples] = deque()
@@ -118,11 +117,7 @@ class Chunker:
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
         self._audio.append(samples)
         for probability in self._probabilities(samples).tolist():
-            if probability >= self._threshold:
-                self._active = True
-            elif probability < self._silent:
-                self._active = False
-            if chunk := self._step(self._active):
+            if chunk := self._step(self._speaks(probability)):
                 yield chunk
         if self._speech is None:
             self._drop_before(self._seen - self._padding)

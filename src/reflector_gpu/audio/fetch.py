@@ -36,6 +36,7 @@ from reflector_gpu.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from reflector_gpu.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -48,26 +49,36 @@ _CONTENT_RANGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
     """How much and how long a download may take; times are in seconds."""
 
-    max_bytes: int = 1_000_000_000
-    connect_timeout: float = 5.0
+    max_bytes: int
+    connect_timeout: float
     """For the name lookup, and again for the connection to each address with its TLS handshake."""
-    read_timeout: float = 20.0
+    read_timeout: float
     """The longest silence of the host."""
-    total_timeout: float = 1800.0
+    total_timeout: float
     """For everything: redirects, retries and the pauses between them."""
+    retries: int
+    """Attempts after the first. One that brought a mebibyte starts the count anew."""
     min_rate: float = 1024.0
     """Bytes per second; a host that stays below it for `rate_window` counts as too slow."""
     rate_window: float = 30.0
-    retries: int = 3
-    """Attempts after the first. One that brought a mebibyte starts the count anew."""
     backoff: float = 0.5
     """The pause before the first retry; it doubles with every further one, up to `max_backoff`."""
     max_backoff: float = 8.0
     max_redirects: int = 5
+
+    @classmethod
+    def of(cls, settings: Settings) -> FetchLimits:
+        return cls(
+            max_bytes=settings.max_upload_bytes,
+            connect_timeout=settings.url_connect_seconds,
+            read_timeout=settings.url_read_seconds,
+            total_timeout=settings.url_total_seconds,
+            retries=settings.url_retries,
+        )
 
 
 class _Transient(Exception):
@@ -88,7 +99,7 @@ class Fetcher:
     def __init__(
         self,
         guard: AddressGuard,
-        limits: FetchLimits | None = None,
+        limits: FetchLimits,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -102,7 +113,7 @@ class Fetcher:
             keep_none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             transport = httpx.AsyncHTTPTransport(trust_env=False, limits=keep_none)
         self._transport = GuardedTransport(transport, guard)
-        self._limits = limits or FetchLimits()
+        self._limits = limits
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +15,8 @@ from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.speech import spans, whole_windows
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
+from reflector_gpu.pcm import PcmFile, encoded
 from reflector_gpu.types import SAMPLE_RATE, Samples
-
-_FULL_SCALE = 32768.0
 
 
 class Recorder:
@@ -57,8 +55,7 @@ class Recorder:
             StorageFull: the disk is full.
         """
         for block in blocks:
-            pcm = np.clip(np.round(block * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-            self._pcm.write(pcm.astype("<i2").tobytes())
+            self._pcm.write(encoded(block))
             self._samples += len(block)
             yield block
 
@@ -106,10 +103,7 @@ class Recorder:
 
     def read(self, first: int, last: int) -> Samples:
         """``float32[last - first]`` of what was kept; silence where there is nothing."""
-        samples = np.zeros(last - first, np.float32)
-        data = os.pread(self.descriptor, 2 * len(samples), 2 * first)
-        samples[: len(data) // 2] = np.frombuffer(data, "<i2") / np.float32(_FULL_SCALE)
-        return samples
+        return PcmFile(self.descriptor).read(first, last)
 
     def close(self) -> None:
         self._pcm.close()

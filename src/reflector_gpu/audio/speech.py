@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VoiceActivity
+from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, Hysteresis, VoiceActivity
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 _BEGINS, _ENDS = 0.35, 0.2  # of the detector's probability
@@ -59,13 +59,9 @@ def whole_windows(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, int]]:
 def _voiced(probabilities: Iterable[float]) -> Iterator[tuple[int, int]]:
     """The (first, last + 1) windows of speech, with no long silence inside."""
     begin: int | None = None
-    active, end = False, 0
-    for window, probability in enumerate(probabilities):
-        if probability >= _BEGINS:
-            active = True
-        elif probability < _ENDS:
-            active = False
-        if active:
+    end = 0
+    for window, speaks in enumerate(map(Hysteresis(_BEGINS, _ENDS), probabilities)):
+        if speaks:
             begin, end = window if begin is None else begin, window + 1
         elif begin is not None and window - end >= _SHORTEST_SILENCE:
             yield begin, end

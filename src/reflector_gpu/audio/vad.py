@@ -67,6 +67,22 @@ class VadOptions:
     silence: float | None = None
 
 
+class Hysteresis:
+    """Whether somebody speaks, by the detector's probabilities, told one after the other.
+
+    Speech begins where one reaches ``begins``, and ends where one falls below ``ends``.
+    """
+
+    def __init__(self, begins: float, ends: float) -> None:
+        self._begins = begins
+        self._ends = ends
+        self._speaks = False
+
+    def __call__(self, probability: float) -> bool:
+        self._speaks = probability >= (self._ends if self._speaks else self._begins)
+        return self._speaks
+
+
 @functools.cache
 def _session() -> onnxruntime.InferenceSession:
     import onnxruntime

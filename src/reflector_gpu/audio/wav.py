@@ -9,14 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-import numpy as np
-
 from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.pcm import SAMPLE_BYTES, decoded
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
-_BYTES = 2  # a sample
+_SECOND_BYTES = SAMPLE_BYTES * SAMPLE_RATE
 _FORMAT = struct.pack(
-    "<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, _BYTES * SAMPLE_RATE, _BYTES, 8 * _BYTES
+    "<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, _SECOND_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES
 )
 _TO_THE_END = 0xFFFFFFFF  # the size that a writer claims who cannot come back to the head
 _SAMPLES_AT = 12 + len(_FORMAT) + 8  # behind the heads of the file and of the samples
@@ -85,7 +84,7 @@ class PlainWav:
             and head[8:-8] == b"WAVE" + _FORMAT
             and head[-8:-4] == b"data"
             and 0 < size <= reader.total - _SAMPLES_AT
-            and size % _BYTES == 0
+            and size % SAMPLE_BYTES == 0
         )
         if usual:
             return cls(reader, size)
@@ -94,12 +93,12 @@ class PlainWav:
 
     @property
     def seconds(self) -> float:
-        return self._size / (_BYTES * SAMPLE_RATE)
+        return self._size / _SECOND_BYTES
 
     def blocks(self, length: int) -> Iterator[Samples]:
         """All samples, ``length`` at a time."""
-        for first in range(0, self._size, _BYTES * length):
-            data = self._reader.read(min(_BYTES * length, self._size - first))
-            if len(data) % _BYTES or not data:
+        for first in range(0, self._size, SAMPLE_BYTES * length):
+            data = self._reader.read(min(SAMPLE_BYTES * length, self._size - first))
+            if len(data) % SAMPLE_BYTES or not data:
                 return  # somebody cuts the file while it is read
-            yield np.multiply(np.frombuffer(data, "<i2"), 2.0**-15, dtype=np.float32)
+            yield decoded(data)

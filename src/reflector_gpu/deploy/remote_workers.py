@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
-from reflector_gpu.engines.diarization.base import Recording
-from reflector_gpu.engines.diarization.pcm import SCALE, FileRecording
+from reflector_gpu.engines.diarization.base import FileRecording, Recording
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.worker import WorkerDied
-from reflector_gpu.types import Samples
 
 Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
 """Items and their options to a result or a `ReflectorError` for each, in order."""
@@ -107,35 +102,6 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
     return replies
 
 
-@dataclass(frozen=True, slots=True)
-class HeldPcm:
-    """A `Pcm` in memory; ``data`` are 16-bit samples."""
-
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data) // 2
-
-    def read(self, first: int, last: int) -> Samples:
-        """As in `engines.diarization.base.Pcm`."""
-        samples = np.zeros(last - first, np.float32)
-        begin, end = max(first, 0), min(last, self.length)
-        if begin < end:
-            found = np.frombuffer(self.data, "<i2", end - begin, 2 * begin)
-            samples[begin - first : end - first] = found * SCALE
-        return samples
-
-
 def portable(item: object) -> object:
     """``item`` as it can leave this machine: a recording on our disk becomes one in memory."""
-    if not isinstance(item, FileRecording):
-        return item
-    pieces: list[bytes] = []
-    here = 0
-    # All at once but for days of audio, of which a read gives no more than 2 GB: a copy of a
-    # recording is a second one in memory.
-    while piece := os.pread(item.pcm.descriptor, 2 * item.pcm.length - here, here):
-        pieces.append(piece)
-        here += len(piece)
-    return Recording(HeldPcm(b"".join(pieces)), item.speech)  # joining one piece copies nothing
+    return Recording(item.pcm.in_memory(), item.speech) if isinstance(item, FileRecording) else item

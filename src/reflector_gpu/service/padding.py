@@ -20,17 +20,6 @@ _PIECE = 65_536  # bytes that are sent at once
 _AHEAD = 64  # steps of the encoder that nobody has taken note of
 
 
-def fetch_limits(settings: Settings) -> FetchLimits:
-    """What transfers from and to a client's URLs may take."""
-    return FetchLimits(
-        max_bytes=settings.max_upload_bytes,
-        connect_timeout=settings.url_connect_seconds,
-        read_timeout=settings.url_read_seconds,
-        total_timeout=settings.url_total_seconds,
-        retries=settings.url_retries,
-    )
-
-
 class Padding:
     """Puts silence before recordings. Safe to share between tasks."""
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from dataclasses import replace
 from math import inf
 
-from reflector_gpu.audio.fetch import Fetcher
+from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
@@ -16,8 +16,8 @@ from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.completion.base import CompleterModel
+from reflector_gpu.engines.diarization.base import FileRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
-from reflector_gpu.engines.diarization.pcm import FileRecording, PcmFile
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.engines.recognition.resolution import (
@@ -30,6 +30,7 @@ from reflector_gpu.engines.recognition.resolution import (
 )
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
+from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
@@ -39,7 +40,7 @@ from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
-from reflector_gpu.service.padding import Padding, fetch_limits
+from reflector_gpu.service.padding import Padding
 from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.service.translations import Translations
@@ -83,7 +84,7 @@ class Service:
             Limits(settings.key_requests or inf, settings.key_hourly_audio_seconds or inf),
         )
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
-        guard, limits = AddressGuard(settings.url_allow), fetch_limits(settings)
+        guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
         self.fetcher = Fetcher(guard, limits)
         self.padding = Padding(settings, guard, limits)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from reflector_gpu.engines.base import EngineSpec, Model
 from reflector_gpu.engines.capability import Capability
 from reflector_gpu.errors import ReflectorError
+from reflector_gpu.pcm import PcmFile
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 
 DIARIZATION = Capability(kind="diarizer", method="diarize", whole_recordings=True)
@@ -49,6 +50,20 @@ class Recording:
     @property
     def seconds(self) -> float:
         return self.pcm.length / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRecording(Recording):
+    """A `Recording` in a file, which crosses to a worker process with it."""
+
+    pcm: PcmFile
+
+    def fileno(self) -> int:
+        return self.pcm.descriptor
+
+    def reopened(self, descriptor: int) -> FileRecording:
+        """The same, read from ``descriptor``."""
+        return FileRecording(PcmFile(descriptor), self.speech)
 
 
 class Diarizer(Protocol):

@@ -177,8 +177,9 @@ class WhisperRecogniser:
     ``device`` is ``cpu`` or ``cuda``; ``compute_type`` is CTranslate2's, by default ``int8`` on
     CPU and ``float16`` on CUDA.
 
-    A GPU decodes the chunks of a batch together. On a CPU each chunk has a thread of its own: the
-    decoder's matrices are too small for several threads to share.
+    A GPU decodes the chunks of a batch together. On a CPU they are decoded side by side, because
+    the decoder's matrices are too small to keep several threads busy. Each may use all threads, so
+    that a chunk that is alone does.
     """
 
     def __init__(self, weights: str, device: str = "cpu", compute_type: str = "") -> None:
@@ -205,7 +206,7 @@ class WhisperRecogniser:
                 str(self._weights),
                 device=self._device,
                 compute_type=self._compute_type,
-                cpu_threads=threads // lanes,
+                cpu_threads=threads,  # for each lane: the encoder of a lone chunk can use them all
                 num_workers=lanes,
                 local_files_only=True,
             )

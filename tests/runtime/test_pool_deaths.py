@@ -86,7 +86,7 @@ def test_workers_that_die_before_they_have_work_are_replaced_ever_more_slowly(
     waited: list[float] = []
     options = PoolOptions(first_backoff=1, longest_backoff=3)
     with pooled(engines.Fleeting, options) as pool:
-        monkeypatch.setattr(pool._roster.closing, "wait", waited.append)
+        monkeypatch.setattr(pool._readiness.closing, "wait", waited.append)
         pool.start()
         until(lambda: len(waited) >= 4)
     assert waited[:4] == [0, 1, 2, 3]

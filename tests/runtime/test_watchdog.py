@@ -41,9 +41,9 @@ def test_work_that_is_done_is_not_bitten_later() -> None:
 def test_one_that_is_closed_holds_nobody() -> None:
     class Owner:
         def __init__(self) -> None:
-            self.watchdog = Watchdog(self.bite)
+            self.watchdog = Watchdog(self.expired)
 
-        def bite(self) -> None: ...
+        def expired(self) -> None: ...
 
     gc.disable()
     try:

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
+from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.roster import Roster
 from reflector_gpu.runtime.supervisor import (
     PoolOptions,
     Starter,
@@ -55,10 +55,10 @@ class Pool(Generic[Item, Result]):
         self._queue: BatchQueue[Item, Result] = BatchQueue(
             max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=pace
         )
-        self._roster = Roster(len(recipes))
+        self._readiness = Readiness(len(recipes))
         self._threads = [
             threading.Thread(
-                target=Supervisor(name, recipe, options, self._queue, self._roster, pace).run,
+                target=Supervisor(name, recipe, options, self._queue, self._readiness, pace).run,
                 name=f"{name}-{number}",
                 daemon=True,
             )
@@ -68,18 +68,18 @@ class Pool(Generic[Item, Result]):
 
     @property
     def state(self) -> PoolState:
-        if self._roster.closing.is_set():
+        if self._readiness.closing.is_set():
             return PoolState.CLOSED
-        if self._roster.ready:
+        if self._readiness.ready:
             return PoolState.READY
-        if self._roster.resting:
+        if self._readiness.idle:
             return PoolState.IDLE
-        return PoolState.FAILED if self._roster.error else PoolState.LOADING
+        return PoolState.FAILED if self._readiness.error else PoolState.LOADING
 
     @property
     def error(self) -> ReflectorError | None:
         """Why the pool failed, while it has."""
-        return self._roster.error
+        return self._readiness.error
 
     @property
     def workers(self) -> int:
@@ -87,7 +87,7 @@ class Pool(Generic[Item, Result]):
 
     @property
     def workers_ready(self) -> int:
-        return self._roster.ready
+        return self._readiness.ready
 
     @property
     def waiting(self) -> int:
@@ -107,25 +107,25 @@ class Pool(Generic[Item, Result]):
         Raises:
             ReflectorError: the engine cannot load, or ``timeout`` seconds passed.
         """
-        self._roster.wait_settled(timeout)
+        self._readiness.wait_settled(timeout)
         self._check()
 
     async def ready(self, patience: float) -> None:
         """`wait_ready` for an event loop; ``patience`` in seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while not self._roster.settled:
-                    change = self._roster.next_change()
-                    if not self._roster.settled:  # it may have changed in between
+                while not self._readiness.settled:
+                    change = self._readiness.next_change()
+                    if not self._readiness.settled:  # it may have changed in between
                         await asyncio.wrap_future(change)
         self._check()
 
     def _check(self) -> None:
-        if self._roster.closing.is_set():
+        if self._readiness.closing.is_set():
             raise ShuttingDown("The service is shutting down.")
-        if error := self._roster.error:
+        if error := self._readiness.error:
             raise error
-        if not (self._roster.ready or self._roster.resting):
+        if not (self._readiness.ready or self._readiness.idle):
             raise EngineLoading(f"Model '{self.name}' is still loading.")
 
     async def submit(
@@ -173,7 +173,7 @@ class Pool(Generic[Item, Result]):
         Raises:
             ReflectorError: the engine cannot work at present.
         """
-        if error := self._roster.error:
+        if error := self._readiness.error:
             raise error
         job: Job[Item, Result] = Job(item, group, cost, priority, listener=listener, waited=waited)
         self._queue.put(job)
@@ -181,7 +181,7 @@ class Pool(Generic[Item, Result]):
 
     def close(self) -> None:
         """Stop the workers; what waits fails with `ShuttingDown`."""
-        self._roster.close()
+        self._readiness.close()
         self._queue.close()
         fail_all(self._queue.drain(), ShuttingDown("The service is shutting down."))
         if self._started:

@@ -1,12 +1,17 @@
-"""One worker's thread: keeps a process alive, feeds it batches, and loses no job.
+"""One worker's thread: keeps a worker alive, gives it batches, and answers every job.
 
-A batch whose worker dies runs once more on a new one; if that dies too, the batch is halved until
-the one bad item is found, and only that item fails. So does a batch that the engine refuses as a
-whole, for want of memory perhaps. One whose worker is elsewhere is tried again after a pause,
-and not halved for a second death: what ends a call is seldom what the call is about. An item of
-which parts have been told already is not run again: its listener would hear them twice. A worker
-that dies while it waits is replaced as well. One without work for long enough is ended, to free its
-memory, and started again for the next job, which waits for it in the queue.
+What becomes of a batch that fails:
+
+- Its worker dies: it runs once more on a new worker. Something else may have killed the first.
+- Its worker dies again, or the engine refuses the batch as a whole, perhaps for want of memory:
+  each half runs by itself, and so on, until the item at fault is alone. Only that item fails.
+- Its worker is elsewhere and dies: the second run waits a little, and a second death fails the
+  batch. A call that ends early seldom ends because of what it was about.
+- Parts of some results have been heard already: those items fail, because a second run would tell
+  them twice. The others are a new batch.
+
+A worker that dies while it waits for work is replaced too. One that has had no work for long is
+ended to free its memory, and the next job starts it again.
 """
 
 from __future__ import annotations
@@ -22,8 +27,8 @@ from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
+from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.roster import Roster
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 from reflector_gpu.types import Priority
 
@@ -33,11 +38,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Outcome: TypeAlias = "Result | ReflectorError"
 
+_NOBODY_WAITS = "Nobody waits for this result."
+
 
 class Runner(Protocol):
-    """What runs batches: a `Worker` here, or one that is elsewhere. Used by one thread at a time.
+    """What runs batches: a `Worker` here, or its like elsewhere. Used by one thread at a time.
 
-    Its methods do what those of `Worker` do.
+    The methods do what those of `Worker` do.
     """
 
     @property
@@ -50,21 +57,21 @@ class Runner(Protocol):
 
 
 class Starter(Protocol):
-    """The way to a worker that is elsewhere, where a `Recipe` makes one here."""
+    """Starts a worker elsewhere, as a `Recipe` does here."""
 
     def start(self, abandoned: Callable[[], bool]) -> Runner:
-        """One whose engine is loaded, or will be when it is needed. Raises what `Worker` does."""
+        """A worker whose engine is loaded, or loads when needed. Raises what `Worker` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """A batch may take ``base_timeout + cost * timeout_per_cost`` seconds.
+    """How the workers of a pool are used.
 
-    ``interruptible``: live work and that of long files share the workers, so the batches of the
-    latter are kept short.
-    ``replace_abandoned``: kill a worker whose whole batch nobody waits for any more. Workers
-    are unloaded after ``idle_seconds`` without work. A worker that does not load, or dies before
-    it has done anything, is tried again after ``first_backoff`` seconds, twice that, and so on.
+    A batch may take ``base_timeout + cost * timeout_per_cost`` seconds. If live requests share
+    the workers with long files, batches of files are kept short: ``interruptible``. If
+    ``replace_abandoned``, a worker is killed once nobody waits for anything in its batch. Workers
+    are unloaded after ``idle_seconds`` without work. One that does not load is tried again after
+    ``first_backoff`` seconds, then after twice that, and so on up to ``longest_backoff``.
     """
 
     max_batch: int = 1
@@ -85,18 +92,18 @@ class Supervisor(Generic[Item, Result]):
         recipe: Recipe | Starter,
         options: PoolOptions,
         queue: BatchQueue[Item, Result],
-        roster: Roster,
+        readiness: Readiness,
         pace: Pace,
     ) -> None:
         self._name = name
         self._recipe = recipe
         self._options = options
         self._queue = queue
-        self._roster = roster
+        self._readiness = readiness
         self._pace = pace
         self._worker: Runner | None = None
         self._failing = False
-        self._pause = 0.0  # before a new worker; none after one that was given work
+        self._pause = 0.0  # before the next try to load; 0 once a worker has been given work
 
     def run(self) -> None:
         """Work until the queue is closed and empty."""
@@ -120,52 +127,55 @@ class Supervisor(Generic[Item, Result]):
 
     @property
     def _is_elsewhere(self) -> bool:
-        """Whether the worker is no process of ours, which nobody has to look after."""
         return not isinstance(self._recipe, Recipe)
 
     def _worker_is_dead(self) -> bool:
         return self._worker is not None and not self._worker.alive
 
-    def _bury(self, death: WorkerDied, when: str) -> None:
-        self._tell(death, when)
+    def _drop_dead(self, death: WorkerDied, when: str) -> None:
+        self._log_death(death, when)
         self._drop_worker()
 
-    def _tell(self, death: WorkerDied, when: str) -> None:
-        how = str(death)  # who keeps log records would keep all that the exception refers to
-        logger.error("%s: worker %s died %s: %s", self._name, death.pid, when, how)
+    def _log_death(self, death: WorkerDied, when: str) -> None:
+        # As text: a handler that keeps records would keep alive all that the exception refers to.
+        logger.error("%s: worker %s died %s: %s", self._name, death.pid, when, str(death))
 
     def _idled(self) -> bool:
-        """Replace the worker if it died, else let it rest; False when there will be no work."""
+        """Replace the worker if it is dead, or else unload it; False once the queue is closed."""
         assert self._worker is not None
         if self._worker.alive:
             return self._rest(self._worker)
-        self._bury(self._worker.death(), "while it waited")
+        self._drop_dead(self._worker.death(), "while it waited")
         return True
 
     def _rest(self, worker: Runner) -> bool:
-        """Free what ``worker`` takes until there is work again; False when there will be none."""
+        """Unload ``worker`` and wait for work; False once the queue is closed."""
         logger.info("%s: worker %s unloaded for want of work", self._name, worker.pid)
         worker.stop()
         self._worker = None
         self._pause = 0.0
-        self._roster.rests()
+        self._readiness.unloaded()
         try:
             return self._queue.wait()
         finally:
-            self._roster.wakes()
+            self._readiness.woke()
 
     def _ensure_worker(self) -> bool:
-        """Have a living worker, however often loading fails; False when the pool is closing."""
-        while self._worker is None and not self._roster.closing.is_set():
-            self._roster.closing.wait(self._pause)
+        """Try until a worker has loaded; False if the pool is closed before."""
+        while self._worker is None and not self._readiness.closing.is_set():
+            self._readiness.closing.wait(self._pause)
             self._load()
         return self._worker is not None
 
     def _load(self) -> ReflectorError | None:
-        """Have a living worker, or tell why there is none; the next try is a pause away."""
+        """Start a worker if there is none; the error if that fails.
+
+        A failure sets the pause before the next try, and fails the jobs that wait if no other
+        worker of the pool may still load.
+        """
         if self._worker is not None:
             return None
-        if self._roster.closing.is_set():
+        if self._readiness.closing.is_set():
             return _shutting_down()
         shortest, longest = self._options.first_backoff, self._options.longest_backoff
         self._pause = min(max(shortest, 2 * self._pause), longest)
@@ -183,79 +193,75 @@ class Supervisor(Generic[Item, Result]):
         else:
             took = time.monotonic() - started
             logger.info("%s: worker %s ready in %.1f s", self._name, self._worker.pid, took)
-            self._roster.joined()
+            self._readiness.joined()
             if self._failing:
-                self._roster.recovers()
+                self._readiness.recovered()
                 self._failing = False
             return None
         logger.error("%s: %s Next try in %.1f s.", self._name, error.message, self._pause)
         if not self._failing:
-            self._roster.fails(error)
+            self._readiness.failed(error)
             self._failing = True
-        if self._roster.error:  # else another worker may still load
+        if self._readiness.error:
             fail_all(self._queue.drain(), error)
         return error
 
     def _new_worker(self) -> Runner:
-        """One that dies while loading gets a second chance: something else may have killed it."""
-        closing = self._roster.closing.is_set
+        """A loaded worker; one that dies while loading is started once more."""
+        closing = self._readiness.closing.is_set
         try:
             return _started(self._recipe, closing)
         except WorkerDied as death:
-            self._tell(death, "while loading")
+            self._log_death(death, "while loading")
         return _started(self._recipe, closing)
 
     def _drop_worker(self) -> None:
         if self._worker is not None:
-            self._worker.stop()  # frees what it holds here, dead or not
+            self._worker.stop()  # even a dead one holds memory and a pipe on this side
         self._worker = None
-        self._roster.left()
+        self._readiness.left()
 
-    def _outcomes(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
-        """A result or an error for each job, whatever happens to the worker."""
-        if not batch:
-            return []
-        for attempt in range(2):
-            if attempt and self._is_elsewhere:
-                self._roster.closing.wait(self._options.first_backoff)
-            if all(job.abandoned for job in batch):
-                return [EngineFailed("Nobody waits for this result.") for _ in batch]
-            if error := self._load():
-                return [copy(error) for _ in batch]
-            try:
-                return self._run(batch)
-            except Abandoned:
-                logger.info("%s: worker ended, nobody waits for its batch", self._name)
-                self._drop_worker()
-                return [EngineFailed("Nobody waits for this result.") for _ in batch]
-            except WorkerDied as death:
-                self._bury(death, f"on {len(batch)} items")
-                if any(job.begun for job in batch):
-                    return self._without_begun(batch)
-            except ReflectorError as failure:
-                if len(batch) == 1:
-                    return [failure]
-                if any(job.begun for job in batch):
-                    return self._without_begun(batch)
-                break
-        else:
-            if len(batch) == 1 or self._is_elsewhere:
-                message = "The engine died twice on this piece of work."
-                return [EngineFailed(message) for _ in batch]
-        middle = len(batch) // 2
-        return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
+    def _outcomes(
+        self, jobs: list[Job[Item, Result]], *, died_before: bool = False
+    ) -> list[_Outcome[Result]]:
+        """A result or an error for each of ``jobs``, whatever happens to the worker.
 
-    def _without_begun(self, batch: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
-        """`_outcomes` of a batch that failed while parts of some results had been told."""
-        begun = [job.begun for job in batch]
-        again = [job for job in batch if not job.begun]
-        outcomes = iter(self._outcomes(again))
-        return [
-            EngineFailed("The engine failed in the middle of this answer.")
-            if broken
-            else next(outcomes)
-            for broken in begun
-        ]
+        ``died_before``: these jobs have killed a worker already.
+        """
+        if all(job.abandoned for job in jobs):
+            return _all_fail(jobs, EngineFailed(_NOBODY_WAITS))
+        if error := self._load():
+            return _all_fail(jobs, error)
+        try:
+            return self._run(jobs)
+        except Abandoned:
+            logger.info("%s: worker ended, nobody waits for its batch", self._name)
+            self._drop_worker()
+            return _all_fail(jobs, EngineFailed(_NOBODY_WAITS))
+        except WorkerDied as death:
+            self._drop_dead(death, f"on {len(jobs)} items")
+            if any(job.begun for job in jobs):
+                return self._without_begun(jobs)
+            if not died_before:
+                if self._is_elsewhere:
+                    self._readiness.closing.wait(self._options.first_backoff)
+                return self._outcomes(jobs, died_before=True)
+            if len(jobs) == 1 or self._is_elsewhere:
+                return _all_fail(jobs, EngineFailed("The engine died twice on this piece of work."))
+        except ReflectorError as failure:
+            if len(jobs) == 1:
+                return [failure]
+            if any(job.begun for job in jobs):
+                return self._without_begun(jobs)
+        middle = len(jobs) // 2
+        return self._outcomes(jobs[:middle]) + self._outcomes(jobs[middle:])
+
+    def _without_begun(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
+        """`_outcomes` of a failed batch: the jobs of which parts were heard fail, others run."""
+        begun = [job.begun for job in jobs]
+        others = iter(self._outcomes([job for job in jobs if not job.begun]))
+        message = "The engine failed in the middle of this answer."
+        return [EngineFailed(message) if one else next(others) for one in begun]
 
     def _run(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
@@ -266,7 +272,7 @@ class Supervisor(Generic[Item, Result]):
             options=jobs[0].group,
             timeout=self._options.base_timeout + self._options.timeout_per_cost * cost,
             abandoned=lambda: (
-                (self._options.replace_abandoned or self._roster.closing.is_set())
+                (self._options.replace_abandoned or self._readiness.closing.is_set())
                 and all(job.abandoned for job in jobs)
             ),
             given_up=lambda: [i for i, job in enumerate(jobs) if job.abandoned],
@@ -279,8 +285,12 @@ class Supervisor(Generic[Item, Result]):
         return cast("list[_Outcome[Result]]", list(replies))
 
 
+def _all_fail(jobs: Sequence[Job[Item, Result]], error: ReflectorError) -> list[_Outcome[Result]]:
+    return [copy(error) for _ in jobs]
+
+
 def fail_all(jobs: list[Job[Item, Result]], error: ReflectorError) -> None:
-    """Answer ``jobs`` with ``error``; those given up meanwhile are dropped."""
+    """Answer waiting ``jobs`` with ``error``, but for those that were cancelled meanwhile."""
     for job in jobs:
         if job.future.set_running_or_notify_cancel():
             job.future.set_exception(copy(error))

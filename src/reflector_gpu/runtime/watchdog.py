@@ -1,4 +1,4 @@
-"""A deadline for work that may block: if it passes, somebody is told, once."""
+"""A deadline for work that may block: when it passes, a callback ends the work."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from reflector_gpu.errors import EngineFailed
 
 
 class Watchdog:
-    """One thread that watches one piece of work after the other. `close` it."""
+    """A thread that watches one piece of work at a time. `close` it."""
 
-    def __init__(self, bite: Callable[[], None]) -> None:
-        """``bite`` is called, by the watching thread, whenever a deadline passes.
+    def __init__(self, expired: Callable[[], None]) -> None:
+        """``expired`` is called in the watching thread, once for each deadline that passes.
 
         Raises:
             EngineFailed: there is no thread left.
         """
-        self._bite = bite
+        self._expired = expired
         self._changed = threading.Condition()
         self._deadline: float | None = None
-        self._wakes = float("inf")  # when the thread looks again: seldom, for waking it costs
+        # When the thread looks next. It stays asleep when a deadline is lifted or moved to later:
+        # to wake it for every batch would cost more than one look too many.
+        self._next_look = float("inf")
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         try:
@@ -32,10 +34,10 @@ class Watchdog:
 
     @contextmanager
     def watching(self, seconds: float) -> Iterator[None]:
-        """Bite if what is inside takes longer; never once it is left."""
+        """Call ``expired`` if the block takes longer, and never after it has ended."""
         with self._changed:
             self._deadline = time.monotonic() + seconds
-            if self._deadline < self._wakes:
+            if self._deadline < self._next_look:
                 self._changed.notify()
         try:
             yield
@@ -49,7 +51,9 @@ class Watchdog:
             self._closed = True
             self._changed.notify()
         self._thread.join()
-        self._bite = _nothing  # whose owner holds us: a cycle would keep what he has open
+        # The callback's owner holds this watchdog. Without the cycle both are freed at once, and
+        # so are the owner's open files.
+        self._expired = _nothing
 
     def _watch(self) -> None:
         with self._changed:
@@ -57,10 +61,10 @@ class Watchdog:
                 now = time.monotonic()
                 if self._deadline is not None and self._deadline <= now:
                     self._deadline = None
-                    self._bite()
-                self._wakes = float("inf") if self._deadline is None else self._deadline
+                    self._expired()
+                self._next_look = float("inf") if self._deadline is None else self._deadline
                 self._changed.wait(None if self._deadline is None else self._deadline - now)
 
 
 def _nothing() -> None:
-    """What a watchdog does that is no longer there."""
+    pass

@@ -1,4 +1,4 @@
-"""Which workers of a pool can work, and why the others cannot."""
+"""Whether a pool can work yet: how many of its workers are ready, and why the others are not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from copy import copy
 from reflector_gpu.errors import ReflectorError
 
 
-class Roster:
-    """Kept by the supervisors of a pool, read by whoever waits for it. Thread-safe."""
+class Readiness:
+    """Supervisors report what becomes of their workers; the pool reads it, or waits for a change.
+
+    Thread-safe.
+    """
 
     def __init__(self, workers: int) -> None:
         self.closing = threading.Event()
@@ -20,7 +23,7 @@ class Roster:
         self._changed = threading.Condition()
         self._listeners: list[Future[None]] = []
         self._ready = 0
-        self._resting = 0
+        self._idle = 0
         self._failing = 0
         self._error: ReflectorError | None = None
 
@@ -29,44 +32,52 @@ class Roster:
         return self._ready
 
     @property
-    def resting(self) -> int:
-        """Workers that are unloaded until there is work."""
-        return self._resting
+    def idle(self) -> int:
+        """How many workers are unloaded until there is work."""
+        return self._idle
 
     @property
     def error(self) -> ReflectorError | None:
-        """Why no worker loads, once each has failed to. Whoever raises it has his own copy."""
+        """Why the pool cannot work: the latest error, if every worker has failed to load.
+
+        Each call returns a copy, because raising an error changes it.
+        """
         return copy(self._error) if self._failing == self._workers else None
 
     @property
     def settled(self) -> bool:
-        """Whether a worker can work, or will when there is work, or none can."""
-        return bool(self._ready or self._resting or self.error or self.closing.is_set())
+        """Whether there is no need to wait: a worker is ready or idle, all failed, or all end."""
+        return bool(self._ready or self._idle or self.error or self.closing.is_set())
 
     def joined(self) -> None:
+        """A worker has loaded its engine."""
         with self._change():
             self._ready += 1
 
     def left(self) -> None:
+        """A worker that was ready has ended."""
         with self._change():
             self._ready -= 1
 
-    def rests(self) -> None:
+    def unloaded(self) -> None:
+        """A worker that was ready has been ended until there is work again."""
         with self._change():
             self._ready -= 1
-            self._resting += 1
+            self._idle += 1
 
-    def wakes(self) -> None:
+    def woke(self) -> None:
+        """There is work for a worker that was idle; it loads."""
         with self._change():
-            self._resting -= 1
+            self._idle -= 1
 
-    def fails(self, error: ReflectorError) -> None:
-        """A worker has begun to fail at loading."""
+    def failed(self, error: ReflectorError) -> None:
+        """A worker could not load. It counts as failing until it `recovered`."""
         with self._change():
             self._failing += 1
             self._error = error
 
-    def recovers(self) -> None:
+    def recovered(self) -> None:
+        """A worker that was failing has loaded."""
         with self._change():
             self._failing -= 1
 
@@ -79,7 +90,7 @@ class Roster:
             self._changed.wait_for(lambda: self.settled, timeout)
 
     def next_change(self) -> Future[None]:
-        """Done when anything about the workers changes."""
+        """A future that is done as soon as any of this changes."""
         with self._changed:
             future: Future[None] = Future()
             self._listeners.append(future)

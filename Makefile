@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients lint bench bench-plot dist clean
+.PHONY: help demo serve test test-clients format lint bench bench-plot dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +20,10 @@ test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
+
+format: .venv/dev  ## Put imports and layout right
+	@$(BIN)/ruff check --quiet --select I --fix
+	@$(BIN)/ruff format --quiet
 
 lint: .venv/dev  ## Check style and types
 	@$(BIN)/ruff check

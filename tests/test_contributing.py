@@ -38,7 +38,7 @@ def test_the_engine_of_the_guide_answers_over_http(
         with (SAMPLES / "jfk.flac").open("rb") as audio:
             heard = client.audio.transcriptions.create(model=model.name, file=audio)
         assert heard.text.split()
-        assert all(word.isdecimal() for word in heard.text.split())
+        assert all(float(word) > 0 for word in heard.text.split())
         assert model.name in [listed.id for listed in client.models.list()]
 
 
@@ -50,6 +50,6 @@ def test_every_file_that_the_guide_names_exists() -> None:
             assert any((root / name).exists() for root in (ROOT, PACKAGE)), name
 
 
-def test_every_folder_of_tests_that_the_guide_names_exists() -> None:
-    for room in re.findall(r"ROOM=([\w/]+)", GUIDE):
-        assert (ROOT / "tests" / room).is_dir(), room
+def test_every_room_that_the_guide_names_exists() -> None:
+    for room in re.findall(r"ROOM=([\w./]*\w)", GUIDE):
+        assert (ROOT / "tests" / room).exists(), room

@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from reflector_gpu.deploy.modal_app import (
     BOTH,
     LONG_CALL_SECONDS,
-    WEB_INPUTS,
     Container,
     Deployment,
 )
@@ -27,7 +26,7 @@ class Engine(Container):
 
 
 @app.function(**deployment.web)
-@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.concurrent(max_inputs=deployment.web_inputs)
 @modal.asgi_app()
 def web() -> FastAPI:
     """The server."""

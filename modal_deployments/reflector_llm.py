@@ -6,7 +6,7 @@
 import modal
 from fastapi import FastAPI
 
-from reflector_gpu.deploy.modal_app import BOTH, WEB_INPUTS, Deployment, StreamingContainer
+from reflector_gpu.deploy.modal_app import BOTH, Deployment, StreamingContainer
 
 deployment = Deployment("reflector-llm", "llm", model="llm_model")
 part = deployment.only(deployment.settings.llm_gpu, inputs=8)
@@ -22,7 +22,7 @@ class Engine(StreamingContainer):
 
 
 @app.function(**deployment.web)
-@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.concurrent(max_inputs=deployment.web_inputs)
 @modal.asgi_app()
 def web() -> FastAPI:
     """The server."""

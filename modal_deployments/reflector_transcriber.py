@@ -6,7 +6,7 @@
 import modal
 from fastapi import FastAPI
 
-from reflector_gpu.deploy.modal_app import WEB_INPUTS, Container, Deployment
+from reflector_gpu.deploy.modal_app import Container, Deployment
 from reflector_gpu.types import Priority
 
 deployment = Deployment("reflector-transcriber", "recogniser", model="transcriber_model")
@@ -29,7 +29,7 @@ class File(Container):
 
 
 @app.function(**deployment.web)
-@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.concurrent(max_inputs=deployment.web_inputs)
 @modal.asgi_app()
 def web() -> FastAPI:
     """The server."""

@@ -6,7 +6,7 @@
 import modal
 from fastapi import FastAPI
 
-from reflector_gpu.deploy.modal_app import BOTH, WEB_INPUTS, Container, Deployment
+from reflector_gpu.deploy.modal_app import BOTH, Container, Deployment
 
 deployment = Deployment("reflector-translator", "translator", model="translator_model")
 part = deployment.only(deployment.settings.translator_gpu, inputs=10)
@@ -22,7 +22,7 @@ class Engine(Container):
 
 
 @app.function(**deployment.web)
-@modal.concurrent(max_inputs=WEB_INPUTS)
+@modal.concurrent(max_inputs=deployment.web_inputs)
 @modal.asgi_app()
 def web() -> FastAPI:
     """The server."""

@@ -12,7 +12,7 @@ from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.testing import EchoTranscriber, FakeSubmit, HeldSubmit
+from reflector_gpu.testing import EchoRecogniser, FakeSubmit, HeldSubmit
 from reflector_gpu.types import Chunk, Priority, Recognition, Samples, TranscribeOptions
 from tests.waiting import PATIENCE_SECONDS
 
@@ -25,7 +25,7 @@ def text(found: Recognition) -> str:
 
 
 def test_the_small_engine_is_one() -> None:
-    engine: Recogniser = EchoTranscriber()
+    engine: Recogniser = EchoRecogniser()
     engine.load()
     found = engine.transcribe([HALF.samples, WHOLE.samples], OPTIONS)
     assert [text(one) for one in found if isinstance(one, Recognition)] == ["0.5", "1.0"]
@@ -34,7 +34,7 @@ def test_the_small_engine_is_one() -> None:
 
 
 def test_it_works_in_a_worker() -> None:
-    engine = f"{EchoTranscriber.__module__}:{EchoTranscriber.__name__}"
+    engine = f"{EchoRecogniser.__module__}:{EchoRecogniser.__name__}"
     pool: Pool[Samples, Recognition] = Pool("echo", [Recipe(engine, "transcribe")], PoolOptions())
     try:
         job = pool.put(HALF.samples, OPTIONS, cost=0.5, priority=Priority.LIVE)

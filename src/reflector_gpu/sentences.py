@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Protocol
 from unicodedata import east_asian_width
 
 from reflector_gpu.types import Word
 
 PAUSE = 0.6
 """A silence that always ends a sentence, seconds."""
+
+UNSCORED_PAUSE = 0.4
+"""The same where a recogniser gives no scores: most of those write no full stops."""
 
 CLOSERS = "\"'”’»)]}」』）】〉》"
 """What may stand behind the full stop of a sentence."""
@@ -51,12 +55,29 @@ def is_wide(character: str) -> bool:
     return character != "" and east_asian_width(character) in "WF"
 
 
+class Spelled(Protocol):
+    """A word or a part of one; it is ``glued`` if no space stands before it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def glued(self) -> bool: ...
+
+
+def inside_word(before: Spelled, after: Spelled) -> bool:
+    """Whether the two are spelled as one word, or ``after`` is punctuation that follows."""
+    if not after.glued:
+        return False
+    wide = is_wide(before.text[-1:]) or is_wide(after.text[:1])
+    return belongs_behind(after.text) or not wide
+
+
 def sentences(words: Sequence[Word], pause: float = PAUSE) -> Iterator[Sequence[Word]]:
     """``words`` cut behind each sentence, and where there is silence for ``pause`` seconds."""
     begin = 0
     for index, (before, after) in enumerate(pairwise(words), 1):
         silent = after.start - before.end >= pause
-        if silent or (not _inside_word(before, after) and ends_sentence(before.text, after.text)):
+        if silent or (not inside_word(before, after) and ends_sentence(before.text, after.text)):
             yield words[begin:index]
             begin = index
     if words:
@@ -89,16 +110,8 @@ def _best_cut(words: Sequence[Word]) -> int:
         return (
             _AFTER_CLAUSE * ends_clause(before.text)
             + _PAUSED * min(1.0, silence / PAUSE)
-            + _INSIDE_WORD * _inside_word(before, after)
+            + _INSIDE_WORD * inside_word(before, after)
             - 2 * uneven
         )
 
     return max(range(1, len(words)), key=goodness)
-
-
-def _inside_word(before: Word, after: Word) -> bool:
-    """Whether the two are spelled as one word, or ``after`` is punctuation that follows."""
-    if not after.glued:
-        return False
-    wide = is_wide(before.text[-1:]) or is_wide(after.text[:1])
-    return belongs_behind(after.text) or not wide

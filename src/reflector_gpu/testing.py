@@ -6,7 +6,7 @@
     transcript = await collect(transcribe(spool, plan, submit))
     assert [asked.chunk.start for asked in submit.asked] == [0.0, 27.5]
 
-`EchoTranscriber` is the smallest engine there can be, and a pattern for a real one: a class with
+`EchoRecogniser` is the smallest engine there can be, and a pattern for a real one: a class with
 three methods, whose weights are read in ``load`` and not before.
 """
 
@@ -29,7 +29,7 @@ from reflector_gpu.types import (
 )
 
 
-class EchoTranscriber:
+class EchoRecogniser:
     """Hears one word in whatever it gets: how many seconds that has."""
 
     def load(self) -> None:
@@ -54,7 +54,7 @@ Hear = Callable[[Chunk, TranscribeOptions], Recognition]
 
 
 def echo(chunk: Chunk, options: TranscribeOptions) -> Recognition:
-    """What `EchoTranscriber` hears."""
+    """What `EchoRecogniser` hears."""
     return _length_of(chunk.samples, options.language or "en")
 
 

@@ -55,7 +55,7 @@ class Containers:
 
     def close(self) -> None:
         for container in self.running:
-            container.instance.room.close()
+            container.instance.host.close()
 
     def _run(self, items: Sequence[object], options: object) -> list[object]:
         items, options = _carried((items, options))

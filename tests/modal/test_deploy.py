@@ -227,6 +227,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
         "REFLECTOR_MODAL_MIN_CONTAINERS": "1",
         "REFLECTOR_MODAL_REGION": "eu-west",
         "REFLECTOR_VAD_THRESHOLD": "0.4",
+        "REFLECTOR_LIVE_REQUESTS": "16",
+        "REFLECTOR_REQUEST_SECONDS": "600.5",
+        "REFLECTOR_PROFILE": "gpu",
         "REFLECTOR_APIKEY": SECRET,
         "REFLECTOR_LLM_API_KEY": SECRET,
     }
@@ -252,6 +255,15 @@ def test_settings_are_read_when_it_is_deployed(changed: Deployed) -> None:
     assert live.autoscaler_settings.scaledown_window == 30
     assert live.autoscaler_settings.min_containers == 1
     assert list(live.scheduler_placement.regions) == ["eu-west"]
+
+
+def test_a_web_container_takes_in_what_its_server_does(
+    apps: Mapping[str, Deployed], changed: Deployed
+) -> None:
+    web = apps["reflector-transcriber"].functions["web"]
+    assert (web.max_concurrent_inputs, web.timeout_secs) == (64, 12 * 3600)
+    web = changed.functions["web"]
+    assert (web.max_concurrent_inputs, web.timeout_secs) == (16, 601)
 
 
 def test_settings_reach_the_containers_and_keys_do_not(changed: Deployed) -> None:

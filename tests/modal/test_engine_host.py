@@ -64,34 +64,34 @@ MODEL = RecogniserModel("mine", f"{__name__}:Engine", scripted.SPEC, "For tests"
 
 
 @pytest.fixture
-def room() -> Iterator[EngineHost]:
+def host() -> Iterator[EngineHost]:
     Engine.go_on.clear()
     Engine.batches.clear()
     Engine.loading.clear()
-    room = EngineHost(MODEL, "cpu", load_settings())
-    yield room
+    host = EngineHost(MODEL, "cpu", load_settings())
+    yield host
     Engine.go_on.set()
-    room.close()
+    host.close()
 
 
-def test_calls_that_overlap_share_batches_if_their_options_agree(room: EngineHost) -> None:
-    room.load()
+def test_calls_that_overlap_share_batches_if_their_options_agree(host: EngineHost) -> None:
+    host.load()
     with ThreadPoolExecutor(6) as threads:
-        calls = [threads.submit(room.run, [SECOND], ENGLISH)]
+        calls = [threads.submit(host.run, [SECOND], ENGLISH)]
         until(lambda: Engine.batches)
-        calls += [threads.submit(room.run, [SECOND, SECOND], ENGLISH) for _ in range(4)]
-        calls.append(threads.submit(room.run, [SECOND], FRENCH))
-        until(lambda: room.waiting == 9)
+        calls += [threads.submit(host.run, [SECOND, SECOND], ENGLISH) for _ in range(4)]
+        calls.append(threads.submit(host.run, [SECOND], FRENCH))
+        until(lambda: host.waiting == 9)
         Engine.go_on.set()
         found = [call.result() for call in calls]
     assert found == [[Recognition()], *[[Recognition()] * 2] * 4, [Recognition()]]
     assert sorted(Engine.batches, key=str) == [(1, ENGLISH), (1, FRENCH), (8, ENGLISH)]
 
 
-def test_an_item_fails_alone_and_by_its_own_error(room: EngineHost) -> None:
+def test_an_item_fails_alone_and_by_its_own_error(host: EngineHost) -> None:
     Engine.go_on.set()
-    room.load()
-    found = room.run([SECOND, SECOND + 1, SECOND + 2, SECOND], ENGLISH)
+    host.load()
+    found = host.run([SECOND, SECOND + 1, SECOND + 2, SECOND], ENGLISH)
     assert [type(one) for one in found] == [Recognition, InvalidRequest, EngineFailed, Recognition]
 
 
@@ -100,14 +100,14 @@ def test_an_item_fails_alone_and_by_its_own_error(room: EngineHost) -> None:
     [(ModelNotInstalled("not here"), ModelNotInstalled), (RuntimeError("CUDA"), EngineFailed)],
 )
 def test_an_engine_that_does_not_load_is_the_answer_and_is_tried_again(
-    room: EngineHost, failure: Exception, told: type[ReflectorError]
+    host: EngineHost, failure: Exception, told: type[ReflectorError]
 ) -> None:
     Engine.go_on.set()
     Engine.loading.append(failure)
-    room.load()
-    (found,) = room.run([SECOND], ENGLISH)
+    host.load()
+    (found,) = host.run([SECOND], ENGLISH)
     assert type(found) is told
-    until(lambda: room.run([SECOND], ENGLISH) == [Recognition()])
+    until(lambda: host.run([SECOND], ENGLISH) == [Recognition()])
 
 
 @given(
@@ -129,21 +129,21 @@ def test_a_recording_reads_the_same_wherever_it_is(pcm: list[int], first: int, l
         assert samples.tolist() == here.pcm.read(first, first + length).tolist()
 
 
-def test_loading_again_after_a_failure_starts_afresh(room: EngineHost) -> None:
+def test_loading_again_after_a_failure_starts_afresh(host: EngineHost) -> None:
     Engine.go_on.set()
     # The pool would try by itself, but only after a pause that a snapshot may have frozen.
     Engine.loading.append(RuntimeError("CUDA"))
-    room.load()
+    host.load()
     assert not Engine.loading
-    room.load()
-    assert not room.failed
-    assert room.run([SECOND], ENGLISH) == [Recognition()]
+    host.load()
+    assert not host.failed
+    assert host.run([SECOND], ENGLISH) == [Recognition()]
 
 
 def test_a_call_of_which_not_all_can_be_taken_leaves_nothing_behind(
-    room: EngineHost, monkeypatch: pytest.MonkeyPatch
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room.load()
+    host.load()
     put = Pool.put
 
     def refuses(pool: Pool[object, object], item: object, *group: object, **more: Any) -> object:
@@ -153,22 +153,22 @@ def test_a_call_of_which_not_all_can_be_taken_leaves_nothing_behind(
 
     monkeypatch.setattr(Pool, "put", refuses)
     with ThreadPoolExecutor(1) as threads:
-        call = threads.submit(room.run, [SECOND], ENGLISH)
+        call = threads.submit(host.run, [SECOND], ENGLISH)
         until(lambda: Engine.batches)
-        found = room.run([SECOND, SECOND, FRENCH], ENGLISH)
+        found = host.run([SECOND, SECOND, FRENCH], ENGLISH)
         assert [type(one) for one in found] == [ShuttingDown] * 3
         Engine.go_on.set()
         assert call.result() == [Recognition()]
-    assert room.run([SECOND], ENGLISH) == [Recognition()]
+    assert host.run([SECOND], ENGLISH) == [Recognition()]
     assert Engine.batches == [(1, ENGLISH)] * 2
 
 
-def test_a_load_that_failed_goes_on_no_more_once_it_is_done_anew(room: EngineHost) -> None:
+def test_a_load_that_failed_goes_on_no_more_once_it_is_done_anew(host: EngineHost) -> None:
     Engine.loading.extend(RuntimeError("no") for _ in range(1000))
-    room.load()
-    assert room.failed
+    host.load()
+    assert host.failed
     Engine.loading.clear()
-    room.load()
+    host.load()
     assert len([thread for thread in threading.enumerate() if thread.name.startswith("mine")]) == 1
 
 

@@ -331,9 +331,9 @@ def test_a_failure_to_load_is_in_no_snapshot(monkeypatch: pytest.MonkeyPatch) ->
         found = container(app)
         hook(found, "prepare")
         assert not failures
-        assert not found.room.failed
+        assert not found.host.failed
         hook(found, "load")
-        assert not found.room.failed
+        assert not found.host.failed
         hook(found, "close")
 
 

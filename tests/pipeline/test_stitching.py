@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.pipeline.stitching import LONGEST_SEGMENT, UNSCORED_PAUSE, place
-from reflector_gpu.sentences import PAUSE
+from reflector_gpu.pipeline.stitching import LONGEST_SEGMENT, place
+from reflector_gpu.sentences import PAUSE, UNSCORED_PAUSE
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,

@@ -1,4 +1,5 @@
 """The same application on other people's machines: workers that are elsewhere, and what runs them.
 
-`room` is the engine's side, `remote` the server's; both know no cloud. `modal_app` is Modal's.
+The server calls `remote_workers`, and `engine_host` answers; neither knows which cloud is between
+them. The modules ``modal_...`` put both on Modal.
 """

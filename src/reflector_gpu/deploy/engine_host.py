@@ -1,8 +1,8 @@
 """An engine in a container of its own, and the calls that come for it.
 
-The container is what keeps the engine's failures away from others, so the engine runs in this very
-process: what a snapshot of the container's memory holds is then loaded already. Calls that come at
-the same time share batches, as requests to a server do.
+The container keeps the engine's failures away from others, so the engine needs no process of its
+own. In this process, a snapshot of the container's memory holds it loaded. Calls that come at the
+same time share batches, as requests to a server do.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class EngineHost:
         self._loading = threading.Lock()
 
     def warm(self) -> None:
-        """Import what the engine will need, which needs no GPU."""
+        """Import the engine and its libraries, which needs no GPU."""
         for package in (self._model.engine.partition(":")[0], *self._model.packages):
             try:
                 importlib.import_module(package)
-            except Exception as error:  # whatever a library throws, loading it will tell once more
+            except Exception as error:  # whatever a library throws; `load` reports it again
                 logger.warning("%s cannot be imported: %s", package, error, exc_info=True)
 
     def load(self) -> None:
-        """Load the engine, unless it is loaded; a failure is what calls will answer."""
+        """Load the engine unless it is loaded. If that fails, calls raise why."""
         with self._loading:
             if self._pool is not None and not self.failed:
                 return
@@ -82,7 +82,7 @@ class EngineHost:
     def stream(self, items: Sequence[object], options: Any) -> Iterator[Message]:
         """The parts of the results as they come, each with its item's index; then what `run` gives.
 
-        Whoever closes this has given up. Modal does not: it hears of no client that has left.
+        Closing the iterator gives up. Modal never does: it does not notice that a client has left.
         """
         said: SimpleQueue[Message] = SimpleQueue()
         try:
@@ -119,7 +119,7 @@ class EngineHost:
     def _put(
         self, items: Sequence[object], options: Any, said: SimpleQueue[Message] | None = None
     ) -> list[Job[Any, Any]]:
-        """All of ``items`` or none; parts of results are told to ``said``."""
+        """Queue all of ``items`` or none; parts of their results go to ``said``."""
         pool = self._pool
         assert pool is not None, "load comes first"
         jobs: list[Job[Any, Any]] = []

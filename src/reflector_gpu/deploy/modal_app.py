@@ -1,10 +1,10 @@
 """What the files in ``modal_deployments`` declare, said once.
 
-The web function authenticates, decodes and chunks on a CPU, and has batches of chunks recognised
-by calls of the app's classes, whose containers have a GPU. It is the server that runs anywhere
-else; only its workers are such calls (`deploy.remote`). Batches are formed twice: the server sends
-what waits when a call may leave, and a container lets calls that overlap share the engine
-(`deploy.room`), because uploads come a chunk at a time, and from several servers.
+The web function is the server that runs anywhere else: it authenticates, decodes and chunks on a
+CPU. Only its workers are different: each is a call of one of the app's classes, whose containers
+have a GPU (`deploy.remote_workers`). Batches are formed twice. The server sends what waits when a
+call may leave. A container lets calls that overlap share the engine (`deploy.engine_host`), because
+uploads come a chunk at a time, and from several servers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ VOLUME = "reflector-models"
 _CALL_SECONDS = 600  # what a batch of chunks may take
 LONG_CALL_SECONDS = 3 * 3600  # the same for a whole recording
 _START_SECONDS = 1800  # weights may have to be downloaded
-WEB_INPUTS = 64  # as many requests as a server takes in: REFLECTOR_LIVE_REQUESTS
 _MOST_CALLS = 64  # of one class by one server: a thread waits for each
 _MOST_RECORDINGS = 2  # the same, where a call holds a whole recording in memory, and Modal again
 _RECORDING_MEGABYTES = 1024  # six hours as 16-bit samples, pickled for the call
@@ -54,7 +53,7 @@ _LASTING = (
     modal.exception.NotFoundError,
     modal.exception.PermissionDeniedError,
 )
-"""What makes a call fail and will make the next one fail too."""
+"""Failures of a call that the next one would meet as well."""
 
 BOTH = tuple(Priority)
 
@@ -170,14 +169,14 @@ class Deployment(ServerDeployment):
             )
 
     def fetch(self) -> None:
-        """`pull` what is missing, as far as that is possible now."""
+        """`pull` what is missing; failing to is only logged."""
         if not self.model.missing:
             return
         try:
             self.pull()
         except (ReflectorError, modal.exception.Error, RuntimeError, OSError) as error:
-            # The volume raises RuntimeError when it is in use. What is missing in the end is the
-            # engine's answer.
+            # The volume raises RuntimeError when it is in use. If weights stay missing, calls of
+            # the engine tell it.
             logger.error("the weights are not fetched as they should be: %s", error)
 
     def pull(self) -> None:
@@ -226,8 +225,9 @@ class Deployment(ServerDeployment):
 class Part:
     """The containers of one class, each with the engine.
 
-    Each takes ``inputs`` calls at once, of ``seconds`` at most; a server makes ``calls`` at once.
-    There are ``kept`` to ``containers`` of them, and one goes ``window`` seconds after its work.
+    A container takes ``inputs`` calls at once, of ``seconds`` at most, and ends ``window`` seconds
+    after its last one. There are ``kept`` to ``containers`` of them. One server makes ``calls`` at
+    once.
     """
 
     deployment: Deployment
@@ -248,7 +248,7 @@ class Part:
 
     @property
     def device(self) -> str:
-        """Engines that know no GPU do not pay for one."""
+        """Where the engine runs: an engine that cannot use a GPU does not pay for one."""
         known = self.deployment.model.spec.devices
         return "cpu" if self.gpu == NO_GPU or "cuda" not in known else "cuda"
 
@@ -273,12 +273,11 @@ class Part:
 
     @property
     def loads_early(self) -> bool:
-        """Whether a loaded engine can be in a snapshot: one on a GPU needs that to be in it too."""
+        """Whether a snapshot can hold the loaded engine: on a GPU, if it holds the GPU's memory."""
         return self.device == "cpu" or self._keeps_gpu
 
-    def room(self) -> EngineHost:
-        deployment = self.deployment
-        return EngineHost(deployment.model, self.device, load_settings())
+    def host(self) -> EngineHost:
+        return EngineHost(self.deployment.model, self.device, load_settings())
 
     @property
     def _keeps_gpu(self) -> bool:
@@ -292,53 +291,53 @@ class Container:
 
     @modal.enter(snap=True)
     def prepare(self) -> None:
-        """What a snapshot can hold."""
-        self.room = self.part.room()
+        """Do all that a snapshot can hold."""
+        self.host = self.part.host()
         self.part.deployment.fetch()
-        self.room.warm()
+        self.host.warm()
         if self.part.loads_early and not self.part.deployment.model.missing:
-            self.room.load()
-            if self.room.failed:
-                self.room.close()  # or every container would start with this failure
+            self.host.load()
+            if self.host.failed:
+                self.host.close()  # or every container would start with this failure
 
     @modal.enter()
     def load(self) -> None:
-        """What it cannot."""
+        """Do the rest."""
         self._load()
 
     @modal.method()
     def run(self, items: Sequence[object], options: object) -> list[object]:
         """A result or a `ReflectorError` for each of ``items``, in order."""
         self._try_again()
-        return self.room.run(items, options)
+        return self.host.run(items, options)
 
     @modal.exit()
     def close(self) -> None:
-        if hasattr(self, "room"):  # else it did not get so far
-            self.room.close()
+        if hasattr(self, "host"):  # else it did not get so far
+            self.host.close()
 
     def _try_again(self) -> None:
-        """Weights that could not be fetched when the container started may have come since."""
-        if self.room.failed and self.part.deployment.model.missing:
+        """Load again if the weights that were missing may have come since."""
+        if self.host.failed and self.part.deployment.model.missing:
             self._load()
 
     def _load(self) -> None:
         self.part.deployment.fetch()
-        self.room.load()
+        self.host.load()
 
 
 class StreamingContainer(Container):
-    """One whose engine tells parts of its results ahead of them."""
+    """A container whose engine streams."""
 
     @modal.method()
     def stream(self, items: Sequence[object], options: object) -> Iterator[Message]:
         """As `EngineHost.stream`."""
         self._try_again()
-        yield from self.room.stream(items, options)
+        yield from self.host.stream(items, options)
 
 
 def _calling(call: Call) -> Call:
-    """``call``, which answers when there is no sense in making it again."""
+    """``call``, but with errors as results where calling again would not help."""
 
     def run(items: Sequence[object], options: object) -> Sequence[object]:
         try:

@@ -17,14 +17,14 @@ import reflector_gpu
 from reflector_gpu.errors import ConfigurationError
 
 ROOT = Path(reflector_gpu.__file__).parents[2]
-"""The checkout that is deployed from; nothing of it but the package is in a container."""
+"""The checkout that is deployed from. Containers get only the package out of it."""
 
 PYTHON = "3.11"
 UV = "0.13.9"
 
-_CONSTRAINTS = "/constraints.txt"  # there
+_CONSTRAINTS = "/constraints.txt"  # in the container
 _NOT_SERVED = {"pocketsphinx", "rich", "typer", "uvicorn"}
-"""What the command line and the embedded profile need."""
+"""Dependencies of the command line and the embedded profile, which containers do without."""
 
 _CUBLAS = "nvidia-cublas-cu12"  # CTranslate2's wheels want CUDA 12 and do not bring it
 _ONNX_GPU = "onnxruntime-gpu[cuda,cudnn]"  # brings its own, CUDA 13
@@ -36,16 +36,16 @@ _GPU_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "translation": (_CUBLAS,),
     "llm": (_CUBLAS,),
 }
-"""By extra: what its engines need on a GPU besides; they run on CPUs with it as well."""
+"""By extra: further packages that its engines need on a GPU, and can have without one."""
 
 
 def image(extra: str | None = None) -> modal.Image:
-    """What runs the engines of ``extra``; the server, without one.
+    """The image for engines that need ``extra``; without one, for a server.
 
     Raises:
         ConfigurationError: this is no checkout, or a package is not pinned.
     """
-    if not modal.is_local():  # it is what we are in
+    if not modal.is_local():  # this very process runs in it
         return modal.Image.debian_slim(PYTHON)
     packages = pinned(requirements(extra), (ROOT / "constraints.txt").read_text())
     return (
@@ -57,7 +57,7 @@ def image(extra: str | None = None) -> modal.Image:
 
 
 def requirements(extra: str | None) -> list[str]:
-    """Names of packages, their extras with them."""
+    """The packages to install, with their extras in brackets."""
     try:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     except OSError as error:

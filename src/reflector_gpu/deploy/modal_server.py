@@ -1,7 +1,8 @@
-"""The server as a web function on Modal: all that an app without an engine is made of."""
+"""The server as a web function on Modal; an app without an engine consists of nothing else."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import modal
@@ -20,10 +21,10 @@ MODELS = "/models"
 """Where the volume with the weights is mounted."""
 
 WEB_CORES = 2
-"""Machines have many more, of which we are given no more than these."""
+"""Cores that the server gets; the machine has many more."""
 
 _WEB_MEGABYTES = 2048
-_WEB_SECONDS = 12 * 3600  # as REFLECTOR_REQUEST_SECONDS has it
+_LONGEST_SECONDS = 24 * 3600  # of a function on Modal
 
 
 class ServerDeployment:
@@ -36,10 +37,12 @@ class ServerDeployment:
         """
         self.name = name
         self.settings = load_modal_settings()
+        # The server reads what is carried there, which the profile of this machine is not.
+        self._served = load_settings(profile=Settings.model_fields["profile"].default)
 
     @property
     def title(self) -> str:
-        """What is deployed, for people."""
+        """What is deployed, for people to read."""
         return self.name
 
     @property
@@ -49,12 +52,12 @@ class ServerDeployment:
 
     @property
     def needs_hub_token(self) -> bool:
-        """Whether these are given only to those who accepted their terms."""
+        """Whether the weights are given only to those who accepted their terms."""
         return False
 
     @property
     def folder(self) -> str | None:
-        """That of the model in the volume, for one that comes from no hub."""
+        """The folder in the volume of a model that comes from no hub."""
         return None
 
     @property
@@ -67,21 +70,26 @@ class ServerDeployment:
             "memory": _WEB_MEGABYTES,
             "max_containers": self.settings.web_containers,
             "scaledown_window": self.settings.web_window,
-            "timeout": _WEB_SECONDS,
+            "timeout": math.ceil(min(self._served.request_seconds, _LONGEST_SECONDS)),
             "enable_memory_snapshot": True,
         }
 
+    @property
+    def web_inputs(self) -> int:
+        """How many requests a web container takes in at once: as many as its server does."""
+        return self._served.live_requests
+
     def check_carried(self) -> None:
-        """Raise `ConfigurationError` if it needs what is on this machine alone."""
+        """Raise `ConfigurationError` if the app needs something that only this machine has."""
 
     def anywhere(self, cores: int) -> dict[str, Any]:
-        """Arguments of what computes on so many ``cores``."""
+        """Arguments of a function or class that computes on so many ``cores``."""
         threads = Placement("cpu", None, cores).environment
         env = {**carried(), **threads, "HF_HOME": MODELS}
         return {"image": image(), "env": env, "region": self.settings.region or None}
 
     def engineless(self) -> FastAPI:
-        """The web application, which answers what needs no engine.
+        """The web application without an engine.
 
         Raises:
             ConfigurationError: there is no key.
@@ -101,7 +109,7 @@ def served(**chosen: object) -> Settings:
         auto_pull=False,
         devices=("cpu",),
         workers=WEB_CORES,
-        trusted_networks=(),  # whose address arrives there is for Modal's proxies to say
+        trusted_networks=(),  # the only addresses seen there are of Modal's proxies
         trusted_proxies=(),
         **chosen,
     )

@@ -1,4 +1,4 @@
-"""A worker that is elsewhere, reached by calls. Its container dying is a worker's death here."""
+"""Workers that are elsewhere, reached by calls. If a container dies, its worker has died."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
 """Items and their options to a result or a `ReflectorError` for each, in order."""
 
 Message: TypeAlias = "tuple[int, object] | list[object]"
-"""A part of the result of one item, or in the end all results."""
+"""The index of an item and a part of its result, or at the end all results."""
 
 StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Message]]
 
@@ -24,9 +24,9 @@ StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Message
 class Remote:
     """Fulfils `runtime.supervisor.Starter` and `Runner`: nothing is started before the first call.
 
-    A call has no time limit of ours, which would have to know whether a container was there or is
-    being started: whoever runs the containers ends a call that hangs. One whose clients have left
-    is not ended, because it is over soon.
+    The batch's timeout is not used, because we do not know whether a container was running or is
+    only being started: whoever runs the containers ends a call that hangs. A call whose clients
+    have left is not ended, because it is over soon.
     """
 
     call: Call
@@ -39,7 +39,7 @@ class Remote:
     def run(self, batch: Batch) -> Sequence[object]:
         """
         Raises:
-            WorkerDied: the call came to nothing, for whatever reason.
+            WorkerDied: the call failed, for whatever reason.
         """
         return _replies(
             len(batch.items),
@@ -95,7 +95,7 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
         replies = call()
     except ReflectorError:
         raise
-    except Exception as error:  # a container's death is any of its client library's errors
+    except Exception as error:  # the client library may raise anything when a container dies
         raise WorkerDied(f"{type(error).__name__}: {error}", None) from error
     if len(replies) != count:
         raise EngineFailed("The engine answered with the wrong number of results.")
@@ -103,5 +103,5 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
 
 
 def portable(item: object) -> object:
-    """``item`` as it can leave this machine: a recording on our disk becomes one in memory."""
+    """``item``, fit to leave this machine: a recording on our disk becomes one in memory."""
     return Recording(item.pcm.in_memory(), item.speech) if isinstance(item, FileRecording) else item

@@ -20,7 +20,7 @@ from reflector_gpu.formats.tokens import (
     labelled_tokens,
     tokens,
 )
-from reflector_gpu.sentences import PAUSE, belongs_behind, ends_clause, ends_sentence, is_wide
+from reflector_gpu.sentences import PAUSE, belongs_behind, ends_clause, ends_sentence, inside_word
 from reflector_gpu.types import Transcript
 
 MAX_LINES = 2
@@ -181,7 +181,7 @@ def _joint(before: Token, after: Token) -> float:
     """What it costs to cut between two tokens."""
     if before.is_label or (after.glued and belongs_behind(after.text)):
         return _NEVER
-    if after.glued and not (is_wide(before.text[-1]) or is_wide(after.text[0])):
+    if inside_word(before, after):
         return _INSIDE_WORD
     if before.ends_segment or ends_sentence(before.text, after.text):
         return _AFTER_SENTENCE

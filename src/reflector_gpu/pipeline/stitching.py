@@ -10,15 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reflector_gpu.sentences import PAUSE, sentences, shortened
+from reflector_gpu.sentences import PAUSE, UNSCORED_PAUSE, sentences, shortened
 from reflector_gpu.types import Chunk, Recognition, Segment, Word
 
 LONGEST_SEGMENT = 10.0
 """Seconds; a longer sentence is cut where a reader would pause."""
-
-UNSCORED_PAUSE = 0.4
-"""A silence that ends a segment of a recogniser without scores: most of them write no full stops.
-"""
 
 
 def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:

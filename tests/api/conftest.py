@@ -87,13 +87,13 @@ def small() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="package")
 def texts(scripted: LiveServer, clips: list[bytes]) -> list[str]:
-    """What the server hears in each of `clips`."""
+    """The server's transcript of each of `clips`."""
     return [str(upload(scripted, clip).json()["text"]) for clip in clips]
 
 
 @pytest.fixture(scope="package")
 def text(texts: list[str]) -> str:
-    """What the server hears in `clip`."""
+    """The server's transcript of `clip`."""
     return texts[0]
 
 
@@ -112,7 +112,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LiveServer]]
 
 @pytest.fixture
 def translating(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scripted model counts as one that translates, for those who ask for it by a name."""
+    """Let requests that name the scripted model use it to translate."""
     model = catalog.MODELS["scripted"]
     able = replace(model, spec=replace(model.spec, translates=True))
     monkeypatch.setitem(catalog.MODELS, "scripted", able)
@@ -120,7 +120,7 @@ def translating(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gate(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """In front of the engine of `scripted`."""
+    """A `Gate` in front of the engine of `scripted`."""
     gate = Gate(scripted, monkeypatch)
     yield gate
     gate.open()
@@ -135,14 +135,14 @@ def llm() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def relay(llm: LiveServer) -> Iterator[LiveServer]:
-    """A server that has `llm` do its work, by the OpenAI API."""
+    """A server that passes requests on to `llm` over the OpenAI API."""
     with llms.relay(f"{llm.url}/v1", llm_retries=0) as server:
         yield server
 
 
 @pytest.fixture(params=["llm", "relay"])
 def either(request: pytest.FixtureRequest) -> LiveServer:
-    """What both have to do alike."""
+    """Each of the two, which have to do the same."""
     server: LiveServer = request.getfixturevalue(request.param)
     return server
 

@@ -54,14 +54,14 @@ class Broken(Slow):
 
 
 class Deaf(Slow):
-    """Understands nobody."""
+    """Finds no words in any speech."""
 
     def load(self) -> None:
         """Nothing to load."""
 
 
 class Deadly(Slow):
-    """Takes its process with it whatever it hears."""
+    """Kills its process, whatever the audio."""
 
     def load(self) -> None:
         """Nothing to load."""
@@ -73,7 +73,7 @@ class Deadly(Slow):
 
 
 class Unreadable:
-    """Goes out of the worker all right, and cannot be put together again."""
+    """Can be pickled, but not unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return math.sqrt, (-1,)
@@ -89,7 +89,7 @@ CRASHES: Mapping[str, Callable[[], object]] = {
     "killed for its memory": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hang": threading.Event().wait,
 }
-"""Ways to lose the process."""
+"""Prompts that end the process."""
 
 _word: Callable[..., Word] = Word
 _token: Callable[..., Token] = Token
@@ -124,7 +124,7 @@ GARBAGE: Mapping[str, object] = {
     "number for language": _heard((), 7),
     "no scores": _one(_word("one", 0.0, 1.0), _scores(None, None, None)),
 }
-"""What is no transcript."""
+"""Prompts for results that are not transcripts."""
 
 MISCOUNTS: Mapping[str, Callable[[list[Any]], Any]] = {
     "too few": lambda answers: answers[:-1],
@@ -132,14 +132,14 @@ MISCOUNTS: Mapping[str, Callable[[list[Any]], Any]] = {
     "none at all": lambda answers: None,
     "raise": lambda answers: _raise(),
 }
-"""What becomes of the answers to a whole batch."""
+"""Prompts that change the results of a whole batch."""
 
 BAD_TIMES: Mapping[str, Callable[[Word], Word]] = {
     "not numbers": lambda word: replace(word, start=math.nan, end=math.nan),
     "infinite": lambda word: replace(word, start=-math.inf, end=math.inf),
     "backwards": lambda word: replace(word, start=9 - word.start, end=-word.end),
 }
-"""What becomes of words, whose texts may be right all the same."""
+"""Prompts that change words, whose texts may still be right."""
 
 LOUD = 0.95
 """A sample beyond it makes a chunk poisonous."""

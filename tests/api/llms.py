@@ -31,7 +31,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 ALONE: Mapping[str, Any] = {"model": "scripted", "workers": 1, "wait": False, "apikey": KEY}
-"""Settings of a server whose recogniser hardly matters."""
+"""Settings of a server whose recogniser does not matter."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A recogniser that hears the same two sentences in everything, in the language it is told."""
+"""A recogniser that finds the same two sentences in any audio, in the language it is asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reader:
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        """Of a language that nobody told it says nothing, and speaks English."""
+        """Without a language it detects none, and writes English."""
         return [
             Recognition(tuple(_segments(HEARD[options.language or "en"])), options.language)
             for _ in chunks

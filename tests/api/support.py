@@ -64,7 +64,7 @@ def encoded(samples: Samples, container: str, codec: str) -> bytes:
 
 
 def eventually(condition: Callable[[], T], seconds: float = 20.0) -> T:
-    """What ``condition`` returns as soon as that is true; it is asked again and again."""
+    """The result of ``condition``, once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ def ask_url(server: LiveServer, url: str, **fields: object) -> httpx.Response:
 
 
 def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The ``error`` of an answer that has ``status`` and the one shape."""
+    """The ``error`` of an answer with ``status``, whose body is checked."""
     assert response.status_code == status, response.text
     body = response.json()
     assert set(body) == {"error", "detail"}
@@ -115,7 +115,7 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 class Response(Protocol):
-    """An answer, whichever client got it."""
+    """An answer of either client."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...
@@ -172,7 +172,7 @@ class Gate:
         self.free = 1_000_000
         """How many chunks may still pass."""
         self.options: list[TranscribeOptions] = []
-        """Those of every chunk that arrived."""
+        """The options of every chunk that arrived."""
         self.cancelled = 0
         monkeypatch.setattr(self._pool, "submit", self._pass)
 

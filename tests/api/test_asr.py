@@ -58,8 +58,8 @@ def test_bazarr_asks_for_subtitles(scripted: LiveServer, pauses: bytes, gate: Ga
     assert answer.status_code == 200
     assert "X-Reflector-Ignored" not in answer.headers
     assert {one.language for one in gate.options} == {"es"}
-    wish: dict[str, str | list[str]] = {"response_format": "srt", "language": "es"}
-    assert answer.text == upload(scripted, pauses, data=wish).text
+    fields: dict[str, str | list[str]] = {"response_format": "srt", "language": "es"}
+    assert answer.text == upload(scripted, pauses, data=fields).text
 
 
 def test_bazarr_asks_for_english_subtitles(translating: None, clip: bytes) -> None:
@@ -79,7 +79,7 @@ def test_bazarr_asks_for_the_language(scripted: LiveServer, clip: bytes) -> None
 
 
 def test_a_language_that_can_not_be_told(scripted: LiveServer, quiet: bytes) -> None:
-    """Bazarr takes ``und`` for what it is."""
+    """Bazarr understands ``und``."""
     answer = as_bazarr(scripted, DETECT, bare(quiet), encode="false")
     assert answer.json() == {
         "detected_language": "unknown",

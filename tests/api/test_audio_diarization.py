@@ -1,4 +1,4 @@
-"""Who speaks when, in the shapes of Speaches and LocalAI."""
+"""Diarization in the formats of Speaches and LocalAI."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ask(server: LiveServer, audio: bytes, **fields: object) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def turns(scripted: LiveServer, meeting: bytes) -> list[dict[str, Any]]:
-    """What /diarize says of it."""
+    """The turns that /diarize finds in it."""
     with connect(scripted) as client:
         answer = client.post("/diarize", files={"file": meeting})
     found: list[dict[str, Any]] = answer.json()["diarization"]
@@ -109,7 +109,7 @@ def test_what_can_not_be(
 
 
 def test_the_clients_of_others(scripted: LiveServer, meeting: bytes) -> None:
-    """What Speaches and LocalAI read beyond this is named, not refused."""
+    """Fields that only Speaches or LocalAI know are ignored and named."""
     answer = ask(scripted, meeting, model="pyannote/x", include_text="true")
     assert answer.status_code == 200
     assert answer.headers["X-Reflector-Ignored"] == "model,include_text"

@@ -1,4 +1,4 @@
-"""Who may ask: the contract's section Auth."""
+"""Authentication, as the contract's section Auth has it."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_a_recording_in_json_as_openrouters_clients_send_it(
 
 
 def test_the_other_fields_are_beside_it(scripted: LiveServer, clip: bytes, gate: Gate) -> None:
-    wishes = {
+    fields = {
         "language": "fr",
         "temperature": 0.5,
         "response_format": "verbose_json",
@@ -156,7 +156,7 @@ def test_the_other_fields_are_beside_it(scripted: LiveServer, clip: bytes, gate:
         "provider": {"options": {}},
     }
     with connect(scripted) as client:
-        response = client.post(TRANSCRIPTIONS, json={**wishes, **input_audio(clip)})
+        response = client.post(TRANSCRIPTIONS, json={**fields, **input_audio(clip)})
     assert response.headers[IGNORED_HEADER] == "provider"
     assert response.json().keys() >= {"words", "language"}
     (options,) = gate.options
@@ -209,12 +209,12 @@ def test_broken_base64(scripted: LiveServer, data: str) -> None:
 def test_the_same_answers_as_an_upload(
     scripted: LiveServer, clip: bytes, translating: None
 ) -> None:
-    wish = {"response_format": "verbose_json", "model": "scripted"}
+    fields = {"response_format": "verbose_json", "model": "scripted"}
     for route in (TRANSCRIPTIONS, TRANSLATIONS):
         with connect(scripted) as client:
-            answer = client.post(route, json=input_audio(clip, **wish))
-        assert answer.status_code == upload(scripted, clip, route=route, data=wish).status_code
-        assert answer.json() == upload(scripted, clip, route=route, data=wish).json()
+            answer = client.post(route, json=input_audio(clip, **fields))
+        assert answer.status_code == upload(scripted, clip, route=route, data=fields).status_code
+        assert answer.json() == upload(scripted, clip, route=route, data=fields).json()
 
 
 # Piece by piece

@@ -1,4 +1,4 @@
-"""Work that is dropped when its client leaves, and nothing else of its task."""
+"""Work is dropped when its client leaves, without cancelling the task that waits for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE_SECONDS
 
 
 class Client:
-    """Somebody who may leave."""
+    """A client that may leave."""
 
     def __init__(self) -> None:
         self.left = asyncio.Event()
@@ -30,7 +30,7 @@ class Client:
 
 
 class Work:
-    """What runs until it is told to end, and cleans up in its own time."""
+    """Work that runs until it is cancelled, and takes time to clean up."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -49,7 +49,7 @@ class Work:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look after the client from the beginning."""
+    """Watch the client from the beginning."""
     monkeypatch.setattr(connection, "_QUICK_SECONDS", 0.0)
 
 

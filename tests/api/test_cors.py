@@ -1,4 +1,4 @@
-"""Pages of other sites, which a browser lets ask only if the server says so."""
+"""CORS: pages of other sites, from which browsers send requests only if the server allows it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def test_browsers_may_not_ask_from_other_sites_unless_told(scripted: LiveServer)
 @pytest.mark.parametrize("allowed", [SITE, f"https://b.example, {SITE}/", "*"])
 def test_browsers_may_ask_from_the_sites_that_are_named(bare: START, allowed: str) -> None:
     server = bare(apikey=KEY, cors_origins=allowed)
-    wish = {
+    headers = {
         "Origin": SITE,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,api-key,content-type,x-stainless-os",
     }
     with connect(server, key=None) as client:
-        preflight = client.options(TRANSCRIPTIONS, headers=wish)
+        preflight = client.options(TRANSCRIPTIONS, headers=headers)
         refused = client.post(TRANSCRIPTIONS, headers={"Origin": SITE})
         missing = client.get("/no/such", headers={"Origin": SITE, "api-key": KEY})
         good = client.get("/v1/models", headers={"Origin": SITE, "api-key": KEY})
-        other = client.options("/v1/models", headers=wish | {"Origin": "https://evil.example"})
+        other = client.options("/v1/models", headers=headers | {"Origin": "https://evil.example"})
     assert preflight.status_code == 200
     granted = preflight.headers["Access-Control-Allow-Headers"].lower()
     assert {"authorization", "api-key", "x-stainless-os"} <= set(re.split(", ?", granted))

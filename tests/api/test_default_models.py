@@ -1,4 +1,4 @@
-"""Who answers where nobody has chosen a model: the best of those that are here."""
+"""The model of a request that names none: the best of those that are installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def client(cache: Path) -> Iterator[httpx.Client]:
-    """Of a server on a machine that has downloaded nothing."""
+    """A client of a server on a machine that has downloaded nothing."""
     with LiveServer(apikey=KEY) as server, connect(server) as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         yield client

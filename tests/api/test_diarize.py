@@ -1,4 +1,4 @@
-"""Who speaks when, and whose words are whose, on a meeting of three."""
+"""Speaker turns, and the speakers of words, in a meeting of three people."""
 
 from __future__ import annotations
 
@@ -190,12 +190,12 @@ def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
 def test_verbose_json_says_whose_words_and_segments_are(
     scripted: LiveServer, meeting: bytes
 ) -> None:
-    wishes: dict[str, str | list[str]] = {
+    fields: dict[str, str | list[str]] = {
         "response_format": "verbose_json",
         "timestamp_granularities[]": ["word", "segment"],
         "diarize": "true",
     }
-    body = upload(scripted, meeting, data=wishes).json()
+    body = upload(scripted, meeting, data=fields).json()
     words, segments = body["words"], body["segments"]
     assert {word["speaker"] for word in words} == {"A", "B", "C"}
     assert [segment["id"] for segment in segments] == list(range(len(segments)))
@@ -203,8 +203,8 @@ def test_verbose_json_says_whose_words_and_segments_are(
     for segment in segments:
         own = [next(spoken) for _ in segment["text"].split()]
         assert {word["speaker"] for word in own} == {segment["speaker"]}
-    del wishes["diarize"]
-    plain = upload(scripted, meeting, data=wishes).json()
+    del fields["diarize"]
+    plain = upload(scripted, meeting, data=fields).json()
     assert len(plain["words"]) == len(words)
     assert not any("speaker" in one for one in [*plain["words"], *plain["segments"]])
 
@@ -222,8 +222,8 @@ SPEAKER_FIELDS: list[dict[str, str]] = [
 def test_400_names_the_formats_that_can_say_who_speaks(
     scripted: LiveServer, quiet: bytes, asked: dict[str, str], stream: str, form: str
 ) -> None:
-    wishes = {**asked, "response_format": form, "stream": stream}
-    error = error_of(upload(scripted, quiet, data=wishes), 400)
+    fields = {**asked, "response_format": form, "stream": stream}
+    error = error_of(upload(scripted, quiet, data=fields), 400)
     assert error["param"] == "response_format"
     for name in ("diarized_json", "verbose_json", "srt", "vtt", "without response_format"):
         assert name in error["message"]
@@ -234,8 +234,8 @@ def test_400_names_the_formats_that_can_say_who_speaks(
 def test_what_is_known_of_speakers_does_no_harm_where_nobody_is_to_tell_them_apart(
     scripted: LiveServer, quiet: bytes, asked: dict[str, str], form: str
 ) -> None:
-    wishes = {**asked, "diarize": "false", "response_format": form}
-    assert upload(scripted, quiet, data=wishes).status_code == 200
+    fields = {**asked, "diarize": "false", "response_format": form}
+    assert upload(scripted, quiet, data=fields).status_code == 200
 
 
 def test_a_number_of_speakers_has_them_told_apart(scripted: LiveServer, meeting: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A client that leaves ends the work it asked for, and what that work held is free again."""
+"""A client that leaves ends its work and frees what the work held."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.live import KEY, LiveServer
 
 @dataclass
 class Watch:
-    """What a server holds for its clients."""
+    """The resources that a server holds for its clients."""
 
     server: LiveServer
     idle_tasks: int
@@ -82,10 +82,10 @@ def begin(
 
 
 def begin_url(
-    server: LiveServer, url: str, *, share: float = 1.0, **wishes: object
+    server: LiveServer, url: str, *, share: float = 1.0, **fields: object
 ) -> socket.socket:
     with connect(server) as client:
-        json = {"audio_file_url": url, **wishes}
+        json = {"audio_file_url": url, **fields}
         request = client.build_request("POST", FROM_URL, json=json)
     return send_raw(server, request, share=share)
 

@@ -1,4 +1,4 @@
-"""Every row of the contract's table of errors, through the door, in the one shape."""
+"""Every row of the contract's table of errors, over HTTP, with the same kind of body."""
 
 from __future__ import annotations
 

@@ -187,8 +187,8 @@ def test_workers_killed_in_the_middle_of_a_long_recording_leave_no_trace(
         before = Held.idle(stage.server)
         killed: list[int] = []
         with ThreadPoolExecutor(1) as threads:
-            wish = {"prompt": f"die {kills}"}
-            answer = threads.submit(upload, stage.server, recording, data=wish)
+            fields = {"prompt": f"die {kills}"}
+            answer = threads.submit(upload, stage.server, recording, data=fields)
             while not answer.done():
                 for process in stage.noted("die")[len(killed) :]:
                     os.kill(process, signal.SIGKILL)
@@ -266,9 +266,9 @@ class Bench:
         """The answers to ``requests``, whose files are all worked on in one batch."""
         with ThreadPoolExecutor() as threads:
             with stage.occupied(self.long_clip, self.long_text):
-                wish = {"prompt": how}
+                fields = {"prompt": how}
                 answers = [
-                    threads.submit(upload, stage.server, *files, data=wish) for files in requests
+                    threads.submit(upload, stage.server, *files, data=fields) for files in requests
                 ]
                 stage.waits(sum(map(len, requests)))
             found = [answer.result() for answer in answers]

@@ -1,4 +1,4 @@
-"""What clients may say beside the audio, in a form and in JSON."""
+"""The fields that clients may send with audio, in a form and in JSON."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_json_fields_reach_the_engine(
     gate: Gate,
     as_list: Callable[[list[str]], object],
 ) -> None:
-    wishes = {
+    fields = {
         "language": "fr",
         "prompt": "Compte rendu",
         "hotwords": as_list(["Zulip", "Reflector"]),
@@ -120,7 +120,7 @@ def test_json_fields_reach_the_engine(
         "model": "scripted",
         "batch": True,
     }
-    assert ask_url(scripted, host.put("/a", Answer(clip)), **wishes).status_code == 200
+    assert ask_url(scripted, host.put("/a", Answer(clip)), **fields).status_code == 200
     assert gate.options == [
         TranscribeOptions(
             "fr", prompt="Compte rendu", hotwords=("Zulip", "Reflector"), temperature=1
@@ -149,8 +149,8 @@ def test_empty_json_fields_were_left_out(
     scripted: LiveServer, clip: bytes, host: AudioHost, gate: Gate, value: str | None
 ) -> None:
     names = {name.removesuffix("[]") for name in EMPTY} | {"timestamp_offset"}
-    wishes = dict.fromkeys(names, value)
-    body = ask_url(scripted, host.put("/a", Answer(clip)), **wishes).json()
+    fields = dict.fromkeys(names, value)
+    body = ask_url(scripted, host.put("/a", Answer(clip)), **fields).json()
     assert body.keys() == {"text", "words"}
     assert gate.options == [TranscribeOptions()]
 
@@ -212,9 +212,9 @@ def test_each_format_has_its_content_type(scripted: LiveServer, clip: bytes, for
 
 @pytest.mark.parametrize("form", TYPES)
 def test_several_files_in_each_format(scripted: LiveServer, clips: list[bytes], form: str) -> None:
-    wish: Form = {"response_format": form}
-    alone = [upload(scripted, clip, data=wish) for clip in clips[:2]]
-    results = upload(scripted, *clips[:2], data=wish).json()["results"]
+    fields: Form = {"response_format": form}
+    alone = [upload(scripted, clip, data=fields) for clip in clips[:2]]
+    results = upload(scripted, *clips[:2], data=fields).json()["results"]
     for number, (one, result) in enumerate(zip(alone, results, strict=True)):
         expected = one.json() if "json" in form else {"text": one.text}
         assert result == {"filename": f"{number}.wav", **expected}

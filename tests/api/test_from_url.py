@@ -148,11 +148,11 @@ TIMES: dict[str, tuple[dict[str, object], Callable[[Any], Iterator[float]]]] = {
 def test_the_offset_is_added_to_every_time(
     scripted: LiveServer, pauses: bytes, host: AudioHost, form: str, offset: float
 ) -> None:
-    wishes, times = TIMES[form]
+    fields, times = TIMES[form]
     url = host.put("/offset.wav", Answer(pauses))
     answers = [
-        ask_url(scripted, url, **wishes),
-        ask_url(scripted, url, **wishes, timestamp_offset=offset),
+        ask_url(scripted, url, **fields),
+        ask_url(scripted, url, **fields, timestamp_offset=offset),
     ]
     isjson = answers[0].headers["Content-Type"] == "application/json"
     plain, shifted = (list(times(a.json() if isjson else a.text)) for a in answers)

@@ -1,4 +1,4 @@
-"""Speakers that are called by their names, because their voices came with the recording."""
+"""Speakers who are named, because their voices came with the recording."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_everyone_by_name(scripted: LiveServer, meeting: Samples) -> None:
 def test_voices_ask_for_names_unless_that_is_declined(
     scripted: LiveServer, meeting: Samples
 ) -> None:
-    wishes = form(meeting, "Anna")
-    del wishes["diarize"]
-    named = upload(scripted, wav(meeting), data=wishes).json()["words"]
+    fields = form(meeting, "Anna")
+    del fields["diarize"]
+    named = upload(scripted, wav(meeting), data=fields).json()["words"]
     assert {word["speaker"] for word in named} == {"Anna", "A", "B"}
-    plain = upload(scripted, wav(meeting), data={**wishes, "diarize": "false"}).json()["words"]
+    plain = upload(scripted, wav(meeting), data={**fields, "diarize": "false"}).json()["words"]
     assert not any("speaker" in word for word in plain)
 
 
@@ -123,8 +123,8 @@ def test_openai_client_and_subtitles(
     )
     assert answer.segments[0].speaker == "Anna"
     assert {segment.speaker for segment in answer.segments} == {"Anna", "A", "B"}
-    wishes = {**form(meeting, "Anna"), "response_format": "vtt"}
-    assert "<v Anna>" in upload(scripted, wav(meeting), data=wishes).text
+    fields = {**form(meeting, "Anna"), "response_format": "vtt"}
+    assert "<v Anna>" in upload(scripted, wav(meeting), data=fields).text
 
 
 BAD = [

@@ -29,20 +29,20 @@ def several() -> Iterator[LiveServer]:
         yield server
 
 
-def hear(server: LiveServer, clip: Clip, **wishes: str | list[str]) -> dict[str, Any]:
-    answer = upload(server, clip.path.read_bytes(), data=wishes)
+def hear(server: LiveServer, clip: Clip, **fields: str | list[str]) -> dict[str, Any]:
+    answer = upload(server, clip.path.read_bytes(), data=fields)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
 
 
 def language(server: LiveServer, clip: Clip, *expected: str) -> str:
-    wishes: Mapping[str, str | list[str]] = {
+    fields: Mapping[str, str | list[str]] = {
         "model": "whisper",
         "response_format": "verbose_json",
         "languages[]": list(expected),
     }
-    return str(hear(server, clip, **wishes)["language"])
+    return str(hear(server, clip, **fields)["language"])
 
 
 def test_detection_is_kept_to_the_languages_that_are_expected(several: LiveServer) -> None:
@@ -64,36 +64,36 @@ def test_auto_takes_the_first_model_that_knows_all_of_them(several: LiveServer) 
         (("es", "en-GB"), "whisper"),
         ((), "whisper"),
     ):
-        wish = TranscribeOptions(languages=expected)
-        assert service.resolve("auto", wish).name == model
+        options = TranscribeOptions(languages=expected)
+        assert service.resolve("auto", options).name == model
     assert hear(several, clips("es")[0], **{"languages[]": ["en", "es"]})["text"] == (
         clips("es")[0].text
     )
 
 
 def test_400_where_a_model_knows_none_of_them(several: LiveServer, quiet: bytes) -> None:
-    wishes: dict[str, str | list[str]] = {"model": "parakeet", "languages[]": ["fr", "es"]}
-    assert "only supports English" in error_of(upload(several, quiet, data=wishes), 400)["message"]
-    wishes["languages[]"] = ["nonsense"]
-    error = error_of(upload(several, quiet, data=wishes), 400)
+    fields: dict[str, str | list[str]] = {"model": "parakeet", "languages[]": ["fr", "es"]}
+    assert "only supports English" in error_of(upload(several, quiet, data=fields), 400)["message"]
+    fields["languages[]"] = ["nonsense"]
+    error = error_of(upload(several, quiet, data=fields), 400)
     assert "'nonsense' is not a language" in error["message"]
     assert error["param"] == "languages"
 
 
 def test_400_where_one_of_them_is_misspelled(several: LiveServer, quiet: bytes) -> None:
-    wishes: dict[str, str | list[str]] = {"model": "whisper", "languages[]": ["en", "spansh"]}
-    error = error_of(upload(several, quiet, data=wishes), 400)
+    fields: dict[str, str | list[str]] = {"model": "whisper", "languages[]": ["en", "spansh"]}
+    error = error_of(upload(several, quiet, data=fields), 400)
     assert "did you mean 'spanish'" in error["message"]
     assert error["param"] == "languages"
 
 
-@pytest.mark.parametrize("wish", [{"language": "fr"}, {"languages[]": "French"}])
+@pytest.mark.parametrize("fields", [{"language": "fr"}, {"languages[]": "French"}])
 def test_silence_is_in_the_language_that_was_told(
-    scripted: LiveServer, quiet: bytes, wish: dict[str, str]
+    scripted: LiveServer, quiet: bytes, fields: dict[str, str]
 ) -> None:
-    verbose = upload(scripted, quiet, data={**wish, "response_format": "verbose_json"}).json()
+    verbose = upload(scripted, quiet, data={**fields, "response_format": "verbose_json"}).json()
     assert verbose["language"] == "french"
-    plain = upload(scripted, quiet, data={**wish, "response_format": "json"}).json()
+    plain = upload(scripted, quiet, data={**fields, "response_format": "json"}).json()
     assert plain["languages"] == [{"code": "fr"}]
 
 

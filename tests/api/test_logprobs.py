@@ -51,9 +51,9 @@ def meeting() -> bytes:
     return wav(first.samples, silence(50.0), second.samples)
 
 
-def post(server: LiveServer, **wishes: Any) -> httpx.Response:
+def post(server: LiveServer, **fields: Any) -> httpx.Response:
     with server.client() as client:
-        data = {"include[]": "logprobs", **wishes}
+        data = {"include[]": "logprobs", **fields}
         return client.post(TRANSCRIPTIONS, files={"file": meeting()}, data=data)
 
 
@@ -140,9 +140,9 @@ def test_silence_has_none_and_says_so(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("form", [None, "json"])
 def test_nobody_gets_them_unasked(server: LiveServer, form: str | None) -> None:
-    wishes = {"include[]": "", **({"response_format": form} if form else {})}
-    assert "logprobs" not in post(server, **wishes).json()
-    assert '"logprobs"' not in post(server, stream="true", **wishes).text
+    fields = {"include[]": "", **({"response_format": form} if form else {})}
+    assert "logprobs" not in post(server, **fields).json()
+    assert '"logprobs"' not in post(server, stream="true", **fields).text
 
 
 @pytest.mark.parametrize("form", WITHOUT)

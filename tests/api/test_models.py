@@ -1,4 +1,4 @@
-"""The names of models: which there are, what they mean, and which of them answered."""
+"""The names of models: their list, their meanings, and the name in the answer."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def test_every_answer_says_which_model_it_is_from(
 
 
 def test_so_does_a_stream(named: LiveServer, clip: bytes) -> None:
-    wish = {"model": "gpt-4o-transcribe", "stream": "true"}
-    answer = upload(named, clip, data=wish)
+    fields = {"model": "gpt-4o-transcribe", "stream": "true"}
+    answer = upload(named, clip, data=fields)
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert answer.headers[MODEL_HEADER] == "scripted"
 
@@ -214,8 +214,12 @@ def test_speakers_that_no_answer_shows_are_not_looked_for(bare: START, clip: byt
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_CACHE", "/nonesuch")
         server = bare(model="scripted", diarizer="segmentation", apikey=KEY)
-        for wish in ({"response_format": "json"}, {"response_format": "text"}, {"stream": "true"}):
-            answer = upload(server, clip, data={"model": DIARIZING, **wish})
+        for fields in (
+            {"response_format": "json"},
+            {"response_format": "text"},
+            {"stream": "true"},
+        ):
+            answer = upload(server, clip, data={"model": DIARIZING, **fields})
             assert answer.status_code == 200
         error_of(upload(server, clip, data={"model": DIARIZING}), 503)
 

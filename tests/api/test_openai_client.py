@@ -39,15 +39,15 @@ from tests.live import LiveServer
 DELTA = "transcript.text.delta"
 
 
-def create(client: OpenAI, file: bytes, **wishes: Any) -> Any:
-    """The call that OpenAI's documentation shows, with ``wishes`` on top."""
+def create(client: OpenAI, file: bytes, **fields: Any) -> Any:
+    """The call that OpenAI's documentation shows, with ``fields`` on top."""
     return client.audio.transcriptions.create(
-        file=("meeting.wav", file), **{"model": "whisper-1", **wishes}
+        file=("meeting.wav", file), **{"model": "whisper-1", **fields}
     )
 
 
-def stream(client: OpenAI, file: bytes, **wishes: Any) -> Stream[TranscriptionStreamEvent]:
-    events: Stream[TranscriptionStreamEvent] = create(client, file, stream=True, **wishes)
+def stream(client: OpenAI, file: bytes, **fields: Any) -> Stream[TranscriptionStreamEvent]:
+    events: Stream[TranscriptionStreamEvent] = create(client, file, stream=True, **fields)
     return events
 
 
@@ -103,8 +103,8 @@ def test_verbose_json(
     has_words: bool,
     has_segments: bool,
 ) -> None:
-    wishes = {"timestamp_granularities": granularities} if granularities else {}
-    answer = create(client, clip, response_format="verbose_json", **wishes)
+    fields = {"timestamp_granularities": granularities} if granularities else {}
+    answer = create(client, clip, response_format="verbose_json", **fields)
     assert isinstance(answer, TranscriptionVerbose)
     assert (answer.text, answer.language) == (text, "english")
     assert isinstance(answer.duration, float)
@@ -281,17 +281,17 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "wishes", "code", "param"), ERRORS)
+@pytest.mark.parametrize(("kind", "fields", "code", "param"), ERRORS)
 def test_errors_are_the_clients_own(
     client: OpenAI,
     clip: bytes,
     kind: type[openai.APIError],
-    wishes: dict[str, object],
+    fields: dict[str, object],
     code: str,
     param: str,
 ) -> None:
     with pytest.raises(kind) as caught:
-        create(client, clip, **wishes)
+        create(client, clip, **fields)
     error = caught.value
     assert (error.code, error.param, error.type is not None) == (code, param, True)
     assert cast("dict[str, str]", error.body)["message"] in error.message

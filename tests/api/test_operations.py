@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.openapi.models import OpenAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from reflector_gpu import __version__
-from reflector_gpu.api import route_fields
+from reflector_gpu.api import openapi, route_fields
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.formats.schemas import (
@@ -132,13 +133,13 @@ def test_every_route_has_its_label(
     assert metric(scripted, line) == before + 1
 
 
-@pytest.mark.parametrize("wish", [{}, {"stream": "true"}])
+@pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
 def test_audio_is_counted_in_seconds(
-    scripted: LiveServer, clip: bytes, wish: dict[str, str]
+    scripted: LiveServer, clip: bytes, fields: dict[str, str]
 ) -> None:
     line = 'reflector_audio_seconds_total{model="scripted"}'
     before = metric(scripted, line)
-    upload(scripted, clip, data=wish)
+    upload(scripted, clip, data=fields)
     seconds = (len(clip) - 44) / 32_000
     assert eventually(lambda: metric(scripted, line) - before) == pytest.approx(seconds, abs=0.01)
 
@@ -296,3 +297,7 @@ def test_422_is_never_promised(schema: dict[str, Any]) -> None:
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             assert "422" not in operation["responses"], (method, path)
+
+
+def test_the_openapi_document_is_the_same_at_every_start() -> None:
+    assert runpy.run_path(str(openapi.__file__))["CHAT"] == openapi.CHAT

@@ -106,8 +106,8 @@ def test_every_language_of_reflector_is_taken_or_refused(client: httpx.Client) -
     [("es-MX", "spanish"), ("cmn", "chinese"), ("jv", "javanese"), ("NB", "norwegian")],
 )
 def test_the_model_is_told_its_own_code(client: httpx.Client, code: str, language: str) -> None:
-    wish = {"language": code, "model": "whisper", "response_format": "verbose_json"}
-    assert transcribe(client, clips("es")[0], **wish).json()["language"] == language
+    fields = {"language": code, "model": "whisper", "response_format": "verbose_json"}
+    assert transcribe(client, clips("es")[0], **fields).json()["language"] == language
 
 
 def test_an_english_model_refuses_french(client: httpx.Client) -> None:

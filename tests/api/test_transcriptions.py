@@ -171,10 +171,10 @@ def test_batch_decides_whether_files_wait_for_each_other(
     """How many files are being worked on when the first of their chunks is ready."""
     work, at_first_chunk, files = scripted.service.transcribe, [], 0
 
-    async def counted(*wish: Any) -> Any:
+    async def counted(*arguments: Any) -> Any:
         nonlocal files
         files += 1
-        async for part in work(*wish):
+        async for part in work(*arguments):
             at_first_chunk.append((files, part))
             yield part
 
@@ -234,9 +234,9 @@ def test_the_bytes_decide_what_a_file_is(
     content = encoded(snippets[0], container, codec)
     with connect(scripted) as client:
         for name in (f"a.{container}", "a.txt"):
-            wish = {"response_format": "verbose_json", "timestamp_granularities": "word"}
+            fields = {"response_format": "verbose_json", "timestamp_granularities": "word"}
             sent = {"file": (name, content, "text/html")}
-            body = client.post(TRANSCRIPTIONS, files=sent, data=wish).json()
+            body = client.post(TRANSCRIPTIONS, files=sent, data=fields).json()
             assert body["duration"] == pytest.approx(len(snippets[0]) / 16_000, abs=0.1)
             check_words(body["words"], body["text"])
 

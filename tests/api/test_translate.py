@@ -149,8 +149,8 @@ def test_neighbours_are_translated_by_whoever_tells_them_apart(bare: START, tmp_
         ("en", "sr-Latn", "target_language"),
         ("sr-Latn", "sr-Cyrl", "source_language"),
     ):
-        wish = {"source_language": source, "target_language": target}
-        assert error_of(ask(server, TEXT, wish), 400)["param"] == param
+        fields = {"source_language": source, "target_language": target}
+        assert error_of(ask(server, TEXT, fields), 400)["param"] == param
 
 
 @pytest.mark.parametrize(
@@ -365,8 +365,8 @@ def test_the_source_is_the_language_of_the_transcript(server: LiveServer, clip: 
 
 @pytest.mark.parametrize("form", ["verbose_json", "diarized_json"])
 def test_segments_have_their_translation(server: LiveServer, clip: bytes, form: str) -> None:
-    wish = {"translate_to": "fr", "response_format": form}
-    found = upload(server, clip, data=wish).json()
+    fields = {"translate_to": "fr", "response_format": form}
+    found = upload(server, clip, data=fields).json()
     assert found["text"] == ENGLISH
     assert found["translation"] == FRENCH
     assert " ".join(s["translation"] for s in found["segments"]) == FRENCH
@@ -382,8 +382,8 @@ def test_speech_that_the_model_does_not_translate_is_transcribed_and_its_text_tr
 ) -> None:
     unable = replace(READER, spec=replace(READER.spec, translates=False))
     monkeypatch.setitem(catalog.MODELS, READER.name, unable)
-    wish = {"language": "fr", "response_format": form, "model": READER.name}
-    found = upload(server, clip, route=TRANSLATIONS, data=wish)
+    fields = {"language": "fr", "response_format": form, "model": READER.name}
+    found = upload(server, clip, route=TRANSLATIONS, data=fields)
     text = found.json()[field] if field else found.text
     assert "Hello everyone." in text
     assert "I have a question." in text
@@ -402,8 +402,8 @@ def test_the_text_alone_has_it_beside_it(server: LiveServer, clip: bytes) -> Non
 def test_plain_formats_are_in_the_language_asked_for(
     server: LiveServer, clip: bytes, form: str
 ) -> None:
-    wish = {"translate_to": "fr", "response_format": form}
-    found = upload(server, clip, data=wish).text
+    fields = {"translate_to": "fr", "response_format": form}
+    found = upload(server, clip, data=fields).text
     assert "Bonjour à tous." in found
     assert "J'ai une question." in found
     assert "Hello" not in found
@@ -412,8 +412,8 @@ def test_plain_formats_are_in_the_language_asked_for(
 
 
 def test_a_stream_ends_with_the_translation(server: LiveServer, clip: bytes) -> None:
-    wish = {"translate_to": "fr", "stream": "true", "response_format": "diarized_json"}
-    lines = upload(server, clip, data=wish).text.split("\n\n")
+    fields = {"translate_to": "fr", "stream": "true", "response_format": "diarized_json"}
+    lines = upload(server, clip, data=fields).text.split("\n\n")
     events: list[dict[str, Any]] = [json.loads(line[6:]) for line in lines if line[6:7] == "{"]
     spoken = "".join(e["delta"] for e in events if e["type"] == "transcript.text.delta")
     assert spoken == ENGLISH
@@ -427,13 +427,13 @@ def test_a_stream_ends_with_the_translation(server: LiveServer, clip: bytes) -> 
 
 
 def test_the_other_routes(server: LiveServer, clip: bytes, host: AudioHost) -> None:
-    wish = {"translate_to": "fr"}
-    assert upload(server, clip, route=TRANSCRIBE, data=wish).json()["translation"] == FRENCH
-    english = upload(server, clip, route=TRANSLATIONS, data=wish).json()
+    fields = {"translate_to": "fr"}
+    assert upload(server, clip, route=TRANSCRIBE, data=fields).json()["translation"] == FRENCH
+    english = upload(server, clip, route=TRANSLATIONS, data=fields).json()
     assert english == {"text": ENGLISH, "translation": FRENCH}
     url = host.put("/clip.wav", Answer(clip))
     with connect(server) as client:
-        found = client.post(FROM_URL, json={"audio_file_url": url, **wish}).json()
+        found = client.post(FROM_URL, json={"audio_file_url": url, **fields}).json()
     assert (found["text"], found["translation"]) == (ENGLISH, FRENCH)
 
 
@@ -458,7 +458,7 @@ def test_silence_has_no_translation(server: LiveServer, quiet: bytes) -> None:
 def test_a_language_that_nobody_knows_is_told_at_once(
     server: LiveServer, clip: bytes, language: str | None
 ) -> None:
-    wish = {"translate_to": "tlh", **({"language": language} if language else {})}
-    error = error_of(upload(server, clip, data=wish), 400)
+    fields = {"translate_to": "tlh", **({"language": language} if language else {})}
+    error = error_of(upload(server, clip, data=fields), 400)
     assert error["param"] == "translate_to"
     assert " fr," in error["message"]

@@ -21,13 +21,13 @@ pytestmark = [
 ]
 
 
-def translate(client: OpenAI, file: bytes, **wishes: Any) -> Any:
-    return client.audio.translations.create(file=("a.wav", file), model="whisper-1", **wishes)
+def translate(client: OpenAI, file: bytes, **fields: Any) -> Any:
+    return client.audio.translations.create(file=("a.wav", file), model="whisper-1", **fields)
 
 
-@pytest.mark.parametrize("wishes", [{}, {"response_format": "json"}])
-def test_json(client: OpenAI, clip: bytes, text: str, wishes: dict[str, str]) -> None:
-    answer = translate(client, clip, **wishes)
+@pytest.mark.parametrize("fields", [{}, {"response_format": "json"}])
+def test_json(client: OpenAI, clip: bytes, text: str, fields: dict[str, str]) -> None:
+    answer = translate(client, clip, **fields)
     assert isinstance(answer, Translation)
     assert answer.text == text
     assert answer.model_dump(exclude_unset=True).keys() == {"text"}
@@ -56,8 +56,8 @@ def test_the_engine_is_asked_to_translate(client: OpenAI, clip: bytes, gate: Gat
 
 
 def test_a_language_is_not_asked_for(scripted: LiveServer, clip: bytes, gate: Gate) -> None:
-    wishes = {"model": "whisper-1", "language": "tlh"}
-    assert upload(scripted, clip, route=TRANSLATIONS, data=wishes).status_code == 200
+    fields = {"model": "whisper-1", "language": "tlh"}
+    assert upload(scripted, clip, route=TRANSLATIONS, data=fields).status_code == 200
     assert gate.options[0].language is None
 
 

@@ -81,7 +81,7 @@ def test_a_header_makes_nobody_trusted(bare: START, header: str, value: str) -> 
 def test_a_trusted_proxy_brings_friends_and_strangers(
     bare: START, header: str, status: int, host: str
 ) -> None:
-    """On loopback too: the proxy on this machine is how others get there."""
+    """This includes loopback, because other machines come through a proxy on this one."""
     server = bare(host=host, trusted_networks=ELSEWHERE, trusted_proxies="127.0.0.1")
     assert models(server, headers=[(FORWARDED, header)]).status_code == status
 

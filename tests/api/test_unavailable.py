@@ -1,4 +1,4 @@
-"""Not now: 429 where the server is full, 503 where the engine cannot work."""
+"""Temporary refusals: 429 from a full server, 503 where the engine cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer without words for somebody's speech says so."""
+"""An answer says where there is speech without words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER = "X-Reflector-Warnings"
 
 @pytest.fixture(scope="module")
 def deaf() -> Iterator[LiveServer]:
-    """A server whose recogniser understands nobody."""
+    """A server whose recogniser finds no words."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalog.MODELS, "deaf", engines.model("Deaf"))
         with LiveServer(model="deaf", apikey=KEY, url_allow="127.0.0.1") as server:

@@ -94,13 +94,13 @@ def test_speakers_segments_read_well(scripted: LiveServer, meeting: bytes) -> No
     assert "".join(said for _, said in segments) == f" {body['text']}"
 
 
-@pytest.mark.parametrize("wishes", SHAPES)
+@pytest.mark.parametrize("fields", SHAPES)
 def test_bare_words_by_setting(
-    bare_words: LiveServer, scripted: LiveServer, clip: bytes, wishes: dict[str, str]
+    bare_words: LiveServer, scripted: LiveServer, clip: bytes, fields: dict[str, str]
 ) -> None:
     """OpenAI's own words have no spaces."""
-    theirs = upload(bare_words, clip, data=wishes).json()
-    ours = upload(scripted, clip, data=wishes).json()
+    theirs = upload(bare_words, clip, data=fields).json()
+    ours = upload(scripted, clip, data=fields).json()
     assert [word["word"] for word in theirs["words"]] == theirs["text"].split()
     assert [f" {word['word']}" for word in theirs["words"]] == [w["word"] for w in ours["words"]]
 

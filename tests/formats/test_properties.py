@@ -1,4 +1,4 @@
-"""What holds for every transcript: order of times, deltas that add up, cues that can be read."""
+"""Properties of every transcript: times in order, deltas that add up, readable cues."""
 
 from __future__ import annotations
 

@@ -317,13 +317,20 @@ LLM: Extra = {
     ),
 }
 
+_CHAT_EXAMPLE: JsonValue = {
+    **json.loads(
+        ChatRenderer("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
+    ),
+    # Fixed, so that the document is the same at every start.
+    "id": "chatcmpl-3ec18b073b4444638eef5f305ee82017",
+    "created": 1767225600,
+}
+
 CHAT: Extra = {
     "requestBody": _json_in(ChatFields),
     "responses": _answers(
         ChatCompletion,
-        example=json.loads(
-            ChatRenderer("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
-        ),
+        example=_CHAT_EXAMPLE,
         errors=_LLM_ERRORS,
     ),
 }

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
+from reflector_gpu.cli import interrupt
+
 
 def main() -> None:
     """Run the command line. Status 0: done; 1: some of it failed; 2: it could not start."""
-    # Here and not above: worker processes import this module again before they start.
-    from reflector_gpu.cli import interrupt
-
     interrupt.ends()
 
+    # Not at the top: Ctrl-C would end these imports with a traceback.
     from reflector_gpu.cli.commands import app
     from reflector_gpu.errors import ReflectorError
 

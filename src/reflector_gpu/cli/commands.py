@@ -197,9 +197,9 @@ def transcribe(
     Progress and errors go to standard error. An input that fails does not stop the others; the
     exit status is then 1.
     """
-    from reflector_gpu.cli.transcribe import parameters_of, run
+    from reflector_gpu.cli.transcribe import options_of, run
 
-    parameters = parameters_of(
+    options = options_of(
         speaker or (),
         model=model,
         language=language,
@@ -215,7 +215,7 @@ def transcribe(
     raise typer.Exit(
         run(
             inputs,
-            parameters,
+            options,
             output_format,
             output,
             server=server,

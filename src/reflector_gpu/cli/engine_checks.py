@@ -26,7 +26,6 @@ from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.service import Service
 from reflector_gpu.service.catalogs import recognisers_of
-from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -117,8 +116,7 @@ def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> C
         return Check(name, bad, "the configured model is not installed", model.installation)
     began = time.monotonic()
     try:
-        parameters = RecordingParameters.of(model=model.name)
-        heard = asyncio.run(_heard(LocalRecogniser(parameters, settings)))
+        heard = asyncio.run(_heard(LocalRecogniser({"model": model.name}, settings)))
     except ReflectorError as error:
         return Check(name, bad, error.message, "choose another model: reflector-gpu models list")
     took = f"in {time.monotonic() - began:.1f} s, loading included"

@@ -33,6 +33,7 @@ from reflector_gpu.formats.schemas import (
 )
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.service.parameters import RecordingParameters
+from reflector_gpu.transcriber import Options
 from reflector_gpu.types import Segment, Word
 
 _TIMEOUTS = httpx.Timeout(120.0, connect=10.0)  # a working server says something every 15 s
@@ -46,13 +47,13 @@ class RemoteRecogniser:
 
     together = 4
 
-    def __init__(self, server: str, key: str | None, parameters: RecordingParameters) -> None:
+    def __init__(self, server: str, key: str | None, options: Options) -> None:
         """``server`` is its address, with or without ``/v1``.
 
         Raises:
-            InvalidRequest: the address or the key cannot be one.
+            InvalidRequest: an option, the address or the key cannot be right.
         """
-        self._form = _form_of(parameters)
+        self._form = _form_of(RecordingParameters.of(**options))
         headers = {"User-Agent": f"reflector-gpu/{__version__}"}
         # A server's own setting may hold several keys; each of them opens.
         first = (key or "").split(",")[0].strip()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
 from pathlib import Path
+from typing import cast
 
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
@@ -20,23 +20,24 @@ from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source
 from reflector_gpu.cli.warned import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcription import collect
-from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.settings import load_settings
+from reflector_gpu.transcriber import Options
 from reflector_gpu.types import Transcript, WordSpaces
 
 
-def parameters_of(voices: Sequence[str], **typed: object) -> RecordingParameters:
-    """What was typed, checked; each of ``voices`` is NAME=FILE.
+def options_of(voices: Sequence[str], **typed: object) -> Options:
+    """What was typed, without what was left out; each of ``voices`` is NAME=FILE.
 
     Raises:
-        InvalidRequest: a value does not fit, or a voice cannot be read.
+        InvalidRequest: a voice has no name of its own, or cannot be read.
     """
     known: dict[str, bytes] = {}
     for name, audio in map(_voice, voices):
         if name in known:
             raise InvalidRequest(f"--speaker: '{name}' is there twice; give each voice its name.")
         known[name] = audio
-    return RecordingParameters.of(voices=known, **typed)
+    given = {name: value for name, value in typed.items() if value is not None}
+    return cast("Options", {**given, "voices": known})  # the command line has checked their types
 
 
 def _voice(typed: str) -> tuple[str, bytes]:
@@ -53,7 +54,7 @@ def _voice(typed: str) -> tuple[str, bytes]:
 
 def run(
     inputs: Sequence[str],
-    parameters: RecordingParameters,
+    options: Options,
     asked: OutputFormat | None,
     output: str | None,
     *,
@@ -76,14 +77,9 @@ def run(
             for source, problem in problems:
                 _complain(source, str(problem))
             return 1
-        # The limits on length protect servers from their clients; these files are one's own.
-        settings = load_settings(
-            profile=profile, max_audio_seconds=math.inf, translate_characters=sys.maxsize
-        )
+        settings = load_settings(profile=profile)
         recogniser: Recogniser = (
-            RemoteRecogniser(server, key, parameters)
-            if server
-            else LocalRecogniser(parameters, settings)
+            RemoteRecogniser(server, key, options) if server else LocalRecogniser(options, settings)
         )
         for source in sources:
             source.fill()

@@ -13,9 +13,11 @@ import multiprocessing
 import os
 import select
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
@@ -231,6 +233,23 @@ class Worker:
 _STARTING = threading.Lock()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new processes from running this program's main module, as multiprocessing has them do.
+
+    Engines need nothing of it, and a script without ``if __name__ == "__main__"`` would start
+    from its beginning in every worker.
+    """
+    main = vars(sys.modules["__main__"])
+    origin = [(name, main[name]) for name in ("__file__", "__spec__") if name in main]
+    main.update(__file__=None, __spec__=None)
+    try:
+        yield
+    finally:
+        del main["__file__"], main["__spec__"]
+        main.update(origin)
+
+
 def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
     """Start ``process`` with these variables: it inherits ours, and has read them before it
     could set any itself."""
@@ -241,7 +260,8 @@ def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         os.environ.update(environment)
         try:
-            process.start()
+            with _without_main():
+                process.start()
         finally:
             for name, value in before.items():
                 if value is None:

@@ -34,13 +34,13 @@ class Downloads:
 
     def __init__(
         self,
-        finished: Callable[[AnyModel], None],
+        downloaded: Callable[[AnyModel], None],
         clock: Callable[[], float] = time.monotonic,
         sources: Sequence[str] = SOURCES,
     ) -> None:
-        """``finished`` is told each model whose weights have come. ``sources`` are tried in order;
-        see `Weights.pull`."""
-        self._finished = finished
+        """``downloaded`` is called with each model whose weights have come. ``sources`` are tried
+        in order; see `Weights.pull`."""
+        self._downloaded = downloaded
         self._sources = tuple(sources)
         self._clock = clock
         self._queue: list[AnyModel] = []  # the first is being downloaded
@@ -83,11 +83,15 @@ class Downloads:
                 retry_after=max(1.0, failure.until - self._clock()),
             )
 
+    async def finished(self) -> None:
+        """Wait until nothing is being downloaded."""
+        if self._task:
+            await asyncio.wait({self._task})
+
     async def close(self) -> None:
         """End the download that runs; those that wait do not begin."""
         self._closing.set()
-        if self._task:
-            await asyncio.wait({self._task})
+        await self.finished()
 
     async def _work(self) -> None:
         while self._queue and not self._closing.is_set():
@@ -102,7 +106,7 @@ class Downloads:
             elif not self._closing.is_set():
                 self._failures.pop(model.name, None)
                 try:
-                    self._finished(model)
+                    self._downloaded(model)
                 except ReflectorError as error:  # whoever asks for the model next is told
                     logger.error("%s does not start: %s", model.name, error.message)
 

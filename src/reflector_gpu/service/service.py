@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 from math import inf
 
@@ -178,7 +178,7 @@ class Service:
             model.check_installed()
 
     async def loaded(self, model: RecogniserModel) -> None:
-        """Load ``model`` if nobody has, and wait for it, within reason.
+        """Load ``model`` if need be, and wait for it.
 
         Raises:
             ReflectorError: it cannot load, or takes longer than ``load_seconds``.
@@ -189,12 +189,22 @@ class Service:
         """An empty spool within the configured limits."""
         return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
 
+    @asynccontextmanager
+    async def download(self, url: str) -> AsyncIterator[Spool]:
+        """A spool that fills with the bytes from ``url``. Both end with the block."""
+        with self.spool() as spool:
+            fetching = asyncio.create_task(self.fetcher.fetch(url, spool))
+            try:
+                yield spool
+            finally:
+                fetching.cancel()
+                await asyncio.gather(fetching, return_exceptions=True)  # readers were told
+
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
         """How speakers sound: each has a name, and a short file of any audio format.
 
         Raises:
-            InvalidRequest: a file is not audio, is too long, or nobody speaks in it.
-            StorageFull
+            InvalidRequest, StorageFull: as `pipeline.voices.voice`.
         """
 
         def decoded(name: str, audio: bytes) -> Voice:
@@ -230,9 +240,8 @@ class Service:
         if by_text:
             self.translations.check_possible(model.name, also=translate_to)
             options, translate_to = replace(options, task="transcribe"), "en"
-        self.check_here(model)
-        if speakers is not None:
-            self.check_here(self.diarizer)
+        for needed in (model, *([self.diarizer] if speakers is not None else ())):
+            self.check_here(needed)
         return TranscriptionRequest(
             model,
             replace(options, language=own, languages=among),
@@ -249,11 +258,7 @@ class Service:
     def speakers(
         self, parameters: TranscriptionParameters, task: Task = "transcribe"
     ) -> DiarizeOptions | None:
-        """How ``parameters``, or the name of their model, ask for speakers; None: not at all.
-
-        Raises:
-            InvalidRequest: the numbers of speakers contradict each other.
-        """
+        """How ``parameters``, or the name of their model, ask for speakers; None: not at all."""
         if task == "transcribe" and self.recognisers.meaning(parameters.model).speakers:
             parameters = parameters.with_speakers()
         return parameters.speakers
@@ -289,7 +294,7 @@ class Service:
     ) -> AsyncGenerator[Part, None]:
         """Parts of the transcript of ``spool``, while it fills. The caller closes both.
 
-        ``expect`` is told, by a thread, how many seconds the recording claims to have.
+        A thread calls ``expect`` with the seconds that the recording claims to have.
         """
         parts = self._spoken(spool, request, expect)
         if request.translate_to:

@@ -1,4 +1,4 @@
-"""What a GPU takes before an engine library can use it, and a clear word where that is missing."""
+"""What engine libraries need before they can use a GPU, and clear errors where it is missing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TENSORRT_OPTIONS = {
 
 
 def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
-    """See that CTranslate2 can compute so on ``device``, and make that ready.
+    """Make ``device`` ready for CTranslate2, and check that it can compute in ``compute_type``.
 
     Raises:
         ModelNotInstalled: it cannot; the message is about ``what``.
@@ -86,8 +86,8 @@ def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
 def load_cublas() -> None:
     """Have CUDA 12's cuBLAS in this process, from NVIDIA's wheel or from the system.
 
-    CTranslate2 opens it by name at its first multiplication, and takes one that is there already
-    wherever that came from; wheels are in no place where the linker would look.
+    CTranslate2 opens it by name at its first multiplication, and takes one that is loaded already.
+    The linker would not find the one of a wheel.
 
     Raises:
         ModelNotInstalled: there is none; the message says how to get it.
@@ -103,7 +103,7 @@ def load_cublas() -> None:
 
 
 def _wheel_libraries() -> Iterator[str]:
-    """The libraries of the wheel nvidia-cublas-cu12, what they need first."""
+    """The libraries of the wheel nvidia-cublas-cu12, each behind those that it needs."""
     package = importlib.util.find_spec("nvidia")
     for folder in (package and package.submodule_search_locations) or ():
         for name in ("libcublasLt.so.12", "libcublas.so.12"):
@@ -113,7 +113,7 @@ def _wheel_libraries() -> Iterator[str]:
 
 
 def onnx_providers(device: str, longest_seconds: float, max_batch: int) -> list[Provider]:
-    """How ONNX Runtime reaches ``device``, then what it may fall back on for single operators.
+    """ONNX Runtime's providers for ``device``, the first one preferred for every operator.
 
     TensorRT builds one engine for all batches of up to ``max_batch`` times ``longest_seconds``.
 
@@ -138,7 +138,7 @@ def onnx_providers(device: str, longest_seconds: float, max_batch: int) -> list[
 
 
 def check_session(session: onnxruntime.InferenceSession, device: str) -> None:
-    """See that ``session`` runs on ``device``: without its libraries it would be the CPU.
+    """Check that ``session`` runs on ``device``: where libraries are missing, it is on the CPU.
 
     Raises:
         ModelNotInstalled: it does not.
@@ -148,7 +148,7 @@ def check_session(session: onnxruntime.InferenceSession, device: str) -> None:
 
 
 def onnx_failures() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises where a run fails: for want of memory, above all."""
+    """What ONNX Runtime raises if a run fails, mostly for want of memory."""
     from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
     return EPFail, Fail, RuntimeException, MemoryError
@@ -172,7 +172,7 @@ def _set_tensorrt_profile(longest_seconds: float, max_batch: int) -> None:
 
 
 def _tensorrt_cache(version: str) -> Path:
-    """What one version built another may not be able to read."""
+    """The folder of built engines: one for each version, which may not read another's."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     folder = home / "reflector-gpu" / f"tensorrt-{version}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,12 @@ Result = TypeVar("Result", covariant=True)
 class EngineSpec:
     """What the service must know about any engine before it is loaded.
 
-    ``single_threaded``: a process for each core makes it faster. ``quick_restart``: loading takes
-    about a second, so a batch that nobody waits for any more is ended by replacing its process.
-    ``devices`` are those it runs on; where there is a choice, the engine takes it as its argument
-    ``device``. ``compute_types``: takes the argument ``compute_type``. ``languages`` are the
-    model's own codes for those that it hears, where that is to be told.
+    ``single_threaded``: the engine uses one core, so a process for each core makes it faster.
+    ``quick_restart``: loading takes about a second, so a batch that nobody waits for any more is
+    ended by replacing its process. ``devices`` are those that it runs on; where there are several,
+    the engine takes the argument ``device``. ``compute_types``: it takes the argument
+    ``compute_type``. ``languages`` are the model's own codes of the languages that it hears, empty
+    for a model that hears none.
     """
 
     single_threaded: bool = False
@@ -43,7 +44,7 @@ class EngineSpec:
         return Batching()
 
     def on_cpu(self, threads: int) -> Self:
-        """The same where all workers run on CPUs, with ``threads`` each."""
+        """This specification for workers that all run on CPUs, with ``threads`` each."""
         return self
 
 
@@ -72,7 +73,7 @@ class Model(Generic[Item, Result]):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What this machine lacks: names of packages, of programs, then ``weights``."""
+        """What this machine lacks: names of packages and programs, and the word ``weights``."""
         packages = (name for name in self.packages if not _is_installed(name))
         programs = (name for name in self.programs if shutil.which(name) is None)
         return (*packages, *programs, *(("weights",) if self._lacks_weights else ()))
@@ -140,5 +141,5 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # nor is the one that it lies in
+    except ModuleNotFoundError:  # the package that contains it is not installed either
         return False

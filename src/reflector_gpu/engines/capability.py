@@ -18,7 +18,7 @@ class Capability:
     ``method(items, options)`` gives one result or one error for each item, in order; a capability
     that ``streams`` gives it a `Progress` besides, to tell parts of a result before its end.
     ``whole_recordings``: an item is a recording of any length, and not a piece of one.
-    ``reads_weights``: the server itself looks into a model's files, for its languages perhaps.
+    ``reads_weights``: the server itself reads a model's files, for example for its languages.
     """
 
     kind: str

@@ -20,7 +20,7 @@ class Catalog(Generic[M]):
 
     ``setting`` is the field of `Settings` that names the one to use. ``aliases`` are other names of
     ``models``. ``local`` reads the model in a folder, under the name that its operator gave it;
-    None: the folder holds something else. ``compose`` makes a model of a name that is not listed,
+    None: the folder holds no such model. ``compose`` makes a model of a name that is not listed,
     such as ``opus-mt-en-fr``; None: it cannot. ``hint`` tells what names ``compose`` knows.
     """
 
@@ -38,7 +38,7 @@ class Catalog(Generic[M]):
         return {name: model for name, model in found if model is not None}
 
     def known(self, folders: Mapping[str, str]) -> dict[str, M]:
-        """All that have a name of their own: an operator's stand before ours."""
+        """All models by name; an operator's model replaces ours of the same name."""
         return {**self.models, **self.own(folders)}
 
     def get(self, name: str, folders: Mapping[str, str]) -> M | None:

@@ -27,8 +27,8 @@ def attribute(
 ) -> Iterator[Segment]:
     """``segments`` cut where the speaker changes; each part and its words say whose they are.
 
-    ``names`` are the speakers', by their numbers; who has none is called by the `label`. The
-    scores of a segment are those of its parts: what a recogniser thought of the whole.
+    ``names`` are the speakers' names, by number; a speaker without one gets its `label`. Parts keep
+    the scores of their segment, which a recogniser gave to the whole.
 
     ``turns`` are sorted by start and may overlap. With no turns at all nothing is changed; a
     word outside all of them goes to the nearest. The words themselves, their order and their
@@ -69,7 +69,7 @@ class _Turns:
     def __init__(self, turns: Sequence[SpeakerTurn]) -> None:
         self._turns = turns
         self._starts = [turn.start for turn in turns]
-        # Whichever ended last so far: its end never decreases, and so tells where to look.
+        # The turn that ended last so far: these ends never decrease, so they can be searched.
         self._latest = list(accumulate(turns, _later))
 
     def turn(self, start: float, end: float) -> SpeakerTurn:

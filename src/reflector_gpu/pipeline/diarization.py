@@ -17,7 +17,7 @@ from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
 
 SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
-"""Has a recording that is complete diarized, wherever that is done."""
+"""Has a complete recording diarized, wherever the diarizer runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def diarize(
 ) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
-    ``expect`` is told how many seconds there will be, as well as is known.
+    ``expect`` is called, in a thread, with the length in seconds that the recording's header gives.
 
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
@@ -72,7 +72,7 @@ async def with_speakers(
     """``parts`` as they come; the last one has all segments with their speakers as well.
 
     The diarizer begins as soon as ``recorder`` is complete, long before the recogniser is done.
-    Those whose ``voices`` are known bear their names.
+    Speakers with known ``voices`` get their names.
     """
     turns = asyncio.create_task(_turns(recorder, submit, voices))
     spoken: list[Segment] = []
@@ -81,11 +81,11 @@ async def with_speakers(
             spoken.extend(part.segments)
             if part.duration is None:
                 if turns.done():
-                    turns.result()  # if it failed, there is no use in going on
+                    turns.result()  # raises if the diarizer failed: there is no use in going on
                 yield part
                 continue
             found, names = await turns
-            # Hours of words take long enough that others would notice.
+            # In a thread: hours of words would hold up other requests.
             told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found, names)))  # noqa: B023
             yield replace(part, attributed=told)
     finally:

@@ -1,8 +1,7 @@
 """Which language a chunk is in, where the recogniser is not sure of it.
 
-Of a short "Ja." it hears as well that it is English. Such a chunk is in the language of the one
-before it, or at the beginning of the one that follows; a language that the recogniser is sure of
-stays.
+A recogniser may take a short "Ja." for English. Such a chunk gets the language of the chunk before
+it, or at the beginning that of the chunk after it. A language that the recogniser is sure of stays.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ def sure(found: Recognition) -> bool:
 
 
 class Tongues:
-    """What has been spoken so far."""
+    """The language of the recording so far."""
 
     def __init__(self) -> None:
         self._last: str | None = None
 
     def puzzled(self, found: Recognition) -> bool:
-        """Whether nothing so far tells which language a chunk is in, so ``found`` in it."""
+        """Whether the language of ``found`` is doubtful, and no chunk before it helps."""
         return self._last is None and _doubtful(found)
 
     def instead(self, found: Recognition, following: Recognition | None) -> str | None:
-        """The language to hear a chunk in once more; None: it is what it was ``found`` to be.
+        """The language to recognise a chunk in once more; None: ``found`` stands.
 
         ``following`` is the chunk after it, if that has been heard.
         """

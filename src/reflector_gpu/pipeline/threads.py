@@ -24,7 +24,7 @@ class _End:
 
 
 class ThreadStream(Generic[T]):
-    """Iterate ``items``, none of which is None, in a thread, ``ahead`` before the consumer at most.
+    """Iterates ``items`` in a thread, at most ``ahead`` of the consumer. No item may be None.
 
     Must be closed: the thread then stops at its next item. What it blocks on (a `Spool`) has to
     be closed by its owner as well.
@@ -38,7 +38,7 @@ class ThreadStream(Generic[T]):
         name: str,
         ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Once ``ending()`` is true, what is left takes no time and is handed over in one go."""
+        """Once ``ending()`` is true, the remaining items come fast: the consumer is woken once."""
         self.news = asyncio.Event()
         """Set whenever there may be more to take."""
         self._items = items
@@ -57,7 +57,7 @@ class ThreadStream(Generic[T]):
         return self._end is not None and self._end.error is None and not self._made
 
     def taken(self) -> T | None:
-        """The next item, None where there is none at present; the error that ended them."""
+        """The next item, or None if there is none yet. Raises the error that ended the items."""
         end = self._end  # looked at first: what is made before it comes before it
         if self._made:
             self._room.release()
@@ -103,7 +103,7 @@ class ThreadStream(Generic[T]):
         self._tell()
 
     def _tell(self) -> None:
-        """Wake the consumer, once for all that he has not heard of yet."""
+        """Wake the consumer, unless it is about to wake anyway."""
         if self._told:
             return
         self._told = True
@@ -116,9 +116,9 @@ class ThreadStream(Generic[T]):
 
 
 def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
-    """``items``; from the one behind the first ``after`` on, a thread makes them, ``ahead`` early.
+    """``items``. After the first ``after`` of them, a thread makes up to ``ahead`` in advance.
 
-    Who makes and who takes them then have a core each. Few items are not worth a thread.
+    Producer and consumer then have a core each. Few items are not worth a thread.
     """
     yield from islice(items, after)
     made: SimpleQueue[T | _End] = SimpleQueue()
@@ -163,7 +163,7 @@ class _Crew:
         self._waiting = 0
 
     def run(self, work: Callable[[], None], name: str) -> None:
-        """Begin ``work`` now, in a thread that bears this ``name`` meanwhile."""
+        """Begin ``work`` now, in a thread that has this ``name`` until the work ends."""
         with self._changed:
             if self._waiting:
                 self._waiting -= 1

@@ -58,12 +58,11 @@ Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is new: ``segments`` in order, ``position`` seconds of the recording are behind us.
+    """The next part of a transcript: new ``segments``, up to ``position`` seconds of the recording.
 
-    ``duration`` is None until the last part, which tells how long the recording is. Where speakers
-    are told apart, it has all segments once more, cut and labelled, as ``attributed``. In the
-    stretches ``unheard`` somebody speaks, and no words were found. The last part also tells the
-    recording's ``condition``.
+    Only the last part has a ``duration``, that of the recording, and the recording's ``condition``.
+    If speakers are told apart or segments translated, it has all segments once more, with that, as
+    ``attributed``. In the stretches ``unheard`` somebody speaks, but no words were found.
     """
 
     segments: tuple[Segment, ...]
@@ -81,9 +80,9 @@ class Plan:
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
     chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
-    is called, in a thread, with the seconds that the recording's header tells, if it does. A
-    ``recorder`` keeps what is decoded for somebody else, who need not wait for the recogniser.
-    ``schedule`` is for those who read along, and would not wait for a whole chunk's words.
+    is called, in a thread, with the length in seconds that the recording's header gives, if any. A
+    ``recorder`` keeps the decoded audio, for a diarizer that need not wait for the recogniser.
+    ``schedule`` makes the first chunks short, for a client that streams.
     """
 
     options: TranscribeOptions
@@ -135,7 +134,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 heard = task.result()
                 following = in_flight[1][1] if len(in_flight) > 1 else None
                 if following and not following.done() and tongues.puzzled(heard.recognition):
-                    break  # it may tell which language is spoken
+                    break  # the next chunk may tell which language is spoken
                 in_flight.popleft()
                 beside = _succeeded(following)
                 if language := tongues.instead(heard.recognition, beside):
@@ -162,7 +161,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         tasks = [task for _, task in in_flight]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # nothing goes on behind our back
+        await asyncio.gather(*tasks, return_exceptions=True)  # no chunk outlives its request
 
 
 def decoded(
@@ -172,9 +171,9 @@ def decoded(
     track: TrackWish = ANY_TRACK,
     notice: Callable[[Condition], None] = lambda _: None,
 ) -> Iterator[Samples]:
-    """`decode`; of a long recording blocks are made while those before are looked at.
+    """`decode`, faster for a long recording: a thread decodes ahead of the consumer.
 
-    And larger ones, once it is all there: until then nothing waits for what comes next.
+    Blocks are larger once all bytes have arrived; until then nothing is held back.
     """
     reader = spool.reader()
     blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
@@ -242,7 +241,7 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
 
 
 class _Claim:
-    """What a recording says of itself: how long it is is known once its first block is."""
+    """What a recording's header claims; its length is known once the first block is decoded."""
 
     def __init__(self, expect: Callable[[float], None]) -> None:
         self._expect = expect
@@ -257,11 +256,11 @@ class _Claim:
         self.condition = condition
 
     def within(self, seconds: float) -> bool:
-        """Whether it says that it is no longer than that."""
+        """Whether it claims to be no longer than that."""
         return self._seconds is not None and self._seconds <= seconds
 
     def long(self, position: float) -> bool:
-        """Whether it says that it is a long file, or proves to be one at ``position``."""
+        """Whether it claims to be a long file, or has proved to be one at ``position``."""
         return max(position, self._seconds or 0.0) > LIVE_SECONDS
 
 
@@ -309,7 +308,7 @@ def _recorded(
 
 
 def _succeeded(task: asyncio.Task[Heard] | None) -> Recognition | None:
-    """What a task has heard, if it is over and did not fail."""
+    """The result of a task, if it has ended and did not fail."""
     done = task is not None and task.done() and not task.cancelled() and not task.exception()
     return task.result().recognition if task and done else None
 

@@ -12,13 +12,13 @@ from reflector_gpu.pipeline.transcription import Gathered, Part
 from reflector_gpu.types import Segment, Transcript
 
 SubmitText = Callable[[str], Awaitable[str]]
-"""Has one line of text translated, wherever that is done."""
+"""Has one line of text translated, wherever the translator runs."""
 
 TranslateAll = Callable[[Sequence[str], str | None], Awaitable[Sequence[str]]]
 """Translates texts out of a language, if it is known."""
 
 _AT_ONCE = 2000
-"""Characters that are split into sentences at once: what that takes grows with their square."""
+"""Characters that are split into sentences at once: the time grows with their square."""
 
 _LINE = re.compile(r"[^\r\n]+")
 _CLAUSE = re.compile(r"[,;:]\s+|[،；，：、]\s*")
@@ -161,7 +161,7 @@ async def with_translations(
 ) -> AsyncGenerator[Part, None]:
     """``parts`` as they come; the last one has all segments with their translations as well.
 
-    The language of the transcript is known only then; ``language`` is what the client said.
+    The language of the transcript is known only then; ``language`` is the one that the client told.
     """
     gathered = Gathered()
     try:
@@ -195,7 +195,7 @@ async def in_their_place(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Pa
 def in_translation(transcript: Transcript) -> Transcript:
     """The transcript in the language it was translated to, if it was.
 
-    When each of those words would have been said nobody knows: there are none.
+    It has no words, because translated words have no times.
     """
     if transcript.translation is None:
         return transcript

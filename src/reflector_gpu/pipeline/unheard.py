@@ -43,7 +43,7 @@ Recognise = Callable[[Chunk, TranscribeOptions], Awaitable[Recognition]]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard in a chunk, and where somebody speaks without being understood.
+    """What was recognised in a chunk, and where somebody speaks but no words were found.
 
     Times are relative to the chunk.
     """
@@ -53,7 +53,7 @@ class Heard:
 
 
 async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -> Heard:
-    """Have ``chunk`` recognised, and what was skipped in it once more."""
+    """Have ``chunk`` recognised, and then the speech in it that was skipped."""
     bare = replace(options, prompt=None, hotwords=(), voiced=True)
     found = await recognise(chunk, options)
     if repeats_prompt(_words(found), options):
@@ -119,9 +119,9 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
 
 
 def bounded(found: Recognition, voiced: Sequence[Span]) -> Recognition:
-    """``found``, none of whose words swallows the pause beside it.
+    """``found``, its words cut so that none covers the pause beside it.
 
-    A word that takes far longer than most is where the last of the voice in it is.
+    A word that takes far longer than most is moved to the last stretch of voice in it.
     """
     words = _words(found)
     if not words:
@@ -145,7 +145,7 @@ def _bounded(word: Word, limit: float, voiced: Sequence[Span]) -> Word:
 
 
 def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:
-    """Whether most of ``words`` are a piece of what the client told the recogniser."""
+    """Whether most of ``words`` are copied from the client's prompt or hotwords."""
     told = " ".join([*options.hotwords, options.prompt or ""])
     said = _plain(" ".join(word.text for word in words))
     runs = (said[i : i + _ECHO] for i in range(len(said) - _ECHO + 1))

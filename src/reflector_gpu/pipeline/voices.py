@@ -1,7 +1,6 @@
-"""Speakers by name: their voices follow the recording, and are diarized with it.
+"""Speakers by name: known voices are appended to the recording and diarized with it.
 
-That works with every diarizer, as none needs to know of it: whoever speaks in the stretch of a
-voice bears its name.
+A speaker who is found in the stretch of a voice gets its name. So this works with every diarizer.
 """
 
 from __future__ import annotations
@@ -91,8 +90,8 @@ def identify(
 ) -> tuple[list[SpeakerTurn], Mapping[int, str]]:
     """The turns of the first ``seconds``, and what to call everyone who has one.
 
-    Two voices that the diarizer takes for one leave that speaker the name of the one heard
-    longer. Who is not known gets a letter, ``A`` for the first of them.
+    If the diarizer takes two voices for one speaker, the voice that is heard longer gives the name.
+    Speakers without a voice get letters, from ``A`` on.
     """
     turns = list(turns)
     shared: Counter[tuple[int, str]] = Counter()

@@ -1,4 +1,4 @@
-"""Speakers told apart without a trained model: what `engines.bic` promises, alone and by its parts.
+"""What `engines.diarization.bic` promises, as a whole and by its parts.
 
 `tests/api/test_diarize.py` has the same diarizer behind the door.
 """

@@ -31,10 +31,10 @@ class CompleterSpec(EngineSpec):
 
 
 class Progress(Protocol):
-    """What hears of the answers while they are written."""
+    """The listener of an engine that streams, told of answers while they are written."""
 
     def say(self, index: int, part: object) -> bool:
-        """More text of the answer to the prompt ``index``; True: nobody wants any more of it."""
+        """Take the next text of the answer to the prompt ``index``; True: it may end here."""
 
 
 class Completer(Protocol):

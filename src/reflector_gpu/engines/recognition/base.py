@@ -36,9 +36,9 @@ class RecogniserSpec(EngineSpec):
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
     ``max_cpu_batch``: the items of one call on CPUs, no more than there are threads, for each item
-    has one (None: as many as anywhere). ``window_seconds``: anything shorter costs as much.
-    ``translates``: knows how to turn speech into English text. ``detects``: finds out which of its
-    languages is spoken, and tells. ``logprobs``: words have their tokens.
+    has one (None: as many as anywhere). ``window_seconds``: shorter audio costs as much.
+    ``translates``: it can turn speech into English text. ``detects``: it finds out which of its
+    languages is spoken, and returns it. ``logprobs``: words have their tokens.
     """
 
     languages: frozenset[str]
@@ -68,7 +68,7 @@ class RecogniserSpec(EngineSpec):
 
     @property
     def streamed(self) -> Schedule:
-        """The chunks of a recording whose words somebody reads while they come.
+        """How to cut a recording whose words are streamed to a reader.
 
         They double, so that words appear early and chunks soon are as long as they are accurate.
         Where a chunk costs a whole window whatever is in it, only the first one is shorter, the
@@ -129,7 +129,7 @@ class RecogniserModel(Model[Samples, Recognition]):
     def own_language(self, language: str | None, param: str = "language") -> str | None:
         """This model's own code for ``language``, which is a code, a tag or a name.
 
-        ``param`` is the field that a client told it in.
+        ``param`` is the field of the request that holds it, for errors.
 
         Raises:
             UnsupportedLanguage: it does not know that; the message lists what it knows.
@@ -153,9 +153,10 @@ class RecogniserModel(Model[Samples, Recognition]):
     def expected(
         self, language: str | None, languages: Sequence[str]
     ) -> tuple[str | None, tuple[str, ...]]:
-        """The language that is spoken, or those that may be if it is not certain; own codes.
+        """The language that is spoken if it is certain, else those that may be; own codes.
 
-        It is certain if it is told, or if this model knows no other, or no other of ``languages``.
+        It is certain if the client told it, or if the model knows only one of ``languages``, or
+        only one at all.
 
         Raises:
             UnsupportedLanguage: it does not know the language, or knows none of ``languages``, or
@@ -188,7 +189,7 @@ class RecogniserModel(Model[Samples, Recognition]):
 
 
 def checked(samples: Samples) -> Samples:
-    """``samples``, if a recogniser may see them.
+    """``samples``, if a recogniser can take them.
 
     Raises:
         InvalidRequest: not one dimension of finite ``float32``.

@@ -1,7 +1,7 @@
-"""What an engine answered, looked through before anybody relies on it.
+"""Checks of what an engine returned, before anything relies on it.
 
-An engine is as good as the library and the weights behind it; what it gets wrong must fail as its
-failure, not wherever it is first used. Times may be any numbers: the pipeline mends them.
+Libraries and weights go wrong. A malformed result must fail as the engine's failure, and not
+wherever it is first used. Times may be any numbers, because the pipeline corrects them.
 """
 
 from __future__ import annotations

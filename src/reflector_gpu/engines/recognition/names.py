@@ -16,7 +16,7 @@ OPENAI = (
 """OpenAI's models of speech; here each means the configured model."""
 
 LLM = "llm"
-"""What stands for the language model, whichever it is."""
+"""The name that stands for the language model, whichever it is."""
 
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _TELLS_SPEAKERS = "-diarize"

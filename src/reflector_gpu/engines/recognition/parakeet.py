@@ -1,7 +1,7 @@
 """NVIDIA Parakeet on ONNX Runtime: FastConformer with a TDT or a CTC head, batched.
 
 onnx-asr loads the files (NeMo's own export) and computes the features; its transducer loop, one
-utterance and one Python step at a time, is replaced by `engines.tdt`.
+utterance and one Python step at a time, is replaced by `engines.recognition.tdt`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ ANYTHING = "*"
 _SHOWN = 100  # characters of a client's name for a model that an error repeats
 
 Closeness = Callable[[RecogniserModel], int]
-"""How far a model is from working: one of the following."""
+"""How far a model is from working: one of the six levels below, the closest first."""
 
 READY, HERE, FAILED, COMING, PULLABLE, ABSENT = range(6)
 """It works; it is installed; it does not load; it is downloaded when it is needed; a download by
@@ -231,7 +231,7 @@ class Recognisers:
         return min(found, key=_closeness).name if wanted and found else None
 
     def _route(self, languages: Sequence[str], task: Task, closeness: Closeness) -> RecogniserModel:
-        """Who gets a request that leaves the choice of the model to us.
+        """The model for a request that leaves the choice to us.
 
         If languages are told, the first that knows them all. Otherwise the first that finds out
         which one is spoken: what knows only English would write French down as English. Where none

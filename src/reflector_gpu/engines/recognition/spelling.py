@@ -15,7 +15,7 @@ class Spelling:
         self._decode = decode
         self._stop = [text for text in stop if text]
         self._tokens: list[int] = []
-        self._done = 0  # tokens whose text has been spelt,
+        self._done = 0  # tokens whose text has been returned,
         self._before = 0  # and from where on they are decoded again, for the joint's sake
         self._held = ""  # may be the beginning of a stop sequence
         self.text = ""
@@ -23,7 +23,7 @@ class Spelling:
         """A stop sequence has come."""
 
     def add(self, token: int) -> str:
-        """The text that is certain now, beyond what was before."""
+        """Take the next token; the text that has become certain by it."""
         self._tokens.append(token)
         known = self._decode(self._tokens[self._before : self._done])
         grown = self._decode(self._tokens[self._before :])
@@ -33,7 +33,7 @@ class Spelling:
         return self._spell(grown[len(known) :])
 
     def finish(self) -> str:
-        """The rest, now that nothing follows; half a character stays out."""
+        """The rest of the text, without an unfinished character at its end."""
         known = self._decode(self._tokens[self._before : self._done])
         grown = self._decode(self._tokens[self._before :]).rstrip(_HALF)
         certain = self._spell(grown[len(known) :])

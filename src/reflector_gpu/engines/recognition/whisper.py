@@ -1,7 +1,7 @@
 """OpenAI Whisper on CTranslate2, with the chunks of different requests in one batch.
 
 faster-whisper loads the model, computes the features and knows the tokenizer; its own pipelines
-work on one recording at a time, so the decoding is in `engines.whisper_decoding`.
+work on one recording at a time, so the decoding is in `whisper_decoding`.
 Radford et al. 2022, https://arxiv.org/abs/2212.04356.
 """
 
@@ -161,7 +161,7 @@ def _last_aligned_layer(folder: Path) -> int:
         heads = json.loads((folder / "config.json").read_text(encoding="utf-8"))["alignment_heads"]
         return max(int(layer) for layer, _ in heads)
     except (OSError, ValueError, KeyError, TypeError):
-        return _FEW_LAYERS  # nothing tells that it was cut down
+        return _FEW_LAYERS  # nothing says that it was cut down
 
 
 def _readable(samples: Samples) -> Samples | Recognition:

@@ -46,8 +46,8 @@ MIN_AVG_LOGPROB = -1.0  # below: the model guesses
 NOBODY_SPOKE = ((0.6, -1.0), (0.9, -0.5))
 """Above such a no_speech_prob and below such an avg_logprob nobody spoke.
 
-The first is openai/whisper's. The second: who is all but sure of silence must be surer of the words
-than that, or it is music and chords that are written down.
+The first is openai/whisper's. The second: a model that is almost sure of silence must be quite sure
+of its words, or it writes down music and chords.
 """
 
 _BEAM = 5
@@ -57,13 +57,13 @@ _MAX_TEXT = _CONTEXT // 2  # tokens of text, as openai/whisper has it; CTranslat
 _MAX_PROMPT = _CONTEXT // 2 - 1  # tokens of hotwords and prompt
 
 _TOKENS_PER_SECOND = 50
-"""A runaway row would hold up its whole batch, so nobody may write more than can be said.
+"""The most tokens for a second of audio: a runaway row would hold up its whole batch.
 
 English takes 4, Hindi 17, Malayalam 40 and Burmese 50: their letters are several tokens each.
 """
 
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
-"""What a word ends in whose last letter lacks a token: the decoder was stopped there."""
+"""The end of a word whose last letter lacks a token because the decoder was stopped there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Hypothesis:
 
 
 class Decoder:
-    """What one loaded model makes of batches. CTranslate2's errors pass through."""
+    """Decodes batches with one loaded model. CTranslate2's errors pass through."""
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
@@ -138,10 +138,8 @@ class Decoder:
     def _languages(
         self, encoded: ctranslate2.StorageView, count: int, options: TranscribeOptions
     ) -> list[tuple[str, float]]:
-        """What is spoken in each row: the likeliest, among those that the client expects.
-
-        And its probability, among those.
-        """
+        """The likeliest language of each row among those that the client expects, and its
+        probability among those."""
         if not self._model.model.is_multilingual:
             return [("en", 1.0)] * count
         if options.language:

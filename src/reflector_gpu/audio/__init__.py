@@ -1,1 +1,1 @@
-"""Bytes to speech chunks: spooling, fetching, decoding, voice activity, chunking."""
+"""From bytes to chunks of speech: fetching, spooling, decoding, voice activity, chunking."""

@@ -1,11 +1,10 @@
-"""Speech packed into chunks that an engine can take, cut where nobody speaks.
+"""Cut a recording into chunks of speech that an engine can take, in pauses where there are any.
 
-A chunk holds as many utterances as fit the engine, with the silences between them, so that a
-recogniser sees natural context and one batch slot is not spent on half a sentence. Long stretches
-of silence are left out. Nobody's word is cut in two while there is a pause to cut at.
+A chunk holds as many utterances as the engine takes, with the silences between them: recognisers
+need context, and a place in a batch costs the same for half a sentence. Long silences are left out.
 
-The first chunks of a stream may be shorter, so that words appear before the engine has worked on a
-whole long chunk: each ends at the first pause behind the length that it is given.
+The first chunks of a stream may be shorter, so that words appear early. Each of them ends at the
+first pause after its scheduled length.
 """
 
 from __future__ import annotations
@@ -22,14 +21,16 @@ from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, Hysteresis, VadOptio
 from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
 
 MIN_CHUNK_SECONDS = 0.5
-"""Recognisers misbehave on less. A shorter utterance takes some of the silence after it along; only
-where the recording ends is a chunk padded."""
+"""Recognisers misbehave on less. A shorter utterance is extended by the silence after it, or
+padded where the recording ends."""
 
-_MIN_SPEECH = 3  # windows; a click is not an utterance
+_MIN_SPEECH = 3  # voiced windows (96 ms) in a chunk; a click has fewer
 _MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
-_HYSTERESIS = 0.15
-_PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # ends an early chunk; half of it goes to either side
-_AT_ONCE = BLOCK_SAMPLES  # at least, but at the end: the detector's calls have their price
+_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
+_PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # windows; ends an early chunk, in its middle
+_AT_ONCE = BLOCK_SAMPLES  # samples to gather, because each call of the detector costs something
+_FOREVER = 1e6  # seconds; stands for an unlimited length, which cannot be counted in windows
+_SMOOTHING = 3  # windows over which loudness is averaged to find a quiet place
 
 
 def chunks(
@@ -61,7 +62,7 @@ def chunks(
 
 
 class Chunker:
-    """The state between two blocks. Everything is counted in detector windows of 32 ms."""
+    """Cuts a recording block by block. It counts in the detector's windows, of 32 ms."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Chunker:
         silent = min(threshold, max(threshold - _HYSTERESIS, 0.01))
         self._speaks = Hysteresis(threshold, silent)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
-        self._most = int(min(max_seconds, 1e6) * SAMPLE_RATE)  # samples of a chunk
+        self._most = int(min(max_seconds, _FOREVER) * SAMPLE_RATE)  # samples of a chunk
         shortest = max(_MIN_CHUNK, 2 * _MIN_SPEECH)
         early = (max(_windows(seconds), shortest) for seconds in schedule.early_seconds)
         self._early = deque(length for length in early if 2 * length <= self._longest)
@@ -98,8 +99,8 @@ class Chunker:
     def push(self, block: Samples) -> Iterator[Chunk]:
         """Take the next samples of the recording; yield the chunks that are complete."""
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
-        # More than a window is held back: whether a chunk that is as long as it may be is the end
-        # of the recording is known before it is cut.
+        # More than a window is held back. So a chunk of full length is not cut before it is known
+        # whether the recording ends with it.
         whole = (len(samples) - WINDOW - 1) // WINDOW * WINDOW if len(samples) >= _AT_ONCE else 0
         self._rest = samples[whole:]
         if whole:
@@ -144,8 +145,7 @@ class Chunker:
         return None
 
     def _close_early(self, length: int, gap: int) -> Chunk | None:
-        """The open chunk, one of the first, at the first pause behind its scheduled length, at
-        the latest when it is twice as long."""
+        """Close a short first chunk at a pause after its scheduled length, or at twice that."""
         if length >= self._early[0] and gap >= _PAUSE:
             middle = max(self._seen - gap // 2, self._begin() + _MIN_CHUNK)
             return self._close(min(self._end(), middle))
@@ -154,7 +154,7 @@ class Chunker:
         return None
 
     def _fits_to_the_end(self) -> bool:
-        """Whether all that is left of the recording may be in the open chunk."""
+        """Whether the open chunk can take the whole rest of the recording."""
         return self._length is not None and self._length - self._begin() * WINDOW <= self._most
 
     def _begin(self) -> int:
@@ -163,14 +163,14 @@ class Chunker:
         return max(self._speech - self._padding, self._first)
 
     def _end(self) -> int:
-        """The window before which the open chunk ends, now that nobody speaks any more."""
+        """The window before which the open chunk ends if it is closed in this pause."""
         padded = max(self._last_voiced + 1 + self._padding, self._begin() + _MIN_CHUNK)
         return min(padded, self._seen)
 
     def _close(self, end: int, surplus: int = 0) -> Chunk | None:
-        """The open chunk up to window ``end``, ``surplus`` samples of padding left off.
+        """End the open chunk before window ``end``; None if it has too little speech.
 
-        None if there is too little speech in it.
+        The last ``surplus`` samples are padding of the recording, and left off.
         """
         chunk = None
         begin = self._begin()
@@ -190,7 +190,7 @@ class Chunker:
         return chunk
 
     def _voiced_spans(self, begin: int, end: int) -> tuple[tuple[float, float], ...]:
-        """Where somebody speaks between two windows, in seconds after the first of them."""
+        """The (start, end) of all speech between two windows, in seconds from the first."""
         decisions = self._voiced[begin - self._first : end - self._first]
         changes = np.flatnonzero(np.diff([False, *decisions, False])) * WINDOW_SECONDS
         return tuple(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
@@ -208,13 +208,16 @@ class Chunker:
         self._first = window
 
     def _between(self, begin: int, end: int) -> Samples:
-        """What is held of the windows from ``begin`` to before ``end``."""
+        """The samples from window ``begin`` to before window ``end``."""
         held = np.concatenate(self._audio)
         return held[(begin - self._first) * WINDOW : (end - self._first) * WINDOW]
 
     def _best_cut(self, earliest_share: float) -> int:
-        """The window to cut before: mid-pause if there is one behind this share of the chunk, else
-        where it is quiet."""
+        """The window before which to cut an open chunk that has no pause at its end.
+
+        It is the middle of the longest pause, or else the quietest place. Both are looked for after
+        ``earliest_share`` of the chunk.
+        """
         begin = self._begin() - self._first
         earliest = begin + int((len(self._voiced) - begin) * earliest_share)
         longest, run, cut = 0, 0, None
@@ -223,15 +226,15 @@ class Chunker:
             if run and run >= longest:
                 longest, cut = run, i + 1 - run // 2
         if cut is None:
-            # What lies on either side has to be enough speech to count as such, should it be all.
+            # Either side must keep enough speech to be a chunk.
             spoken = (i for i in range(begin, len(self._voiced)) if self._voiced[i])
             earliest = max(earliest, next(islice(spoken, _MIN_SPEECH - 1, None), earliest))
             tail = self._between(self._first + earliest, self._first + len(self._voiced))
             energy = np.square(tail.reshape(-1, WINDOW)).mean(axis=1)
-            smooth = np.convolve(energy, np.ones(3) / 3, mode="same")
+            smooth = np.convolve(energy, np.ones(_SMOOTHING) / _SMOOTHING, mode="same")
             cut = earliest + int(smooth[: max(1, len(smooth) - _MIN_SPEECH)].argmin()) + 1
         return self._first + cut
 
 
 def _windows(seconds: float) -> int:
-    return max(0, int(min(seconds, 1e6) / WINDOW_SECONDS))
+    return max(0, int(min(seconds, _FOREVER) / WINDOW_SECONDS))

@@ -1,4 +1,4 @@
-"""Any audio or video file to 16 kHz mono blocks, with the FFmpeg that PyAV's wheels carry."""
+"""Decode any audio or video file to 16 kHz mono, with the FFmpeg in PyAV's wheels."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Samples
 BLOCK_SAMPLES = 16_384
 """Samples in a decoded block: 1.024 s, a whole number of VAD windows."""
 
-_HELD_BACK = 64  # samples, by a resampler; else the first block would wait for a second gathering
-_MOST_FRAMES = 2_048  # gathered at once: each takes some memory besides its samples
+_HELD_BACK = 64  # samples that a resampler keeps back; gathered too, or a block would be too short
+_MOST_FRAMES = 2_048  # to gather at once: each takes memory besides its samples
 _FORMATS = {
     **dict.fromkeys(("s16", "s16p"), np.dtype(np.int16)),
     **dict.fromkeys(("s32", "s32p"), np.dtype(np.int32)),
@@ -43,7 +43,7 @@ _FORMATS = {
 }
 _LAYOUTS = {"mono": "mono", "1 channels": "mono", "stereo": "stereo", "2 channels": "stereo"}
 _AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p")]
-_THINNEST = 250  # bytes a second: no codec makes less of speech, and headers may lie
+_THINNEST = 250  # bytes a second: no codec makes less of speech, so a header that says so lies
 
 
 def decode(
@@ -56,10 +56,12 @@ def decode(
 ) -> Iterator[Samples]:
     """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
 
-    ``expect`` is told the seconds that the header claims, as far as its bytes can hold them, and
-    in the end how many there were; ``notice`` in the end what is wrong with the file. Damaged
-    packets are skipped, a truncated file gives what it holds, and holes in the time stamps (paused
-    recordings, discontinuous transmission) become silence.
+    Damaged packets are skipped, and a truncated file gives what it holds. Holes in the time stamps
+    (paused recordings, discontinuous transmission) become silence.
+
+    ``expect`` gets the length in seconds: first the one that the header claims, if the file is
+    large enough for it, and the true one in the end. ``notice`` gets what is wrong with the file,
+    in the end.
 
     Raises:
         UndecodableAudio: nothing in the file can be decoded to audio.
@@ -87,7 +89,7 @@ def decode(
 
 
 def header_seconds(reader: SpoolReader) -> float | None:
-    """How long the recording says it is: an estimate, None where it does not say."""
+    """The length that the header claims, an estimate; None where it claims none."""
     try:
         with opened(reader) as container:
             return claimed_seconds(container)
@@ -101,14 +103,14 @@ def _blocks(
     track: TrackWish,
     notice: Callable[[Condition], None],
 ) -> Iterator[Samples]:
-    """Of one file, or of several WAV files that somebody has joined into one."""
+    """The blocks of one file, or of several WAV files joined into one."""
     yield from _blocks_of_one(reader, expect, track, notice)
     while (end := wav_end(reader)) is not None:
         reader = reader.behind(end)
         try:
             yield from _blocks_of_one(reader, lambda _: None, ANY_TRACK, notice)
         except UndecodableAudio:
-            return  # what came before it counts
+            return  # the files before it were sound
 
 
 def _blocks_of_one(
@@ -151,10 +153,10 @@ def _decoded(
 
 
 class _Resampler:
-    """Frames of any rate, layout and sample format, changing midway even, to mono blocks.
+    """Makes mono blocks of frames, whose rate, layout and sample format may change midway.
 
-    Ordinary frames are gathered first: what is done for each of them, some 28 a second of MP3,
-    costs more than to resample them.
+    Ordinary frames are gathered first. MP3 has 28 of them a second, and a call for each would cost
+    more than the resampling itself.
     """
 
     def __init__(self) -> None:
@@ -202,7 +204,7 @@ class _Resampler:
         check_rate(rate)
         self._shape, self._tick = shape, Fraction(1, rate)
         self._enough = BLOCK_SAMPLES
-        # What is as wanted stays so: to resample a short clip takes longer than to decode it.
+        # For a short clip the resampler takes longer than the decoder, so it is not used in vain.
         if shape not in _AS_WANTED:
             self._enough = (BLOCK_SAMPLES + _HELD_BACK) * rate // SAMPLE_RATE
             self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
@@ -237,7 +239,7 @@ class _Resampler:
 
 
 def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
-    """Views of its samples, which keep it alive; ``frame.to_ndarray()`` copies them, slowly.
+    """Views of the frame's samples; ``frame.to_ndarray()`` would copy them, slowly.
 
     Raises:
         ValueError: the frame is of no possible shape.
@@ -252,5 +254,5 @@ def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
 
 
 def _samples(array: NDArray[Any], scale: float) -> Samples:
-    # Integers, because FFmpeg lets a sum of channels clip only where the result is floating point.
+    # From integers: FFmpeg lets a sum of channels pass full scale where it makes floating point.
     return array.reshape(-1).astype(np.float32) * np.float32(scale)

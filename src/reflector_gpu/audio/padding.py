@@ -1,4 +1,4 @@
-"""A recording behind silence, as Opus in WebM: what aligns one participant's track to a meeting."""
+"""Put silence before a recording, as Opus in WebM, to align a participant's track to a meeting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RATE = 48_000
 """Samples a second of what is written, on each of two channels."""
 
 LONGEST_PADDING = 18_000.0
-"""Seconds of silence, and also the longest hole in a recording that is filled with it."""
+"""The most silence, in seconds, before a recording and in any hole of it."""
 
 Stereo: TypeAlias = NDArray[np.int16]
 """Interleaved samples: ``int16[1, 2 * n]``."""
@@ -40,20 +40,22 @@ Stereo: TypeAlias = NDArray[np.int16]
 _BITS_A_SECOND = 128_000
 _PACKET = 960  # samples: 20 ms
 _SILENT_PACKET = b"\xfc\xff\xfe"  # what libopus makes of silence: CELT, full band, stereo, 20 ms
-_ENCODED_SILENCE = 5 * _PACKET  # the rest is that packet again and again: hours take seconds
-_REPEATS = 1_000  # packets at a time
+_ENCODED_SILENCE = (
+    5 * _PACKET
+)  # samples to encode, after that packet again and again, which is fast
+_REPEATS = 1_000  # packets between two reports of progress
 _TICK = Fraction(1, RATE)
 _SHORTEST_HOLE = 0.1  # seconds; Reflector's own padding fills holes from here on
-_BEGINNING = 65_536  # bytes; the muxer's corrections all fall into the first few hundred
+_BEGINNING = 65_536  # bytes; the muxer corrects only some of the first few hundred
 _ONE_CHANNEL = ("mono", "1 channels")
 
 
 class WebmFile:
-    """What a muxer writes into a spool, in a form that can be sent while it grows.
+    """A file-like target for the muxer, on top of a spool that may be sent while it grows.
 
-    In the end the muxer goes back to put the duration and the index's place into the beginning.
-    The spool keeps what stood there first, which is a valid beginning of a live stream, because it
-    may have been sent already; `beginning` has the corrections.
+    In the end the muxer goes back to correct the duration and the place of the index. The spool
+    keeps the first version, which is the valid beginning of a live stream and may have been sent.
+    `beginning` has the corrected one.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -96,11 +98,11 @@ def pad(
 ) -> Iterator[float]:
     """Write ``seconds`` of silence and then the recording, while that arrives.
 
-    Yields how many seconds are written so far, and nothing before the recording is known to have
-    audio. Its first sample comes right behind the silence, whatever its time stamp is: that is
-    the time by which Reflector pads. Holes between later time stamps become silence.
+    Yields how many seconds are written so far, once the recording is known to have audio. Its first
+    sample comes right after the silence, whatever its time stamp says: that is how Reflector counts
+    the silence. Holes between later time stamps become silence too.
 
-    ``expect`` is told how long the recording claims to be, and in the end how long it is.
+    ``expect`` gets the length that the recording claims, and in the end the true one.
 
     Raises:
         UndecodableAudio: nothing in the recording can be decoded to audio.
@@ -150,7 +152,7 @@ def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[S
 
 
 def _gathered(pieces: Iterator[Stereo]) -> Iterator[Stereo]:
-    """The same samples, a second at a time: each step costs something."""
+    """The same samples in pieces of a second, because each step costs something."""
     held: list[Stereo] = []
     missing = RATE
     for piece in pieces:
@@ -164,13 +166,13 @@ def _gathered(pieces: Iterator[Stereo]) -> Iterator[Stereo]:
 
 
 def _zeros(samples: int) -> Iterator[Stereo]:
-    """So much silence, a second at a time."""
+    """Silence in pieces of a second."""
     for done in range(0, samples, RATE):
         yield np.zeros((1, 2 * min(RATE, samples - done)), np.int16)
 
 
 class _Resampler:
-    """Frames of any rate, layout and sample format, changing midway even, to 48 kHz stereo."""
+    """Makes 48 kHz stereo of frames, whose rate, layout and sample format may change midway."""
 
     def __init__(self) -> None:
         self._shape: tuple[str, str, int] | None = None
@@ -208,7 +210,7 @@ class _Resampler:
 
 
 class _Writer:
-    """An encoder, and the muxer behind it. Must be closed by a ``with`` block."""
+    """The encoder and the muxer. Use it in a ``with`` block, which closes them."""
 
     def __init__(self, file: WebmFile) -> None:
         self._container = av.open(file, "w", format="webm")
@@ -219,7 +221,7 @@ class _Writer:
         self._container.start_encoding()
         self._fed = 0
         self._place = -int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")
-        """Where the next packet begins: decoders drop what an encoder needs to get going."""
+        """The sample at which the next packet begins. The encoder's delay comes before 0."""
 
     def __enter__(self) -> Self:
         return self
@@ -234,7 +236,7 @@ class _Writer:
             self._container.close()
         except Exception:  # whatever libav raises at the end of a file
             if error is None:
-                raise  # else it could not write the end either, and what it says comes second
+                raise  # after another error the end cannot be written either
 
     def silence(self, samples: int) -> Iterator[float]:
         repeated = max(0, samples - _ENCODED_SILENCE) // _PACKET
@@ -246,7 +248,7 @@ class _Writer:
             yield self.add(piece)
 
     def add(self, piece: Stereo) -> float:
-        """Encode ``piece``; the seconds that are written by now."""
+        """Encode ``piece``; return how many seconds are written by now."""
         frame = AudioFrame.from_ndarray(piece, "s16", "stereo")
         frame.sample_rate, frame.time_base, frame.pts = RATE, _TICK, self._fed
         self._fed += frame.samples
@@ -254,7 +256,7 @@ class _Writer:
         return self._written
 
     def finish(self) -> None:
-        """Nothing more is added."""
+        """Encode what the encoder still holds."""
         self._encode(None)
 
     @property

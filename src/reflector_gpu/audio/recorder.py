@@ -1,4 +1,4 @@
-"""What a decoder gives, kept on disk for whoever needs all of it, and where there is speech."""
+"""Keep decoded audio on disk, and note where there is speech, so that it is decoded only once."""
 
 from __future__ import annotations
 
@@ -20,23 +20,19 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 
 
 class Recorder:
-    """Lets one decoding serve a recogniser and a diarizer. The caller closes it."""
+    """Keeps a recording for a diarizer while a recogniser hears it. The caller closes it."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """``directory`` is where the samples go; the file there has no name.
-
-        Raises:
-            StorageFull: it cannot be made.
-        """
+        """The samples go to a file without a name in ``directory``."""
         self.complete: Future[None] = Future()
-        """Done when everything has passed, with the error that ended it, if one did."""
+        """Done once the whole recording is kept; fails with the error that ended it early."""
         self._pcm = Spool(limit=2**62, directory=directory)
         self._probabilities = array("f")
         self._samples = 0
 
     @property
     def descriptor(self) -> int:
-        """The open file: 16-bit samples, mono, `SAMPLE_RATE`, nothing before or after."""
+        """The open file: nothing but 16-bit mono samples at `SAMPLE_RATE`."""
         return self._pcm.fileno()
 
     @property
@@ -49,7 +45,7 @@ class Recorder:
         return spans(self._probabilities, self.seconds)
 
     def kept(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """``blocks``, which are written down as they pass.
+        """Pass ``blocks`` on and write them to the file.
 
         Raises:
             StorageFull: the disk is full.
@@ -60,7 +56,7 @@ class Recorder:
             yield block
 
     def detector(self) -> Callable[[Samples], Samples]:
-        """`VoiceActivity.probabilities` of one recording, whose findings are noted."""
+        """A detector for the recording, whose findings are kept for `speech`."""
         voice = VoiceActivity()
 
         def probabilities(samples: Samples) -> Samples:
@@ -71,7 +67,7 @@ class Recorder:
         return probabilities
 
     def listen(self, blocks: Iterable[Samples]) -> Iterator[float]:
-        """Keep ``blocks`` and detect the speech in them; yields the seconds so far."""
+        """Keep ``blocks`` and detect their speech, without a recogniser; yields seconds so far."""
         probabilities = self.detector()
         with self.completing():
             for windows, _ in whole_windows(self.kept(blocks)):
@@ -79,7 +75,7 @@ class Recorder:
                 yield self.seconds
 
     def append(self, samples: Samples) -> None:
-        """Write ``samples`` behind a recording that is complete, from the next whole window on.
+        """Add ``samples`` to a recording that is complete, from the next whole window on.
 
         Raises:
             StorageFull: the disk is full.
@@ -93,16 +89,16 @@ class Recorder:
 
     @contextmanager
     def completing(self) -> Iterator[None]:
-        """What is inside is all there is; how it ends is told to those who wait for it."""
+        """Settle `complete` when the block, which keeps the whole recording, ends or fails."""
         try:
             yield
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # any error has to reach the waiters
             self.complete.set_exception(error)
             raise
         self.complete.set_result(None)
 
     def read(self, first: int, last: int) -> Samples:
-        """``float32[last - first]`` of what was kept; silence where there is nothing."""
+        """The samples from ``first`` to before ``last``; silence past the end."""
         return PcmFile(self.descriptor).read(first, last)
 
     def close(self) -> None:

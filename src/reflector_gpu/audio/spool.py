@@ -1,8 +1,7 @@
-"""A recording that is read while it still arrives: on disk, unless it is short.
+"""Hold a recording that is read while it still arrives: in memory if it is short, else on disk.
 
-The writer (an upload or a download, on the event loop) and the reader (a decoder, in a thread)
-share one anonymous temporary file: it has no name, so nothing is left on disk however the process
-ends. It is made once there is more than a clip's worth, which is kept in memory.
+An upload or a download writes, on the event loop. A decoder reads, in a thread. The file between
+them has no name, so nothing is left on disk however the process ends.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Self
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge
 
 IN_MEMORY = 65_536
-"""Bytes of a recording that need no file."""
+"""A recording of so many bytes or fewer gets no file."""
 
 
 class Spool:
@@ -28,7 +27,7 @@ class Spool:
     def __init__(self, limit: int, directory: Path | None = None) -> None:
         """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
         self._directory = directory
-        self._held = bytearray()  # everything, while there is no file
+        self._held = bytearray()  # the recording, while there is no file
         self._file: io.FileIO | None = None
         self._limit = limit
         self._size = 0
@@ -39,7 +38,7 @@ class Spool:
 
     @classmethod
     def of(cls, path: Path) -> Spool:
-        """The whole recording in the file ``path``, read in place.
+        """A spool of the file ``path``, which is complete and read in place.
 
         Raises:
             OSError: it cannot be opened.
@@ -48,7 +47,7 @@ class Spool:
 
     @classmethod
     def over(cls, file: io.FileIO) -> Spool:
-        """The whole recording in ``file``, read in place; it is closed with the spool."""
+        """A spool of ``file``, complete and read in place. Closing the spool closes it."""
         spool = cls(limit=0)
         spool._file = file
         spool._size = os.fstat(file.fileno()).st_size
@@ -70,7 +69,7 @@ class Spool:
         return self._closed
 
     def fileno(self) -> int:
-        """The descriptor of the file, which everything is in from now on, until it is closed.
+        """The descriptor of the file, to which a short recording moves from memory.
 
         Raises:
             StorageFull: there is no room for it.
@@ -139,10 +138,10 @@ class Spool:
         self.close()
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` bytes from ``offset``: waits for the first, ``b""`` past the end.
+        """Wait for the byte at ``offset``; up to ``count`` bytes from there, ``b""`` at the end.
 
         Raises:
-            ReflectorError: what `fail` was given, or the spool is closed.
+            ReflectorError: the error that `fail` was given, or the spool is closed.
         """
         with self._grown:
             self._grown.wait_for(
@@ -167,7 +166,7 @@ class Spool:
             view = view[written:]
 
     def _on_disk(self) -> io.FileIO:
-        """The file, which is made if there is none, and gets what was held in its stead."""
+        """The file; if there is none yet, it is made of what was held in memory."""
         if self._file is None:
             try:
                 self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  ours
@@ -183,15 +182,15 @@ class Spool:
 
 
 class SpoolReader:
-    """What PyAV reads from. It seeks only once all bytes are there, or when told to.
+    """A file-like view of a spool for PyAV. It can seek once the recording is complete.
 
-    On a stream that can seek, FFmpeg looks at the end of the file first (tags, durations), which
-    would make a decoder wait for the last byte of a download. `allow_seeking` is for the files
-    that cannot be read in any other way: MP4 whose index stands at the end.
+    Where it can seek, FFmpeg reads the end of a file first, for tags and durations: a decoder would
+    wait for the last byte of a download. `allow_seeking` is for files that cannot be read
+    otherwise, such as an MP4 whose index stands at the end.
     """
 
     def __init__(self, spool: Spool, begin: int = 0) -> None:
-        """``begin``: the byte of ``spool`` that counts as the first."""
+        """The view starts at byte ``begin`` of ``spool``."""
         self._spool = spool
         self._begin = begin
         self._position = 0
@@ -203,7 +202,7 @@ class SpoolReader:
         return self._spool.size - self._begin if self._spool.complete else None
 
     def behind(self, offset: int) -> SpoolReader:
-        """A reader of what begins at ``offset``."""
+        """A view that starts at byte ``offset`` of this one."""
         return SpoolReader(self._spool, self._begin + offset)
 
     def allow_seeking(self) -> None:
@@ -224,7 +223,7 @@ class SpoolReader:
         return data
 
     def peek(self, offset: int, count: int) -> bytes:
-        """The ``count`` bytes at ``offset``, fewer only where the recording ends; does not move."""
+        """The ``count`` bytes at ``offset``, fewer only at the end. The position stays."""
         data = b""
         while more := self._spool.read_at(self._begin + offset + len(data), count - len(data)):
             data += more
@@ -233,7 +232,7 @@ class SpoolReader:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; -1 (FFmpeg's "can't") for the end of a recording that still arrives."""
+        """Move, and return the position; -1, FFmpeg's "cannot", if the end is not known yet."""
         if whence == os.SEEK_END:
             if not self._spool.complete:
                 return -1

@@ -1,7 +1,7 @@
-"""Where somebody speaks: the Silero detector, fed block by block.
+"""Detect where somebody speaks, with Silero's network, block by block.
 
-The network looks at windows of 32 ms and carries an LSTM state from one to the next, so any split
-of a recording into blocks gives the same probabilities.
+The network takes windows of 32 ms and carries its state from one to the next. So the probabilities
+do not depend on how a recording is split into blocks.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ WINDOW = 512
 
 WINDOW_SECONDS = WINDOW / SAMPLE_RATE
 
-_CONTEXT = 64  # samples of the window before, which the network wants in front
+_CONTEXT = 64  # samples of the previous window that the network takes in front of each
 _STATE = (1, 1, 128)
-_BATCH = 128  # windows in one call; more is not faster
+_BATCH = 128  # windows in one call; more are not faster
 
 _LOWEST_HERTZ = 100.0
-"""Below it there is mains hum and rumble, and little of any voice.
+"""Frequencies below it are filtered out: they are hum and rumble, and hardly any voice.
 
-They would set the gain, and the network hears fewer words over them.
+Loud hum would set the gain, and the network finds less speech over it.
 """
 
 # Quiet recordings (a far microphone) are brought up before the network sees them.
 _TARGET_PEAK = 0.5
 _MAX_GAIN = 20.0
-_PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 4.0)  # in one window: halved in four seconds
+_PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 4.0)  # a window; the remembered peak halves in 4 seconds
+_SILENCE = 1e-6  # a peak to divide by where there is none
 
 
 def _high_pass() -> npt.NDArray[np.complex64]:
-    """``complex64[WINDOW + 1]``: a second-order Butterworth filter over two windows.
+    """The response of a second-order Butterworth filter to two windows, ``[WINDOW + 1]``.
 
-    Its impulse response is over long before the first of them is.
+    Its impulse response is much shorter than one window, as overlap-save needs.
     """
     s = 1j * np.fft.rfftfreq(2 * WINDOW, 1 / SAMPLE_RATE) / _LOWEST_HERTZ
     response: npt.NDArray[np.complex128] = s**2 / (s**2 + np.sqrt(2) * s + 1)
@@ -96,7 +97,7 @@ def _session() -> onnxruntime.InferenceSession:
 
 
 class VoiceActivity:
-    """Speech probabilities of one recording, window by window."""
+    """Finds the speech of one recording, window by window."""
 
     def __init__(self) -> None:
         self._session = _session()
@@ -107,7 +108,10 @@ class VoiceActivity:
         self._peak = 0.0
 
     def probabilities(self, samples: Samples) -> Samples:
-        """``float32[n * WINDOW]`` to ``float32[n]`` in [0, 1], continuing the calls before."""
+        """The probability of speech in each window of ``samples``, which follow the last call's.
+
+        ``float32[n * WINDOW]`` to ``float32[n]``, in [0, 1].
+        """
         windows = self._without_hum(samples.reshape(-1, WINDOW))
         context = np.concatenate([self._context[None], windows[:-1, -_CONTEXT:]])
         self._context = windows[-1, -_CONTEXT:].copy()
@@ -120,16 +124,16 @@ class VoiceActivity:
         return np.concatenate(found)
 
     def _without_hum(self, windows: Samples) -> Samples:
-        """``float32[n, WINDOW]``, filtered by overlap-save: each window with the one before it."""
+        """High-pass ``windows``, ``[n, WINDOW]``, by overlap-save: each with the one before it."""
         before = np.concatenate([self._before[None], windows[:-1]])
         self._before = windows[-1].copy()
         spectra = np.fft.rfft(np.concatenate([before, windows], axis=1))
         return np.fft.irfft(spectra * _HIGH_PASS)[:, WINDOW:].astype(np.float32)
 
     def _gains(self, windows: Samples) -> Samples:
-        """``float32[n, WINDOW]`` to ``float32[n, 1]``: each window's, by the loudest of late."""
+        """The gain of each of ``windows``, ``[n, 1]``, from the loudest recent peak."""
         gains: list[float] = []
         for peak in np.abs(windows).max(axis=1).tolist():
             self._peak = max(self._peak * _PEAK_DECAY, peak)
-            gains.append(min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, 1e-6))))
+            gains.append(min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, _SILENCE))))
         return np.array(gains, np.float32)[:, None]

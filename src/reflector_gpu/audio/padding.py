@@ -40,9 +40,7 @@ Stereo: TypeAlias = NDArray[np.int16]
 _BITS_A_SECOND = 128_000
 _PACKET = 960  # samples: 20 ms
 _SILENT_PACKET = b"\xfc\xff\xfe"  # what libopus makes of silence: CELT, full band, stereo, 20 ms
-_ENCODED_SILENCE = (
-    5 * _PACKET
-)  # samples to encode, after that packet again and again, which is fast
+_ENCODED_SILENCE = 5 * _PACKET  # samples to encode; the rest is the packet above, repeated
 _REPEATS = 1_000  # packets between two reports of progress
 _TICK = Fraction(1, RATE)
 _SHORTEST_HOLE = 0.1  # seconds; Reflector's own padding fills holes from here on

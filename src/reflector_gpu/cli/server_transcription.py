@@ -127,7 +127,7 @@ def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
     form: dict[str, str | list[str]] = {"stream": "true"}
     plain = parameters.model_dump(exclude={"diarize", "voices"}, exclude_defaults=True)
     for name, value in plain.items():
-        form[name] = list(value) if isinstance(value, tuple) else str(value)
+        form[name] = ",".join(value) if isinstance(value, tuple) else str(value)
     if parameters.speakers is not None:
         form |= {"diarize": "true", "response_format": "diarized_json"}
     if parameters.voices:

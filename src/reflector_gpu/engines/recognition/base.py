@@ -35,8 +35,9 @@ class RecogniserSpec(EngineSpec):
     ``max_chunk_seconds`` is the longest audio of one item,
     ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
     one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
-    ``max_cpu_batch``: the items of one call on CPUs, no more than there are threads, for each item
-    has one (None: as many as anywhere). ``window_seconds``: shorter audio costs as much.
+    ``max_cpu_batch``: the items of one call on CPUs, which are worked on side by side, and no more
+    than there are threads (None: as many as anywhere). ``window_seconds``: shorter audio costs as
+    much.
     ``translates``: it can turn speech into English text. ``detects``: it finds out which of its
     languages is spoken, and returns it. ``logprobs``: words have their tokens.
     """

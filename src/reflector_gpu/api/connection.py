@@ -133,7 +133,7 @@ async def cancelled(task: asyncio.Future[T]) -> None:
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # is seen now: it was raised before, or nobody is left to read it
+        task.exception()  # asyncio warns of errors that nobody has looked at
 
 
 async def first_event(
@@ -142,7 +142,7 @@ async def first_event(
     """The first of ``events``, which is there or has been waited for `PATIENCE_SECONDS`.
 
     A stream's status is sent before its events: what fails this early still fails with a status.
-    ``resources`` end the work if nobody reads it.
+    ``resources`` stop the work when the response ends early.
     """
     first = asyncio.ensure_future(_next(events))
     resources.push_async_callback(events.aclose)

@@ -29,7 +29,7 @@ _ENOUGH_SECONDS = 30.0
 """Seconds of a recording that are enough to detect its language."""
 
 _LONGEST_SECONDS = 300.0
-"""Seconds after which detection gives up if nobody has spoken."""
+"""Detection gives up after so many seconds without speech."""
 
 _NAMES = (AUDIO_FILE, "file")
 

@@ -65,9 +65,10 @@ def _mp3_seconds(reader: SpoolReader, rate: int) -> float | None:
         begin = 10 + sum(sizes)
     frame = reader.peek(begin, 256)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    count = int.from_bytes(frame[at + 8 : at + 12], "big")
-    counted = at > 0 and frame[at + 7] & 1 and count
-    return count * (1_152 if rate >= 32_000 else 576) / rate if counted else None
+    told = frame[at + 7 : at + 12]  # flags, of which the last is that a number follows, and that
+    if at <= 0 or len(told) < 5 or not told[0] & 1 or rate <= 0:
+        return None
+    return int.from_bytes(told[1:], "big") * (1_152 if rate >= 32_000 else 576) / rate or None
 
 
 def _is_cut(reader: SpoolReader, container: InputContainer, damage: Damage) -> bool:

@@ -190,7 +190,7 @@ class Transcriber:
         request = replace(self._request, streamed=streamed)
         async with self._spooled(recording) as spool:
             await self.loaded()
-            async with aclosing(self._service.transcribe(spool, request)) as parts:
+            async with aclosing(self._service.recordings.transcribe(spool, request)) as parts:
                 async for part in parts:
                     yield part
 
@@ -198,7 +198,7 @@ class Transcriber:
     async def _spooled(self, recording: Recording) -> AsyncIterator[Spool]:
         """The recording's bytes, which may still arrive."""
         if isinstance(recording, str) and recording.lower().startswith(("http://", "https://")):
-            async with self._service.download(recording) as spool:
+            async with self._service.recordings.download(recording) as spool:
                 yield spool
         elif isinstance(recording, bytes):
             with Spool(limit=len(recording)) as spool:
@@ -219,7 +219,7 @@ class Transcriber:
         if request.translate_to:
             await service.translations.check_target(request.written, request.translate_to)
         service.workers.pool(self._model)  # which begins to load it
-        voices = await service.voices(self._parameters.voices.items())
+        voices = await service.recordings.voices(self._parameters.voices.items())
         self._request = replace(request, voices=voices)
 
     def _checked(self) -> TranscriptionRequest:

@@ -61,13 +61,13 @@ def _loop(server: LiveServer) -> asyncio.AbstractEventLoop:
 @pytest.fixture
 def watch(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch(scripted, len(asyncio.all_tasks(_loop(scripted))))
-    make = scripted.service.spool
+    make = scripted.service.recordings.spool
 
     def spool() -> Spool:
         watch.spools.append(make())
         return watch.spools[-1]
 
-    monkeypatch.setattr(scripted.service, "spool", spool)
+    monkeypatch.setattr(scripted.service.recordings, "spool", spool)
     return watch
 
 

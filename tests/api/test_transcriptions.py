@@ -169,7 +169,7 @@ def test_batch_decides_whether_files_wait_for_each_other(
     begun: int,
 ) -> None:
     """How many files are being worked on when the first of their chunks is ready."""
-    work, at_first_chunk, files = scripted.service.transcribe, [], 0
+    work, at_first_chunk, files = scripted.service.recordings.transcribe, [], 0
 
     async def counted(*arguments: Any) -> Any:
         nonlocal files
@@ -178,7 +178,7 @@ def test_batch_decides_whether_files_wait_for_each_other(
             at_first_chunk.append((files, part))
             yield part
 
-    monkeypatch.setattr(scripted.service, "transcribe", counted)
+    monkeypatch.setattr(scripted.service.recordings, "transcribe", counted)
     post(scripted, *(("files", clip) for clip in clips[:3]), batch=batch)
     assert at_first_chunk[0][0] == begun
     assert isinstance(at_first_chunk[0][1], Part)

@@ -75,7 +75,7 @@ class Intake:
             ClientTooSlow, TooLarge
         """
         settings = self._service.settings
-        spool = spool or self._service.spool
+        spool = spool or self._service.recordings.spool
         content_type = context.request.headers.get("content-type", "")
         body = body_of(context.request, settings.body_seconds)
         kind = content_type.partition(";")[0].strip().lower()
@@ -172,7 +172,8 @@ class Intake:
                 wanted.written, wanted.translate_to, field
             )
         if wanted.speakers is not None and (known := fields.known_speakers):
-            voices = await unless_disconnected(context.request, self._service.voices(known))
+            listening = self._service.recordings.voices(known)
+            voices = await unless_disconnected(context.request, listening)
             wanted = replace(wanted, voices=voices)
         began = time.monotonic()
         await unless_disconnected(context.request, self._service.loaded(wanted.model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from fastapi import Request
 from reflector_gpu.api.connection import (
     Deadline,
     EventStream,
-    cancelled,
     first_event,
     unless_disconnected,
 )
@@ -66,8 +64,9 @@ class RequestContext:
     ) -> AsyncGenerator[Part, None]:
         """The parts of a transcript, counted. ``field`` is the one that the audio came in."""
         wanted = replace(wanted, waited=self.waited)
+        transcribe = self.service.recordings.transcribe
         with self.permit.recording() as recording, blaming_for_audio(field):
-            async with aclosing(self.service.transcribe(spool, wanted, recording.expect)) as parts:
+            async with aclosing(transcribe(spool, wanted, recording.expect)) as parts:
                 async for part in parts:
                     recording.done(part.position)
                     if part.duration is not None:
@@ -81,19 +80,16 @@ class RequestContext:
         """The speakers in ``spool``, counted."""
         self.answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
-            found = await self.service.diarize(
+            found = await self.service.recordings.diarize(
                 spool, fields.counts, voices, track=fields.track, expect=recording.expect
             )
             recording.finish()
             self._worked_on(recording.seconds)
             return found
 
-    def download(self, url: str) -> Spool:
+    async def download(self, url: str) -> Spool:
         """A spool that fills with the bytes from ``url`` until the request is answered."""
-        spool = self.resources.enter_context(self.service.spool())
-        download = asyncio.create_task(self.service.fetcher.fetch(url, spool))
-        self.resources.push_async_callback(cancelled, download)
-        return spool
+        return await self.resources.enter_async_context(self.service.recordings.download(url))
 
     async def streamed(self, events: AsyncGenerator[str, None]) -> EventStream:
         """An answer of ``events`` that takes over what the request holds."""

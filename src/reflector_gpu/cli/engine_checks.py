@@ -158,7 +158,7 @@ async def _speakers(settings: Settings) -> int:
     service = Service(settings)
     try:
         with Spool.of(SENTENCE) as spool:
-            turns = (await service.diarize(spool, DiarizeOptions())).turns
+            turns = (await service.recordings.diarize(spool, DiarizeOptions())).turns
     finally:
         await service.close()
     return len({turn.speaker for turn in turns})

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.audio.recorder import Recorder
-from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.completion.base import CompleterModel
-from reflector_gpu.engines.diarization.base import FileRecording
+from reflector_gpu.engines.diarization.base import Recording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.base import RecogniserModel
-from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.engines.recognition.resolution import (
     ABSENT,
     COMING,
@@ -30,30 +26,23 @@ from reflector_gpu.engines.recognition.resolution import (
 )
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
-from reflector_gpu.pcm import PcmFile
-from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.threads import join_all
-from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
-from reflector_gpu.pipeline.translation import in_their_place, with_translations
-from reflector_gpu.pipeline.voices import Voice, allowing_for, voice
 from reflector_gpu.runtime.admission import Admission, Limits
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
 from reflector_gpu.service.padding import Padding
 from reflector_gpu.service.parameters import TranscriptionParameters
+from reflector_gpu.service.recordings import Recordings
 from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.service.translations import Translations
 from reflector_gpu.service.worker_pools import Elsewhere, WorkerPools
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import (
-    PLAIN,
-    Chunk,
     Completion,
     DiarizeOptions,
     Priority,
     Prompt,
-    Recognition,
     SpeakerTurn,
     Task,
     TranscribeOptions,
@@ -85,7 +74,6 @@ class Service:
         )
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
-        self.fetcher = Fetcher(guard, limits)
         self.padding = Padding(settings, guard, limits)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
@@ -95,6 +83,9 @@ class Service:
         kept += [model.name for model in self.language_models]
         self.workers = WorkerPools(settings, kept, elsewhere or {})
         self.translations = Translations(settings, self.workers, self.check_here)
+        self.recordings = Recordings(
+            settings, Fetcher(guard, limits), self.workers, self._diarizers, self.translations
+        )
         self._elsewhere = elsewhere
         self._closed = False
 
@@ -115,7 +106,7 @@ class Service:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
         self._closed = True
         await self.downloads.close()
-        await self.fetcher.aclose()
+        await self.recordings.aclose()
         await self.padding.aclose()
         if self._llm:
             await self._llm.aclose()
@@ -184,36 +175,6 @@ class Service:
             ReflectorError: it cannot load, or takes longer than ``load_seconds``.
         """
         await self.workers.pool(model).ready(self.settings.load_seconds)
-
-    def spool(self) -> Spool:
-        """An empty spool within the configured limits."""
-        return Spool(self.settings.max_upload_bytes, self.settings.spool_dir)
-
-    @asynccontextmanager
-    async def download(self, url: str) -> AsyncIterator[Spool]:
-        """A spool that fills with the bytes from ``url``. Both end with the block."""
-        with self.spool() as spool:
-            fetching = asyncio.create_task(self.fetcher.fetch(url, spool))
-            try:
-                yield spool
-            finally:
-                fetching.cancel()
-                await asyncio.gather(fetching, return_exceptions=True)  # readers were told
-
-    async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
-        """How speakers sound: each has a name, and a short file of any audio format.
-
-        Raises:
-            InvalidRequest, StorageFull: as `pipeline.voices.voice`.
-        """
-
-        def decoded(name: str, audio: bytes) -> Voice:
-            with closing(self.spool()) as spool:
-                spool.write(audio)
-                spool.finish()
-                return voice(name, spool)
-
-        return [await asyncio.to_thread(decoded, name, audio) for name, audio in known]
 
     def request(
         self,
@@ -286,109 +247,9 @@ class Service:
             return COMING
         return PULLABLE if missing == ("weights",) else ABSENT
 
-    def transcribe(
-        self,
-        spool: Spool,
-        request: TranscriptionRequest,
-        expect: Callable[[float], None] = lambda _: None,
-    ) -> AsyncGenerator[Part, None]:
-        """Parts of the transcript of ``spool``, while it fills. The caller closes both.
-
-        A thread calls ``expect`` with the seconds that the recording claims to have.
-        """
-        parts = self._spoken(spool, request, expect)
-        if request.translate_to:
-            translate_all = self.translations.of_segments(request.translate_to, request.priority)
-            parts = with_translations(parts, request.written, translate_all)
-        return in_their_place(parts) if request.translated else parts
-
-    def _spoken(
-        self, spool: Spool, request: TranscriptionRequest, expect: Callable[[float], None]
-    ) -> AsyncGenerator[Part, None]:
-        pool = self.workers.pool(request.model, request.priority)
-        spec = request.model.spec
-        if (threads := self.workers.cpu_threads(request.model)) is not None:
-            spec = spec.on_cpu(threads)
-
-        async def submit(
-            chunk: Chunk, options: TranscribeOptions, priority: Priority
-        ) -> Recognition:
-            cost = max(chunk.duration, spec.window_seconds)
-            return check_recognition(
-                await pool.submit(
-                    chunk.samples, options, cost=cost, priority=priority, waited=request.waited
-                )
-            )
-
-        plan = Plan(
-            request.options,
-            request.priority,
-            max_chunk_seconds=spec.max_chunk_seconds,
-            max_gap_seconds=spec.max_gap_seconds,
-            ahead=spec.ahead(pool.workers),
-            max_seconds=self.settings.max_audio_seconds,
-            track=request.track,
-            vad=request.vad,
-            expect=expect,
-            schedule=spec.streamed if request.streamed else PLAIN,
-        )
-        if request.speakers is None:
-            return transcribe(spool, plan, submit)
-        # A recogniser writes down one of those who speak at once: the one whom it hears best.
-        speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
-        whose = self._submit_recording(speakers)
-        return self._told_apart(spool, plan, submit, whose, request.voices)
-
-    async def _told_apart(
-        self,
-        spool: Spool,
-        plan: Plan,
-        submit: Submit,
-        whose: SubmitRecording,
-        voices: Sequence[Voice],
-    ) -> AsyncGenerator[Part, None]:
-        """Parts with their speakers. What the diarizer hears is recorded until they end."""
-        with closing(Recorder(self.settings.spool_dir)) as recorder:
-            parts = transcribe(spool, replace(plan, recorder=recorder), submit)
-            async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
-                async for part in told:
-                    yield part
-
-    async def diarize(
-        self,
-        spool: Spool,
-        options: DiarizeOptions,
-        voices: Sequence[Voice] = (),
-        *,
-        track: str | None = None,
-        expect: Callable[[float], None] = lambda _: None,
-    ) -> Diarized:
-        """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
-
-        The caller closes the spool. ``expect`` is as in `transcribe`.
-        """
-        with closing(Recorder(self.settings.spool_dir)) as recorder:
-            return await diarize(
-                spool,
-                recorder,
-                self._submit_recording(allowing_for(options, voices)),
-                voices,
-                max_seconds=self.settings.max_audio_seconds,
-                expect=expect,
-                track=TrackWish(track),
-            )
-
-    def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
+    def _diarizers(self) -> Pool[Recording, Sequence[SpeakerTurn]]:
         self.check_here(self.diarizer)
-        pool = self.workers.pool(self.diarizer)
-
-        async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
-            pcm = PcmFile.duplicate(recorder.descriptor)
-            recording = FileRecording(pcm, await asyncio.to_thread(lambda: recorder.speech))
-            cost = recording.seconds
-            return await pool.submit(recording, options, cost=cost, priority=Priority.FILE)
-
-        return submit
+        return self.workers.pool(self.diarizer)
 
     def _completer(self, model: CompleterModel) -> Pool[Prompt, Completion]:
         return self.workers.pool(model)

@@ -79,11 +79,11 @@ def _spool_for(service: Service, fields: DetectFields) -> Callable[[], Spool]:
     """What makes a spool for the upload. Bare samples get the header of a WAV file."""
 
     def with_head() -> Spool:
-        spool = service.spool()
+        spool = service.recordings.spool()
         spool.write(STREAM_HEAD)
         return spool
 
-    return service.spool if fields.encode else with_head
+    return service.recordings.spool if fields.encode else with_head
 
 
 async def _heard(parts: responses.Parts) -> Counter[str]:

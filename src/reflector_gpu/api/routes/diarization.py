@@ -51,7 +51,8 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
     """
     names = route_fields.AUDIO_DIARIZATION
     async with _recording(request, intake, names) as (context, upload, fields):
-        voices = await unless_disconnected(request, service.voices(fields.known_speakers))
+        listening = service.recordings.voices(fields.known_speakers)
+        voices = await unless_disconnected(request, listening)
         work = context.diarized(upload.spool, fields, voices)
         found = await unless_disconnected(request, work)
         if fields.response_format == "rttm":
@@ -70,7 +71,8 @@ async def _recording(
     if fields.audio_file_url:
         async with intake.admit(request, Priority.FILE) as context:
             with blaming_for_audio():
-                yield context, Upload("audio", context.download(fields.audio_file_url)), fields
+                spool = await context.download(fields.audio_file_url)
+                yield context, Upload("audio", spool), fields
         return
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)

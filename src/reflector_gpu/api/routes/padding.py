@@ -37,7 +37,7 @@ async def _padded(context: RequestContext, fields: PadFields) -> int:
     """Pad and send the recording. The result is how many bytes were sent."""
     padding = context.service.padding
     await padding.check_output(fields.output_url)
-    spool = context.download(fields.track_url)
+    spool = await context.download(fields.track_url)
     with context.permit.recording() as recording, blaming_for_audio("track_url"):
         size = await padding.pad(
             spool, fields.start_time_seconds, fields.output_url, recording.expect

@@ -74,7 +74,7 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
     async with intake.admit(request, Priority.FILE) as context:
         fields = await intake.json_fields(request, route_fields.FROM_URL, MAX_JSON_BYTES)
         wanted = await intake.transcription_request(context, fields, "transcribe")
-        spool = context.download(fields.audio_file_url)
+        spool = await context.download(fields.audio_file_url)
         parts = context.parts(spool, wanted, "audio_file_url")
         renderer = intake.renderer(fields, fields.timestamp_offset)
         if fields.stream:

@@ -1,0 +1,189 @@
+"""What the service does with recordings: gets them here, transcribes them, tells speakers apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import replace
+
+from reflector_gpu.audio.fetch import Fetcher
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.tracks import TrackWish
+from reflector_gpu.engines.diarization.base import FileRecording, Recording
+from reflector_gpu.engines.recognition.checks import check_recognition
+from reflector_gpu.pcm import PcmFile
+from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
+from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
+from reflector_gpu.pipeline.translation import in_their_place, with_translations
+from reflector_gpu.pipeline.voices import Voice, allowing_for, voice
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.service.request import TranscriptionRequest
+from reflector_gpu.service.translations import Translations
+from reflector_gpu.service.worker_pools import WorkerPools
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import (
+    PLAIN,
+    Chunk,
+    DiarizeOptions,
+    Priority,
+    Recognition,
+    SpeakerTurn,
+    TranscribeOptions,
+)
+
+
+class Recordings:
+    """Recordings and what is done with them. Safe to share between tasks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        workers: WorkerPools,
+        diarizers: Callable[[], Pool[Recording, Sequence[SpeakerTurn]]],
+        translations: Translations,
+    ) -> None:
+        """``diarizers`` gives the workers of the diarizer, or raises `Unavailable`."""
+        self._settings = settings
+        self._fetcher = fetcher
+        self._workers = workers
+        self._diarizers = diarizers
+        self._translations = translations
+
+    async def aclose(self) -> None:
+        await self._fetcher.aclose()
+
+    def spool(self) -> Spool:
+        """An empty spool within the configured limits."""
+        return Spool(self._settings.max_upload_bytes, self._settings.spool_dir)
+
+    @asynccontextmanager
+    async def download(self, url: str) -> AsyncIterator[Spool]:
+        """A spool that fills with the bytes from ``url``. Both end with the block."""
+        with self.spool() as spool:
+            fetching = asyncio.create_task(self._fetcher.fetch(url, spool))
+            try:
+                yield spool
+            finally:
+                fetching.cancel()
+                await asyncio.gather(fetching, return_exceptions=True)  # readers were told
+
+    async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
+        """How speakers sound: each has a name, and a short file of any audio format.
+
+        Raises:
+            InvalidRequest, StorageFull: as `pipeline.voices.voice`.
+        """
+
+        def decoded(name: str, audio: bytes) -> Voice:
+            with closing(self.spool()) as spool:
+                spool.write(audio)
+                spool.finish()
+                return voice(name, spool)
+
+        return [await asyncio.to_thread(decoded, name, audio) for name, audio in known]
+
+    def transcribe(
+        self,
+        spool: Spool,
+        request: TranscriptionRequest,
+        expect: Callable[[float], None] = lambda _: None,
+    ) -> AsyncGenerator[Part, None]:
+        """Parts of the transcript of ``spool``, while it fills. The caller closes both.
+
+        A thread calls ``expect`` with the seconds that the recording claims to have.
+        """
+        parts = self._spoken(spool, request, expect)
+        if request.translate_to:
+            translate_all = self._translations.of_segments(request.translate_to, request.priority)
+            parts = with_translations(parts, request.written, translate_all)
+        return in_their_place(parts) if request.translated else parts
+
+    def _spoken(
+        self, spool: Spool, request: TranscriptionRequest, expect: Callable[[float], None]
+    ) -> AsyncGenerator[Part, None]:
+        pool = self._workers.pool(request.model, request.priority)
+        spec = request.model.spec
+        if (threads := self._workers.cpu_threads(request.model)) is not None:
+            spec = spec.on_cpu(threads)
+
+        async def submit(
+            chunk: Chunk, options: TranscribeOptions, priority: Priority
+        ) -> Recognition:
+            cost = max(chunk.duration, spec.window_seconds)
+            return check_recognition(
+                await pool.submit(
+                    chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+                )
+            )
+
+        plan = Plan(
+            request.options,
+            request.priority,
+            max_chunk_seconds=spec.max_chunk_seconds,
+            max_gap_seconds=spec.max_gap_seconds,
+            ahead=spec.ahead(pool.workers),
+            max_seconds=self._settings.max_audio_seconds,
+            track=request.track,
+            vad=request.vad,
+            expect=expect,
+            schedule=spec.streamed if request.streamed else PLAIN,
+        )
+        if request.speakers is None:
+            return transcribe(spool, plan, submit)
+        # A recogniser writes down one of those who speak at once: the one whom it hears best.
+        speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
+        whose = self._submit_recording(speakers)
+        return self._told_apart(spool, plan, submit, whose, request.voices)
+
+    async def _told_apart(
+        self,
+        spool: Spool,
+        plan: Plan,
+        submit: Submit,
+        whose: SubmitRecording,
+        voices: Sequence[Voice],
+    ) -> AsyncGenerator[Part, None]:
+        """Parts with their speakers. What the diarizer hears is recorded until they end."""
+        with closing(Recorder(self._settings.spool_dir)) as recorder:
+            parts = transcribe(spool, replace(plan, recorder=recorder), submit)
+            async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
+                async for part in told:
+                    yield part
+
+    async def diarize(
+        self,
+        spool: Spool,
+        options: DiarizeOptions,
+        voices: Sequence[Voice] = (),
+        *,
+        track: str | None = None,
+        expect: Callable[[float], None] = lambda _: None,
+    ) -> Diarized:
+        """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
+
+        The caller closes the spool. ``expect`` is as in `transcribe`.
+        """
+        with closing(Recorder(self._settings.spool_dir)) as recorder:
+            return await diarize(
+                spool,
+                recorder,
+                self._submit_recording(allowing_for(options, voices)),
+                voices,
+                max_seconds=self._settings.max_audio_seconds,
+                expect=expect,
+                track=TrackWish(track),
+            )
+
+    def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
+        pool = self._diarizers()
+
+        async def submit(recorder: Recorder) -> Sequence[SpeakerTurn]:
+            pcm = PcmFile.duplicate(recorder.descriptor)
+            recording = FileRecording(pcm, await asyncio.to_thread(lambda: recorder.speech))
+            cost = recording.seconds
+            return await pool.submit(recording, options, cost=cost, priority=Priority.FILE)
+
+        return submit

@@ -17,6 +17,9 @@ T = TypeVar("T")
 SPARE_THREADS = 8
 """Threads that are kept for later: to start one takes longer than to decode a short clip."""
 
+_SPARE = "spare"
+"""The name of a thread that waits for work."""
+
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -168,7 +171,8 @@ class _Crew:
             if self._waiting:
                 self._waiting -= 1
             else:
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                # Another thread that has just become free may take the work instead of this one.
+                threading.Thread(target=self._serve, name=_SPARE, daemon=True).start()
             self._working += 1
         self._jobs.put((work, name))
 
@@ -183,7 +187,7 @@ class _Crew:
             work, thread.name = self._jobs.get()
             work()
             del work  # and with it what it holds
-            thread.name = "spare"
+            thread.name = _SPARE
             with self._changed:
                 self._working -= 1
                 self._changed.notify_all()

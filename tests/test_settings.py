@@ -125,7 +125,9 @@ def example(field: str) -> tuple[str, object]:
     known: dict[object, tuple[str, object]] = {
         bool: ("true", True),
         int: ("7", 7),
+        int | None: ("7", 7),
         float: ("0.25", 0.25),
+        float | None: ("0.25", 0.25),
         str: ("x", "x"),
         SecretStr | None: ("secret", SecretStr("secret")),
         Path | None: ("/tmp", Path("/tmp")),

@@ -204,11 +204,17 @@ class Settings(BaseSettings):
     file_audio_seconds: float = Field(
         24 * 3600, gt=0, description="Audio by URL that may wait; beyond it requests get 429"
     )
-    key_requests: int = Field(
-        0, ge=0, description="Requests of one client at once; more get 429. 0: no limit"
+    key_requests: int | None = Field(
+        None,
+        ge=0,
+        description="Requests of one client at once; more get 429. 0: no limit; if not set, half "
+        "of live_requests where there can be several clients",
     )
-    key_hourly_audio_seconds: float = Field(
-        0, ge=0, description="Audio that one key may send in an hour. 0: no limit"
+    key_hourly_audio_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Audio that one client may send in an hour. 0: no limit; if not set, 100 hours "
+        "where there can be several clients",
     )
     spool_dir: Path | None = Field(
         None, description="Folder for audio in transit; the system's temporary one if not set"

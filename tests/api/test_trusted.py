@@ -153,6 +153,25 @@ def test_each_trusted_address_is_a_client_of_its_own(bare: START, clip: bytes) -
     assert send("192.0.2.2").status_code == 200
 
 
+def test_each_address_is_a_client_of_its_own_where_nobody_needs_a_key(
+    bare: START, clip: bytes
+) -> None:
+    server = bare(
+        model="scripted",
+        host=EVERYWHERE,
+        insecure=True,
+        trusted_proxies="127.0.0.1",
+        key_hourly_audio_seconds=0.5,
+    )
+
+    def send(address: str) -> int:
+        with connect(server, None) as client:
+            client.headers[FORWARDED] = address
+            return client.post(TRANSCRIPTIONS, files={"file": clip}).status_code
+
+    assert [send("192.0.2.1"), send("192.0.2.1"), send("192.0.2.2")] == [200, 429, 200]
+
+
 def test_a_key_counts_as_such_from_a_trusted_network_too(bare: START, clip: bytes) -> None:
     server = bare(
         model="scripted",

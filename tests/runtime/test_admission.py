@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reflector_gpu.errors import Overloaded
+from reflector_gpu.errors import Overloaded, TooLarge
 from reflector_gpu.runtime.admission import Admission, Limits
+from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 from tests.runtime.clock import Clock
 
@@ -171,6 +172,60 @@ def test_nobody_is_told_to_wait_for_longer_than_an_hour(narrow: Admission, clock
         assert refusal(narrow, FILE).retry_after == 3_600
 
 
+# Audio that is longer than its size tells
+
+
+def test_what_is_implausible_is_not_counted_against_others(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(7_200)
+        recording.decoded(1, plausible=36)
+        assert narrow.backlog(FILE) == 36
+        recording.decoded(50, plausible=36)
+        assert narrow.backlog(FILE) == 36
+        with narrow.permit(FILE):
+            """There is a place."""
+        assert recording.seconds == 7_200
+
+
+def test_a_recording_whose_bytes_arrive_becomes_plausible(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(7_200)
+        recording.decoded(1, plausible=36)
+        recording.decoded(500, plausible=7_000)
+        assert narrow.backlog(FILE) == 7_000
+        assert "7000 seconds" in refusal(narrow, FILE).message
+
+
+def test_what_is_implausible_ends_once_it_is_more_than_may_wait(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.decoded(60, plausible=36)
+        with pytest.raises(TooLarge, match="longer than its size"):
+            recording.decoded(61, plausible=36)
+        recording.done(30)
+        recording.decoded(90, plausible=36)  # only what waits counts
+
+
+def test_what_is_plausible_never_ends(narrow: Admission) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.decoded(7_200, plausible=7_200)
+
+
+def test_implausible_recordings_share_what_may_wait(narrow: Admission, clock: Clock) -> None:
+    for _ in range(100):
+        spend(narrow, clock, FILE, 20)
+    with narrow.permit(FILE) as one, one.recording() as first:
+        first.decoded(40, plausible=1)
+        with narrow.permit(FILE) as another, another.recording() as second:
+            second.decoded(20, plausible=1)
+            with pytest.raises(Overloaded, match="with that of other requests") as refused:
+                second.decoded(21, plausible=1)
+            assert refused.value.retry_after == pytest.approx(20, rel=1e-6)
+        with narrow.permit(LIVE) as live, live.recording() as third:
+            third.decoded(60, plausible=1)  # classes are counted apart
+        with narrow.permit(FILE) as another, another.recording() as fourth:
+            fourth.decoded(20, plausible=1)  # the second one is gone
+
+
 # Keys
 
 
@@ -204,6 +259,51 @@ def test_a_key_has_so_much_audio_an_hour(shared: Admission, clock: Clock) -> Non
         """Another key has an hour of its own."""
     clock.advance(refused.retry_after)
     send(1)
+
+
+def test_a_key_pays_for_what_was_decoded_and_once_only(shared: Admission) -> None:
+    with shared.permit(LIVE, "a") as permit, permit.recording() as recording:
+        recording.decoded(500, plausible=1_000)
+        recording.done(100)
+        recording.decoded(700, plausible=1_000)
+    assert shared._used["a"].seconds == 700
+    assert "600 seconds of audio" in refusal(shared, LIVE, "a").message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"apikey": "one"},
+        {"apikey": "one", "host": "0.0.0.0"},
+        {"apikey": "one, two", "key_requests": 0, "key_hourly_audio_seconds": 0},
+    ],
+)
+def test_the_only_client_may_take_everything(settings: dict[str, str]) -> None:
+    admission = Admission.of(load_settings(**settings))
+    assert admission._each_client == Limits()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"apikey": "one, two"},
+        {"apikey": "one", "trusted_networks": "172.18.0.0/16"},
+        {"host": "0.0.0.0", "trusted_networks": "172.18.0.0/16"},
+        {"trusted_networks": "172.18.0.0/16", "trusted_proxies": "127.0.0.1"},
+        {"host": "0.0.0.0", "insecure": True},
+        {"insecure": True, "trusted_proxies": "127.0.0.1"},
+    ],
+)
+def test_of_several_clients_none_may_take_everything(settings: dict[str, str]) -> None:
+    admission = Admission.of(load_settings(live_requests=10, **settings))
+    assert admission._each_client == Limits(5, 360_000)
+
+
+def test_what_an_operator_sets_holds_for_the_only_client_too() -> None:
+    given = {"key_requests": 3, "key_hourly_audio_seconds": 60}
+    assert Admission.of(load_settings(**given))._each_client == Limits(3, 60)
+    assert Admission.of(load_settings(apikey="a,b", **given))._each_client == Limits(3, 60)
 
 
 def test_clients_that_come_no_more_are_forgotten(shared: Admission, clock: Clock) -> None:

@@ -35,7 +35,7 @@ class Access:
         return self._trust.caller(_peer(scope), Headers(scope=scope).getlist("x-forwarded-for"))
 
     def check(self, scope: Scope, caller: Caller) -> str:
-        """The name under which the client's work is counted; empty if all clients count as one.
+        """The name under which the client's work is counted; empty if its address is unknown.
 
         Raises:
             Unauthorized: the key is missing or wrong, and the address needs one.
@@ -47,11 +47,9 @@ class Access:
             return f"key {number}"
         if keys:
             details["key"] = "wrong" if self._keys else "ignored"
-        if self._open:
-            return ""
         # A wrong key does no harm where none is needed. Reflector's own compose file sends a
         # made-up one ("selfhosted") with speech, and none with translations.
-        if caller.trusted:
+        if self._open or caller.trusted:
             return caller.address
         raise Unauthorized(self._refusal(scope, keys, caller))
 

@@ -66,7 +66,7 @@ class RequestContext:
         wanted = replace(wanted, waited=self.waited)
         transcribe = self.service.recordings.transcribe
         with self.permit.recording() as recording, blaming_for_audio(field):
-            async with aclosing(transcribe(spool, wanted, recording.expect)) as parts:
+            async with aclosing(transcribe(spool, wanted, recording)) as parts:
                 async for part in parts:
                     recording.done(part.position)
                     if part.duration is not None:
@@ -81,7 +81,7 @@ class RequestContext:
         self.answered_by(self.service.diarizer.name)
         with self.permit.recording() as recording:
             found = await self.service.recordings.diarize(
-                spool, fields.counts, voices, track=fields.track, expect=recording.expect
+                spool, fields.counts, voices, track=fields.track, tally=recording
             )
             recording.finish()
             self._worked_on(recording.seconds)

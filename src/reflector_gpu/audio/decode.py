@@ -25,7 +25,7 @@ from reflector_gpu.audio.container import (
 )
 from reflector_gpu.audio.ending import flaws
 from reflector_gpu.audio.mixing import Phase
-from reflector_gpu.audio.spool import SpoolReader
+from reflector_gpu.audio.spool import THINNEST, SpoolReader
 from reflector_gpu.audio.tracks import ANY_TRACK, ONLY_TRACK, TrackWish, audio_track, chosen
 from reflector_gpu.audio.wav import PlainWav, wav_end
 from reflector_gpu.errors import TooLarge, UndecodableAudio
@@ -43,7 +43,6 @@ _FORMATS = {
 }
 _LAYOUTS = {"mono": "mono", "1 channels": "mono", "stereo": "stereo", "2 channels": "stereo"}
 _AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p")]
-_THINNEST = 250  # bytes a second: no codec makes less of speech, so a header that says so lies
 
 
 def decode(
@@ -70,7 +69,7 @@ def decode(
     """
     produced = 0
     check_not_empty(reader)
-    least = math.inf if reader.total is None else reader.total / _THINNEST
+    least = math.inf if reader.total is None else reader.total / THINNEST  # else the header lies
 
     def claimed(seconds: float) -> None:
         expect(min(seconds, max_seconds, least))

@@ -20,6 +20,9 @@ from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooL
 IN_MEMORY = 65_536
 """A recording of so many bytes or fewer gets no file."""
 
+THINNEST = 250
+"""Bytes a second: no codec makes less of speech."""
+
 
 class Spool:
     """An append-only temporary file with a byte limit and blocking readers. Thread-safe."""
@@ -58,6 +61,11 @@ class Spool:
     def size(self) -> int:
         """Bytes written so far."""
         return self._size
+
+    @property
+    def plausible_seconds(self) -> float:
+        """How long the audio in the bytes so far can be, if it is speech."""
+        return self._size / THINNEST
 
     @property
     def complete(self) -> bool:

@@ -11,8 +11,9 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.pipeline import voices as known
 from reflector_gpu.pipeline.attribution import attribute
+from reflector_gpu.pipeline.tally import UNCOUNTED, Meter, Tally
 from reflector_gpu.pipeline.threads import ThreadStream
-from reflector_gpu.pipeline.transcription import Meter, Part, decoded
+from reflector_gpu.pipeline.transcription import Part, decoded
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
 
@@ -37,18 +38,18 @@ async def diarize(
     voices: Sequence[Voice] = (),
     *,
     max_seconds: float = float("inf"),
-    expect: Callable[[float], None] = lambda _: None,
+    tally: Tally = UNCOUNTED,
     track: TrackWish = ANY_TRACK,
 ) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
-    ``expect`` is called, in a thread, with the length in seconds that the recording's header gives.
+    ``tally`` hears how long the recording is.
 
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter, noticed = Meter(), [SOUND]
-    blocks = meter.count(decoded(spool, max_seconds, expect, track, noticed.append))
+    meter, noticed = Meter(tally, spool), [SOUND]
+    blocks = meter.count(decoded(spool, max_seconds, tally.expect, track, noticed.append))
     source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
     try:
         async for _ in source:

@@ -25,6 +25,7 @@ from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.stitching import place
+from reflector_gpu.pipeline.tally import UNCOUNTED, Meter, Tally
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
 from reflector_gpu.pipeline.unheard import Heard, hear
 from reflector_gpu.types import (
@@ -79,10 +80,10 @@ class Plan:
     """How to transcribe one recording.
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
-    chunks that may be in flight, which bounds memory whatever the recording's length. ``expect``
-    is called, in a thread, with the length in seconds that the recording's header gives, if any. A
-    ``recorder`` keeps the decoded audio, for a diarizer that need not wait for the recogniser.
-    ``schedule`` makes the first chunks short, for a client that streams.
+    chunks that may be in flight, which bounds memory whatever the recording's length. ``tally``
+    hears how long the recording is. A ``recorder`` keeps the decoded audio, for a diarizer that
+    need not wait for the recogniser. ``schedule`` makes the first chunks short, for a client that
+    streams.
     """
 
     options: TranscribeOptions
@@ -93,7 +94,7 @@ class Plan:
     max_seconds: float = float("inf")
     track: TrackWish = ANY_TRACK
     vad: VadOptions = field(default_factory=VadOptions)
-    expect: Callable[[float], None] = lambda _: None
+    tally: Tally = UNCOUNTED
     recorder: Recorder | None = None
     schedule: Schedule = PLAIN
 
@@ -106,7 +107,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter, claim = Meter(), _Claim(plan.expect)
+    meter, claim = Meter(plan.tally, spool), _Claim(plan.tally)
     blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect, plan.track, claim.notice))
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
@@ -243,14 +244,14 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
 class _Claim:
     """What a recording's header claims; its length is known once the first block is decoded."""
 
-    def __init__(self, expect: Callable[[float], None]) -> None:
-        self._expect = expect
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._seconds: float | None = None
         self.condition = SOUND
 
     def expect(self, seconds: float) -> None:
         self._seconds = seconds
-        self._expect(seconds)
+        self._tally.expect(seconds)
 
     def notice(self, condition: Condition) -> None:
         self.condition = condition
@@ -318,32 +319,3 @@ async def _heard(submit: Submit, chunk: Chunk, plan: Plan) -> Heard:
         return submit(part, options, plan.priority)
 
     return await hear(chunk, plan.options, recognise)
-
-
-class Meter:
-    """How much audio has passed, and where it can be stopped: block by block."""
-
-    def __init__(self) -> None:
-        self._samples = 0
-        self._ended = False
-        self._stopped = False
-
-    @property
-    def seconds(self) -> float:
-        return self._samples / SAMPLE_RATE
-
-    def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        for block in blocks:
-            if self._stopped:
-                return
-            self._samples += len(block)
-            yield block
-        self._ended = True
-
-    def at_end(self) -> bool:
-        """Whether no more audio will pass."""
-        return self._ended
-
-    def stop(self) -> None:
-        """End the audio at the next block, from any thread."""
-        self._stopped = True

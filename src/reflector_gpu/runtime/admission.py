@@ -1,19 +1,28 @@
 """How much work is taken on at once; what goes beyond is told when to come back.
 
-Live and file requests are counted apart, by number and by seconds of audio that are yet to be
-worked on; clients are counted apart, by their keys or their addresses. For one event loop.
+Live requests and file requests are counted apart: by number, and by the seconds of audio that are
+yet to be worked on. Clients are counted apart too, by their keys or their addresses.
+
+Audio can be far longer than its size tells: nine kilobytes of FLAC can be six hours of silence.
+Such audio is not counted against others, who would be refused because of it. It ends itself once
+more of it has been decoded than the limit allows.
+
+For one event loop. Only `Recording.expect` and `Recording.decoded` are for threads as well.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
-from reflector_gpu.errors import Overloaded
+from reflector_gpu.errors import Overloaded, TooLarge
+from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
 _SMOOTHING = 0.2  # weight of the newest request in the average
@@ -21,6 +30,7 @@ _FIRST_GUESS = 5.0  # seconds, until a request has been measured
 _FADING_SECONDS = 60.0  # work that was done so long ago counts a third of what is done now
 _LONGEST_WAIT = 3600.0
 _HOUR = 3600.0
+_HOURLY_AUDIO = 100 * _HOUR  # more than a machine without GPUs transcribes in an hour
 _REMEMBERED = 1000  # clients; when there are more, those that can be forgotten are
 
 
@@ -42,7 +52,7 @@ class Admission:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``each_client``: requests in work at once, and seconds of audio in an hour."""
+        """``each_client``: how many requests at once, and seconds of audio in an hour."""
         self._classes = {priority: _Class(limits[priority], clock) for priority in Priority}
         self._each_client = each_client
         self._in_work: Counter[str] = Counter()
@@ -50,12 +60,23 @@ class Admission:
         self._remembered = _REMEMBERED
         self._clock = clock
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that an operator has set."""
+        return cls(
+            {
+                Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
+                Priority.FILE: Limits(settings.file_requests, settings.file_audio_seconds),
+            },
+            _each_client(settings),
+        )
+
     def taken(self, priority: Priority) -> int:
         """Requests of this class that are being worked on."""
-        return len(self._classes[priority].permits)
+        return self._classes[priority].requests
 
     def backlog(self, priority: Priority) -> float:
-        """Seconds of audio that these requests are known to have yet to be worked on."""
+        """Seconds of audio, as far as is known, that these requests have yet to be worked on."""
         return self._classes[priority].backlog
 
     @contextmanager
@@ -69,14 +90,12 @@ class Admission:
         kind = self._classes[priority]
         kind.check()
         self._check_client(client, kind)
-        permit = Permit(kind.progressed, self._used[client].add)
-        kind.permits.add(permit)
+        kind.began()
         self._in_work[client] += 1
         began = self._clock()
         try:
-            yield permit
+            yield Permit(kind, self._used[client])
         finally:
-            kind.permits.remove(permit)
             kind.finished(self._clock() - began)
             self._in_work[client] -= 1
             self._forget_idle()
@@ -105,67 +124,111 @@ class Admission:
             )
 
 
+def _each_client(settings: Settings) -> Limits:
+    """What one client may take. Where nobody else can come, it may take everything."""
+    requests, seconds = settings.key_requests, settings.key_hourly_audio_seconds
+    alone = _sole_client(settings)
+    if requests is None:
+        requests = 0 if alone else max(1, settings.live_requests // 2)
+    if seconds is None:
+        seconds = 0 if alone else _HOURLY_AUDIO
+    return Limits(requests or math.inf, seconds or math.inf)
+
+
+def _sole_client(settings: Settings) -> bool:
+    """Whether all requests count as one client's: there is one key, or only this machine calls."""
+    if settings.keys:
+        return len(settings.keys) == 1 and not settings.trusted_networks
+    return settings.open_to_all and settings.loopback and not settings.trusted_proxies
+
+
 class Permit:
-    """One request's place, and what it has in work."""
+    """One request's place."""
 
-    def __init__(self, *listeners: Callable[[float], None]) -> None:
-        """``listeners`` are told of seconds of audio that have been worked on."""
-        self._listeners = listeners
-        self._recordings: set[Recording] = set()
-
-    @property
-    def backlog(self) -> float:
-        return sum(recording.backlog for recording in self._recordings)
+    def __init__(self, kind: _Class, used: _LastHour) -> None:
+        self._kind = kind
+        self._used = used
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
         """One of the request's files, for as long as it is worked on."""
-        recording = Recording(self._listeners)
-        self._recordings.add(recording)
+        recording = Recording(self._kind, self._used)
+        self._kind.add(recording)
         try:
             yield recording
         finally:
-            self._recordings.remove(recording)
+            self._kind.remove(recording)
+            recording.charge()
 
 
 class Recording:
     """How long it is, as far as is known, and how much of it is done. Seconds of audio."""
 
-    def __init__(self, listeners: tuple[Callable[[float], None], ...]) -> None:
-        self._listeners = listeners
+    def __init__(self, kind: _Class, used: _LastHour) -> None:
+        self._kind = kind
+        self._used = used
         self._expected = 0.0
+        self._plausible = math.inf
+        self._decoded = 0.0
         self._done = 0.0
+        self._charged = 0.0
 
     @property
     def seconds(self) -> float:
         """How long it is, as far as is known."""
-        return max(self._expected, self._done)
+        return max(self._expected, self._decoded, self._done)
 
     @property
     def backlog(self) -> float:
-        return max(0.0, self._expected - self._done)
+        """What is yet to be worked on. What its size makes implausible is left out."""
+        return max(0.0, min(self.seconds, self._plausible) - self._done)
+
+    @property
+    def undone(self) -> float:
+        """What has been decoded and is yet to be worked on, however implausible."""
+        return max(0.0, self._decoded - self._done)
 
     def expect(self, seconds: float) -> None:
         """It will be ``seconds`` long. From any thread."""
         self._expected = seconds
 
+    def decoded(self, seconds: float, plausible: float) -> None:
+        """The first ``seconds`` have been decoded. From any thread.
+
+        ``plausible`` is how long the bytes that have arrived can be, if they are speech.
+
+        Raises:
+            TooLarge, Overloaded: it is longer than that, and than what is taken on at once.
+        """
+        self._decoded, self._plausible = seconds, plausible
+        if seconds > plausible:
+            self._kind.check_implausible(self)
+
     def finish(self) -> None:
         """All of it has been worked on."""
-        self.done(self._expected)
+        self.done(self.seconds)
 
     def done(self, position: float) -> None:
         """Everything before ``position`` has been worked on."""
         new, self._done = max(0.0, position - self._done), max(position, self._done)
-        for listener in self._listeners:
-            listener(new)
+        self._kind.progressed(new)
+        self.charge()
+
+    def charge(self) -> None:
+        """Have the client pay for what has been decoded, whatever became of it."""
+        paid, self._charged = self._charged, max(self._decoded, self._done)
+        self._used.add(self._charged - paid)
 
 
 class _Class:
     """The live requests, or the others."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self.permits: set[Permit] = set()
+        self.requests = 0
         self.seconds = _FIRST_GUESS
+        """How long a request takes."""
+        self._recordings: set[Recording] = set()
+        self._lock = threading.Lock()  # of the set
         self._limits = limits
         self._clock = clock
         self._audio = 0.0
@@ -174,19 +237,28 @@ class _Class:
 
     @property
     def backlog(self) -> float:
-        return sum(permit.backlog for permit in self.permits)
+        with self._lock:
+            return sum(recording.backlog for recording in self._recordings)
+
+    def add(self, recording: Recording) -> None:
+        with self._lock:
+            self._recordings.add(recording)
+
+    def remove(self, recording: Recording) -> None:
+        with self._lock:
+            self._recordings.remove(recording)
 
     def check(self) -> None:
         """Raise `Overloaded` unless there is a place."""
-        if not self.permits:
+        if not self.requests:
             self._since = self._clock()  # time without work says nothing about its speed
             return
-        count, backlog = len(self.permits), self.backlog
-        if count >= self._limits.requests:
+        backlog = self.backlog
+        if self.requests >= self._limits.requests:
             raise Overloaded(
-                f"The server is working on {count} such requests, which is its limit; "
+                f"The server is working on {self.requests} such requests, which is its limit; "
                 "try again later.",
-                retry_after=self._wait(self.seconds / count),
+                retry_after=self._wait(self.seconds / self.requests),
             )
         if backlog > self._limits.audio_seconds:
             excess = backlog - self._limits.audio_seconds
@@ -196,8 +268,35 @@ class _Class:
                 retry_after=self._wait(excess / self._rate if self._rate else self.seconds),
             )
 
+    def check_implausible(self, recording: Recording) -> None:
+        """
+        Raises:
+            TooLarge: ``recording`` alone is more than is taken on at once.
+            Overloaded: with the others it is.
+        """
+        limit = self._limits.audio_seconds
+        if recording.undone > limit:
+            raise TooLarge(
+                "The audio is much longer than its size tells, and longer than the "
+                f"{limit:g} seconds of such audio that this server takes on.",
+                param="file",
+            )
+        with self._lock:
+            total = sum(one.undone for one in self._recordings)
+        if total > limit:
+            raise Overloaded(
+                "The audio is much longer than its size tells, and with that of other requests "
+                f"longer than the {limit:g} seconds that this server takes on; try again later.",
+                retry_after=self._wait(self.seconds),
+                param="file",
+            )
+
+    def began(self) -> None:
+        self.requests += 1
+
     def finished(self, seconds: float) -> None:
         """A request took ``seconds``."""
+        self.requests -= 1
         self.seconds += _SMOOTHING * (seconds - self.seconds)
 
     def progressed(self, audio_seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing
 
 from reflector_gpu.audio.fetch import FetchLimits
@@ -10,6 +10,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.padding import WebmFile, pad
 from reflector_gpu.audio.send import Sender
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.threads import ThreadStream
 from reflector_gpu.settings import Settings
 
@@ -39,12 +40,12 @@ class Padding:
         spool: Spool,
         seconds: float,
         output_url: str,
-        expect: Callable[[float], None] = lambda _: None,
+        tally: Tally = UNCOUNTED,
     ) -> int:
         """Send ``seconds`` of silence and the recording in ``spool``, which may still fill.
 
-        Returns the bytes of the WebM file that ``output_url`` got. ``expect`` is told, by a
-        thread, how many seconds the recording claims to have. The caller closes ``spool``.
+        Returns the bytes of the WebM file that ``output_url`` got. ``tally`` hears how long the
+        recording is. The caller closes ``spool``.
 
         Raises:
             UndecodableAudio, TooLarge, StorageFull: the recording cannot be padded.
@@ -58,9 +59,9 @@ class Padding:
                 file,
                 seconds,
                 max_seconds=settings.max_audio_seconds,
-                expect=expect,
+                expect=tally.expect,
             )
-            encoder = ThreadStream(steps, ahead=_AHEAD, name="encode")
+            encoder = ThreadStream(_told(steps, seconds, spool, tally), ahead=_AHEAD, name="encode")
             with closing(encoder):
                 result = _Growing(encoder, file, output)
                 await result.begun()
@@ -68,6 +69,13 @@ class Padding:
                     await result.completed()  # soon, and then more receivers take it
                 await self._sender.send(output_url, result)
                 return result.size
+
+
+def _told(steps: Iterator[float], silence: float, spool: Spool, tally: Tally) -> Iterator[float]:
+    """``steps``, of which ``tally`` hears; the seconds of ``silence`` are not the recording's."""
+    for written in steps:
+        tally.decoded(max(0.0, written - silence), spool.plausible_seconds)
+        yield written
 
 
 class _Growing:

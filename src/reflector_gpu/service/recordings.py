@@ -15,6 +15,7 @@ from reflector_gpu.engines.diarization.base import FileRecording, Recording
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
+from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
 from reflector_gpu.pipeline.translation import in_their_place, with_translations
 from reflector_gpu.pipeline.voices import Voice, allowing_for, voice
@@ -89,20 +90,20 @@ class Recordings:
         self,
         spool: Spool,
         request: TranscriptionRequest,
-        expect: Callable[[float], None] = lambda _: None,
+        tally: Tally = UNCOUNTED,
     ) -> AsyncGenerator[Part, None]:
         """Parts of the transcript of ``spool``, while it fills. The caller closes both.
 
-        A thread calls ``expect`` with the seconds that the recording claims to have.
+        ``tally`` hears how long the recording is.
         """
-        parts = self._spoken(spool, request, expect)
+        parts = self._spoken(spool, request, tally)
         if request.translate_to:
             translate_all = self._translations.of_segments(request.translate_to, request.priority)
             parts = with_translations(parts, request.written, translate_all)
         return in_their_place(parts) if request.translated else parts
 
     def _spoken(
-        self, spool: Spool, request: TranscriptionRequest, expect: Callable[[float], None]
+        self, spool: Spool, request: TranscriptionRequest, tally: Tally
     ) -> AsyncGenerator[Part, None]:
         pool = self._workers.pool(request.model, request.priority)
         spec = request.model.spec
@@ -128,7 +129,7 @@ class Recordings:
             max_seconds=self._settings.max_audio_seconds,
             track=request.track,
             vad=request.vad,
-            expect=expect,
+            tally=tally,
             schedule=spec.streamed if request.streamed else PLAIN,
         )
         if request.speakers is None:
@@ -160,11 +161,11 @@ class Recordings:
         voices: Sequence[Voice] = (),
         *,
         track: str | None = None,
-        expect: Callable[[float], None] = lambda _: None,
+        tally: Tally = UNCOUNTED,
     ) -> Diarized:
         """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
 
-        The caller closes the spool. ``expect`` is as in `transcribe`.
+        The caller closes the spool. ``tally`` hears how long the recording is.
         """
         with closing(Recorder(self._settings.spool_dir)) as recorder:
             return await diarize(
@@ -173,7 +174,7 @@ class Recordings:
                 self._submit_recording(allowing_for(options, voices)),
                 voices,
                 max_seconds=self._settings.max_audio_seconds,
-                expect=expect,
+                tally=tally,
                 track=TrackWish(track),
             )
 

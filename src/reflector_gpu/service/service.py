@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
@@ -27,7 +26,7 @@ from reflector_gpu.engines.recognition.resolution import (
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.pipeline.threads import join_all
-from reflector_gpu.runtime.admission import Admission, Limits
+from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
@@ -65,13 +64,7 @@ class Service:
         self.settings = settings
         self.recognisers = recognisers_of(settings)
         self.diarizer = DIARIZERS.find(settings.diarizer, settings.model_paths)
-        self.admission = Admission(
-            {
-                Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
-                Priority.FILE: Limits(settings.file_requests, settings.file_audio_seconds),
-            },
-            Limits(settings.key_requests or inf, settings.key_hourly_audio_seconds or inf),
-        )
+        self.admission = Admission.of(settings)
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
         self.padding = Padding(settings, guard, limits)

@@ -39,8 +39,6 @@ async def _padded(context: RequestContext, fields: PadFields) -> int:
     await padding.check_output(fields.output_url)
     spool = await context.download(fields.track_url)
     with context.permit.recording() as recording, blaming_for_audio("track_url"):
-        size = await padding.pad(
-            spool, fields.start_time_seconds, fields.output_url, recording.expect
-        )
+        size = await padding.pad(spool, fields.start_time_seconds, fields.output_url, recording)
         recording.finish()
         return size

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import socket
 import threading
 from types import TracebackType
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from openai import OpenAI
 
 from reflector_gpu.api.app import create_app
+from reflector_gpu.api.server import Config, ConnectionLimits, Server
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 
@@ -35,15 +35,10 @@ class LiveServer:
     def _serve(self, app: FastAPI, wait: bool) -> None:
         self._app = app
         self._wait = wait
-        grace = math.ceil(min(self.service.settings.shutdown_seconds, 5))
-        config = uvicorn.Config(
-            app,
-            port=0,
-            log_config=None,
-            proxy_headers=False,
-            timeout_graceful_shutdown=grace,
-        )
-        self._server = uvicorn.Server(config)
+        settings = self.service.settings
+        config = Config(app, ConnectionLimits.of(settings), min(settings.shutdown_seconds, 5))
+        config.port = 0
+        self._server = Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server")
 
     @property
@@ -55,6 +50,16 @@ class LiveServer:
     def url(self) -> str:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}"
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._server.server_state.connections)
+
+    def narrow(self) -> None:
+        """Have the system buffer next to nothing of what later connections are sent."""
+        for listener in self._server.servers[0].sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     def client(self, key: str | None = KEY) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -18,7 +18,7 @@ PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
 LEAVES = set(
-    "types errors suggest environment networks profiles settings languages sentences"
+    "types errors suggest environment networks profiles settings setting_types languages sentences"
     " pcm testing".split()
 )
 """What everyone may import; they import nothing but each other."""

@@ -12,10 +12,9 @@ from pydantic import SecretStr
 from reflector_gpu.deploy.modal_settings import load_modal_settings
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.profiles import PROFILES
+from reflector_gpu.setting_types import Device, WeightsSource
 from reflector_gpu.settings import (
-    Device,
     Settings,
-    WeightsSource,
     load_settings,
     origins,
     variables,

@@ -7,19 +7,15 @@ profile, the field's own default.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     field_validator,
 )
@@ -29,6 +25,7 @@ from reflector_gpu.environment import is_service_address, refuse_unknown, variab
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
+from reflector_gpu.setting_types import Commas, Device, List, WeightsSource
 from reflector_gpu.types import WordSpaces
 
 PREFIX = "REFLECTOR_"
@@ -36,33 +33,6 @@ PREFIX = "REFLECTOR_"
 _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part for part in (p.strip() for p in value.split(",")) if part)
-    return value
-
-
-_Commas = BeforeValidator(_split)
-
-List = Annotated[tuple[str, ...], NoDecode, _Commas]
-"""Values between commas in the environment."""
-
-Device = Annotated[str, StringConstraints(pattern=r"^(cpu|(cuda|tensorrt)(:\d+)?)$")]
-"""A kind of processor, and which one of several."""
-
-
-def _source(value: str) -> str:
-    if not re.fullmatch(r"hub|index|(https?|file)://\S+", value):
-        raise ValueError(
-            "each source is 'hub', 'index' or the address of a mirror (https://... or file://...)"
-        )
-    return value
-
-
-WeightsSource = Annotated[str, AfterValidator(_source)]
-"""The hub, the package index, or the address of a mirror."""
 
 
 class Settings(BaseSettings):
@@ -100,6 +70,22 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much the server logs"
+    )
+
+    # Connections
+    connections: int = Field(
+        512,
+        ge=1,
+        description="Connections at once; never more than half of the files that may be open",
+    )
+    header_seconds: float = Field(
+        10.0, gt=0, description="Longest that the head of a request may take"
+    )
+    keep_alive_seconds: float = Field(
+        5.0, gt=0, description="Longest that a connection may wait for its next request"
+    )
+    write_seconds: float = Field(
+        30.0, gt=0, description="Longest that a client may not read its answer"
     )
 
     # Models
@@ -149,13 +135,13 @@ class Settings(BaseSettings):
     auto_pull: bool = Field(
         False, description="Download weights that a request or the configuration needs"
     )
-    weights_sources: Annotated[tuple[WeightsSource, ...], NoDecode, _Commas] = Field(
+    weights_sources: Annotated[tuple[WeightsSource, ...], NoDecode, Commas] = Field(
         ("hub", "index"),
         min_length=1,
         description="Where weights come from, in order: hub, index (the package index), addresses "
         "of mirrors (https:// or file://)",
     )
-    devices: Annotated[tuple[Device, ...], NoDecode, _Commas] = Field(
+    devices: Annotated[tuple[Device, ...], NoDecode, Commas] = Field(
         ("cpu",),
         min_length=1,
         description="Where models run that can choose: cpu, cuda, cuda:1, tensorrt, ...",

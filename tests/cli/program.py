@@ -77,10 +77,16 @@ class Running:
 
 
 @contextmanager
-def started(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """Start the program; it is killed if it still runs when the block ends."""
+def started(
+    *arguments: str, env: Mapping[str, str] | None = None, files: int | None = None
+) -> Iterator[Running]:
+    """Start the program; it is killed if it still runs when the block ends.
+
+    It may open so many ``files`` at once.
+    """
+    limited = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"] if files else []
     with subprocess.Popen(
-        [PROGRAM, *arguments],
+        [*limited, PROGRAM, *arguments],
         env=env or environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

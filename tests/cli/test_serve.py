@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -155,6 +155,26 @@ def test_a_trusted_network_needs_no_key_and_no_header_makes_one(tmp_path: Path) 
             assert httpx.get(f"{url}/v1/models", headers=friend).status_code == status
             assert running.stop(signal.SIGTERM) == 0
         assert f"callers from {networks} need none" in " ".join("".join(running.errors).split())
+
+
+def test_silent_clients_do_not_keep_others_out(tmp_path: Path) -> None:
+    """115 of them once took all the files that the server could open, and filled its log."""
+    ready = tmp_path / "url"
+    arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    with started(*arguments, files=128) as running, ExitStack() as silent:
+        url = address(running, ready)
+        where = urlsplit(url)
+        for _ in range(3):
+            for _ in range(115):
+                line = socket.create_connection((where.hostname or "", where.port or 0))
+                silent.enter_context(line)
+            for _ in range(10):
+                assert httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
+            silent.close()
+        assert running.stop(signal.SIGTERM) == 0
+    said = [line for line in running.errors if "WARNING" in line or "ERROR" in line]
+    assert 1 <= len(said) <= 2, said
+    assert "Traceback" not in "".join(running.errors)
 
 
 def test_a_network_of_everyone_is_warned_of(tmp_path: Path) -> None:

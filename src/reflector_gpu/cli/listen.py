@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from reflector_gpu.errors import ConfigurationError
 
+_BACKLOG = 128  # connections that may wait to be accepted, until uvicorn sets its own
+
 _HINTS = {
     errno.EADDRINUSE: "another program listens there. Pass another --port, or 0 for a free one",
     errno.EACCES: "ports below 1024 are for root. Pass another --port",
@@ -25,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = _resolved(host, port)
         listener = socket.create_server(
-            address, family=family, backlog=2048, dualstack_ipv6=host == "::"
+            address, family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
         )
         # Connections inherit it. asyncio would set it, but not where Python made the socket without
         # naming its protocol: each answer then waited 40 ms for the client's acknowledgement.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import signal
 import socket
@@ -14,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import uvicorn
-
 from reflector_gpu.api.app import create_app
+from reflector_gpu.api.server import Config, ConnectionLimits, Server
 from reflector_gpu.cli import banner, logs
 from reflector_gpu.cli.listen import listen, url_of
 from reflector_gpu.errors import ConfigurationError, ReflectorError
@@ -47,26 +45,18 @@ def run(ready_file: Path | None, **overrides: object) -> None:
         logs.configure(settings.log_level)
         url = url_of(listener)
         banner.show(settings, service.recognisers, url)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # the app logs requests, with their id and duration
-            server_header=False,
-            proxy_headers=False,  # who is on the other end decides who needs a key: `api.access`
-            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
-        )
+        limits = ConnectionLimits.of(settings)
+        config = Config(app, limits, settings.shutdown_seconds)
         server = _Server(config, service, url, ready_file)
         server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn's server that says when it is ready, and to which stopping on request is success."""
+class _Server(Server):
+    """A server that says when it is ready, and to which stopping on request is success."""
 
-    def __init__(
-        self, config: uvicorn.Config, service: Service, url: str, ready_file: Path | None
-    ) -> None:
+    def __init__(self, config: Config, service: Service, url: str, ready_file: Path | None) -> None:
         super().__init__(config)
         self._service = service
         self._url = url

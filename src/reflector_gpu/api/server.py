@@ -1,0 +1,295 @@
+"""Uvicorn with limits: how many connections there are, and how long each may say nothing.
+
+Uvicorn waits for ever for the head of a request, and for a client that does not read its answer.
+So a few hundred silent clients would take every file descriptor of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import resource
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from reflector_gpu.api.errors import error_response
+from reflector_gpu.errors import Unavailable
+from reflector_gpu.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 128  # connections that may wait to be accepted
+
+_SLOWEST_READER = 1_000.0
+"""Bytes a second that a client must read of an answer."""
+
+_REST_SECONDS = 30.0
+"""How long a client may go on sending a body after its request has been answered."""
+
+_SELDOM_SECONDS = 60.0  # between two lines of the log that say the same
+
+_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Times are in seconds."""
+
+    most: int
+    head: float
+    """From the connection, or from the first byte of a further request, to the end of its head."""
+    idle: float
+    """Between two requests."""
+    write: float
+    """For a client that does not read, or reads less than `_SLOWEST_READER`."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> ConnectionLimits:
+        """Half of the files that the process may open are for connections, at most. Recordings,
+        pipes and workers need the others."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = math.inf if files == resource.RLIM_INFINITY else max(1, files // 2)
+        return cls(
+            most=int(min(settings.connections, most)),
+            head=settings.header_seconds,
+            idle=settings.keep_alive_seconds,
+            write=settings.write_seconds,
+        )
+
+
+class Config(uvicorn.Config):
+    """Uvicorn's configuration for our app."""
+
+    def __init__(self, app: FastAPI, limits: ConnectionLimits, shutdown_seconds: float) -> None:
+        super().__init__(
+            app,
+            http=Connection,
+            log_config=None,
+            access_log=False,  # the app logs requests, with their id and duration
+            server_header=False,
+            proxy_headers=False,  # who is on the other end decides who needs a key: `api.access`
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=math.ceil(shutdown_seconds),
+        )
+        self.limits = limits
+        self.full = Seldom()
+        self.no_files = Seldom()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which stays quiet and makes room when there are no file descriptors."""
+
+    config: Config
+
+    async def startup(self, sockets: Any = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        await super().startup(sockets)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and "accept() out of" in str(context.get("message"))):
+            loop.default_exception_handler(context)
+            return
+        # asyncio says so for each connection that it could accept, many times a second.
+        connections = self.server_state.connections
+        self.config.no_files(
+            "New connections wait, because no file can be opened (%s): %d connections are open; "
+            "allow more files with 'ulimit -n'",
+            error.strerror,
+            len(connections),
+        )
+        for connection in waiting(connections):
+            connection.give_way()
+
+
+class Seldom:
+    """Logs a warning that has many occasions, at most once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._again = -math.inf
+
+    def __call__(self, message: str, *values: object) -> None:
+        if self._clock() >= self._again:
+            self._again = self._clock() + _SELDOM_SECONDS
+            logger.warning(message, *values)
+
+
+class _Phase(Enum):
+    """What a connection is in the middle of."""
+
+    HEAD = auto()
+    """The head of a request is yet to come, or to end."""
+    WORK = auto()
+    """A request is being read or answered; the app sees to it that this ends."""
+    REST = auto()
+    """The request has been answered, and the rest of its body still comes."""
+    IDLE = auto()
+    """Nothing has come since the last request."""
+    UNREAD = auto()
+    """The client has to read before anything else happens."""
+
+
+_WAITING = (_Phase.HEAD, _Phase.REST, _Phase.IDLE)
+"""Phases in which a connection gives way to others."""
+
+
+class Connection(H11Protocol):
+    """One connection, which is closed if it stays in a phase for too long."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.since = 0.0
+        """When its phase began."""
+        self._limits = config.limits
+        self._full = config.full
+        self._phase: _Phase | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+
+    # What asyncio and uvicorn call
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look()
+        if len(self.connections) > self._limits.most:
+            self._find_room()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._look()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing: `_look` has its own, which no data puts off."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._look()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_timer()
+
+    # How long it may take
+
+    def _look(self) -> None:
+        """Notice what the connection is in the middle of, and when that has to be over."""
+        if self not in self.connections:  # it is lost, or another protocol's
+            self._stop_timer()
+            return
+        phase = self._current()
+        if phase is self._phase:
+            return
+        self._phase = phase
+        self.since = self.loop.time()
+        self._stop_timer()
+        if phase is _Phase.HEAD:
+            self._after(self._limits.head, self._refuse_head)
+        elif phase is _Phase.IDLE:
+            self._after(self._limits.idle, self._close)
+        elif phase is _Phase.REST:
+            self._after(_REST_SECONDS, self._close)
+        elif phase is _Phase.UNREAD:
+            self._unread = self.transport.get_write_buffer_size()
+            self._after(self._limits.write, self._check_reader)
+
+    def _current(self) -> _Phase:
+        if self.transport.is_closing() or self.flow.write_paused:
+            return _Phase.UNREAD
+        if self.cycle and not self.cycle.response_complete:
+            return _Phase.WORK
+        if self.conn.their_state is h11.SEND_BODY:
+            return _Phase.REST
+        return _Phase.IDLE if self.cycle and not self.conn.trailing_data[0] else _Phase.HEAD
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(seconds, act)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._look()
+
+    def _refuse_head(self) -> None:
+        if self.conn.trailing_data[0]:  # who has said nothing is told nothing
+            self.transport.write(_TIMEOUT)
+        self._close()
+
+    def _check_reader(self) -> None:
+        """Break off the connection unless the client has read enough since the last time."""
+        unread = self.transport.get_write_buffer_size()
+        if self._unread - unread < self._limits.write * _SLOWEST_READER:
+            self.transport.abort()
+            return
+        self._unread = unread
+        self._after(self._limits.write, self._check_reader)
+
+    # Room for others
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has no request, so that nothing is lost when it is closed."""
+        return self._phase in _WAITING
+
+    def give_way(self) -> None:
+        self.transport.abort()
+        self._look()
+
+    def _find_room(self) -> None:
+        """Close the connection that has waited longest. If all work, this one is refused."""
+        self._full(
+            "All %d connections are in use; one that waits for a request makes room for each new "
+            "one",
+            self._limits.most,
+        )
+        others = [other for other in waiting(self.connections) if other is not self]
+        if others:
+            min(others, key=lambda other: other.since).give_way()
+        else:
+            self.app = _no_room
+
+
+def waiting(connections: Iterable[object]) -> list[Connection]:
+    """Those of the ``connections`` that have no request."""
+    return [one for one in connections if isinstance(one, Connection) and one.waits]
+
+
+async def _no_room(scope: Any, receive: Any, send: Any) -> None:
+    """Answers in place of the app when there are too many connections."""
+    response = error_response(
+        Unavailable("The server has as many connections as it can; try again.", retry_after=1.0)
+    )
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)

@@ -1,0 +1,261 @@
+"""Connections that take up room: silent ones, slow ones, and more than there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPResponse
+from unittest.mock import Mock
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from uvicorn.server import ServerState
+
+from reflector_gpu.api import connection, server
+from reflector_gpu.api.server import Config, Connection, ConnectionLimits, Seldom
+from reflector_gpu.settings import load_settings
+from tests.api.support import (
+    TRANSCRIPTIONS,
+    Gate,
+    connect,
+    error_of,
+    eventually,
+    retry_after,
+    running,
+    send_raw,
+    upload,
+)
+from tests.live import KEY, LiveServer
+
+Start = Callable[..., LiveServer]
+Silent = Callable[[LiveServer, int], list[socket.socket]]
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+FORM = b"Content-Type: multipart/form-data; boundary=x\r\n"
+
+
+def dial(to: LiveServer) -> socket.socket:
+    where = httpx.URL(to.url)
+    return socket.create_connection((where.host, where.port or 80), timeout=60)
+
+
+def ask(line: socket.socket) -> int:
+    """The status of one request."""
+    line.sendall(HEAD)
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def read_all(line: socket.socket) -> bytes:
+    """What the server says until it closes the connection."""
+    with line.makefile("rb") as answer:
+        return answer.read()
+
+
+def drip(line: socket.socket, data: bytes) -> bytes:
+    """Send ``data`` again and again until the server ends it; what the server says."""
+
+    def said() -> bool:
+        line.sendall(data)
+        return bool(select.select([line], [], [], 0.02)[0])
+
+    eventually(said)
+    return line.recv(10_000)
+
+
+# Time-outs
+
+
+def test_a_connection_that_says_nothing_is_closed(bare: Start) -> None:
+    with dial(bare(header_seconds=0.1)) as line:
+        assert read_all(line) == b""
+
+
+def test_half_a_head_is_answered_408(bare: Start) -> None:
+    with dial(bare(header_seconds=0.1)) as line:
+        line.sendall(HEAD[:20])
+        assert read_all(line).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_head_that_drips_is_answered_408(bare: Start) -> None:
+    with dial(bare(header_seconds=1)) as line:
+        line.sendall(HEAD[:-2])
+        assert drip(line, b"A: b\r\n").startswith(b"HTTP/1.1 408 ")
+
+
+def test_the_time_for_a_head_begins_with_each_request(bare: Start) -> None:
+    with dial(bare(header_seconds=1, keep_alive_seconds=60)) as line:
+        assert ask(line) == 200
+        line.sendall(HEAD[:20])
+        assert read_all(line).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("noise", [b"", b"\r\n"])
+def test_a_connection_without_a_further_request_is_closed(bare: Start, noise: bytes) -> None:
+    with dial(bare(header_seconds=60, keep_alive_seconds=0.1)) as line:
+        line.sendall(HEAD + noise)
+        assert b" 200 " in read_all(line)
+
+
+def test_a_connection_may_have_many_requests(bare: Start) -> None:
+    with dial(bare()) as line:
+        for _ in range(3):
+            assert ask(line) == 200
+
+
+def test_a_body_that_goes_on_after_its_answer_is_not_read_for_ever(
+    bare: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_REST_SECONDS", 0.3)
+    with dial(bare(apikey=KEY)) as line:
+        line.sendall(b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+        assert b" 401 " in line.recv(10_000)
+        with pytest.raises(ConnectionError):
+            eventually(lambda: line.send(b"x") and line.send(b"x") == 0)
+
+
+# Readers
+
+
+def test_the_work_for_a_stream_that_nobody_reads_ends(
+    bare: Start, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 1e-6)
+    to = bare(model="scripted", apikey=KEY, write_seconds=0.3)
+    to.narrow()
+    gate = Gate(to, monkeypatch)
+    gate.free = 0
+    with connect(to) as client:
+        request = client.build_request(
+            "POST", TRANSCRIPTIONS, files={"file": clip}, data={"stream": "true"}
+        )
+    with send_raw(to, request):
+        eventually(lambda: gate.arrived)
+        eventually(lambda: gate.cancelled == gate.arrived and not running(to, "live"))
+
+
+def test_an_answer_that_nobody_reads_is_dropped(bare: Start) -> None:
+    to = bare(write_seconds=0.2)
+    to.narrow()
+    page = httpx.get(f"{to.url}/docs").text
+    path = page.split('script src="')[1].split('"')[0]
+    with dial(to) as line:
+        line.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        eventually(lambda: not to.connections)
+
+
+class Transport(asyncio.Transport):
+    """One that holds ``unread`` bytes for a client."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread = 0
+        self.aborted = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    later: list[Callable[[], None]] = []
+    limits = ConnectionLimits(most=1, head=1, idle=1, write=30)
+    with closing(asyncio.new_event_loop()) as loop:
+
+        def call_later(_: float, act: Callable[[], None]) -> Mock:
+            later.append(act)
+            return Mock()
+
+        monkeypatch.setattr(loop, "call_later", call_later)
+        line = Connection(Config(FastAPI(), limits, 0), ServerState(), {}, loop)
+        transport = Transport()
+        line.connection_made(transport)
+        transport.unread = 1_000_000
+        line.pause_writing()
+        for read in (30_000, 500_000):
+            transport.unread -= read
+            later[-1]()
+            assert not transport.aborted
+        transport.unread -= 29_999
+        later[-1]()
+        assert transport.aborted
+
+
+# Too many
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    """Open connections that say nothing."""
+    with ExitStack() as lines:
+        yield lambda to, count: [lines.enter_context(dial(to)) for _ in range(count)]
+
+
+def test_who_says_nothing_makes_room_for_who_asks(
+    bare: Start, silent: Silent, caplog: pytest.LogCaptureFixture
+) -> None:
+    to = bare(connections=4, header_seconds=60)
+    with caplog.at_level(logging.WARNING, "reflector_gpu.api.server"):
+        for _ in range(3):
+            silent(to, 10)
+            assert httpx.get(f"{to.url}/health").status_code == 200
+            assert to.connections <= 4
+    assert caplog.text.count("All 4 connections") == 1
+
+
+def test_who_has_waited_longest_makes_room(bare: Start, silent: Silent) -> None:
+    to = bare(connections=2, header_seconds=60)
+    first, second, third = silent(to, 3)
+    assert read_all(first) == b""
+    for line in (third, second):
+        assert ask(line) == 200
+
+
+def test_503_when_all_connections_have_requests(
+    bare: Start, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = bare(model="scripted", apikey=KEY, connections=1)
+    gate = Gate(to, monkeypatch)
+    gate.free = 0
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(upload, to, clip)
+        eventually(lambda: gate.arrived)
+        with connect(to) as client:
+            response = client.get("/health")
+        assert error_of(response, 503)["code"] == "unavailable"
+        assert retry_after(response) == 1
+        assert response.headers["connection"] == "close"
+        gate.open()
+        assert first.result().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "most"), [(512, 1024, 512), (512, 128, 64), (9, -1, 9)]
+)
+def test_half_of_the_files_are_for_connections(
+    wanted: int, files: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (files, -1))
+    assert ConnectionLimits.of(load_settings(connections=wanted)).most == most
+
+
+def test_a_warning_is_repeated_after_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    warn = Seldom(lambda: now)
+    for now in (0.0, 1.0, 59.0, 60.0, 61.0):
+        warn("at %g", now)
+    assert [record.getMessage() for record in caplog.records] == ["at 0", "at 60"]

@@ -43,10 +43,12 @@ PLAIN = httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_keepalive
 
 @dataclass
 class Say:
-    """An answer, sent as it stands; then the connection ends, or hangs until the client leaves."""
+    """An answer, sent as it stands; then the connection ends, or hangs until the client leaves,
+    or goes on with ``drops`` until then."""
 
     data: bytes
     hang: bool = False
+    drops: bytes = b""
 
 
 Asked: TypeAlias = dict[str, str]  # the headers of a request, and its ``target``
@@ -88,6 +90,10 @@ class Host:
             said = answer if isinstance(answer, Say) else answer(asked)
             writer.write(said.data)
             await writer.drain()
+            while said.drops and not reader.at_eof():
+                writer.write(said.drops)
+                await writer.drain()
+                await asyncio.sleep(0.001)
             if said.hang:
                 self.stuck.set()
                 await reader.read()
@@ -378,6 +384,20 @@ async def test_a_host_that_drips() -> None:
         with pytest.raises(UpstreamTimeout, match="slowly"):
             await fetch(too_much)
     assert await fetch(0.01) == AUDIO + b"x"
+
+
+DRIPS = [
+    pytest.param(b"HTTP/1.1 200 OK\r\nX: ", b"x", "in time", id="head"),
+    pytest.param(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", "in time", id="hints"),
+    pytest.param(CHUNKED + b"1;", b"x", "slowly", id="chunk"),
+]
+
+
+@pytest.mark.parametrize(("head", "drops", "words"), DRIPS)
+async def test_a_host_that_drips_what_is_no_audio(head: bytes, drops: bytes, words: str) -> None:
+    limits = limited(connect_timeout=0.1, read_timeout=0.1, rate_window=0.1, retries=0)
+    with pytest.raises(UpstreamTimeout, match=words):
+        await fetched(Say(head, drops=drops), limits=limits)
 
 
 async def test_a_name_server_that_never_answers() -> None:

@@ -12,7 +12,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -57,7 +57,7 @@ class FetchLimits:
     connect_timeout: float
     """For the name lookup, and again for the connection to each address with its TLS handshake."""
     read_timeout: float
-    """The longest silence of the host."""
+    """The longest silence of the host, and how long the head of an answer may take."""
     total_timeout: float
     """For everything: redirects, retries and the pauses between them."""
     retries: int
@@ -228,13 +228,13 @@ class Fetcher:
         if task.total is not None and task.total > self._limits.max_bytes:
             raise self._too_large()
         since, received = self._clock(), 0
-        async for data in response.aiter_raw():
+        pieces = response.aiter_raw()
+        while data := await self._next(pieces, task.host):
             received += len(data)
             now = self._clock()
             if now - since >= self._limits.rate_window:
                 if received < (now - since) * self._limits.min_rate:
-                    message = f"The audio host {task.host} sends too slowly; upload the file."
-                    raise UpstreamTimeout(message, param=URL_FIELD)
+                    raise _too_slow(task.host)
                 since, received = now, 0
             known = min(len(data), max(0, spool.size - position))
             if known and spool.read_at(position, known) != data[:known]:
@@ -247,6 +247,15 @@ class Fetcher:
             raise task.changed()
         if task.total is not None and position != task.total:
             raise _Transient(_failed(f"The audio host {task.host} ends the file early; try again."))
+
+    async def _next(self, pieces: AsyncIterator[bytes], host: str) -> bytes:
+        """The next piece of a body, or nothing at its end."""
+        longest = max(self._limits.rate_window, self._limits.read_timeout)
+        try:
+            async with asyncio.timeout(longest):  # what stands between two pieces can drip, too
+                return await anext(pieces, b"")
+        except TimeoutError:
+            raise _too_slow(host) from None
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
@@ -329,6 +338,11 @@ class _Task:
 
 def _failed(message: str) -> UpstreamFailed:
     return UpstreamFailed(message, param=URL_FIELD)
+
+
+def _too_slow(host: str) -> UpstreamTimeout:
+    message = f"The audio host {host} sends too slowly; upload the file."
+    return UpstreamTimeout(message, param=URL_FIELD)
 
 
 def _total(response: httpx.Response) -> int | None:

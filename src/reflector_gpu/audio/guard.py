@@ -294,8 +294,21 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         *first, last = addresses[:_ADDRESSES_TRIED]
         for address in first:
             with contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
-                return await self._inner.handle_async_request(_aimed(request, host, address))
-        return await self._inner.handle_async_request(_aimed(request, host, last))
+                return await self._ask(_aimed(request, host, address))
+        return await self._ask(_aimed(request, host, last))
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        """The head of the answer. It may drip, or come after any number of early hints (103), so
+        that the time-outs of the inner transport never end it."""
+        times = request.extensions.get("timeout", {})
+        connect, read = times.get("connect"), times.get("read")
+        # TLS has the time of another connection.
+        whole = None if connect is None or read is None else 2 * connect + read
+        try:
+            async with asyncio.timeout(whole):
+                return await self._inner.handle_async_request(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("The head of the answer took too long.") from error
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -28,7 +28,7 @@ from benchmarks.figures import Figure
 from benchmarks.memory import peak
 from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
-from reflector_gpu.engines.diarization.base import Diarizer, Recording
+from reflector_gpu.engines.diarization.base import Diarizer, PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pcm import PcmFile
@@ -146,7 +146,7 @@ def _direct(engine: Diarizer, one: Conversation) -> Turns:
     with tempfile.TemporaryFile() as file:
         file.write(pcm(samples))
         file.flush()
-        recording = Recording(PcmFile(file.fileno()), speech_spans([samples]))
+        recording = PcmRecording(PcmFile(file.fileno()), speech_spans([samples]))
         (turns,) = engine.diarize([recording], DiarizeOptions())
     if isinstance(turns, ReflectorError):
         raise turns

@@ -14,15 +14,15 @@ from reflector_gpu.deploy.modal_app import (
 )
 
 deployment = Deployment("reflector-diarizer", "diarizer", model="diarizer_model")
-part = deployment.only(deployment.settings.diarizer_gpu, seconds=LONG_CALL_SECONDS)
+group = deployment.only(deployment.settings.diarizer_gpu, seconds=LONG_CALL_SECONDS)
 app = modal.App(deployment.name)
 
 
-@app.cls(**part.options)
+@app.cls(**group.options)
 class Engine(Container):
     """A whole recording a call."""
 
-    part = part
+    group = group
 
 
 @app.function(**deployment.web)

@@ -9,16 +9,16 @@ from fastapi import FastAPI
 from reflector_gpu.deploy.modal_app import BOTH, Deployment, StreamingContainer
 
 deployment = Deployment("reflector-llm", "llm", model="llm_model")
-part = deployment.only(deployment.settings.llm_gpu, inputs=8)
+group = deployment.only(deployment.settings.llm_gpu, inputs=8)
 app = modal.App(deployment.name)
 
 
-@app.cls(**part.options)
-@modal.concurrent(max_inputs=part.inputs)
+@app.cls(**group.options)
+@modal.concurrent(max_inputs=group.inputs)
 class Engine(StreamingContainer):
     """Prompts; calls that overlap share batches, and answers stream."""
 
-    part = part
+    group = group
 
 
 @app.function(**deployment.web)

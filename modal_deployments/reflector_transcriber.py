@@ -18,14 +18,14 @@ app = modal.App(deployment.name)
 class Live(Container):
     """Uploads: small files, and somebody waits."""
 
-    part = deployment.live
+    group = deployment.live
 
 
 @app.cls(**deployment.file.options)
 class File(Container):
     """Recordings by URL: batches of chunks, spread over containers."""
 
-    part = deployment.file
+    group = deployment.file
 
 
 @app.function(**deployment.web)

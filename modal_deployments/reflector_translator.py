@@ -9,16 +9,16 @@ from fastapi import FastAPI
 from reflector_gpu.deploy.modal_app import BOTH, Container, Deployment
 
 deployment = Deployment("reflector-translator", "translator", model="translator_model")
-part = deployment.only(deployment.settings.translator_gpu, inputs=10)
+group = deployment.only(deployment.settings.translator_gpu, inputs=10)
 app = modal.App(deployment.name)
 
 
-@app.cls(**part.options)
-@modal.concurrent(max_inputs=part.inputs)
+@app.cls(**group.options)
+@modal.concurrent(max_inputs=group.inputs)
 class Engine(Container):
     """Sentences, a batch a call; calls that overlap share batches."""
 
-    part = part
+    group = group
 
 
 @app.function(**deployment.web)

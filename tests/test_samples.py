@@ -16,9 +16,9 @@ from tests.cli.program import environment
 from tests.conftest import ROOT, SAMPLES
 
 
-def serve(port: str) -> subprocess.CompletedProcess[str]:
+def serve(port: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "samples.serve"],
+        [sys.executable, "-m", "samples.serve", *arguments],
         cwd=ROOT,
         env={**environment(MODEL="scripted"), "PORT": port},
         capture_output=True,
@@ -81,9 +81,17 @@ def test_lines_are_of_one_speaker_and_fit_a_terminal() -> None:
     assert sum(line.count("words") for line in shown) == 30
 
 
-def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+def test_help_starts_no_server() -> None:
+    done = serve("0", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: python -m samples.serve")
+    assert done.stderr == ""
+
+
+def test_a_port_that_is_taken_is_told_in_one_line_with_advice_for_make() -> None:
     with listen("127.0.0.1", 0) as taken:
         done = serve(str(taken.getsockname()[1]))
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert "another program listens there" in line
+    assert "another program listens there. Choose another port: make serve PORT=" in line
+    assert "--port" not in line

@@ -59,7 +59,7 @@ class Options(TypedDict, total=False):
     hotwords: Sequence[str]
     """Words to expect."""
     temperature: float
-    """Of the model's choices, from 0 to 1."""
+    """Whisper's randomness, from 0 (the likeliest words) to 1."""
     translate_to: str
     """Each segment gets a ``translation`` into this language."""
     diarize: bool

@@ -211,6 +211,8 @@ def test_fields_in_the_query_count_and_those_of_the_form_more(
         (TRANSCRIBE, "target_language", "fr", "'translate_to'"),
         (FROM_URL, "timestamp", 3, "'timestamp_offset'"),
         (FROM_URL, "file", "a.wav", "/v1/audio/transcriptions"),
+        (FROM_URL, "url", NOBODY, "'audio_file_url'"),
+        ("/diarize", "url", NOBODY, "'audio_file_url'"),
         ("/diarize", "timestamp_offset", "3", "'timestamp'"),
         ("/translate", "language", "en", "'source_language'"),
         ("/llm", "stream", True, "/v1/chat/completions"),

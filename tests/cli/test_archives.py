@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from tests.cli.program import environment, run
@@ -29,6 +30,18 @@ def test_weights_travel_in_an_archive(hub: Hub, tmp_path: Path) -> None:
     pulled = run("models", "pull", "tiny", env=there)  # finds it without the hub
     folder = Path(pulled.stdout.strip())
     assert {file.name for file in folder.iterdir()} == {file.name for file in WHISPER.iterdir()}
+
+
+def test_a_file_that_is_there_is_replaced_only_if_told_to(hub: Hub, tmp_path: Path) -> None:
+    assert run("models", "pull", "tiny").returncode == 0
+    archive = tmp_path / "tiny.tar"
+    archive.write_text("mine")
+    done = run("models", "export", "tiny", str(archive), stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert f"Replace {archive}? Pass --yes" in done.stderr
+    assert archive.read_text() == "mine"
+    assert run("models", "export", "tiny", str(archive), "--yes").returncode == 0
+    assert archive.stat().st_size > len("mine")
 
 
 def test_what_cannot_be_exported_or_imported_says_so(hub: Hub, tmp_path: Path) -> None:

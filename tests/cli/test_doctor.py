@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import onnxruntime
 import pytest
@@ -21,6 +22,7 @@ from reflector_gpu.settings import Settings, load_settings
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 from tests.engines.tiny import PARAKEET, WHISPER
+from tests.live import LiveServer
 
 SCRIPTED = MODELS["scripted"]
 
@@ -39,6 +41,7 @@ def test_a_sound_machine_hears_a_sentence() -> None:
     assert f'heard "{engine_checks.SPOKEN}"' in lines["sphinx"]
     assert lines["scripted"].startswith("ok")
     assert not [line for line in lines.values() if line.startswith("FAIL")]
+    assert "Checking sphinx ...\nChecking scripted ...\n" in done.stderr
 
 
 def only_the_default(settings: Settings) -> Recognisers:
@@ -78,6 +81,13 @@ def test_a_taken_port_is_a_warning() -> None:
         check = machine_checks.port(settings(port=taken.getsockname()[1]))
     assert check.status is Status.WARN
     assert check.fix
+
+
+def test_a_port_that_our_own_server_holds_is_no_problem() -> None:
+    with LiveServer(model="scripted", workers=1, wait=False) as server:
+        check = machine_checks.port(settings(port=urlsplit(server.url).port))
+    assert check.status is Status.OK
+    assert "a reflector-gpu server" in check.detail
 
 
 def test_little_room_is_a_warning(tmp_path: Path) -> None:
@@ -186,7 +196,7 @@ def test_an_engine_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_answers_where_no_language_is_told(automatic: str, status: Status, detail: str) -> None:
     paths = {"parakeet": str(PARAKEET), "whisper": str(WHISPER)}
     chosen = settings(model="auto", auto_models=automatic, model_paths=paths)
-    check = machine_checks.unsaid(Service(chosen))
+    check = machine_checks.unnamed_language(Service(chosen))
     assert check.status is status
     assert detail in check.detail
     assert ("models pull large-v3" in check.fix) == ("large-v3" in automatic)

@@ -55,6 +55,7 @@ def test_a_server_from_start_to_end(tmp_path: Path) -> None:
     assert r"GET /a\x0aline 404" in said
     assert KEY not in said
     assert "Traceback" not in said
+    assert not [line for line in said.splitlines() if line.endswith(" ")]
 
 
 def alive(process: psutil.Process) -> bool:
@@ -187,7 +188,7 @@ def test_a_network_of_everyone_is_warned_of(tmp_path: Path) -> None:
 def test_the_banner_says_who_answers_and_what_would_be_better() -> None:
     with started("serve", "--port", "0") as running:
         assert "sphinx: PocketSphinx" in running.wait_for("model ")
-        assert running.wait_for("for better").rstrip().endswith("models pull base")
+        assert running.wait_for("for better").endswith("models pull base\n")
         assert not [line for line in running.errors if "accuracy" in line]
 
 

@@ -32,8 +32,8 @@ class Containers:
 
     def __init__(self, declared: Any, limit: int | None = None) -> None:
         self._declared = declared
-        self.part = declared().part
-        self._limit = limit or self.part.containers
+        self.group = declared().group
+        self._limit = limit or self.group.containers
         self.running: list[Container] = []
         self.faults: list[Callable[[Container], None]] = []
         """Each is called once, when a call has reached a container, and may raise."""
@@ -112,7 +112,7 @@ class Containers:
             return None
         instance = self._declared()
         instance.run.local([], None)  # runs the hooks, before anybody else can
-        container = Container(instance, threading.Semaphore(self.part.inputs - 1))
+        container = Container(instance, threading.Semaphore(self.group.inputs - 1))
         self.running.append(container)
         return container
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.remote_workers import portable
-from reflector_gpu.engines.diarization.base import FileRecording, Recording
+from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import (
@@ -121,7 +121,7 @@ def test_a_recording_reads_the_same_wherever_it_is(pcm: list[int], first: int, l
         file.flush()
         here = FileRecording(PcmFile(file.fileno()), [(0.0, 1.0)])
         there = portable(here)
-        assert isinstance(there, Recording)
+        assert isinstance(there, PcmRecording)
         assert there.speech == here.speech
         assert there.seconds == here.seconds
         samples = there.pcm.read(first, first + length)
@@ -183,6 +183,6 @@ def test_a_recording_is_in_memory_once() -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert isinstance(there, Recording)
+    assert isinstance(there, PcmRecording)
     assert there.pcm.length == size // 2
     assert peak < 1.1 * size

@@ -306,7 +306,7 @@ def container(module: ModuleType) -> AnyContainer:
     """One of the class ``Live``, as it is before Modal has called any of its hooks."""
 
     class Live(AnyContainer):
-        part = module.deployment.live
+        group = module.deployment.live
 
     return Live()
 

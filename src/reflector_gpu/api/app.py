@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -43,6 +45,8 @@ ROUTERS = [
     docs.router,
 ]
 """In the order in which /docs shows them."""
+
+_SENTENCE_END = re.compile(r"\.(\s+|$)")
 
 _DESCRIPTION = """
 Speech to words with times, behind the OpenAI audio API and Reflector's own routes.
@@ -98,7 +102,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         app.include_router(router)
     errors.install(app)
     _wrap(app, settings, metrics, Labels([*ROUTERS, app.router]))
-    _describe_auth(app)
+    _describe(app.openapi())
     return app
 
 
@@ -129,13 +133,23 @@ def _open_paths(settings: Settings) -> set[str]:
     return paths
 
 
-def _describe_auth(app: FastAPI) -> None:
-    """Describe the key in the OpenAPI document, which does not show middleware by itself."""
-    schema = app.openapi()
-    components = schema.setdefault("components", {})
-    components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer"},
-        "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
-        "X-API-Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+def _describe(document: dict[str, Any]) -> None:
+    """Add to the OpenAPI document what FastAPI does not know.
+
+    It does not see the key, which is checked in middleware. As summaries of routes it takes the
+    names of functions; the first sentences of their docstrings say more.
+    """
+    document.setdefault("components", {})["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The headers `api-key` and `X-API-Key` take the same key.",
+        }
     }
-    schema["security"] = [{name: []} for name in components["securitySchemes"]]
+    document["security"] = [{"key": []}]
+    for path in document["paths"].values():
+        for operation in path.values():
+            text = operation.get("description", "")
+            if end := _SENTENCE_END.search(text):
+                operation["summary"] = " ".join(text[: end.start()].split())
+                operation["description"] = text[end.end() :]

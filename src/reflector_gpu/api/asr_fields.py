@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reflector_gpu.api.fields import TranscriptionFields
-from reflector_gpu.formats.whisper_asr import Output
+from reflector_gpu.formats.whisper_asr import FileFormat
 from reflector_gpu.service.parameters import SpeakerParameters
 
 AUDIO_FILE = "audio_file"
@@ -49,7 +49,7 @@ class AsrFields(DetectFields, SpeakerParameters):
     word_timestamps: Annotated[bool, _or(False)] = Field(
         False, description="The output `json` has words."
     )
-    output: Annotated[Output, _or("txt")] = Field("txt", description="What the file is to be.")
+    output: Annotated[FileFormat, _or("txt")] = Field("txt", description="What the file is to be.")
     diarize: Annotated[bool, _or(False)] = Field(
         False, description="Say who speaks: in srt, vtt and json."
     )

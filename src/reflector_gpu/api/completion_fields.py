@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from reflector_gpu.api.tool_fields import (
+    AnyToolChoice,
     CallId,
-    Choice,
     SentToolCalls,
     ToolDefinitions,
     check_tools,
@@ -75,7 +75,7 @@ class LlmFields(BaseModel):
     )
     max_tokens: MaxTokens = Field(None, description="Most tokens of the answer.")
     temperature: Temperature = Field(
-        None, description="0 is deterministic; left out, the engine decides."
+        None, description="0 takes the likeliest words; left out, the model's server decides."
     )
     gen_schema: dict[str, JsonValue] | None = Field(
         None, description="A JSON schema; the text is then JSON that validates against it."
@@ -163,7 +163,7 @@ class ChatFields(BaseModel):
     max_tokens: MaxTokens = Field(None, description="Most tokens of the answer.")
     max_completion_tokens: MaxTokens = Field(None, description="The newer name of `max_tokens`.")
     temperature: Temperature = Field(
-        None, description="0 is deterministic; left out, the engine decides."
+        None, description="0 takes the likeliest words; left out, the model's server decides."
     )
     top_p: float | None = Field(
         None, gt=0, le=1, description="Choose among tokens of so much probability in all."
@@ -184,7 +184,7 @@ class ChatFields(BaseModel):
     tools: ToolDefinitions = Field(
         (), description="Functions that a model on another server may want called."
     )
-    tool_choice: Choice = Field(
+    tool_choice: AnyToolChoice = Field(
         None, description="`none`, `auto`, `required`, or the function that has to be called."
     )
     parallel_tool_calls: bool | None = Field(None, description="Whether several may be called.")

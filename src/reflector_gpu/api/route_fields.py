@@ -25,6 +25,7 @@ _OF_UPLOADS = {
     **_OF_SPEECH,
 }
 _TIMESTAMP = "'timestamp' is added to every time."
+_URLS = dict.fromkeys(("url", "audio_url", "file_url"), "'audio_file_url' is the recording's URL.")
 _WHOLE = frozenset({"batch", "include", "response_format", "stream", "timestamp_granularities"})
 
 TRANSCRIPTIONS = AcceptedFields(
@@ -44,6 +45,7 @@ FROM_URL = AcceptedFields(
         "task": "POST /v1/audio/translations turns an upload into English text.",
         "timestamp": "'timestamp_offset' is added to every time.",
         **_OF_SPEECH,
+        **_URLS,
     },
 )
 
@@ -57,13 +59,14 @@ DIARIZE = AcceptedFields(
     DiarizeFields,
     misplaced={
         "timestamp_offset": _TIMESTAMP,
+        **_URLS,
         "response_format": "/v1/audio/diarization answers in other formats.",
         "known_speaker_names": "/v1/audio/diarization knows speakers by name.",
     },
 )
 
 AUDIO_DIARIZATION = AcceptedFields(
-    AudioDiarizeFields, misplaced={"timestamp_offset": "'timestamp' is added to every time."}
+    AudioDiarizeFields, misplaced={"timestamp_offset": _TIMESTAMP, **_URLS}
 )
 
 ASR = AcceptedFields(AsrFields, unused=frozenset({"vad_filter"}))

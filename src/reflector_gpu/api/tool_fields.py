@@ -90,11 +90,11 @@ SentToolCalls: TypeAlias = Annotated[
 ToolDefinitions: TypeAlias = Annotated[
     tuple[ToolDefinition, ...], Field(max_length=MOST_TOOLS), BeforeValidator(_none)
 ]
-Choice: TypeAlias = Literal["none", "auto", "required"] | ToolChoice | None
+AnyToolChoice: TypeAlias = Literal["none", "auto", "required"] | ToolChoice | None
 
 
 def tools_of(
-    definitions: Sequence[ToolDefinition], choice: Choice, parallel: bool | None
+    definitions: Sequence[ToolDefinition], choice: AnyToolChoice, parallel: bool | None
 ) -> Tools | None:
     """The tools as a language model gets them; None without any."""
     if not definitions:
@@ -104,7 +104,7 @@ def tools_of(
     return Tools(told, chosen, parallel)
 
 
-def check_tools(definitions: Sequence[ToolDefinition], choice: Choice) -> None:
+def check_tools(definitions: Sequence[ToolDefinition], choice: AnyToolChoice) -> None:
     """Check tools that a client sent.
 
     Raises:

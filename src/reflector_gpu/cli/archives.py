@@ -5,23 +5,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from reflector_gpu.cli.console import agreed
 from reflector_gpu.cli.inventory import Inventory
 from reflector_gpu.engines.weights import archive, size
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.settings import load_settings
 
 
-def export(name: str, path: Path) -> None:
-    """Write the weights of the model ``name`` to ``path``; nothing stays there if that fails.
+def export(name: str, path: Path, *, sure: bool) -> None:
+    """Write the weights of the model ``name`` to ``path``. If that fails, ``path`` is as before.
+
+    Unless ``sure``, ask before a file is replaced.
 
     Raises:
         UnknownModel: there is no such model.
         ModelNotInstalled: its weights are not here.
-        InvalidRequest: it has none, or ``path`` cannot be written.
+        InvalidRequest: it has none, nobody agreed to replace ``path``, or it cannot be written.
     """
     model = Inventory.of(load_settings()).find(name)
     if model.weights is None:
         raise InvalidRequest(f"{model.name} has no weights to export: it needs no download.")
+    if path.is_file() and not sure and not agreed(f"Replace {path}?"):
+        sys.stderr.write(f"{path}: kept\n")
+        return
     beside = path.with_name(f".{path.name}.part")
     try:
         with beside.open("wb") as file:
@@ -42,8 +48,8 @@ def install(path: Path) -> None:
     """Put the weights of the archive at ``path`` into the cache.
 
     Raises:
-        InvalidRequest: it cannot be read, is no such archive, or is damaged.
-        StorageFull: they do not fit.
+        InvalidRequest: ``path`` cannot be read, is not such an archive, or is damaged.
+        StorageFull: there is no room for the weights.
     """
     models = Inventory.of(load_settings()).models
     try:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reflector_gpu import __version__
-from reflector_gpu.cli.console import console
+from reflector_gpu.cli.console import console, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.networks import holds_everyone
@@ -19,9 +19,8 @@ def show(settings: Settings, catalog: Recognisers, url: str) -> None:
     lines = Table.grid(padding=(0, 2))
     for name, text, style in _lines(settings, catalog, url):
         lines.add_row(Text(f"  {name}", "dim"), Text(text, style))
-    out = console(stderr=True)
-    out.print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
-    out.print(lines)
+    console(stderr=True).print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
+    print_table(lines, stderr=True)
 
 
 def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str, str, str]]:
@@ -57,9 +56,12 @@ def key_state(settings: Settings) -> tuple[str, str]:
     """Who may use the server, and the style to say it in."""
     if settings.open_to_all:
         if settings.loopback:
-            only = "not needed: only this machine can connect (set REFLECTOR_APIKEY to ask for one)"
-            return only, ""
-        return "NOT NEEDED, and other machines can connect (--insecure)", "bold red"
+            return (
+                "none is set, and none is needed: only this machine can connect "
+                "(REFLECTOR_APIKEY sets one)",
+                "",
+            )
+        return "NONE IS NEEDED, and other machines can connect (--insecure)", "bold red"
     trusted = ", ".join(settings.trusted_networks)
     if not settings.keys:
         return f"none: callers from {trusted or 'nowhere'} need none, all others are refused", ""

@@ -1,4 +1,4 @@
-"""What one check of ``doctor`` finds."""
+"""The result of one of ``doctor``'s checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """``FAIL`` is for what the server cannot work without."""
+    """`FAIL` is for what the server cannot work without."""
 
     OK = "ok"
     WARN = "warn"
@@ -20,4 +20,4 @@ class Check:
     status: Status
     detail: str
     fix: str = ""
-    """What to do about it, unless it is fine."""
+    """What to do about it; empty if it is fine."""

@@ -264,7 +264,12 @@ def llm(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", min=0, max=2, help="0 gives the same answer every time."),
+        typer.Option(
+            metavar="NUMBER",
+            min=0,
+            max=2,
+            help="Randomness; 0 takes the likeliest words.",
+        ),
     ] = None,
     schema: Annotated[
         Path | None,

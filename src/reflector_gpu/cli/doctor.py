@@ -1,8 +1,8 @@
-"""``doctor``: run every check and say how it went, with the fix beside each failure."""
+"""``doctor``: runs every check, and prints what it found and how to fix what failed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 
 from rich.table import Table
@@ -12,6 +12,7 @@ from reflector_gpu.cli import engine_checks, interrupt, logs, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.console import console, print_json
 from reflector_gpu.cli.hints import here
+from reflector_gpu.cli.progress import Activity
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
@@ -20,15 +21,16 @@ _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("warn", "yellow"), Status.FA
 
 
 def run(*, as_json: bool, **overrides: object) -> int:
-    """The exit status: 1 if something essential does not work."""
+    """Run the checks. The exit status is 1 if something essential does not work."""
     logs.discard()
     interrupt.raises()
-    checks = map(_as_here, _checks(**overrides))
+    activity = Activity()
+    checks = map(_as_here, _checks(activity.say, **overrides))
     if as_json:
-        done = list(checks)
+        done = list(activity.silenced(checks))
         print_json([asdict(check) for check in done])
     else:
-        done = list(_shown(checks))
+        done = list(_shown(activity.silenced(checks)))
     return int(any(check.status is Status.FAIL for check in done))
 
 
@@ -36,7 +38,7 @@ def _as_here(check: Check) -> Check:
     return replace(check, detail=here(check.detail), fix=here(check.fix))
 
 
-def _checks(**overrides: object) -> Iterator[Check]:
+def _checks(say: Callable[[str], None], **overrides: object) -> Iterator[Check]:
     yield from machine_checks.machine()
     try:
         settings = load_settings(**overrides)
@@ -47,15 +49,15 @@ def _checks(**overrides: object) -> Iterator[Check]:
     yield Check("settings", Status.OK, f"profile {settings.profile}, model {settings.model}")
     yield machine_checks.devices(settings)
     yield from machine_checks.layout(service)
-    yield machine_checks.unsaid(service)
+    yield machine_checks.unnamed_language(service)
     yield machine_checks.spool(settings)
     yield machine_checks.port(settings)
     yield machine_checks.key(settings)
-    yield from engine_checks.engines(settings.model_copy(update={"workers": 1}))
+    yield from engine_checks.engines(settings.model_copy(update={"workers": 1}), say)
 
 
 def _shown(checks: Iterable[Check]) -> Iterator[Check]:
-    """Print each as soon as it is known: loading engines takes a while."""
+    """Print each of ``checks`` as soon as it is done."""
     out = console()
     for check in checks:
         mark, style = _MARKS[check.status]

@@ -1,10 +1,10 @@
-"""Checks that hear a sentence: decoder, voice detection, and every engine in its own process."""
+"""``doctor``'s checks of decoder, voice detector and engines, with a spoken sentence."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -44,12 +44,15 @@ SPOKEN = "hello everyone thank you for coming today"
 _CODECS = ("aac", "flac", "mp3", "opus", "pcm_s16le", "vorbis")
 _REINSTALL = "pip install --force-reinstall {}"
 _QUESTION = "Say hello."
-_ENOUGH_TOKENS = 16  # reasoning models may still be thinking by then, which is an answer too
-_DEAF = "scripted"  # makes its words up
+_ENOUGH_TOKENS = 16  # a reasoning model that is still thinking by then works, too
+_DEAF = "scripted"  # it makes its words up
 
 
-def engines(settings: Settings) -> Iterator[Check]:
-    """The way of one sentence: decoded, found to be speech, recognised by each engine."""
+def engines(settings: Settings, say: Callable[[str], None]) -> Iterator[Check]:
+    """Decode the sentence, find the speech in it, and have each engine work on it.
+
+    ``say`` is told what is being done, because loading a model takes a while.
+    """
     try:
         blocks = _decoded()
     except (ReflectorError, av.FFmpegError) as error:
@@ -58,15 +61,15 @@ def engines(settings: Settings) -> Iterator[Check]:
         yield _codecs()
         yield _voice(blocks)
     catalog = recognisers_of(settings)
-    configured = catalog.default
-    yield _engine(settings, configured, essential=True)
-    others = [model for model in catalog.models.values() if model is not configured]
-    for model in others:
-        if not model.missing:
-            yield _engine(settings, model, essential=False)
+    others = [model for model in catalog.models.values() if model is not catalog.default]
+    for model in (catalog.default, *(one for one in others if not one.missing)):
+        say(f"Checking {model.name}")
+        yield _engine(settings, model, essential=model is catalog.default)
+    say(f"Checking {settings.diarizer}")
     yield diarizer(settings)
     yield from (translator(TRANSLATORS.find(name, {})) for name in settings.translator)
     if settings.llm_engine != "none":
+        say("Asking the language model")
         yield language_model(settings)
     absent = sum(bool(model.missing) for model in others)
     if absent:
@@ -97,7 +100,7 @@ def _voice(blocks: list[Samples]) -> Check:
             for block in blocks
             for probability in detector.probabilities(block[: len(block) // WINDOW * WINDOW])
         ]
-    except Exception as error:  # noqa: BLE001  whatever a broken ONNX Runtime throws
+    except Exception as error:  # noqa: BLE001  a broken ONNX Runtime may raise anything
         return Check("voice", Status.FAIL, f"the detector does not run: {error}", fix)
     seconds = sum(probability > 0.5 for probability in found) * WINDOW / SAMPLE_RATE
     if seconds < 1:
@@ -106,7 +109,7 @@ def _voice(blocks: list[Samples]) -> Check:
 
 
 def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> Check:
-    """Whether ``model`` loads in a worker process and hears what is said."""
+    """Whether ``model`` loads in a worker process and recognises the sentence."""
     name = model.name
     bad = Status.FAIL if essential else Status.WARN
     if model.weights and model.downloadable and settings.auto_pull:
@@ -127,7 +130,7 @@ def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> C
 
 
 def translator(model: TranslatorModel) -> Check:
-    """Whether a configured translator is here. It is not essential either."""
+    """Whether a configured translator is installed."""
     if model.missing:
         detail = "the configured translator is not installed"
         return Check(model.name, Status.WARN, detail, model.installation)
@@ -135,9 +138,9 @@ def translator(model: TranslatorModel) -> Check:
 
 
 def diarizer(settings: Settings) -> Check:
-    """Whether the configured diarizer loads in a worker process and hears that one person speaks.
+    """Whether the configured diarizer loads in a worker process and finds one speaker.
 
-    Nothing is essential about it: who asks for no speakers does not need it.
+    It is not essential: many requests ask for no speakers.
     """
     model = DIARIZERS.find(settings.diarizer, settings.model_paths)
     if model.missing:
@@ -193,6 +196,6 @@ async def _heard(recogniser: LocalRecogniser) -> str:
 
 
 def _alike(heard: str, spoken: str) -> bool:
-    """Whether at least half of the words came through, punctuation and case aside."""
+    """Whether at least half of the words were heard, whatever their punctuation and case."""
     words = {word.strip(".,!?").lower() for word in heard.split()}
     return sum(word in words for word in spoken.split()) >= len(spoken.split()) / 2

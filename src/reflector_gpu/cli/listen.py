@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from ipaddress import ip_address
 
 from reflector_gpu.errors import ConfigurationError
 
 _BACKLOG = 128  # connections that may wait to be accepted, until uvicorn sets its own
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not listened on
 
 _HINTS = {
     errno.EADDRINUSE: "another program listens there. Pass another --port, or 0 for a free one",
@@ -19,10 +19,10 @@ _HINTS = {
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """A listening socket. Port 0 takes a free one.
 
     Raises:
-        ConfigurationError: it cannot be had; the message says why and what to do.
+        ConfigurationError: the port cannot be used; the message says why, and what to do.
     """
     try:
         family, _, _, _, address = _resolved(host, port)
@@ -41,16 +41,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 def url_of(listener: socket.socket) -> str:
     """An address at which this machine reaches ``listener``."""
-    host, port = listener.getsockname()[:2]
-    if ip_address(host).is_unspecified:
-        host = "::1" if listener.family == socket.AF_INET6 else "127.0.0.1"
-    return f"http://{_joined(host, port)}"
+    return url_at(*listener.getsockname()[:2])
+
+
+def url_at(host: str, port: int) -> str:
+    """An address at which this machine reaches what listens on ``host``."""
+    return f"http://{_joined(_LOOPBACKS.get(host, host), port)}"
 
 
 def _resolved(host: str, port: int) -> tuple[int, int, int, str, tuple[str, int]]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # Of both kinds the one that every client tries: "localhost" is 127.0.0.1 to many. The address
-    # is typed for every family there is; ours begin with host and port.
+    # Prefer IPv4, which every client tries: to many, "localhost" is 127.0.0.1. The type of the
+    # address covers families that do not begin with host and port, as these two do.
     return min(found, key=lambda entry: entry[0] != socket.AF_INET)  # type: ignore[return-value]
 
 

@@ -1,4 +1,4 @@
-"""Checks of the machine, and of what the settings want from it."""
+"""``doctor``'s checks of the machine, and of what the settings want from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import onnxruntime
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.banner import key_state, network_warnings
 from reflector_gpu.cli.checks import Check, Status
-from reflector_gpu.cli.listen import listen
+from reflector_gpu.cli.hints import PROGRAM
+from reflector_gpu.cli.listen import listen, url_at
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import available_cores
@@ -25,6 +27,7 @@ from reflector_gpu.types import TranscribeOptions
 
 _GIB = 2**30
 _LITTLE_MEMORY = _GIB
+_ANSWER_SECONDS = 2.0  # for a server on this machine
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader")
 
@@ -43,7 +46,7 @@ def machine() -> Iterator[Check]:
 
 
 def devices(settings: Settings) -> Check:
-    """Whether a GPU is there, and whether ONNX Runtime can use it."""
+    """Whether there is a GPU, and whether ONNX Runtime can use it."""
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     cards = _nvidia_cards()
     if cards and cuda:
@@ -54,21 +57,21 @@ def devices(settings: Settings) -> Check:
         return Check("devices", Status.WARN, detail, fix)
     if set(settings.devices) != {"cpu"}:
         fix = "install the NVIDIA driver (nvidia-smi must list the card), or REFLECTOR_DEVICES=cpu"
-        detail = f"CPU only, but the devices are to be {', '.join(settings.devices)}"
+        detail = f"CPU only, but REFLECTOR_DEVICES wants {', '.join(settings.devices)}"
         return Check("devices", Status.WARN, detail, fix)
     return Check("devices", Status.OK, "CPU only")
 
 
 def layout(service: Service) -> Iterator[Check]:
-    """Which workers the configured models get."""
+    """How many workers the configured models get, and on which devices."""
     for model in service.configured:
         counted = Counter(map(str, service.workers.layout(model)))
         workers = [f"{count} on {where}" for where, count in counted.items()]
         yield Check("workers", Status.OK, f"{model.name}: {', '.join(workers)}")
 
 
-def unsaid(service: Service) -> Check:
-    """Who answers requests that name no language, and whether it finds out which one it is."""
+def unnamed_language(service: Service) -> Check:
+    """Which model answers requests that name no language, and whether it can detect one."""
     model = service.resolve(None, TranscribeOptions())
     if caveat := service.recognisers.caveat(model):
         absent = next((m for m in service.recognisers.automatic if m.spec.detects), None)
@@ -78,7 +81,7 @@ def unsaid(service: Service) -> Check:
 
 
 def spool(settings: Settings) -> Check:
-    """Room for audio in transit."""
+    """Whether there is room for the audio of running requests."""
     folder = settings.spool_dir or Path(tempfile.gettempdir())
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -98,16 +101,30 @@ def spool(settings: Settings) -> Check:
 
 
 def port(settings: Settings) -> Check:
+    """Whether the server can listen on its port."""
     where = f"{settings.host}:{settings.port}"
     try:
         listen(settings.host, settings.port).close()
     except ConfigurationError as error:
-        fix = "stop what listens there if it is not this server already, or set REFLECTOR_PORT"
+        if _is_ours(url_at(settings.host, settings.port)):
+            detail = f"a reflector-gpu server, with settings of its own, already listens on {where}"
+            return Check("port", Status.OK, detail)
+        fix = "stop the program that listens there, or set REFLECTOR_PORT"
         return Check("port", Status.WARN, error.message, fix)
     return Check("port", Status.OK, f"{where} is free")
 
 
+def _is_ours(url: str) -> bool:
+    """Whether a reflector-gpu server answers at ``url``."""
+    try:
+        answer = httpx.get(url, timeout=_ANSWER_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return isinstance(answer, dict) and answer.get("name") == PROGRAM
+
+
 def key(settings: Settings) -> Check:
+    """Who may use the server."""
     detail, _ = key_state(settings)
     fix = "set REFLECTOR_APIKEY, for example to what `openssl rand -hex 24` prints"
     try:
@@ -124,23 +141,23 @@ def key(settings: Settings) -> Check:
 
 
 def _memory() -> int:
-    """Bytes that this process may use: the machine's, or the container's."""
+    """Bytes of memory of the machine, or of the container if it has less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in _CGROUP_LIMITS:
         try:
             limits.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # no such controller, or "max"
+        except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
     return min(limits)
 
 
 def _nvidia_cards() -> list[str]:
-    """Names and memory of the cards that the driver knows."""
+    """The name and the memory of each GPU that the driver knows."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
-        answer = subprocess.run(  # noqa: S603  fixed arguments, no input of anybody's
+        answer = subprocess.run(  # noqa: S603  the arguments are fixed
             [program, *_NVIDIA_QUERY], capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):

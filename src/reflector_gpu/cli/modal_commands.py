@@ -1,4 +1,4 @@
-"""What can be typed after ``reflector-gpu modal``. Importing this must stay cheap."""
+"""The commands after ``reflector-gpu modal``. Importing this must stay cheap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ modal = typer.Typer(
 def on_modal() -> None:
     """The same service on Modal's GPUs.
 
-    What can be set about a deployment are variables: REFLECTOR_MODAL_LIVE_GPU=H100, ...; see
+    Variables set what a deployment is like: REFLECTOR_MODAL_LIVE_GPU=H100, ... All are listed in
     reflector_gpu/deploy/modal_settings.py.
     """
 

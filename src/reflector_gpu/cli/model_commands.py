@@ -1,4 +1,4 @@
-"""What can be typed after ``reflector-gpu models``. Importing this must stay cheap."""
+"""The commands after ``reflector-gpu models``. Importing this must stay cheap."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ _from_the_list = typer.Argument(
 )
 Name: TypeAlias = Annotated[str, _from_the_list]
 Names: TypeAlias = Annotated[list[str], _from_the_list]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", show_default=False, help="Do not ask.")
+]
 
 
 @models.command("list")
@@ -49,7 +52,7 @@ def pull_models(names: Names) -> None:
     """Download the weights of models.
 
     They go into the Hugging Face cache [env var: HF_HOME], whose folder for each is printed. What
-    is there already is not downloaded again; a download that was broken off goes on from there.
+    is there already is not downloaded again, and a download that was broken off goes on.
     """
     from reflector_gpu.cli.models import pull
 
@@ -57,16 +60,10 @@ def pull_models(names: Names) -> None:
 
 
 @models.command("rm")
-def remove_models(
-    names: Names,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", show_default=False, help="Do not ask.")
-    ] = False,
-) -> None:
+def remove_models(names: Names, yes: Yes = False) -> None:
     """Delete the downloaded weights of models.
 
-    Only what `models pull` or the server has downloaded: folders of your own stay, and so do files
-    that another model needs.
+    Folders of your own stay, and so do files that another model needs.
     """
     from reflector_gpu.cli.models import delete
 
@@ -79,6 +76,7 @@ def export_model(
     archive: Annotated[
         Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A tar file to write.")
     ],
+    yes: Yes = False,
 ) -> None:
     """Write the weights of a model to an archive, for a machine without a network.
 
@@ -86,7 +84,7 @@ def export_model(
     """
     from reflector_gpu.cli.archives import export
 
-    export(name, archive)
+    export(name, archive, sure=yes)
 
 
 @models.command("import")

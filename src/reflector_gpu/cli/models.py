@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu.cli.console import console, print_json, print_table
+from reflector_gpu.cli.console import agreed, console, print_json, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import (
     Inventory,
@@ -96,7 +96,7 @@ def delete(names: Sequence[str], *, sure: bool) -> None:
         if model.weights is None or not occupied(model.weights):
             sys.stderr.write(f"{model.name}: nothing of it is downloaded\n")
             continue
-        if not sure and not _agreed(f"Delete {model.name} from {model.weights.cached.path}?"):
+        if not sure and not agreed(f"Delete {model.name} from {model.weights.cached.path}?"):
             sys.stderr.write(f"{model.name}: kept\n")
             continue
         others = [one.weights for one in inventory.sharing(model) if one.weights]
@@ -109,14 +109,6 @@ def _check_downloaded(model: AnyModel) -> None:
         raise InvalidRequest(
             f"'{model.name}' is in a folder of your own, {own}: delete that yourself."
         )
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidRequest(f"{question} Pass --yes: there is nobody to ask.")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _table(kind: str, inventory: Inventory) -> Table:

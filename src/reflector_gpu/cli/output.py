@@ -95,7 +95,7 @@ def _table(transcript: Transcript) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Destination:
     """Where one recording's text goes: a file, or standard output.
 
     There, one of several stands under its ``heading``, as head and tail have it.
@@ -117,7 +117,7 @@ class Output:
         sys.stdout.flush()
 
 
-def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -> list[Output]:
+def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -> list[Destination]:
     """A place for each of ``sources``; ``target`` is what ``-o`` says.
 
     Raises:
@@ -128,15 +128,15 @@ def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -
         if several and form in _SUBTITLES:
             raise InvalidRequest("Subtitles of several inputs need a folder: pass -o FOLDER.")
         headed = several and form not in _JSON
-        return [Output(heading=source.label if headed else None) for source in sources]
+        return [Destination(heading=source.label if headed else None) for source in sources]
     if several and not _is_folder(target) and OutputFormat.of(Path(target)):
         raise InvalidRequest(
             f"Several inputs need a folder, and {target} is named like a file: pass -o FOLDER."
         )
     if several or _is_folder(target):
-        return [Output(path) for path in _in_folder(sources, form, Path(target))]
+        return [Destination(path) for path in _in_folder(sources, form, Path(target))]
     _check(Path(target), sources)
-    return [Output(Path(target))]
+    return [Destination(Path(target))]
 
 
 def _is_folder(target: str) -> bool:

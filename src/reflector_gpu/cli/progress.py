@@ -1,11 +1,13 @@
-"""How far each recording is, on a terminal's standard error."""
+"""What the program is doing, on standard error."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
@@ -14,10 +16,12 @@ from rich.table import Column
 
 from reflector_gpu.pipeline.transcription import Part
 
+T = TypeVar("T")
+
 _NAME_COLUMNS = 28
 
 
-class Progress:
+class ProgressBars:
     """A bar for every recording that is being worked on, gone when it is done.
 
     A context manager. Nothing is drawn unless ``shown``.
@@ -39,7 +43,7 @@ class Progress:
             disable=not shown,
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBars:
         self._display.start()
         return self
 
@@ -72,6 +76,32 @@ class Progress:
             self._display.refresh()  # or the next line that is printed draws it once more
         if self._shown:
             self._console.print(f"{name}: {bar.summary}", markup=False, soft_wrap=True)
+
+
+class Activity:
+    """Says what is being done: in one place on a terminal, line by line elsewhere."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._status = console.status("") if console.is_terminal else None
+
+    def say(self, doing: str) -> None:
+        if self._status is None:
+            sys.stderr.write(f"{doing} ...\n")
+        else:
+            self._status.update(f"{doing} ...")
+            self._status.start()
+
+    def silenced(self, results: Iterable[T]) -> Iterator[T]:
+        """``results``, with the terminal free for what is printed of each."""
+        try:
+            for result in results:
+                if self._status:
+                    self._status.stop()
+                yield result
+        finally:
+            if self._status:
+                self._status.stop()
 
 
 class Bar:

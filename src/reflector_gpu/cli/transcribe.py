@@ -13,8 +13,8 @@ from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.hints import told
 from reflector_gpu.cli.local_transcription import LocalRecogniser
-from reflector_gpu.cli.output import Output, dialogue, form_of, outputs, painted, render
-from reflector_gpu.cli.progress import Progress
+from reflector_gpu.cli.output import Destination, dialogue, form_of, outputs, painted, render
+from reflector_gpu.cli.progress import ProgressBars
 from reflector_gpu.cli.server_transcription import RemoteRecogniser
 from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source
 from reflector_gpu.cli.warned import warnings
@@ -83,7 +83,7 @@ def run(
         )
         for source in sources:
             source.fill()
-        progress = Progress(shown=sys.stderr.isatty() and not quiet)
+        progress = ProgressBars(shown=sys.stderr.isatty() and not quiet)
         logs.discard()
         interrupt.raises()
         spaces = settings.word_spaces
@@ -93,10 +93,10 @@ def run(
 async def _run(
     recogniser: Recogniser,
     sources: Sequence[Source],
-    places: Sequence[Output],
+    places: Sequence[Destination],
     form: OutputFormat,
     spaces: WordSpaces,
-    progress: Progress,
+    progress: ProgressBars,
 ) -> int:
     failed = False
     async with recogniser.running():
@@ -118,7 +118,7 @@ async def _run(
 
 
 async def _one(
-    recogniser: Recogniser, source: Source, progress: Progress, gate: asyncio.Semaphore
+    recogniser: Recogniser, source: Source, progress: ProgressBars, gate: asyncio.Semaphore
 ) -> Transcript | ReflectorError:
     async with gate:
         try:
@@ -132,7 +132,7 @@ async def _one(
 def _deliver(
     outcome: Transcript | ReflectorError,
     source: Source,
-    place: Output,
+    place: Destination,
     form: OutputFormat,
     spaces: WordSpaces,
 ) -> bool:

@@ -76,10 +76,10 @@ class Deployment(ServerDeployment):
         self._volume = modal.Volume.from_name(VOLUME, create_if_missing=True, version=2)
 
     @property
-    def live(self) -> Part:
+    def live(self) -> ContainerGroup:
         """Containers for uploads: each takes several calls, which share batches."""
         given = self.settings
-        return Part(
+        return ContainerGroup(
             deployment=self,
             gpu=given.live_gpu,
             inputs=given.live_inputs,
@@ -90,10 +90,10 @@ class Deployment(ServerDeployment):
         )
 
     @property
-    def file(self) -> Part:
+    def file(self) -> ContainerGroup:
         """Containers for recordings by URL: each takes one call, so that calls spread."""
         given = self.settings
-        return Part(
+        return ContainerGroup(
             deployment=self,
             gpu=given.file_gpu,
             calls=given.file_fan_out,
@@ -101,10 +101,10 @@ class Deployment(ServerDeployment):
             window=given.file_window,
         )
 
-    def only(self, gpu: str, *, inputs: int = 1, seconds: int = _CALL_SECONDS) -> Part:
+    def only(self, gpu: str, *, inputs: int = 1, seconds: int = _CALL_SECONDS) -> ContainerGroup:
         """Containers for everything. ``seconds`` is what a call may take."""
         given = self.settings
-        return Part(
+        return ContainerGroup(
             deployment=self,
             gpu=gpu,
             inputs=inputs,
@@ -210,7 +210,7 @@ class Deployment(ServerDeployment):
     def _calls(self, containers: Any) -> Sequence[Starter]:
         """As many workers as calls may be made at once; ``containers`` is Modal's handle."""
         most = _MOST_RECORDINGS if self.capability.whole_recordings else _MOST_CALLS
-        calls = min(containers.part.calls, most)
+        calls = min(containers.group.calls, most)
         if self.capability.streams:
             return [RemoteStream(_streaming(containers.stream.remote_gen))] * calls
         return [Remote(_calling(containers.run.remote))] * calls
@@ -222,7 +222,7 @@ class Deployment(ServerDeployment):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ContainerGroup:
     """The containers of one class, each with the engine.
 
     A container takes ``inputs`` calls at once, of ``seconds`` at most, and ends ``window`` seconds
@@ -287,15 +287,15 @@ class Part:
 class Container:
     """Base of the classes: what a container does in its life."""
 
-    part: ClassVar[Part]
+    group: ClassVar[ContainerGroup]
 
     @modal.enter(snap=True)
     def prepare(self) -> None:
         """Do all that a snapshot can hold."""
-        self.host = self.part.host()
-        self.part.deployment.fetch()
+        self.host = self.group.host()
+        self.group.deployment.fetch()
         self.host.warm()
-        if self.part.loads_early and not self.part.deployment.model.missing:
+        if self.group.loads_early and not self.group.deployment.model.missing:
             self.host.load()
             if self.host.failed:
                 self.host.close()  # or every container would start with this failure
@@ -318,11 +318,11 @@ class Container:
 
     def _try_again(self) -> None:
         """Load again if the weights that were missing may have come since."""
-        if self.host.failed and self.part.deployment.model.missing:
+        if self.host.failed and self.group.deployment.model.missing:
             self._load()
 
     def _load(self) -> None:
-        self.part.deployment.fetch()
+        self.group.deployment.fetch()
         self.host.load()
 
 

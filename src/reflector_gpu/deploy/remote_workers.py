@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from reflector_gpu.engines.diarization.base import FileRecording, Recording
+from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.worker import WorkerDied
@@ -104,4 +104,6 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
 
 def portable(item: object) -> object:
     """``item``, fit to leave this machine: a recording on our disk becomes one in memory."""
-    return Recording(item.pcm.in_memory(), item.speech) if isinstance(item, FileRecording) else item
+    return (
+        PcmRecording(item.pcm.in_memory(), item.speech) if isinstance(item, FileRecording) else item
+    )

@@ -11,7 +11,7 @@ from reflector_gpu.formats.schemas import Body, SpokenWord, VerboseSegment
 from reflector_gpu.formats.words import spoken_words
 from reflector_gpu.types import Segment, Transcript
 
-Output: TypeAlias = Literal["txt", "vtt", "srt", "tsv", "json"]
+FileFormat: TypeAlias = Literal["txt", "vtt", "srt", "tsv", "json"]
 
 
 class AsrSegment(VerboseSegment):
@@ -40,7 +40,7 @@ class DetectedLanguage(Body):
     )
 
 
-def file(transcript: Transcript, output: Output, *, words: bool = False) -> str:
+def file(transcript: Transcript, output: FileFormat, *, words: bool = False) -> str:
     """``transcript`` as a file. Only ``json`` has ``words``."""
     match output:
         case "srt":

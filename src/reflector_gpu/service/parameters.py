@@ -142,7 +142,11 @@ class TranscriptionParameters(SpeakerParameters):
     )
     hotwords: Hotwords = Field((), description="Words to expect: a list, or text between commas.")
     temperature: Annotated[float | None, BeforeValidator(not_empty)] = Field(
-        None, ge=0, le=1, description="0 is deterministic; left out, the engine decides."
+        None,
+        ge=0,
+        le=1,
+        description="Whisper's randomness: 0, or left out, takes the likeliest words. What looks "
+        "wrong is tried again at higher ones.",
     )
     diarize: Annotated[bool | None, BeforeValidator(not_empty)] = Field(
         None,

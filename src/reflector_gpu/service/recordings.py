@@ -11,7 +11,7 @@ from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
-from reflector_gpu.engines.diarization.base import FileRecording, Recording
+from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
@@ -43,7 +43,7 @@ class Recordings:
         settings: Settings,
         fetcher: Fetcher,
         workers: WorkerPools,
-        diarizers: Callable[[], Pool[Recording, Sequence[SpeakerTurn]]],
+        diarizers: Callable[[], Pool[PcmRecording, Sequence[SpeakerTurn]]],
         translations: Translations,
     ) -> None:
         """``diarizers`` gives the workers of the diarizer, or raises `Unavailable`."""

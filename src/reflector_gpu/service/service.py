@@ -12,7 +12,7 @@ from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.completion.base import CompleterModel
-from reflector_gpu.engines.diarization.base import Recording
+from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.resolution import (
@@ -240,7 +240,7 @@ class Service:
             return COMING
         return PULLABLE if missing == ("weights",) else ABSENT
 
-    def _diarizers(self) -> Pool[Recording, Sequence[SpeakerTurn]]:
+    def _diarizers(self) -> Pool[PcmRecording, Sequence[SpeakerTurn]]:
         self.check_here(self.diarizer)
         return self.workers.pool(self.diarizer)
 

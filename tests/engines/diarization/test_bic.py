@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.diarization.base import Recording
+from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.bic import BicDiarizer, _Span, resegmentation
 from reflector_gpu.engines.diarization.bic import turns as turns_of
 from reflector_gpu.engines.diarization.bic.cepstra import HOP, WINDOW
@@ -72,8 +72,8 @@ class Meeting:
     def people(self) -> list[str]:
         return list(dict.fromkeys(name for name, _, _ in self.turns))
 
-    def recording(self) -> Recording:
-        return Recording(Waveform(self.samples), self.speech)
+    def recording(self) -> PcmRecording:
+        return PcmRecording(Waveform(self.samples), self.speech)
 
     def first(self, turns: int) -> Meeting:
         """The first so many turns."""
@@ -102,7 +102,7 @@ def meeting(standup: Path, speech: Samples) -> Meeting:
     return Meeting(speech, turns)
 
 
-def diarize(recording: Recording, options: DiarizeOptions | None = None) -> list[SpeakerTurn]:
+def diarize(recording: PcmRecording, options: DiarizeOptions | None = None) -> list[SpeakerTurn]:
     (found,) = BicDiarizer().diarize([recording], options or DiarizeOptions())
     assert not isinstance(found, ReflectorError)
     check_turns(found, recording.seconds)
@@ -129,18 +129,18 @@ def count(turns: Sequence[SpeakerTurn]) -> int:
 
 def test_where_nobody_speaks_there_are_no_turns() -> None:
     for samples in (silence(5), noise(5), silence(0)):
-        assert diarize(Recording(Waveform(samples))) == []
+        assert diarize(PcmRecording(Waveform(samples))) == []
 
 
 @pytest.mark.parametrize("span", [(1.0, 1.0), (1.0, 1.09), (4.99, 5.0), (5.0, 5.0)])
 def test_speech_of_less_than_a_tenth_of_a_second_is_nobodys(span: Span) -> None:
-    assert diarize(Recording(Waveform(noise(5)), [span])) == []
+    assert diarize(PcmRecording(Waveform(noise(5)), [span])) == []
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("samples", [silence(30), np.full(480_000, 0.3, np.float32), noise(30)])
 def test_a_sound_that_never_changes_is_one_speaker(samples: Samples) -> None:
-    found = diarize(Recording(Waveform(samples), [(0.0, 10.0), (11.0, 30.0)]))
+    found = diarize(PcmRecording(Waveform(samples), [(0.0, 10.0), (11.0, 30.0)]))
     assert found == [SpeakerTurn(0.0, 10.0, 0), SpeakerTurn(11.0, 30.0, 0)]
 
 
@@ -178,7 +178,8 @@ def test_hints_are_honoured(meeting: Meeting, options: DiarizeOptions, few: int,
 
 def test_of_few_words_no_hundred_speakers_are_made(meeting: Meeting) -> None:
     found = diarize(
-        Recording(Waveform(meeting.samples), meeting.speech[:1]), DiarizeOptions(num_speakers=100)
+        PcmRecording(Waveform(meeting.samples), meeting.speech[:1]),
+        DiarizeOptions(num_speakers=100),
     )
     assert 1 <= count(found) <= meeting.speech[0][1] - meeting.speech[0][0]
 
@@ -186,7 +187,7 @@ def test_of_few_words_no_hundred_speakers_are_made(meeting: Meeting) -> None:
 def test_nobody_speaks_for_a_moment_only(meeting: Meeting) -> None:
     """Where a pause is heard as speech, the change of speakers may be found anywhere in it."""
     padded = [(start - 0.1, end + 0.1) for start, end in meeting.speech]
-    found = diarize(Recording(Waveform(meeting.samples), padded))
+    found = diarize(PcmRecording(Waveform(meeting.samples), padded))
     assert count(found) == 3
     assert [t for t in found if t.end - t.start < SHORTEST and (t.start, t.end) not in padded] == []
 
@@ -195,18 +196,18 @@ def test_nor_where_a_long_recording_ends(meeting: Meeting, monkeypatch: pytest.M
     """Its pieces are looked at one by one; in the last half second somebody else begins."""
     begins, seconds = 26.1, 26.7
     monkeypatch.setattr(resegmentation, "_PIECE", round(begins * 10))
-    found = diarize(Recording(Waveform(meeting.samples), [(0.0, seconds)]))
+    found = diarize(PcmRecording(Waveform(meeting.samples), [(0.0, seconds)]))
     assert min(turn.end - turn.start for turn in found) > 1.5 - 1e-9
 
 
 def test_the_same_recording_gives_the_same_whatever_is_beside_it(meeting: Meeting) -> None:
     three, two = meeting.first(6), meeting.only(*meeting.people[:2])
     alone = [diarize(one.recording()) for one in (three, two)]
-    broken = Recording(Broken(three.samples), three.speech)
+    broken = PcmRecording(Broken(three.samples), three.speech)
     engine = BicDiarizer()
     engine.load()
     found = engine.diarize(
-        [two.recording(), broken, three.recording(), Recording(Waveform(noise(1)))],
+        [two.recording(), broken, three.recording(), PcmRecording(Waveform(noise(1)))],
         DiarizeOptions(),
     )
     assert isinstance(found[1], StorageFull)
@@ -216,7 +217,7 @@ def test_the_same_recording_gives_the_same_whatever_is_beside_it(meeting: Meetin
 def test_a_recording_is_read_a_minute_at_a_time_and_once(meeting: Meeting) -> None:
     waveform = Waveform(meeting.samples)
     seconds = waveform.length / SAMPLE_RATE
-    diarize(Recording(waveform, [(0.0, seconds)]))
+    diarize(PcmRecording(waveform, [(0.0, seconds)]))
     assert max(last - first for first, last in waveform.reads) <= BATCH * HOP + WINDOW
     assert BATCH * HOP == 60 * SAMPLE_RATE
     twice = sum(last - first for first, last in waveform.reads) - waveform.length

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.engines.diarization import pyannote
-from reflector_gpu.engines.diarization.base import Recording
+from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.diarization.pyannote import COMMUNITY, PyannoteDiarizer
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
@@ -100,14 +100,14 @@ class Pipeline:
 
 
 def diarize(
-    pipeline: Pipeline, *recordings: Recording, options: DiarizeOptions | None = None
+    pipeline: Pipeline, *recordings: PcmRecording, options: DiarizeOptions | None = None
 ) -> list[Sequence[SpeakerTurn] | ReflectorError]:
     engine = PyannoteDiarizer("nowhere")
     engine.pipeline = pipeline
     return list(engine.diarize(recordings, options or DiarizeOptions()))
 
 
-RECORDING = Recording(Waveform(noise(4)))
+RECORDING = PcmRecording(Waveform(noise(4)))
 
 
 # Turns
@@ -179,7 +179,10 @@ def test_where_there_are_too_few_voices_for_so_many_speakers_those_are_found() -
 
 def test_one_that_fails_fails_alone() -> None:
     found = diarize(
-        Pipeline(most=0), RECORDING, Recording(Long(silence(0))), Recording(Waveform(silence(0)))
+        Pipeline(most=0),
+        RECORDING,
+        PcmRecording(Long(silence(0))),
+        PcmRecording(Waveform(silence(0))),
     )
     assert isinstance(found[0], EngineFailed)
     assert isinstance(found[1], TooLarge)
@@ -377,7 +380,7 @@ def real(tiny: Path) -> PyannoteDiarizer:
 def test_the_library_tells_as_many_apart_as_it_is_told(
     real: PyannoteDiarizer, speech: Samples, told: int
 ) -> None:
-    recording = Recording(Waveform(speech[: 20 * SAMPLE_RATE]))
+    recording = PcmRecording(Waveform(speech[: 20 * SAMPLE_RATE]))
     (found,) = real.diarize([recording], DiarizeOptions(num_speakers=told))
     assert not isinstance(found, ReflectorError)
     assert {turn.speaker for turn in found} == set(range(told))
@@ -388,7 +391,7 @@ def test_the_library_tells_as_many_apart_as_it_is_told(
 @pytest.mark.parametrize("samples", [1, 1_600, 150_000])
 @pytest.mark.parametrize("told", [1, 50])
 def test_the_library_takes_next_to_nothing(real: PyannoteDiarizer, samples: int, told: int) -> None:
-    recording = Recording(Waveform(noise(10)[:samples]))
+    recording = PcmRecording(Waveform(noise(10)[:samples]))
     (found,) = real.diarize([recording], DiarizeOptions(min_speakers=told))
     assert not isinstance(found, ReflectorError)
     assert all(turn.end <= recording.seconds for turn in found)
@@ -450,7 +453,7 @@ def test_the_earlier_pipeline_is_put_together_from_the_cache(
     assert model.weights
     engine = PyannoteDiarizer(os.pathsep.join(map(str, model.weights.folders)))
     engine.load()
-    recording = Recording(Waveform(speech[: 20 * SAMPLE_RATE]))
+    recording = PcmRecording(Waveform(speech[: 20 * SAMPLE_RATE]))
     (found,) = engine.diarize([recording], DiarizeOptions(num_speakers=2))
     assert not isinstance(found, ReflectorError)
     assert {turn.speaker for turn in found} == {0, 1}

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from reflector_gpu.engines.diarization.base import Recording
+from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.segmentation import SegmentationDiarizer, diarize
 from reflector_gpu.errors import ModelNotInstalled
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
@@ -49,8 +49,8 @@ class Waveform:
         return found
 
 
-def recording(samples: Samples) -> Recording:
-    return Recording(Waveform(samples, []))
+def recording(samples: Samples) -> PcmRecording:
+    return PcmRecording(Waveform(samples, []))
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_the_level_does_not_matter(engine: SegmentationDiarizer) -> None:
 def test_a_recording_is_read_window_by_window(engine: SegmentationDiarizer) -> None:
     sound, _ = conversation(THREE)
     pcm = Waveform(sound, [])
-    engine.diarize([Recording(pcm)], NOTHING_TOLD)
+    engine.diarize([PcmRecording(pcm)], NOTHING_TOLD)
     assert max(pcm.reads) <= 10 * SAMPLE_RATE
 
 

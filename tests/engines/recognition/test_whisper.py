@@ -25,7 +25,7 @@ from reflector_gpu.engines.recognition.whisper import WhisperRecogniser, local
 from reflector_gpu.engines.recognition.whisper_alignment import (
     APPENDED,
     PREPENDED,
-    Part,
+    TimedText,
     aligned,
     whole,
 )
@@ -488,7 +488,7 @@ def test_auto_chooses_one_that_translates() -> None:
 def test_what_is_spelled_without_a_space_is_one_word(parts: list[str], expected: list[str]) -> None:
     found = whole(
         [
-            Part(
+            TimedText(
                 word=word,
                 tokens=[Token(i, b"", 0.0)],
                 start=float(i),

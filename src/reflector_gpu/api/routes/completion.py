@@ -31,7 +31,7 @@ router = APIRouter(tags=["language model"])
 async def llm(
     request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
 ) -> Response:
-    """Answer a prompt; with `gen_schema`, in JSON that validates against it."""
+    """Answer a prompt. With `gen_schema`, the answer is JSON that validates against it."""
     async with intake.admit(request, Priority.LIVE) as context:
         fields = await intake.json_fields(request, route_fields.LLM, _MAX_JSON_BYTES)
         model = service.language_model()
@@ -52,7 +52,7 @@ async def llm(
 async def create_chat_completion(
     request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
 ) -> Response:
-    """OpenAI's chat completions: text in, text out, whole or streamed.
+    """Continue a conversation, as OpenAI's chat completions do.
 
     Tools are passed on to a model on another server; one that runs here does not call any.
     """

@@ -32,7 +32,8 @@ router = APIRouter(tags=["diarization"])
 async def diarize(request: Request, intake: AppIntake) -> Response:
     """Tell speakers apart in a recording that is uploaded, or fetched by the server.
 
-    Speakers are numbered from 0 as they first speak; turns may overlap.
+    Speakers are numbers from 0 in the order in which they first speak, as Reflector reads them.
+    Transcripts call the same speakers `A`, `B` and so on. Turns may overlap.
     """
     async with _recording(request, intake, route_fields.DIARIZE) as (context, upload, fields):
         work = context.diarized(upload.spool, fields)
@@ -45,7 +46,7 @@ async def diarize(request: Request, intake: AppIntake) -> Response:
 
 @router.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
 async def create_diarization(request: Request, intake: AppIntake, service: AppService) -> Response:
-    """Tell speakers apart, by name where their voices are known; JSON or RTTM.
+    """Tell speakers apart, by name where their voices are known, as JSON or RTTM.
 
     The recording is uploaded, or fetched by the server. Turns may overlap.
     """

@@ -66,7 +66,7 @@ router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
 
 @router.get("/v1/models")
 async def list_models(service: AppService, *, all: All = False) -> ModelList:  # noqa: A002  the client's word
-    """What answers now comes first, then what loads, then what is installed."""
+    """List the models. Those that are ready come first, then those that load."""
     known = [*service.recognisers.names, *(names.OPENAI[1:] if all else ())]
     cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
     cards += [_card(service, service.diarizer)]
@@ -78,7 +78,7 @@ async def list_models(service: AppService, *, all: All = False) -> ModelList:  #
 
 @router.get("/v1/models/{name:path}")
 async def retrieve_model(service: AppService, name: str) -> ModelCard:
-    """One model, by any name that a request may use."""
+    """Describe one model, by any name that a request may use."""
     if not name:
         raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
     for helper in (service.diarizer, *service.translations.models):

@@ -40,14 +40,17 @@ router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
 @router.get("/health")
 @router.get("/health/live")
 async def live() -> Health:
-    """The process answers. Needs no key."""
+    """Check that the server runs. This needs no key."""
     return Health(status="ok")
 
 
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready")
 async def ready(service: AppService) -> Readiness:
-    """The configured model is loaded; 503 with the reason until it is. Needs no key."""
+    """Check that the configured model is loaded.
+
+    Until it is, the answer is 503 with the reason. This needs no key.
+    """
     service.check_ready()
     if not service.configured:
         return Readiness(status="ready", model=None, caveat=None)
@@ -57,5 +60,5 @@ async def ready(service: AppService) -> Readiness:
 
 @router.get("/metrics", response_class=Response)
 async def read_metrics(metrics: AppMetrics) -> Response:
-    """Counters and gauges in Prometheus' text format."""
+    """Show counters and gauges in the text format of Prometheus."""
     return Response(metrics.render(), media_type=CONTENT_TYPE)

@@ -52,7 +52,10 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
 
 @router.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
 async def create_translation(request: Request, intake: AppIntake) -> Response:
-    """Turn speech in any language that the model knows into English text."""
+    """Turn speech into English text.
+
+    The speech may be in any language that the model knows.
+    """
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
         fields = intake.form_fields(request, route_fields.TRANSLATIONS, form)
@@ -85,7 +88,7 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
 
 @router.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
 async def transcribe(request: Request, intake: AppIntake) -> Response:
-    """Transcribe one uploaded file; words carry `text` instead of `word`."""
+    """Transcribe one uploaded file for Reflector. Words have `text` instead of `word`."""
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
         fields = intake.form_fields(request, route_fields.TRANSCRIBE, form)

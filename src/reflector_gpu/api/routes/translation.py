@@ -15,7 +15,7 @@ from reflector_gpu.formats import reflector
 from reflector_gpu.types import Priority
 
 _BYTES = 12
-"""Most that JSON needs for one character: two escapes."""
+"""The most bytes that JSON needs for one character, which may take two escapes."""
 
 
 class TranslatorCard(BaseModel):
@@ -40,11 +40,11 @@ router = APIRouter(tags=["translation"])
 
 @router.post("/translate", openapi_extra=openapi.TRANSLATE)
 async def translate(request: Request, intake: AppIntake, service: AppService) -> Response:
-    """Translate text. Fields may stand in the query, in a JSON body, or in both.
+    """Translate text.
 
-    Languages are codes of ISO 639, tags of BCP 47 or English names; the answer has them as
-    they were sent.
-    White space and line breaks stay.
+    Fields may stand in the query, in a JSON body, or in both. Languages are codes of ISO 639, tags
+    of BCP 47 or English names, and the answer has them as they were sent. White space and line
+    breaks stay.
     """
     async with intake.admit(request, Priority.LIVE) as context:
         limit = _BYTES * service.settings.translate_characters + 10_000
@@ -62,7 +62,7 @@ async def translate(request: Request, intake: AppIntake, service: AppService) ->
 
 @router.get("/v1/translation/languages", responses={"default": ANY_FAILURE})
 async def list_languages(service: AppService) -> TranslatorList:
-    """What the configured translators translate; 503 if none of them is installed."""
+    """List the languages that the configured translators know. 503 if none is installed."""
     return TranslatorList(
         data=[
             TranslatorCard(

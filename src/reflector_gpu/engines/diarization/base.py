@@ -40,7 +40,7 @@ class Pcm(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
+class PcmRecording:
     """What a diarizer works on: ``speech`` are the (start, end) in seconds of where anybody
     speaks, in order and apart; empty too where the engine does not need it."""
 
@@ -53,8 +53,8 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FileRecording(Recording):
-    """A `Recording` in a file, which crosses to a worker process with it."""
+class FileRecording(PcmRecording):
+    """A `PcmRecording` in a file, which crosses to a worker process with it."""
 
     pcm: PcmFile
 
@@ -73,7 +73,7 @@ class Diarizer(Protocol):
         """As in `engines.recognition.base.Recogniser`."""
 
     def diarize(
-        self, recordings: Sequence[Recording], options: DiarizeOptions
+        self, recordings: Sequence[PcmRecording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
         """Who speaks when: one result or one error for each recording, in order.
 
@@ -87,7 +87,7 @@ class Diarizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DiarizerModel(Model[Recording, Sequence[SpeakerTurn]]):
+class DiarizerModel(Model[PcmRecording, Sequence[SpeakerTurn]]):
     """A diarizer by name."""
 
     capability: ClassVar[Capability] = DIARIZATION

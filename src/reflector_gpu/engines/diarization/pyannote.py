@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from reflector_gpu.engines.base import needs_extra
-from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, PcmRecording
 from reflector_gpu.engines.outcomes import each
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
@@ -126,7 +126,7 @@ class Annotation(Protocol):
         """Each (when, any name, who)."""
 
 
-class Output(Protocol):
+class PipelineOutput(Protocol):
     """What a pipeline gives: all turns, and those where one at most speaks at a time."""
 
     @property
@@ -136,7 +136,7 @@ class Output(Protocol):
     def exclusive_speaker_diarization(self) -> Annotation: ...
 
 
-Pipeline: TypeAlias = Callable[[Samples, int, int | None], Output]
+Pipeline: TypeAlias = Callable[[Samples, int, int | None], PipelineOutput]
 """``float32[1, n]``, the fewest and the most speakers, None for any number."""
 
 
@@ -153,9 +153,9 @@ class PyannoteDiarizer:
         self.pipeline = _loaded(self._folder, self._device)
 
     def diarize(
-        self, recordings: Sequence[Recording], options: DiarizeOptions
+        self, recordings: Sequence[PcmRecording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
-        def diarized(recording: Recording) -> list[SpeakerTurn]:
+        def diarized(recording: PcmRecording) -> list[SpeakerTurn]:
             try:
                 return self._diarize(recording, options)
             except ReflectorError:  # some are a ValueError too
@@ -168,7 +168,7 @@ class PyannoteDiarizer:
     def close(self) -> None:
         self.pipeline = None
 
-    def _diarize(self, recording: Recording, options: DiarizeOptions) -> list[SpeakerTurn]:
+    def _diarize(self, recording: PcmRecording, options: DiarizeOptions) -> list[SpeakerTurn]:
         assert self.pipeline is not None, "load() comes first"
         if recording.seconds > LONGEST_SECONDS:
             hours = LONGEST_SECONDS / 3600
@@ -281,9 +281,9 @@ def _loaded(folder: Path, device: str) -> Pipeline:
         parts[name] = located(part, folder, files)
     pipeline = Pretrained.from_pretrained(config).to(torch.device(device))
 
-    def run(samples: Samples, fewest: int, most: int | None) -> Output:
+    def run(samples: Samples, fewest: int, most: int | None) -> PipelineOutput:
         file = {"waveform": torch.from_numpy(samples), "sample_rate": SAMPLE_RATE}
-        output: Output = pipeline(file, min_speakers=fewest, max_speakers=most)
+        output: PipelineOutput = pipeline(file, min_speakers=fewest, max_speakers=most)
         return output
 
     return run

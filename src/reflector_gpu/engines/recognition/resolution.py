@@ -81,7 +81,7 @@ class Recognisers:
             if target not in self.models:
                 raise ConfigurationError(f"REFLECTOR_AUTO_MODELS: '{name}' means 'auto' itself.")
             self._automatic += [target] if target not in self._automatic else []
-        self._default = self._meaning(self._chain(default, "REFLECTOR_MODEL")).model
+        self._default = self._meaning(self._chain(default, "REFLECTOR_MODEL"), _closeness).model
         self.default = self.resolve(None, "en")
 
     @property
@@ -128,14 +128,15 @@ class Recognisers:
         """Whether ``name`` means any model."""
         return self._known(self._chain(name, "")[-1]) is not None
 
-    def meaning(self, name: str | None) -> Meaning:
+    def meaning(self, name: str | None, closeness: Closeness | None = None) -> Meaning:
         """What a client means by ``name``.
 
         Raises:
-            UnknownModel: nothing; the message lists the known names.
+            UnknownModel: nothing; the message lists the names that are known.
         """
         sent = (name or "").strip()
-        return self._meaning(self._chain(sent or self._configured, "", otherwise=bool(sent)))
+        chain = self._chain(sent or self._configured, "", otherwise=bool(sent))
+        return self._meaning(chain, closeness or _closeness)
 
     def resolve(
         self,
@@ -151,7 +152,7 @@ class Recognisers:
         Raises:
             UnknownModel: no such name; the message lists the known ones.
         """
-        if (meant := self.meaning(name).model) is not None:
+        if (meant := self.meaning(name, closeness).model) is not None:
             return self.models[meant]
         told = languages if language is None else (language,)
         return self._route(told, task, closeness or _closeness)
@@ -188,18 +189,27 @@ class Recognisers:
                 raise ConfigurationError(f"{setting}: '{chain}', and so no model at all.")
         return passed
 
-    def _meaning(self, passed: Sequence[str]) -> Meaning:
+    def _meaning(self, passed: Sequence[str], closeness: Closeness) -> Meaning:
         """Where a `_chain` leads."""
         if (target := self._known(passed[-1])) is None:
             near = suggestion(passed[-1], self.names)
             hint = f"Did you mean '{near}'? " if near else ""
+            here = [name for name in self.names if self._is_installed(name, closeness)]
+            others = [name for name in self.names if name not in here]
             raise UnknownModel(
                 f"Model '{passed[-1][:_SHOWN]}' does not exist here. {hint}"
-                f"Known models: {', '.join(self.names)}.",
+                f"Installed: {', '.join(here) or 'none'}. "
+                f"Not installed: {', '.join(others) or 'none'}.",
                 param="model",
             )
         model = target if target in self.models else None
         return Meaning(model, any(map(names.tells_speakers, passed)))
+
+    def _is_installed(self, name: str, closeness: Closeness) -> bool:
+        """Whether a model that ``name`` may stand for is installed."""
+        target = self._known(self._chain(name, "")[-1])
+        models = self.automatic if target == AUTO else [self.models[target]] if target else []
+        return any(closeness(model) <= FAILED for model in models)
 
     def _step(self, name: str, *, otherwise: bool) -> str | None:
         """What ``name`` stands for; None: for itself, or for nothing."""

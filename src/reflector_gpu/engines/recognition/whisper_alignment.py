@@ -55,7 +55,7 @@ def aligned(
     ]
 
 
-class Part(TypedDict):
+class TimedText(TypedDict):
     """A word, with the space before it, as faster-whisper's `merge_punctuations` wants it."""
 
     word: str
@@ -76,7 +76,7 @@ def _words(
     # The end of the text is a word of its own, and tells where the last one ends.
     texts, groups = tokenizer.split_to_word_tokens([*written, tokenizer.eot])
     begins = _begins(result, frames_per_second)
-    parts: list[Part] = []
+    parts: list[TimedText] = []
     first = 0
     for text, group in zip(texts[:-1], groups[:-1], strict=True):
         last = first + len(group)
@@ -111,9 +111,9 @@ def _words(
         )
 
 
-def whole(parts: Sequence[Part]) -> list[Part]:
+def whole(parts: Sequence[TimedText]) -> list[TimedText]:
     """``parts``, those together that are spelled as one: "d'avoir", "50%", "well-known"."""
-    found: list[Part] = []
+    found: list[TimedText] = []
     for part in parts:
         before = found[-1] if found else None
         if before is None or not _goes_on(before["word"], part["word"]):

@@ -19,7 +19,10 @@ from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError
 from reflector_gpu.types import TranslateOptions
 
 _PROGRAM = "apertium"
-_INSTALLATION = "sudo apt-get install apertium apertium-eng-spa apertium-eng-cat"
+_INSTALLATION = (
+    "sudo apt-get install apertium apertium-eng-spa apertium-eng-cat"
+    "  # English with Spanish and Catalan; `apt-cache search ^apertium-` lists the other pairs"
+)
 _LIST_SECONDS = 10.0
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, PcmRecording
 from reflector_gpu.engines.diarization.bic.cepstra import HOP, WINDOW, Frames, frames
 from reflector_gpu.engines.diarization.bic.merging import (
     PENALTY,
@@ -56,7 +56,7 @@ class BicDiarizer:
         """Nothing to load."""
 
     def diarize(
-        self, recordings: Sequence[Recording], options: DiarizeOptions
+        self, recordings: Sequence[PcmRecording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
         return each(lambda recording: _diarize(recording, options), recordings)
 
@@ -64,7 +64,7 @@ class BicDiarizer:
         """Nothing to free."""
 
 
-def _diarize(recording: Recording, options: DiarizeOptions) -> list[SpeakerTurn]:
+def _diarize(recording: PcmRecording, options: DiarizeOptions) -> list[SpeakerTurn]:
     spans = [_Span.of(start, end, recording.pcm) for start, end in recording.speech]
     spans = [span for span in spans if span.blocks]
     if not spans:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, Recording
+from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, PcmRecording
 from reflector_gpu.engines.diarization.segmentation.clustering import assigned, people
 from reflector_gpu.engines.diarization.segmentation.filterbank import HOP
 from reflector_gpu.engines.diarization.segmentation.networks import (
@@ -117,7 +117,7 @@ class SegmentationDiarizer:
         )
 
     def diarize(
-        self, recordings: Sequence[Recording], options: DiarizeOptions
+        self, recordings: Sequence[PcmRecording], options: DiarizeOptions
     ) -> Sequence[Sequence[SpeakerTurn] | ReflectorError]:
         assert self._networks is not None, "load() comes first"
         networks, step = self._networks, _STEPS[self._device]
@@ -134,7 +134,7 @@ class SegmentationDiarizer:
 
 
 def diarize(
-    recording: Recording,
+    recording: PcmRecording,
     options: DiarizeOptions,
     segmentation: Segmentation,
     embedding: Embedding,

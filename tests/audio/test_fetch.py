@@ -326,6 +326,14 @@ async def test_bodies_that_do_not_tell_their_length_are_limited() -> None:
                 await host.fetch(limits=limits, room=room)
 
 
+@pytest.mark.parametrize("head", [b"", b"Content-Length: %d\r\n" % len(AUDIO)])
+async def test_a_body_of_just_as_many_bytes_as_may_come_comes(head: bytes) -> None:
+    answer = Say(b"HTTP/1.0 200 OK\r\n" + head + b"\r\n" + AUDIO)
+    assert await fetched(answer, limits=limited(max_bytes=len(AUDIO))) == AUDIO
+    with pytest.raises(TooLarge):
+        await fetched(answer, limits=limited(max_bytes=len(AUDIO) - 1))
+
+
 @pytest.mark.parametrize("url", ["a.wav", "http://h:{}/", "data:,{}", "http://u:{}@10.0.0.1/"])
 async def test_bad_urls_open_no_connection(url: str) -> None:
     with pytest.raises((InvalidRequest, UrlForbidden)):

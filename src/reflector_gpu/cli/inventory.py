@@ -1,4 +1,4 @@
-"""Every model that can be named, and what the command line tells about one."""
+"""All models, and what the command line says about each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reflector_gpu.engines.base import AnyModel
-from reflector_gpu.engines.catalogs import CATALOGS
-from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.catalogs import CATALOGS, helpers
 from reflector_gpu.engines.recognition.resolution import Recognisers
-from reflector_gpu.engines.translation.base import TRANSLATION
-from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.translation.neural import opus
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.errors import UnknownModel
@@ -21,7 +18,7 @@ from reflector_gpu.suggest import suggestion
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The models of a configuration. ``by_kind`` has them by their kind and their name."""
+    """The models that ``settings`` know. ``by_kind`` has them by their kinds and their names."""
 
     settings: Settings
     recognisers: Recognisers
@@ -30,13 +27,13 @@ class Inventory:
     @classmethod
     def of(cls, settings: Settings) -> Inventory:
         by_kind = {kind: one.known(settings.model_paths) for kind, one in CATALOGS.items()}
-        configured = [TRANSLATORS.find(name, {}) for name in settings.translator]
-        by_kind[TRANSLATION.kind].update({model.name: model for model in configured})
+        for model in helpers(settings):  # a configured translator may be in no catalog
+            by_kind[model.capability.kind][model.name] = model
         return cls(settings, recognisers_of(settings), by_kind)
 
     @property
     def kinds(self) -> list[str]:
-        """Those of which there are models."""
+        """The kinds of which there are models."""
         return [kind for kind, models in self.by_kind.items() if models]
 
     @property
@@ -45,16 +42,14 @@ class Inventory:
 
     @property
     def defaults(self) -> tuple[str, ...]:
-        """Names of what is used where a request names nothing."""
-        settings = self.settings
-        diarizer = DIARIZERS.find(settings.diarizer, settings.model_paths).name
-        return (self.recognisers.default.name, diarizer, *settings.translator)
+        """The names of the models that answer requests that name none."""
+        return (self.recognisers.default.name, *(one.name for one in helpers(self.settings)))
 
     def find(self, name: str) -> AnyModel:
-        """The model that somebody means.
+        """The model that ``name`` means.
 
         Raises:
-            UnknownModel: there is none of this name.
+            UnknownModel: there is none.
         """
         if self.recognisers.knows(name):
             return self.recognisers.resolve(name)
@@ -72,7 +67,7 @@ class Inventory:
         )
 
     def sharing(self, model: AnyModel) -> list[AnyModel]:
-        """Other models with weights."""
+        """The other models that have weights, and may share files with ``model``."""
         return [one for one in self.models if one.weights and one.name != model.name]
 
 
@@ -89,7 +84,7 @@ def state(model: AnyModel) -> str:
 
 
 def folder(model: AnyModel) -> str | None:
-    """Where its files are, if they are here and not in a package."""
+    """Where the model's files are, if they are here and not in a package."""
     if model.weights and model.weights.folder:
         return str(model.weights.folder)
     return model.arguments.get("weights")
@@ -100,7 +95,7 @@ def megabytes(model: AnyModel) -> str:
 
 
 def languages(model: AnyModel) -> list[str]:
-    """Codes that a recogniser hears."""
+    """The codes of the languages that a recogniser knows."""
     return sorted(model.spec.languages)
 
 

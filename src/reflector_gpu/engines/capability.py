@@ -14,7 +14,8 @@ from math import inf
 class Capability:
     """One thing that engines do, and how workers call them for it.
 
-    ``kind`` is what users call a model that does it. ``method`` is the engine's batch method:
+    ``kind`` is what users call a model that does it, and ``purpose`` tells them what it is good
+    for. ``method`` is the engine's batch method:
     ``method(items, options)`` gives one result or one error for each item, in order; a capability
     that ``streams`` gives it a `Progress` besides, to tell parts of a result before its end.
     ``whole_recordings``: an item is a recording of any length, and not a piece of one.
@@ -22,6 +23,7 @@ class Capability:
     """
 
     kind: str
+    purpose: str
     method: str
     streams: bool = False
     whole_recordings: bool = False

@@ -11,6 +11,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import CompleterModel
 from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
@@ -64,6 +65,7 @@ class Service:
         self.settings = settings
         self.recognisers = recognisers_of(settings)
         self.diarizer = DIARIZERS.find(settings.diarizer, settings.model_paths)
+        self.helpers = helpers(settings)
         self.admission = Admission.of(settings)
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)

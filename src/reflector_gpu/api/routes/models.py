@@ -11,7 +11,6 @@ from reflector_gpu.api.dependencies import AppService
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import CATALOGS
-from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition import names
 from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.errors import UnknownModel
@@ -32,8 +31,9 @@ class ModelCard(BaseModel):
     owned_by: str = "reflector-gpu"
     type: str = Field(
         json_schema_extra={"enum": list(CATALOGS)},
-        description="`recogniser`: may be named in requests. `diarizer`: tells speakers apart. "
-        "`translator`: see /v1/translation/languages. `llm`: may be named in chat completions.",
+        description=" ".join(
+            f"`{kind}`: {catalog.capability.purpose}." for kind, catalog in CATALOGS.items()
+        ),
     )
     means: str | None = Field(
         default=None,
@@ -69,8 +69,7 @@ async def list_models(service: AppService, *, all: All = False) -> ModelList:  #
     """List the models. Those that are ready come first, then those that load."""
     known = [*service.recognisers.names, *(names.OPENAI[1:] if all else ())]
     cards = [_recogniser(service, name) for name in dict.fromkeys(known)]
-    cards += [_card(service, service.diarizer)]
-    cards += [_card(service, model) for model in service.translations.models]
+    cards += [_card(service, model) for model in service.helpers]
     cards += map(_llm_card, service.language_models)
     shown = [card for card in cards if all or card.state != _ABSENT]
     return ModelList(data=sorted(shown, key=lambda card: _ORDER.index(card.state)))
@@ -81,8 +80,8 @@ async def retrieve_model(service: AppService, name: str) -> ModelCard:
     """Describe one model, by any name that a request may use."""
     if not name:
         raise UnknownModel("Name a model: GET /v1/models lists them.", param="model")
-    for helper in (service.diarizer, *service.translations.models):
-        if DIARIZERS.aliases.get(name, name) == helper.name:
+    for helper in service.helpers:
+        if CATALOGS[helper.capability.kind].aliases.get(name, name) == helper.name:
             return _named(_card(service, helper), name)
     for model in service.language_models:
         if name in (model.name, names.LLM):

@@ -11,7 +11,13 @@ from reflector_gpu.engines.capability import Batching, Capability
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import Completion, Prompt, SamplingOptions
 
-COMPLETION = Capability(kind="llm", method="complete", streams=True, reads_weights=True)
+COMPLETION = Capability(
+    kind="llm",
+    purpose="may be named in chat completions",
+    method="complete",
+    streams=True,
+    reads_weights=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,9 @@ from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 
-DIARIZATION = Capability(kind="diarizer", method="diarize", whole_recordings=True)
+DIARIZATION = Capability(
+    kind="diarizer", purpose="tells speakers apart", method="diarize", whole_recordings=True
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from reflector_gpu.types import (
     TranscribeOptions,
 )
 
-RECOGNITION = Capability(kind="recogniser", method="transcribe")
+RECOGNITION = Capability(kind="recogniser", purpose="may be named in requests", method="transcribe")
 
 FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause behind so much speech."""

@@ -13,7 +13,9 @@ from reflector_gpu.errors import ReflectorError, UnsupportedLanguage
 from reflector_gpu.languages import match, tag
 from reflector_gpu.types import TranslateOptions
 
-TRANSLATION = Capability(kind="translator", method="translate", reads_weights=True)
+TRANSLATION = Capability(
+    kind="translator", purpose="translates text", method="translate", reads_weights=True
+)
 
 _SHOWN = 100  # codes that an error lists
 _LONGEST = 20  # characters of a client's code that an error repeats

@@ -259,7 +259,8 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         secret = self.apikey.get_secret_value() if self.apikey else ""
-        return tuple(key for key in (k.strip() for k in secret.split(",")) if key)
+        # Other white space, such as a no-break space, is sent as part of the key.
+        return tuple(key for key in (k.strip(" \t\r\n") for k in secret.split(",")) if key)
 
     @property
     def loopback(self) -> bool:

@@ -166,6 +166,31 @@ def test_a_key_may_have_any_letters(bare: START) -> None:
     assert ask(server, "/v1/models", "Bearer cle-ключ") == 401
 
 
+@pytest.mark.parametrize("header", ["authorization", "api-key", "x-api-key"])
+def test_a_key_is_taken_in_utf_8_and_in_latin_1(bare: START, header: str) -> None:
+    server = bare(apikey="other, clé, end\xa0")
+    scheme = b"Bearer " if header == "authorization" else b""
+    with connect(server, key=None) as client:
+
+        def status(key: bytes) -> int:
+            return client.get("/v1/models", headers={header.encode(): scheme + key}).status_code
+
+        for key in ("clé", "end\xa0"):
+            assert [status(key.encode()), status(key.encode("latin-1"))] == [200, 200]
+        for wrong in (b"end", b"other\xa0", b"\xa0", b"\xff\xfe", b"cl\xc3"):
+            assert status(wrong) == 401
+
+
+def test_the_log_says_which_key_it_was(bare: START, caplog: pytest.LogCaptureFixture) -> None:
+    server = bare(apikey="first, second, third")
+    with caplog.at_level(logging.INFO, "reflector_gpu.access"), connect(server, None) as client:
+        for sent in ([b"third"], [b"wrong", b"second", b"third"], [b"wrong"]):
+            client.get("/v1/models", headers=[(b"api-key", key) for key in sent])
+        eventually(lambda: len(caplog.records) == 3)
+    said = [record.getMessage().split("key=")[1].split()[0] for record in caplog.records]
+    assert said == ["2", "1", "wrong"]
+
+
 def test_all_keys_are_compared_in_constant_time(
     small: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

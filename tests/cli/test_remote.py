@@ -34,12 +34,12 @@ def test_each_speaker_has_all_of_the_own_words(typed: Typed, clip: Path) -> None
 def test_the_request_says_what_was_asked_for(typed: Typed, clip: Path) -> None:
     wishes = ("--model", "m", "--language", "German", "--prompt", "Hm.", "--hotwords", "a,b")
     with StubServer([Reply(stream()), Reply(stream())]) as server:
-        where = ("--server", server.url, "--key", "first,second")
+        where = ("--server", server.url, "--key", "clé,second")
         assert typed("transcribe", clip, *where, *wishes).status == 0
         assert typed("transcribe", "https://a.host.invalid/x", *where, *wishes).status == 0
     (path, headers, form), (url_path, _, body) = server.asked
     assert path == "/v1/audio/transcriptions"
-    assert headers["Authorization"] == "Bearer first"
+    assert headers["Authorization"].encode("latin-1") == "Bearer clé".encode()
     assert clip.read_bytes() in form
     assert b'filename="clip.wav"' in form
     assert url_path == "/v1/audio/transcriptions-from-url"

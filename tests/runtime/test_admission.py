@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from reflector_gpu.errors import Overloaded, TooLarge
 from reflector_gpu.runtime.admission import Admission, Limits
+from reflector_gpu.runtime.arrivals import STEADY_RATE
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 from tests.runtime.clock import Clock
@@ -323,3 +326,74 @@ def test_clients_that_come_no_more_are_forgotten(shared: Admission, clock: Clock
         with shared.permit(LIVE, "busy"):
             assert "2 of 2" in refusal(shared, LIVE, "busy").message
     assert shared._used["new 7"].seconds == 1
+
+
+class Sender:
+    """One who sends, and may be told to leave."""
+
+    def __init__(self) -> None:
+        self.sent = 0.0
+        self.told = 0
+
+    def received(self) -> float:
+        return self.sent
+
+    def leave(self) -> None:
+        self.told += 1
+
+
+def test_who_sends_slowly_gives_its_place_to_who_needs_it(
+    admission: Admission, clock: Clock
+) -> None:
+    slow, slower, steady = Sender(), Sender(), Sender()
+    with ExitStack() as held:
+        for sender, kind in ((slow, LIVE), (slower, LIVE), (steady, FILE)):
+            permit = held.enter_context(admission.permit(kind))
+            held.enter_context(permit.arriving(sender.received, sender.leave))
+        clock.advance(100)
+        slow.sent, slower.sent, steady.sent = 100 * STEADY_RATE - 1, 1_000, 100 * STEADY_RATE
+        assert refusal(admission, FILE)
+        for told in ((0, 1), (1, 1)):
+            held.enter_context(admission.permit(LIVE))
+            assert (slow.told, slower.told) == told
+            assert admission.taken(LIVE) == 2
+        assert refusal(admission, LIVE)
+    assert admission.taken(LIVE) == 0
+    assert (slow.told, slower.told, steady.told) == (1, 1, 0)
+
+
+def test_nobody_is_slow_in_the_beginning_or_once_all_is_there(
+    admission: Admission, clock: Clock
+) -> None:
+    sender = Sender()
+    with admission.permit(FILE) as permit:
+        with permit.arriving(sender.received, sender.leave):
+            clock.advance(10)
+            assert refusal(admission, FILE)
+        clock.advance(1_000)
+        assert refusal(admission, FILE)
+    assert not sender.told
+
+
+def test_a_place_stays_with_its_holder_while_there_is_another(
+    admission: Admission, clock: Clock
+) -> None:
+    sender = Sender()
+    with admission.permit(LIVE) as permit, permit.arriving(sender.received, sender.leave):
+        clock.advance(1_000)
+        with admission.permit(LIVE):
+            assert admission.taken(LIVE) == 2
+    assert not sender.told
+
+
+def test_who_would_be_refused_in_any_case_takes_no_place(clock: Clock) -> None:
+    admission = Admission({LIVE: Limits(1), FILE: Limits(1)}, Limits(requests=1), clock=clock)
+    sender = Sender()
+    with (
+        admission.permit(LIVE, "a") as permit,
+        permit.arriving(sender.received, sender.leave),
+        admission.permit(FILE, "b"),
+    ):
+        clock.advance(1_000)
+        assert "This client" in refusal(admission, LIVE, "b").message
+    assert not sender.told

@@ -26,7 +26,11 @@ class Access:
     """
 
     def __init__(self, settings: Settings, trust: Trust) -> None:
-        self._keys = [key.encode() for key in settings.keys]
+        self._keys = [
+            (number, written)
+            for number, key in enumerate(settings.keys)
+            for written in _written(key)
+        ]
         self._open = settings.open_to_all
         self._trust = trust
 
@@ -55,9 +59,13 @@ class Access:
 
     def _number_of(self, keys: Sequence[bytes]) -> int | None:
         """The position of the first of our keys that was sent."""
+        found: int | None = None
         # Every key is compared, in constant time, so that the time taken reveals nothing.
-        found = [hmac.compare_digest(key, known) for key in keys for known in self._keys]
-        return found.index(True) % len(self._keys) if any(found) else None
+        for key in keys:
+            for number, known in self._keys:
+                if hmac.compare_digest(key, known) and found is None:
+                    found = number
+        return found
 
     def _refusal(self, scope: Scope, keys: Sequence[bytes], caller: Caller) -> str:
         if not self._keys:
@@ -96,6 +104,14 @@ class RequireKey:
                     return
                 scope.setdefault("state", {})["client"] = client
         await self._app(scope, receive, send)
+
+
+def _written(key: str) -> set[bytes]:
+    """How clients may send ``key``: curl sends UTF-8, browsers and Python's requests Latin-1."""
+    try:
+        return {key.encode(), key.encode("latin-1")}
+    except UnicodeEncodeError:
+        return {key.encode()}
 
 
 def _keys_in(scope: Scope) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.formats.openai import STREAM_END
 from reflector_gpu.formats.response_format import EVENT_STREAM
+from reflector_gpu.runtime.admission import Permit
+from reflector_gpu.runtime.arrivals import STEADY_RATE
 
 T = TypeVar("T")
 
@@ -40,7 +43,10 @@ TIMEOUT = "X-Request-Timeout"
 """The header that says how many seconds the client will wait."""
 
 SLOWEST_RATE = 1_000.0
-"""Slowest upload in bytes a second: less than any encoded speech, or any usable connection."""
+"""Slowest upload in bytes a second: less than any encoded speech, or any usable connection.
+
+Uploads slower than `STEADY_RATE` are read as long as nobody else needs their places.
+"""
 
 
 class Deadline:
@@ -74,35 +80,58 @@ class Deadline:
             ) from None
 
 
-async def body_of(request: Request, patience: float) -> AsyncIterator[bytes]:
-    """The request's body as it arrives.
+async def body_of(
+    request: Request,
+    patience: float,
+    permit: Permit,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncGenerator[bytes, None]:
+    """The request's body as it arrives. If that is slow, others may get the place of ``permit``.
 
     Raises:
-        ClientTooSlow: nothing came for ``patience`` seconds, or less than `SLOWEST_RATE`.
+        ClientTooSlow: nothing came for ``patience`` seconds, or less than `SLOWEST_RATE`, or
+            another request needed the place.
         ClientDisconnect: the client left.
     """
     stream = request.stream()
-    clock = asyncio.get_running_loop().time
     began, got = clock(), 0
-    while True:
-        try:
-            async with asyncio.timeout(patience):
-                data = await anext(stream, None)
-        except TimeoutError:
-            raise ClientTooSlow(
-                f"No byte of the request came for {patience:g} seconds; send it again."
-            ) from None
-        if data is None:
-            return
-        got += len(data)
-        if clock() - began > patience + got / SLOWEST_RATE:
-            raise ClientTooSlow(
-                f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
-            )
-        yield data
+    waiting: asyncio.Timeout | None = None
+    left = False
+
+    def leave() -> None:
+        nonlocal left
+        left = True
+        if waiting:
+            waiting.reschedule(0)
+
+    with permit.arriving(lambda: got, leave):
+        while True:
+            try:
+                async with asyncio.timeout(patience) as waiting:
+                    data = await anext(stream, None)
+            except TimeoutError:
+                data = b""
+                if not left:
+                    raise ClientTooSlow(
+                        f"No byte of the request came for {patience:g} seconds; send it again."
+                    ) from None
+            waiting = None
+            if left:
+                raise ClientTooSlow(
+                    f"Less than {STEADY_RATE:g} bytes of the request came a second, and others "
+                    "needed its place; send it again."
+                )
+            if data is None:
+                return
+            got += len(data)
+            if got < SLOWEST_RATE * (clock() - began - patience):
+                raise ClientTooSlow(
+                    f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
+                )
+            yield data
 
 
-async def read_body(request: Request, patience: float, most: int) -> bytes:
+async def read_body(request: Request, patience: float, permit: Permit, most: int) -> bytes:
     """Read a small body at once.
 
     Raises:
@@ -110,10 +139,11 @@ async def read_body(request: Request, patience: float, most: int) -> bytes:
         ClientTooSlow, ClientDisconnect: as in `body_of`.
     """
     body = bytearray()
-    async for data in body_of(request, patience):
-        body += data
-        if len(body) > most:
-            raise TooLarge(f"The JSON body is larger than {most} bytes.")
+    async with aclosing(body_of(request, patience, permit)) as pieces:
+        async for data in pieces:
+            body += data
+            if len(body) > most:
+                raise TooLarge(f"The JSON body is larger than {most} bytes.")
     return bytes(body)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -74,29 +74,38 @@ class Intake:
             InvalidRequest: it is none of these, or has no file.
             ClientTooSlow, TooLarge
         """
-        settings = self._service.settings
-        spool = spool or self._service.recordings.spool
-        content_type = context.request.headers.get("content-type", "")
-        body = body_of(context.request, settings.body_seconds)
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind == "application/json":
-            form = await read_json(body, spool)
-        elif kind in _RECORDINGS or kind.startswith(("audio/", "video/")):
-            form = await read_raw(body, spool)
-        else:
-            form = await read_form(
-                content_type,
-                body,
-                spool=spool,
-                max_bytes=settings.max_upload_bytes,
-                max_files=settings.max_files,
-                file_fields=file_fields,
-            )
+        patience = self._service.settings.body_seconds
+        async with aclosing(body_of(context.request, patience, context.permit)) as body:
+            form = await self._read(context.request, body, file_fields, spool)
         context.resources.enter_context(form)
         if not form.files:
             name = file_fields[0]
             raise InvalidRequest(f"The request has no file; send it as '{name}'.", param=name)
         return form
+
+    async def _read(
+        self,
+        request: Request,
+        body: AsyncIterator[bytes],
+        file_fields: Sequence[str],
+        spool: Callable[[], Spool] | None,
+    ) -> Form:
+        settings = self._service.settings
+        spool = spool or self._service.recordings.spool
+        content_type = request.headers.get("content-type", "")
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "application/json":
+            return await read_json(body, spool)
+        if kind in _RECORDINGS or kind.startswith(("audio/", "video/")):
+            return await read_raw(body, spool)
+        return await read_form(
+            content_type,
+            body,
+            spool=spool,
+            max_bytes=settings.max_upload_bytes,
+            max_files=settings.max_files,
+            file_fields=file_fields,
+        )
 
     def form_fields(
         self, request: Request, accepted: AcceptedFields[M], form: Form | None = None
@@ -110,23 +119,27 @@ class Intake:
         values = form_values(pairs, accepted.model) | (form.values if form else {})
         return self.fields(request, accepted, values)
 
-    async def json_fields(self, request: Request, accepted: AcceptedFields[M], max_bytes: int) -> M:
+    async def json_fields(
+        self, context: RequestContext, accepted: AcceptedFields[M], max_bytes: int
+    ) -> M:
         """The fields of a body that is JSON.
 
         Raises:
             InvalidRequest: it is not JSON, or as `fields`.
             TooLarge, ClientTooSlow
         """
-        return self.fields(request, accepted, json_values(await self.body(request, max_bytes)))
+        values = json_values(await self.body(context, max_bytes))
+        return self.fields(context.request, accepted, values)
 
-    async def body(self, request: Request, max_bytes: int) -> bytes:
+    async def body(self, context: RequestContext, max_bytes: int) -> bytes:
         """A body that is small.
 
         Raises:
             TooLarge: it is larger than ``max_bytes``.
             ClientTooSlow
         """
-        return await read_body(request, self._service.settings.body_seconds, max_bytes)
+        patience = self._service.settings.body_seconds
+        return await read_body(context.request, patience, context.permit, max_bytes)
 
     def fields(
         self, request: Request, accepted: AcceptedFields[M], values: Mapping[str, object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import blaming
+from reflector_gpu.errors import UpstreamTimeout, blaming
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
@@ -89,7 +90,22 @@ class RequestContext:
 
     async def download(self, url: str) -> Spool:
         """A spool that fills with the bytes from ``url`` until the request is answered."""
-        return await self.resources.enter_async_context(self.service.recordings.download(url))
+        spool = await self.resources.enter_async_context(self.service.recordings.download(url))
+
+        def received() -> float:
+            return math.inf if spool.complete else spool.size
+
+        def leave() -> None:
+            spool.fail(
+                UpstreamTimeout(
+                    "The audio host sends slowly, and other requests needed the place of this one; "
+                    "try again, or upload the file.",
+                    param=URL_FIELD,
+                )
+            )
+
+        self.resources.enter_context(self.permit.arriving(received, leave))
+        return spool
 
     async def streamed(self, events: AsyncGenerator[str, None]) -> EventStream:
         """An answer of ``events`` that takes over what the request holds."""

@@ -118,9 +118,12 @@ class Spool:
             self._grown.notify_all()
 
     def fail(self, error: ReflectorError) -> None:
-        """Readers get ``error`` instead of waiting for bytes that will not come."""
+        """Readers get ``error`` instead of waiting for bytes that will not come.
+
+        The first error is the one that counts.
+        """
         with self._grown:
-            self._error = error
+            self._error = self._error or error
             self._grown.notify_all()
 
     def close(self) -> None:

@@ -54,9 +54,9 @@ class RemoteRecogniser:
             InvalidRequest: an option, the address or the key cannot be right.
         """
         self._form = _form_of(RecordingParameters.of(**options))
-        headers = {"User-Agent": f"reflector-gpu/{__version__}"}
+        headers = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
         # A server's own setting may hold several keys; each of them opens.
-        first = (key or "").split(",")[0].strip()
+        first = (key or "").split(",")[0].strip(" \t\r\n")
         if first:
             headers["Authorization"] = f"Bearer {first}"
         base = server.rstrip("/").removesuffix("/v1")
@@ -64,8 +64,8 @@ class RemoteRecogniser:
             raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
         try:
             self._client = httpx.AsyncClient(base_url=base, headers=headers, timeout=_TIMEOUTS)
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise InvalidRequest(f"The server's URL or key is not valid: {error}") from None
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(f"The server's URL is not valid: {error}") from None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

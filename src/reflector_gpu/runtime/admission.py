@@ -7,6 +7,9 @@ Audio can be far longer than its size tells: nine kilobytes of FLAC can be six h
 Such audio is not counted against others, who would be refused because of it. It ends itself once
 more of it has been decoded than the limit allows.
 
+A place is for work. A request whose bytes come slowly keeps its place only as long as nobody else
+needs it.
+
 For one event loop. Only `Recording.expect` and `Recording.decoded` are for threads as well.
 """
 
@@ -17,11 +20,12 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from reflector_gpu.errors import Overloaded, TooLarge
+from reflector_gpu.runtime.arrivals import Arrivals
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
@@ -90,13 +94,14 @@ class Admission:
         kind = self._classes[priority]
         kind.check()
         self._check_client(client, kind)
-        kind.began()
+        permit = Permit(kind, self._used[client])
+        kind.began(permit)
         self._in_work[client] += 1
         began = self._clock()
         try:
-            yield Permit(kind, self._used[client])
+            yield permit
         finally:
-            kind.finished(self._clock() - began)
+            kind.finished(permit, self._clock() - began)
             self._in_work[client] -= 1
             self._forget_idle()
 
@@ -148,6 +153,16 @@ class Permit:
     def __init__(self, kind: _Class, used: _LastHour) -> None:
         self._kind = kind
         self._used = used
+
+    def arriving(
+        self, received: Callable[[], float], leave: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """While the bytes of the request come, of which ``received`` are there.
+
+        If they come slowly, another request may get the place; then ``leave`` is called, and has to
+        end this one.
+        """
+        return self._kind.arrivals.arriving(self, received, leave)
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
@@ -224,7 +239,8 @@ class _Class:
     """The live requests, or the others."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self.requests = 0
+        self.arrivals: Arrivals[Permit] = Arrivals(clock)
+        self._places: set[Permit] = set()
         self.seconds = _FIRST_GUESS
         """How long a request takes."""
         self._recordings: set[Recording] = set()
@@ -234,6 +250,10 @@ class _Class:
         self._audio = 0.0
         self._time = 0.0
         self._since = clock()
+
+    @property
+    def requests(self) -> int:
+        return len(self._places)
 
     @property
     def backlog(self) -> float:
@@ -249,12 +269,12 @@ class _Class:
             self._recordings.remove(recording)
 
     def check(self) -> None:
-        """Raise `Overloaded` unless there is a place."""
-        if not self.requests:
+        """Raise `Overloaded` unless there is a place, or one whose bytes come slowly."""
+        if not self._places:
             self._since = self._clock()  # time without work says nothing about its speed
             return
         backlog = self.backlog
-        if self.requests >= self._limits.requests:
+        if self._full and not self.arrivals.slowest():
             raise Overloaded(
                 f"The server is working on {self.requests} such requests, which is its limit; "
                 "try again later.",
@@ -291,12 +311,20 @@ class _Class:
                 param="file",
             )
 
-    def began(self) -> None:
-        self.requests += 1
+    @property
+    def _full(self) -> bool:
+        return self.requests >= self._limits.requests
 
-    def finished(self, seconds: float) -> None:
+    def began(self, permit: Permit) -> None:
+        """Give a place, if need be a slow request's; there is one, as `check` has seen."""
+        if self._full and (slow := self.arrivals.slowest()):
+            self._places.remove(slow.holder)
+            self.arrivals.end(slow)
+        self._places.add(permit)
+
+    def finished(self, permit: Permit, seconds: float) -> None:
         """A request took ``seconds``."""
-        self.requests -= 1
+        self._places.discard(permit)
         self.seconds += _SMOOTHING * (seconds - self.seconds)
 
     def progressed(self, audio_seconds: float) -> None:

@@ -33,7 +33,7 @@ async def llm(
 ) -> Response:
     """Answer a prompt. With `gen_schema`, the answer is JSON that validates against it."""
     async with intake.admit(request, Priority.LIVE) as context:
-        fields = await intake.json_fields(request, route_fields.LLM, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(context, route_fields.LLM, _MAX_JSON_BYTES)
         model = service.language_model()
         context.answered_by(model.name)
         with _blaming("gen_schema", "prompt"):
@@ -57,7 +57,7 @@ async def create_chat_completion(
     Tools are passed on to a model on another server; one that runs here does not call any.
     """
     async with intake.admit(request, Priority.LIVE) as context:
-        fields = await intake.json_fields(request, route_fields.CHAT, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(context, route_fields.CHAT, _MAX_JSON_BYTES)
         fields.check_supported()
         model = service.language_model(fields.model)
         context.answered_by(model.name)

@@ -26,7 +26,7 @@ async def pad(request: Request, intake: AppIntake) -> Response:
     time stamps become silence.
     """
     async with intake.admit(request, Priority.FILE) as context:
-        fields = await intake.json_fields(request, route_fields.PAD, _MAX_JSON_BYTES)
+        fields = await intake.json_fields(context, route_fields.PAD, _MAX_JSON_BYTES)
         if fields.track_index is not None:
             context.log("track", str(fields.track_index))
         size = await unless_disconnected(request, _padded(context, fields))

@@ -75,7 +75,7 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
     Recognition begins while the download runs. `timestamp_offset` is added to every time.
     """
     async with intake.admit(request, Priority.FILE) as context:
-        fields = await intake.json_fields(request, route_fields.FROM_URL, MAX_JSON_BYTES)
+        fields = await intake.json_fields(context, route_fields.FROM_URL, MAX_JSON_BYTES)
         wanted = await intake.transcription_request(context, fields, "transcribe")
         spool = await context.download(fields.audio_file_url)
         parts = context.parts(spool, wanted, "audio_file_url")

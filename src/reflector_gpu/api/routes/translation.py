@@ -48,7 +48,7 @@ async def translate(request: Request, intake: AppIntake, service: AppService) ->
     """
     async with intake.admit(request, Priority.LIVE) as context:
         limit = _BYTES * service.settings.translate_characters + 10_000
-        body = await intake.body(request, limit)
+        body = await intake.body(context, limit)
         values = dict(request.query_params.items()) | (json_values(body) if body.strip() else {})
         fields = intake.fields(request, route_fields.TRANSLATE, values)
         source, target = fields.source_language, fields.target_language

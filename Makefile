@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients format lint bench bench-plot dist clean
+.PHONY: help demo serve test test-clients format lint fuzz bench bench-plot dist clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -29,6 +29,9 @@ lint: .venv/dev  ## Check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+fuzz: .venv/fuzz  ## Attack a server for ten minutes (FUZZ_SECONDS=600 FUZZ_SEED=0)
+	@$(BIN)/python -m fuzz
 
 bench: .venv/bench  ## Measure, and print one table
 	@$(BIN)/python -m benchmarks
@@ -65,6 +68,11 @@ clean:  ## Forget the set-up
 .venv/bench: .venv/dev
 	@echo "Installing what the benchmarks need ..."
 	@$(PIP) install -c constraints.txt --group bench
+	@touch $@
+
+.venv/fuzz: .venv/dev
+	@echo "Installing what the fuzzing needs ..."
+	@$(PIP) install -c constraints.txt --group fuzz
 	@touch $@
 
 # A client that cannot be had is no failure here: its tests say so and are skipped, except in CI.

@@ -57,6 +57,17 @@ def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: STAR
     assert response.headers["Retry-After"]
 
 
+@pytest.mark.parametrize("settings", [{"apikey": KEY}, {"trusted_networks": "192.0.2.0/24"}])
+def test_why_it_is_not_ready_is_for_those_with_a_key(bare: START, settings: dict[str, str]) -> None:
+    server = bare(host="0.0.0.0", **settings)
+    for key in (None, "wrong", KEY):
+        with connect(server, key=key) as client:
+            error = error_of(client.get("/health/ready"), 503)
+        assert error["code"] == "model_not_installed"
+        told = key is not None and key == settings.get("apikey")
+        assert ("no_such_package" in error["message"]) == told
+
+
 # Metrics
 
 

@@ -136,7 +136,10 @@ FAILURES = [
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [*(("wav", error) for error in FAILURES), *((name, FAILURES[2]) for name in READ_AT_ONCE)],
+    [
+        *(("wav", error) for error in FAILURES),
+        *((name, FAILURES[2]) for name in READ_AT_ONCE | INDEX_LAST),
+    ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_failed_arrival_is_told_and_not_taken_for_the_end(
@@ -145,6 +148,7 @@ def test_a_failed_arrival_is_told_and_not_taken_for_the_end(
     meeting: Callable[[str], bytes],
     pool: ThreadPoolExecutor,
     spool: Watched,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = meeting(name)
     spool.write(data[: len(data) // 2])
@@ -152,6 +156,7 @@ def test_a_failed_arrival_is_told_and_not_taken_for_the_end(
     until(lambda: spool.starving)
     spool.fail(error)
     assert work.exception(PATIENCE_SECONDS) is error
+    assert capfd.readouterr().err == ""  # where PyAV writes tracebacks
 
 
 @pytest.mark.parametrize("given", [b"", b"RIFF", b"\0\0\0\x1cftypisom"])

@@ -84,7 +84,8 @@ class Access:
 class RequireKey:
     """Middleware that answers a request itself unless `Access` lets it in.
 
-    Paths in ``open_paths`` need no key. The client's name goes into ``request.state.client``.
+    Paths in ``open_paths`` need no key. The client's name goes into ``request.state.client``, which
+    is missing where `Access` would have refused the client.
     """
 
     def __init__(self, app: ASGIApp, access: Access, open_paths: Collection[str]) -> None:
@@ -96,12 +97,13 @@ class RequireKey:
         if scope["type"] == "http":
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"
-            if scope["path"] not in self._open:
-                try:
-                    client = self._access.check(scope, caller)
-                except Unauthorized as error:
+            try:
+                client = self._access.check(scope, caller)
+            except Unauthorized as error:
+                if scope["path"] not in self._open:
                     await error_response(error)(scope, receive, send)
                     return
+            else:
                 scope.setdefault("state", {})["client"] = client
         await self._app(scope, receive, send)
 

@@ -206,6 +206,7 @@ class SpoolReader:
         self._begin = begin
         self._position = 0
         self._may_seek = spool.complete
+        self._failed = False
 
     @property
     def total(self) -> int | None:
@@ -229,7 +230,18 @@ class SpoolReader:
         return self._position
 
     def read(self, count: int = 65536) -> bytes:
-        data = self._spool.read_at(self._begin + self._position, count)
+        """The next bytes. After an error there are none.
+
+        PyAV raises the first error itself, once FFmpeg has stopped asking for bytes. It would write
+        a traceback to standard error for each further one.
+        """
+        if self._failed:
+            return b""
+        try:
+            data = self._spool.read_at(self._begin + self._position, count)
+        except ReflectorError:
+            self._failed = True
+            raise
         self._position += len(data)
         return data
 

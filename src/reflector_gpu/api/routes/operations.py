@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from reflector_gpu.api.dependencies import AppMetrics, AppService
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.metrics import CONTENT_TYPE
+from reflector_gpu.errors import Unavailable
 from reflector_gpu.types import TranscribeOptions
 
 HEALTH = ("/health", "/health/live", "/health/ready")
@@ -46,12 +47,19 @@ async def live() -> Health:
 
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready")
-async def ready(service: AppService) -> Readiness:
+async def ready(request: Request, service: AppService) -> Readiness:
     """Check that the configured model is loaded.
 
-    Until it is, the answer is 503 with the reason. This needs no key.
+    Until it is, the answer is 503. This needs no key, but only those who send one are told why.
     """
-    service.check_ready()
+    try:
+        service.check_ready()
+    except Unavailable as error:
+        if hasattr(request.state, "client"):
+            raise
+        # The reason may name folders, or be a library's own words.
+        message = "The server is not ready; send the key to be told why."
+        raise type(error)(message, retry_after=error.retry_after) from None
     if not service.configured:
         return Readiness(status="ready", model=None, caveat=None)
     model = service.resolve(None, TranscribeOptions())

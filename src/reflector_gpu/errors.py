@@ -14,7 +14,8 @@
     ├── Unavailable               not now: come back after `retry_after` seconds
     │   ├── ModelNotInstalled
     │   ├── EngineLoading
-    │   ├── EngineFailed          the engine gave up on this piece of audio, or keeps dying
+    │   ├── EngineNotLoaded       the engine does not load: no piece of work has a chance
+    │   ├── EngineFailed          the engine gave up on this piece of work; others may succeed
     │   ├── StorageFull
     │   └── ShuttingDown
     ├── ClientTooSlow             the request stopped arriving
@@ -115,6 +116,10 @@ class ModelNotInstalled(Unavailable):
 
 class EngineLoading(Unavailable):
     code = "engine_loading"
+
+
+class EngineNotLoaded(Unavailable):
+    code = "engine_failed"
 
 
 class EngineFailed(Unavailable):

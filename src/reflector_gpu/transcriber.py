@@ -71,6 +71,9 @@ class Options(TypedDict, total=False):
     """Speakers by name: a recording of two to ten seconds of each, as a path or as bytes."""
     track: int | str
     """The audio track of a file that has several: its number, from 0, or its language."""
+    strict: bool
+    """Fail if the model fails on a part of the recording. Left out, the transcript lacks that part,
+    and says so in ``unheard``."""
 
 
 class Transcriber:

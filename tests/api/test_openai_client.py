@@ -20,7 +20,7 @@ from openai.types.audio import (
 )
 
 from reflector_gpu.api import connection
-from reflector_gpu.errors import EngineFailed
+from reflector_gpu.errors import EngineNotLoaded
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     FROM_URL,
@@ -204,7 +204,7 @@ def test_a_stream_that_fails_midway_says_so(client: OpenAI, pauses: bytes, gate:
     events = stream(client, pauses)
     assert next(events).type == DELTA
     eventually(lambda: gate.arrived > 1)
-    gate.open(EngineFailed("The engine gave up."))
+    gate.open(EngineNotLoaded("The engine gave up."))
     with pytest.raises(openai.APIError, match="The engine gave up"):
         list(events)
 
@@ -222,7 +222,7 @@ def test_a_failure_midway_has_the_one_shape(
         lines = response.iter_lines()
         next(lines)
         eventually(lambda: gate.arrived > 1)
-        gate.open(EngineFailed("The engine gave up."))
+        gate.open(EngineNotLoaded("The engine gave up."))
         *_, failure, end = [line for line in lines if line]
     body = json.loads(failure.removeprefix("data: "))
     assert body["error"]["code"] == "engine_failed"

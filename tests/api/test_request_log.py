@@ -9,7 +9,7 @@ import shlex
 import pytest
 
 from reflector_gpu.api.middleware import value_of
-from reflector_gpu.errors import EngineFailed
+from reflector_gpu.errors import EngineNotLoaded
 from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually
 from tests.live import LiveServer
 
@@ -88,7 +88,7 @@ def test_a_stream_that_fails_midway_says_why_in_the_log(
         lines = answer.iter_lines()
         assert "delta" in next(lines)
         eventually(lambda: gate.arrived > 1)
-        gate.open(EngineFailed("The engine gave up."))
+        gate.open(EngineNotLoaded("The engine gave up."))
         assert "The engine gave up." in "".join(lines)
     assert _line(caplog, "cut")["reason"] == "engine_failed: The engine gave up."
 

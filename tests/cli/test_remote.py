@@ -32,7 +32,8 @@ def test_each_speaker_has_all_of_the_own_words(typed: Typed, clip: Path) -> None
 
 
 def test_the_request_says_what_was_asked_for(typed: Typed, clip: Path) -> None:
-    wishes = ("--model", "m", "--language", "German", "--prompt", "Hm.", "--hotwords", "a,b")
+    wishes = ["--model", "m", "--language", "German", "--prompt", "Hm.", "--hotwords", "a,b"]
+    wishes += ["--strict"]
     with StubServer([Reply(stream()), Reply(stream())]) as server:
         where = ("--server", server.url, "--key", "clé,second")
         assert typed("transcribe", clip, *where, *wishes).status == 0
@@ -50,6 +51,7 @@ def test_the_request_says_what_was_asked_for(typed: Typed, clip: Path) -> None:
         "language": "German",
         "prompt": "Hm.",
         "hotwords": "a,b",
+        "strict": "true",
         "stream": "true",
     }
     for name, value in sent.items():

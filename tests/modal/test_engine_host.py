@@ -21,6 +21,7 @@ from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import (
     EngineFailed,
+    EngineNotLoaded,
     InvalidRequest,
     ModelNotInstalled,
     ReflectorError,
@@ -97,7 +98,7 @@ def test_an_item_fails_alone_and_by_its_own_error(host: EngineHost) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "told"),
-    [(ModelNotInstalled("not here"), ModelNotInstalled), (RuntimeError("CUDA"), EngineFailed)],
+    [(ModelNotInstalled("not here"), ModelNotInstalled), (RuntimeError("CUDA"), EngineNotLoaded)],
 )
 def test_an_engine_that_does_not_load_is_the_answer_and_is_tried_again(
     host: EngineHost, failure: Exception, told: type[ReflectorError]

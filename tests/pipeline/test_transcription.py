@@ -8,7 +8,7 @@ import io
 import threading
 import wave
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,15 @@ import pytest
 from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.errors import EngineFailed, TooLarge, UndecodableAudio, UpstreamFailed
+from reflector_gpu.errors import (
+    EngineFailed,
+    EngineNotLoaded,
+    ReflectorError,
+    ShuttingDown,
+    TooLarge,
+    UndecodableAudio,
+    UpstreamFailed,
+)
 from reflector_gpu.pipeline import transcription as pipeline
 from reflector_gpu.pipeline.transcription import LIVE_SECONDS, Part, Plan, collect, transcribe
 from reflector_gpu.testing import FakeSubmit, HeldSubmit
@@ -32,6 +40,7 @@ from reflector_gpu.types import (
     Schedule,
     Segment,
     TranscribeOptions,
+    Transcript,
     Word,
 )
 from tests.waiting import PATIENCE_SECONDS, until
@@ -219,13 +228,81 @@ def test_closing_while_bytes_are_awaited() -> None:
     run(scene)
 
 
+class Failing:
+    """Hears a chunk, or fails on it with what ``failures`` has for its start."""
+
+    def __init__(self, failures: Mapping[float, ReflectorError]) -> None:
+        self._failures = failures
+        self.asked: list[float] = []
+
+    async def __call__(self, chunk: Chunk, options: TranscribeOptions, _: Priority) -> Recognition:
+        self.asked.append(chunk.start)
+        if failure := self._failures.get(chunk.start):
+            raise failure
+        return recognised(chunk, options)
+
+
+def transcript_of(seconds: float, engine: Failing, *, strict: bool = False) -> Transcript:
+    found: list[Transcript] = []
+
+    async def scene() -> None:
+        with spooled(wav(seconds_of(seconds))) as spool:
+            parts = transcribe(spool, replace(plan(), strict=strict), engine)
+            async with aclosing(parts):
+                found.append(await collect(parts))
+
+    run(scene)
+    return found[0]
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_a_chunk_that_the_engine_fails_on_is_unheard_and_costs_no_other_chunk() -> None:
+    engine = Failing({second: EngineFailed(f"number {second}") for second in (0, 1, 4, 9)})
+    found = transcript_of(10, engine)
+    assert found.text == "2 3 5 6 7 8"
+    assert list(found.unheard) == [(0, 1), (1, 2), (4, 5), (9, 10)]
+    assert found.duration == 10
+
+
+@pytest.mark.usefixtures("second_by_second")
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_a_recording_of_which_nothing_was_heard_fails(seconds: int) -> None:
+    engine = Failing({second: EngineFailed(f"number {second}") for second in range(seconds)})
+    with pytest.raises(EngineFailed, match=f"number {seconds - 1}"):
+        transcript_of(seconds, engine)
+    assert engine.asked == list(range(seconds))
+
+
+@pytest.mark.usefixtures("second_by_second")
+def test_an_engine_that_fails_from_the_beginning_on_is_not_tried_for_hours() -> None:
+    engine = Failing({second: EngineFailed("It is broken.") for second in range(60)})
+    with pytest.raises(EngineFailed, match="It is broken"):
+        transcript_of(60, engine)
+    assert len(engine.asked) <= 4 + 4  # as many again are in flight
+
+
+@pytest.mark.usefixtures("second_by_second")
+@pytest.mark.parametrize(
+    ("failure", "strict"),
+    [
+        (EngineFailed("This one."), True),
+        (EngineNotLoaded("Not at all."), False),
+        (TooLarge("Too much."), False),
+        (ShuttingDown("Not now."), False),
+    ],
+)
+def test_what_fails_the_whole_recording(failure: ReflectorError, strict: bool) -> None:
+    with pytest.raises(type(failure), match=failure.message):
+        transcript_of(10, Failing({5: failure}), strict=strict)
+
+
 @pytest.mark.usefixtures("second_by_second")
 def test_a_failure_comes_after_the_parts_before_it() -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
         found: list[Part] = []
         with spooled(wav(seconds_of(20))) as spool:
-            parts = transcribe(spool, plan(4), engine)
+            parts = transcribe(spool, replace(plan(4), strict=True), engine)
 
             async def consume() -> None:
                 async with aclosing(parts):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflector_gpu.errors import EngineFailed
 from reflector_gpu.pipeline.unheard import (
     LEAST_SECONDS,
     Heard,
@@ -47,7 +48,7 @@ def spoken(text: str, start: float, seconds: float = 0.3) -> list[Word]:
 class Recogniser:
     """Answers with what it was given, one after the other; remembers what it was asked."""
 
-    def __init__(self, *answers: Sequence[Word]) -> None:
+    def __init__(self, *answers: Sequence[Word] | EngineFailed) -> None:
         self._answers = list(answers)
         self.asked: list[tuple[float, float]] = []
         self.options: list[TranscribeOptions] = []
@@ -56,6 +57,8 @@ class Recogniser:
         self.asked.append((round(chunk.start, 2), round(chunk.end, 2)))
         self.options.append(options)
         words = self._answers.pop(0)
+        if isinstance(words, EngineFailed):
+            raise words
         return Recognition((Segment.of(words, SCORES),) if words else (), "en")
 
 
@@ -218,3 +221,20 @@ def test_what_is_decoded_again_is_in_the_language_of_its_chunk_unless_another_is
     )
     languages = [one.language or found.recognition.language for one in found.recognition.segments]
     assert languages == heard_as
+
+
+def test_a_chunk_that_the_engine_fails_on_is_unheard_from_its_first_voice_to_its_last() -> None:
+    failure = EngineFailed("It died.")
+    assert heard(chunk(10, (0.9, 2.9), (5.0, 6.0)), Recogniser(failure)) == Heard(
+        Recognition(), ((0.9, 6.0),), failure
+    )
+    assert heard(chunk(10), Recogniser(failure)).unheard == ((0.0, 10.0),)
+
+
+def test_an_engine_that_fails_on_what_it_skipped_loses_nothing_that_it_heard() -> None:
+    failure = EngineFailed("It died.")
+    found = heard(chunk(10, (0.9, 2.0), (5.0, 8.0)), Recogniser(spoken("one two", 1.0), failure))
+    assert text_of(found) == "one two"
+    assert found.unheard == ((5.0, 8.0),)
+    assert found.failure is failure
+    assert not found.lost

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.errors import (
-    EngineFailed,
     EngineLoading,
+    EngineNotLoaded,
     ModelNotInstalled,
     ReflectorError,
     ShuttingDown,
@@ -84,8 +84,8 @@ def test_waiting_for_a_model_in_an_event_loop(tmp_path: Path) -> None:
     ("how", "kind", "message"),
     [
         ("missing", ModelNotInstalled, "Get it at example.com."),
-        ("raise", EngineFailed, "did not load"),
-        ("exit", EngineFailed, "died while loading: exited with status 9"),
+        ("raise", EngineNotLoaded, "did not load"),
+        ("exit", EngineNotLoaded, "died while loading: exited with status 9"),
     ],
 )
 def test_an_engine_that_does_not_load_fails_whoever_waits_and_whoever_comes(
@@ -159,7 +159,7 @@ def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reflector_gpu.runtime.supervisor.Worker", refuse)
     with pooled(engines.Echo, PoolOptions(first_backoff=600)) as pool:
         (found,) = outcomes(pool, "a")
-        assert isinstance(found, EngineFailed)
+        assert isinstance(found, EngineNotLoaded)
         assert pool.state is PoolState.FAILED
 
 

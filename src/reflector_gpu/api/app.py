@@ -61,9 +61,9 @@ Headers of an answer:
 
 - `X-Reflector-Model`: the model that answered.
 - `X-Reflector-Ignored`: the fields that were ignored.
-- `X-Reflector-Warnings`: JSON that says what may be missing: speech without words, a file that is
-  damaged or truncated, audio tracks that were left out. Formats with a field `warnings` say it
-  there, too.
+- `X-Reflector-Warnings`: JSON that says what may be missing: speech without words, parts that the
+  model failed on, a file that is damaged or truncated, audio tracks that were left out. Formats
+  with a field `warnings` say it there, too.
 - `X-Request-ID`: what the log calls this request. A client may send its own.
 """
 

@@ -188,6 +188,14 @@ def transcribe(
             help="Call whoever sounds as in this file by name; implies --diarize. Repeatable.",
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            show_default=False,
+            help="Fail if the model fails on a part of a recording, instead of warning of it.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
     ] = False,
@@ -211,6 +219,7 @@ def transcribe(
         num_speakers=speakers,
         min_speakers=min_speakers,
         max_speakers=max_speakers,
+        strict=strict or None,
     )
     raise typer.Exit(
         run(

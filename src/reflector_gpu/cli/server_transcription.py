@@ -127,7 +127,7 @@ def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
     form: dict[str, str | list[str]] = {"stream": "true"}
     plain = parameters.model_dump(exclude={"diarize", "voices"}, exclude_defaults=True)
     for name, value in plain.items():
-        form[name] = ",".join(value) if isinstance(value, tuple) else str(value)
+        form[name] = ",".join(value) if isinstance(value, tuple) else _written(value)
     if parameters.speakers is not None:
         form |= {"diarize": "true", "response_format": "diarized_json"}
     if parameters.voices:
@@ -137,6 +137,11 @@ def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
             for audio in parameters.voices.values()
         ]
     return form
+
+
+def _written(value: object) -> str:
+    """``value`` as forms have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Upload(io.FileIO):

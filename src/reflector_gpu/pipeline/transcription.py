@@ -27,7 +27,7 @@ from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.stitching import place
 from reflector_gpu.pipeline.tally import UNCOUNTED, Meter, Tally
 from reflector_gpu.pipeline.threads import ThreadStream, prefetched
-from reflector_gpu.pipeline.unheard import Heard, hear
+from reflector_gpu.pipeline.unheard import Heard, Losses, hear
 from reflector_gpu.types import (
     PLAIN,
     SAMPLE_RATE,
@@ -83,7 +83,8 @@ class Plan:
     chunks that may be in flight, which bounds memory whatever the recording's length. ``tally``
     hears how long the recording is. A ``recorder`` keeps the decoded audio, for a diarizer that
     need not wait for the recogniser. ``schedule`` makes the first chunks short, for a client that
-    streams.
+    streams. If ``strict``, a chunk that the engine fails on fails the recording; otherwise it is
+    unheard.
     """
 
     options: TranscribeOptions
@@ -97,6 +98,7 @@ class Plan:
     tally: Tally = UNCOUNTED
     recorder: Recorder | None = None
     schedule: Schedule = PLAIN
+    strict: bool = False
 
 
 async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
@@ -105,9 +107,11 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
     The caller closes the generator and the spool, which ends all work at once.
 
     Raises:
-        ReflectorError: the audio is unusable, too long, or the engine fails.
+        ReflectorError: the audio is unusable or too long, or the engine cannot be had.
+        EngineFailed: it failed on all chunks; on any of them, if the plan is strict.
     """
     meter, claim = Meter(plan.tally, spool), _Claim(plan.tally)
+    losses = Losses(plan.strict)
     blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect, plan.track, claim.notice))
     source: ThreadStream[Chunk] | ThreadStream[_Kept]
     if plan.recorder:
@@ -142,6 +146,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                     again = replace(plan, options=replace(plan.options, language=language))
                     start(chunk, again, in_flight.appendleft)
                     continue
+                losses.count(heard)
                 position = min(chunk.end, meter.seconds)  # the last chunk may be padded
                 yield Part(
                     place(heard.recognition, chunk),
@@ -154,6 +159,7 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                 priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
                 first = False
                 start(chunk, replace(plan, priority=priority), in_flight.append)
+        losses.end()
         seconds = meter.seconds
         yield Part((), seconds, plan.options.language, seconds, condition=claim.condition)
     finally:

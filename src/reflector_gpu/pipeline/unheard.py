@@ -15,6 +15,7 @@ from itertools import pairwise
 from math import inf
 from statistics import median
 
+from reflector_gpu.errors import EngineFailed
 from reflector_gpu.pipeline.spoken_languages import sure
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -38,6 +39,8 @@ _PADDING = 0.2  # seconds of audio kept around what is decoded again
 _MOST = 0.9  # of a chunk: decoding so much of it again would give the same
 _ECHO = 6  # words in a row that are the prompt's, before it counts as repeated
 
+_HOPELESS = 4  # chunks lost from the beginning on: an engine that fails on so many hears nothing
+
 Recognise = Callable[[Chunk, TranscribeOptions], Awaitable[Recognition]]
 
 
@@ -45,21 +48,59 @@ Recognise = Callable[[Chunk, TranscribeOptions], Awaitable[Recognition]]
 class Heard:
     """What was recognised in a chunk, and where somebody speaks but no words were found.
 
-    Times are relative to the chunk.
+    Times are relative to the chunk. If the engine failed on the chunk or a stretch of it, that is
+    unheard, and the last ``failure`` says why.
     """
 
     recognition: Recognition
     unheard: tuple[Span, ...] = ()
+    failure: EngineFailed | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether there are no words because the engine failed."""
+        return self.failure is not None and not self.recognition.segments
+
+
+class Losses:
+    """The chunks that the engine failed on, and when there are too many of them."""
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self._heard = False
+        self._lost = 0
+        self._failure: EngineFailed | None = None
+
+    def count(self, heard: Heard) -> None:
+        """Raise the engine's failure if what was ``heard`` is too little."""
+        self._heard |= not heard.lost
+        self._lost += heard.lost
+        self._failure = heard.failure or self._failure
+        if self._failure and (self._strict or (not self._heard and self._lost >= _HOPELESS)):
+            raise self._failure
+
+    def end(self) -> None:
+        """Raise the engine's failure if nothing was heard at all."""
+        if self._failure and not self._heard:
+            raise self._failure
 
 
 async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -> Heard:
-    """Have ``chunk`` recognised, and then the speech in it that was skipped."""
+    """Have ``chunk`` recognised, and then the speech in it that was skipped.
+
+    Raises:
+        ReflectorError: whatever ``recognise`` raises, but for `EngineFailed`.
+    """
     bare = replace(options, prompt=None, hotwords=(), voiced=True)
-    found = await recognise(chunk, options)
-    if repeats_prompt(_words(found), options):
-        found = await recognise(chunk, bare)
+    try:
+        found = await recognise(chunk, options)
+        if repeats_prompt(_words(found), options):
+            found = await recognise(chunk, bare)
+    except EngineFailed as error:
+        return Heard(Recognition(), (_speech(chunk),), error)
     if not _timed(found):
         return Heard(found)
+    failure: EngineFailed | None = None
     found = bounded(found, chunk.voiced)
     gaps = unheard(_words(found), chunk.voiced)
     tried: set[Span] = set()
@@ -72,23 +113,33 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         again = await asyncio.gather(*(_again(part, bare, found, recognise) for _, part in parts))
         inserted: dict[int, list[Segment]] = {}
         for (index, part), one in zip(parts, again, strict=True):
-            if _timed(one):
+            if isinstance(one, EngineFailed):
+                failure = one
+            elif _timed(one):
                 inserted.setdefault(index, []).extend(_moved(one, part.start - chunk.start))
         if not any(inserted.values()):
             break
         found = replace(found, segments=tuple(_merged(found.segments, inserted)))
         found = bounded(found, chunk.voiced)
         gaps = unheard(_words(found), chunk.voiced)
-    return Heard(found, tuple(span for _, span in gaps))
+    return Heard(found, tuple(span for _, span in gaps), failure)
+
+
+def _speech(chunk: Chunk) -> Span:
+    """From where to where somebody speaks in ``chunk``."""
+    return (chunk.voiced[0][0], chunk.voiced[-1][1]) if chunk.voiced else (0.0, chunk.duration)
 
 
 async def _again(
     part: Chunk, options: TranscribeOptions, whole: Recognition, recognise: Recognise
-) -> Recognition:
+) -> Recognition | EngineFailed:
     """What is heard in ``part``, in the language of the ``whole`` unless another one is certain."""
-    found = await recognise(part, options)
-    if whole.segments and found.language != whole.language and not sure(found):
-        return await recognise(part, replace(options, language=whole.language))
+    try:
+        found = await recognise(part, options)
+        if whole.segments and found.language != whole.language and not sure(found):
+            return await recognise(part, replace(options, language=whole.language))
+    except EngineFailed as failure:
+        return failure
     return found
 
 

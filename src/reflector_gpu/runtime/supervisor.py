@@ -23,7 +23,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
-from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown
+from reflector_gpu.errors import EngineFailed, EngineNotLoaded, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
@@ -185,9 +185,11 @@ class Supervisor(Generic[Item, Result]):
         except Abandoned:
             return _shutting_down()
         except (WorkerDied, OSError) as death:
-            error: ReflectorError = EngineFailed(
+            error: ReflectorError = EngineNotLoaded(
                 f"Model '{self._name}' died while loading: {death}.", retry_after=self._pause
             )
+        except EngineFailed as failure:  # here it is about all work, not about a piece of it
+            error = EngineNotLoaded(failure.message, retry_after=failure.retry_after)
         except ReflectorError as failure:
             error = failure
         else:

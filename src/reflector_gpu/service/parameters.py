@@ -161,6 +161,12 @@ class TranscriptionParameters(SpeakerParameters):
         "a stream, the last events have it.",
     )
 
+    strict: Annotated[bool | None, BeforeValidator(not_empty)] = Field(
+        None,
+        description="Fail if the model fails on a part of the recording. Left out: the transcript "
+        "lacks that part, and `warnings.unheard` says which it is.",
+    )
+
     @classmethod
     def of(cls, **values: object) -> Self:
         """Check ``values``; one that is None was not given.

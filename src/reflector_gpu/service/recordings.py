@@ -131,6 +131,7 @@ class Recordings:
             vad=request.vad,
             tally=tally,
             schedule=spec.streamed if request.streamed else PLAIN,
+            strict=request.strict,
         )
         if request.speakers is None:
             return transcribe(spool, plan, submit)

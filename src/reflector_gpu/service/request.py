@@ -37,6 +37,8 @@ class TranscriptionRequest:
     """Which of the file's audio tracks."""
     streamed: bool = False
     """Whether somebody reads along, so that the first words have to come early."""
+    strict: bool = False
+    """Whether it fails if the engine fails on a part of it."""
 
     @property
     def written(self) -> str | None:

@@ -209,6 +209,7 @@ class Service:
             translated=by_text,
             track=TrackWish(parameters.track, options.language),
             streamed=streamed,
+            strict=bool(parameters.strict),
         )
 
     def speakers(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.cli import hints
-from reflector_gpu.cli.hints import here, told
+from reflector_gpu.cli.hints import here, message_of
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition import catalog
@@ -39,8 +39,8 @@ def test_a_checkout_installs_itself_with_its_constraints(monkeypatch: pytest.Mon
         f"Run {BIN}/pip install -c {ROOT}/constraints.txt -e '{ROOT}[whisper,llm]'."
     )
     monkeypatch.chdir(ROOT)
-    told = here("pip install 'reflector-gpu[whisper]' && reflector-gpu models pull tiny")
-    assert told == (
+    message_of = here("pip install 'reflector-gpu[whisper]' && reflector-gpu models pull tiny")
+    assert message_of == (
         f"{hints._shown(BIN / 'pip')} install -c constraints.txt -e '.[whisper]' && "
         f"{hints._shown(Path(PROGRAM))} models pull tiny"
     )
@@ -87,8 +87,8 @@ def test_other_text_stays(text: str) -> None:
 
 def test_another_servers_commands_are_its_own() -> None:
     command = "reflector-gpu models pull tiny"
-    assert told(ModelNotInstalled(command)) == f"{PROGRAM} models pull tiny"
-    assert told(UpstreamFailed(command)) == command
+    assert message_of(ModelNotInstalled(command)) == f"{PROGRAM} models pull tiny"
+    assert message_of(UpstreamFailed(command)) == command
 
 
 KNOWN = [*MODELS.values(), *DIARIZERS.models.values(), *TRANSLATORS.models.values()]

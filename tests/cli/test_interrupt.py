@@ -54,9 +54,9 @@ def test_while_it_starts_there_is_nothing_to_clean_up(
 ) -> None:
     own = signal.signal(signal.SIGINT, before)  # type: ignore[arg-type]
     try:
-        interrupt.ends()
+        interrupt.exit_at_once()
         assert signal.getsignal(signal.SIGINT) == starting
-        interrupt.raises()
+        interrupt.raise_error()
         assert signal.getsignal(signal.SIGINT) == working
     finally:
         signal.signal(signal.SIGINT, own)

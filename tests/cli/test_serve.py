@@ -113,7 +113,7 @@ def test_to_stop_in_the_midst_of_a_request_is_no_error(tmp_path: Path, number: i
         with client.makefile("rb") as answer:
             assert b"503" in answer.readline()
     said = "".join(running.errors)
-    assert "WARNING uvicorn.error: Requests that the time to finish was too short for: 1" in said
+    assert "WARNING uvicorn.error: Requests cut off when the server stopped: 1" in said
     assert 'reason="shutting_down: ' in said
     assert "ERROR" not in said
     assert "Traceback" not in said

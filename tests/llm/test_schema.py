@@ -108,7 +108,7 @@ def test_a_model_is_told_what_does_not_fit_until_it_fits() -> None:
     assert said == Message("assistant", '{"items": [1]}')
     assert told.role == "user"
     assert "items[0]: 1 is not of type 'string'" in told.content
-    assert "no JSON" in model.asked[1].prompt.messages[-1].content
+    assert "not JSON" in model.asked[1].prompt.messages[-1].content
 
 
 def test_a_model_that_never_fits_is_an_error() -> None:
@@ -182,6 +182,6 @@ def test_any_value_comes_through(value: JsonValue) -> None:
 
 
 @pytest.mark.parametrize("answer", ["NaN", "Infinity", "", "{} {}", "'items'", '{"a": 1,}'])
-def test_what_is_no_json_is_none(answer: str) -> None:
-    with pytest.raises(EngineFailed, match="no JSON"):
+def test_an_answer_that_is_not_json_does_not_fit(answer: str) -> None:
+    with pytest.raises(EngineFailed, match="not JSON"):
         complete(Parrot(*[answer] * schema.TRIES), {})

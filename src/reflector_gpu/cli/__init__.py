@@ -13,7 +13,7 @@ from reflector_gpu.cli import interrupt
 
 def main() -> None:
     """Run the command line. Status 0: done; 1: some of it failed; 2: it could not start."""
-    interrupt.ends()
+    interrupt.exit_at_once()
 
     # Not at the top: Ctrl-C would end these imports with a traceback.
     from reflector_gpu.cli.commands import app
@@ -22,7 +22,7 @@ def main() -> None:
     try:
         app(prog_name="reflector-gpu")
     except ReflectorError as error:
-        from reflector_gpu.cli.hints import told
+        from reflector_gpu.cli.hints import message_of
 
-        sys.stderr.write(f"Error: {told(error)}\n")
+        sys.stderr.write(f"Error: {message_of(error)}\n")
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""What ``serve`` says first: where it is, how well it hears, and who may use it."""
+"""What ``serve`` prints first: its address, its model, how accurate that is, and who may use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(settings: Settings, catalog: Recognisers, url: str) -> None:
 
 
 def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str, str, str]]:
-    """Name, text and style of each."""
+    """The name, the text and the style of each line."""
     model = catalog.default
     everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
     reach = ", and every other address of this machine" if everywhere else ""
@@ -41,11 +41,11 @@ def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str
 
 
 def _accuracy(settings: Settings, catalog: Recognisers) -> list[tuple[str, str]]:
-    """How well the profile's choice hears, and what would be better."""
+    """How accurate the profile's model is, and what would be more accurate."""
     profile = PROFILES[settings.profile]
     chosen = profile.defaults.get("auto_models", settings.auto_models)
     if (settings.model, settings.auto_models) != (profile.defaults["model"], chosen):
-        return []  # somebody has chosen others, and knows why
+        return []  # the operator has chosen other models
     preferred = catalog.configured[0]
     if preferred is not catalog.default and not settings.auto_pull:
         return [("for better", preferred.installation)]
@@ -70,7 +70,7 @@ def key_state(settings: Settings) -> tuple[str, str]:
 
 
 def network_warnings(settings: Settings) -> list[str]:
-    """What lets in more than anybody may have meant."""
+    """Settings that may let in more callers than they were meant to."""
     warnings = []
     if holds_everyone(settings.trusted_networks):
         warnings.append("REFLECTOR_TRUSTED_NETWORKS holds every address: nobody needs a key")

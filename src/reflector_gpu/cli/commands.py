@@ -1,4 +1,4 @@
-"""What can be typed. Importing this must stay cheap: heavy imports belong into the bodies."""
+"""The commands. Importing this must stay cheap: heavy imports belong in their bodies."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def serve(
 
     Requests that are running then get time to finish. [env var: REFLECTOR_SHUTDOWN_SECONDS]
 
-    Scripts that use port 0 learn the address from --ready-file: one line, complete when it is
-    there.
+    Scripts that use port 0 read the address from --ready-file, whose one line is complete as soon
+    as the file exists.
     """
     from reflector_gpu.cli.serve import run
 
@@ -125,9 +125,7 @@ def transcribe(
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Let this server do the work, instead of this very process."
-        ),
+        typer.Option(metavar="URL", help="Let this server do the work, instead of this process."),
     ] = None,
     key: Key = None,
     model: Annotated[
@@ -152,7 +150,7 @@ def transcribe(
     profile: Profile = None,
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Text that the recording might follow: its spelling."),
+        typer.Option(metavar="TEXT", help="Text that sets the style and the spelling."),
     ] = None,
     hotwords: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
@@ -185,7 +183,7 @@ def transcribe(
         typer.Option(
             metavar="NAME=FILE",
             show_default=False,
-            help="Call whoever sounds as in this file by name; implies --diarize. Repeatable.",
+            help="A speaker's name, and a recording of their voice; implies --diarize. Repeatable.",
         ),
     ] = None,
     strict: Annotated[
@@ -251,7 +249,7 @@ def translate(
 ) -> None:
     """Translate text. White space and line breaks stay.
 
-    What translates is a setting. [env var: REFLECTOR_TRANSLATOR]
+    A setting names the translator. [env var: REFLECTOR_TRANSLATOR]
     """
     from reflector_gpu.cli.translate import run
 
@@ -286,14 +284,14 @@ def llm(
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Let this server answer, instead of this very process."),
+        typer.Option(metavar="URL", help="Let this server answer, instead of this process."),
     ] = None,
     key: Key = None,
 ) -> None:
     """Ask a language model.
 
-    Which one answers are settings. [env var: REFLECTOR_LLM_ENGINE, REFLECTOR_LLM_MODEL, ...] The
-    exit status is 1 if the answer was cut off.
+    Settings name the model. [env var: REFLECTOR_LLM_ENGINE, REFLECTOR_LLM_MODEL, ...] The exit
+    status is 1 if the answer was cut off.
     """
     from reflector_gpu.cli.llm import run
 
@@ -321,7 +319,7 @@ def config(
     log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every setting and where it is from.
+    """Show every setting, its value, and where that comes from.
 
     Takes the options of `serve`, to show what they would change. Keys are never shown.
     """

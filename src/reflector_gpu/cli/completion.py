@@ -1,10 +1,10 @@
-"""What the shell offers when Tab is pressed; imports only what that takes."""
+"""What the shell offers when Tab is pressed. Imports stay small, because Tab has to be quick."""
 
 from __future__ import annotations
 
 
 def recognisers(incomplete: str) -> list[str]:
-    """Names that begin with what has been typed so far."""
+    """Names of recognisers that begin with what has been typed so far."""
     from reflector_gpu.engines.recognition.catalog import MODELS
     from reflector_gpu.engines.recognition.resolution import AUTO
 
@@ -12,7 +12,7 @@ def recognisers(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """The same of models of every kind."""
+    """Names of models of any kind that begin so."""
     from reflector_gpu.engines.catalogs import CATALOGS
 
     known = [name for catalog in CATALOGS.values() for name in catalog.models]

@@ -18,6 +18,7 @@ _ROOM_FOR_A_TABLE = 140  # columns
 
 
 def run(*, as_json: bool, **overrides: object) -> None:
+    """Print the settings, as ``overrides`` from the command line change them."""
     settings = load_settings(**overrides)
     found = origins(settings, **overrides)
     if as_json:
@@ -37,7 +38,7 @@ def run(*, as_json: bool, **overrides: object) -> None:
 
 
 def _print_paragraphs(settings: Settings, found: Mapping[str, str]) -> None:
-    """What the table shows, for a terminal that is too narrow for it."""
+    """Print the facts of the table, for a terminal that is too narrow for it."""
     out = console()
     for name, origin in found.items():
         style = "" if origin == "default" else "bold"
@@ -61,7 +62,7 @@ def _description(name: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """``value`` in what JSON knows, with secrets covered."""
+    """``value`` as JSON can hold it, with secrets masked."""
     if isinstance(value, SecretStr):
         return _MASK
     if isinstance(value, tuple):

@@ -23,7 +23,7 @@ _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("warn", "yellow"), Status.FA
 def run(*, as_json: bool, **overrides: object) -> int:
     """Run the checks. The exit status is 1 if something essential does not work."""
     logs.discard()
-    interrupt.raises()
+    interrupt.raise_error()
     activity = Activity()
     checks = map(_as_here, _checks(activity.say, **overrides))
     if as_json:

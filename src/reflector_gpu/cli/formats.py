@@ -1,4 +1,4 @@
-"""What ``transcribe`` can write, by the name that is typed."""
+"""The formats that ``transcribe`` can write, by the names that are typed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class OutputFormat(StrEnum):
 
     @classmethod
     def of(cls, file: Path) -> OutputFormat | None:
-        """The format that the ending of ``file`` stands for, if it is one's."""
+        """The format that the name of ``file`` ends with, if there is one."""
         name = file.name.lower()
         fitting = [form for form in cls if name.endswith(f".{form.extension}")]
         return max(fitting, key=lambda form: len(form.extension), default=None)
 
     @property
     def extension(self) -> str:
-        """Of the files written into a folder; no two formats share one."""
+        """The ending of files in a folder, which no other format has."""
         return _EXTENSIONS.get(self, self.value)
 
 

@@ -1,8 +1,8 @@
 """Commands as they work in this installation.
 
-Messages name commands as anybody would type them: ``pip install 'reflector-gpu[whisper]'``,
-``reflector-gpu models pull tiny``. HTTP clients get them so, and do not learn where this program is
-installed. What is printed here goes through `here`, and can be pasted into a shell.
+Messages name commands in a general form: ``pip install 'reflector-gpu[whisper]'``,
+``reflector-gpu models pull tiny``. HTTP clients get that form, and do not learn where this program
+is installed. What the program prints goes through `here`, and can be pasted into a shell.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def here(text: str) -> str:
     return _PROGRAM.sub(lambda found: program(), text)
 
 
-def told(error: ReflectorError) -> str:
-    """The message of ``error``; what another server says is about its installation, not this."""
+def message_of(error: ReflectorError) -> str:
+    """The message of ``error``. Commands in those of another server are about its installation."""
     return error.message if isinstance(error, UpstreamFailed) else here(error.message)
 
 
@@ -67,7 +67,7 @@ def _package(extras: str) -> str:
 
 
 def _checkout() -> Path | None:
-    """The folder of the sources, if it is them that run."""
+    """The folder of the sources, if the program runs from them."""
     root = Path(__file__).resolve().parents[3]
     inside = Path(__file__).resolve().is_relative_to(root / "src")
     needed = (root / "pyproject.toml", root / "constraints.txt")
@@ -76,7 +76,7 @@ def _checkout() -> Path | None:
 
 def _shown(file: Path) -> str:
     """The shortest way to call ``file`` from this folder."""
-    if str(file) == file.name:  # as it was typed, found on the PATH
+    if str(file) == file.name:  # typed without a folder, and found on the PATH
         return file.name
     found = shutil.which(file.name)
     if found and Path(found).absolute() == file.absolute():

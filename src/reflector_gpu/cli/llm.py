@@ -1,4 +1,4 @@
-"""``llm``: a prompt in, a language model's answer out, piece by piece."""
+"""``llm``: prints a language model's answer to a prompt, piece by piece."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from reflector_gpu.cli import interrupt, logs
+from reflector_gpu.cli.server_address import base_url, first_key
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm import schema
 from reflector_gpu.llm.base import CompletionRequest, LanguageModel
@@ -31,7 +32,7 @@ def run(
     server: str | None,
     key: str | None,
 ) -> int:
-    """Answer ``prompt``, or what is on standard input; 1 if the answer was cut off.
+    """Answer ``prompt``, or standard input. The exit status is 1 if the answer was cut off.
 
     Raises:
         ReflectorError
@@ -44,7 +45,7 @@ def run(
         _schema(schema_file) if schema_file else None,
     )
     logs.discard()
-    interrupt.raises()
+    interrupt.raise_error()
     return asyncio.run(_run(request, server, key))
 
 
@@ -58,7 +59,7 @@ async def _run(request: CompletionRequest, server: str | None, key: str | None) 
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     cut_off = piece.finish == "length"
-                elif isinstance(piece, str):  # nobody here offers tools that could be called
+                elif isinstance(piece, str):  # there are no tools that it could call
                     sys.stdout.write(piece)
                     sys.stdout.flush()
         finally:
@@ -70,7 +71,7 @@ async def _run(request: CompletionRequest, server: str | None, key: str | None) 
 
 @asynccontextmanager
 async def _local() -> AsyncIterator[LanguageModel]:
-    """The model that the settings name, in this command."""
+    """The model that the settings name, run by this command."""
     service = Service(load_settings())
     model = service.language_model()
     try:
@@ -83,12 +84,8 @@ async def _local() -> AsyncIterator[LanguageModel]:
 @asynccontextmanager
 async def _remote(server: str, key: str | None) -> AsyncIterator[LanguageModel]:
     """The model of a reflector-gpu server."""
-    # A server's own setting may hold several keys; each of them opens.
-    first = (key or "").split(",")[0].strip()
-    base = server.rstrip("/").removesuffix("/v1")
-    if not base.lower().startswith(("http://", "https://")):
-        raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
-    model = UpstreamModel(UpstreamOptions(f"{base}/v1", "llm", first, key_name="--key"))
+    options = UpstreamOptions(f"{base_url(server)}/v1", "llm", first_key(key), key_name="--key")
+    model = UpstreamModel(options)
     try:
         yield model
     finally:
@@ -101,7 +98,7 @@ def _schema(file: Path) -> dict[str, JsonValue]:
     except OSError as error:
         raise InvalidRequest(f"The schema cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise InvalidRequest(f"The schema is no JSON: {error}.") from error
+        raise InvalidRequest(f"The schema is not JSON: {error}.") from error
     if not isinstance(found, dict):
         raise InvalidRequest("The schema must be a JSON object.")
     return found

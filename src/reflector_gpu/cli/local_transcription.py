@@ -1,13 +1,12 @@
-"""Transcription inside this command, with worker processes of its own."""
+"""Transcription by this command, with worker processes of its own."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 
+from reflector_gpu.cli.downloads import download
 from reflector_gpu.cli.sources import Report, Source
-from reflector_gpu.engines.weights import size
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.settings import Settings
 from reflector_gpu.transcriber import Options, Transcriber
@@ -19,27 +18,23 @@ class LocalRecogniser:
     """One `Transcriber` for all recordings of a command."""
 
     def __init__(self, options: Options, settings: Settings) -> None:
-        """Check everything that can be checked before the first recording.
-
-        Weights that may be downloaded are, with a bar.
+        """Check everything that can be checked before the first recording, and download weights if
+        that is allowed.
 
         Raises:
             ReflectorError: the settings, the model or the language do not work.
         """
         self._transcriber = Transcriber(settings, **options)
         for model in self._transcriber.absent:
-            if model.weights:
-                megabytes = size(model.weights.megabytes)
-                sys.stderr.write(f"Downloading {model.name}: {megabytes}, once\n")
-                model.weights.pull(settings.weights_sources)
+            download(model, settings)
         self._transcriber.check_installed()
 
     @property
-    def together(self) -> int:
+    def concurrency(self) -> int:
         return min(_MOST_TOGETHER, 1 + self._transcriber.workers)
 
     def running(self) -> AbstractAsyncContextManager[object]:
-        """Load the model in the background, and leave no process behind."""
+        """Load the model in the background, and stop its processes at the end."""
         return self._transcriber
 
     async def parts(self, source: Source, report: Report) -> AsyncGenerator[Part, None]:

@@ -1,6 +1,6 @@
-"""``modal deploy``: the apps in ``modal_deployments``, their secrets and weights, onto Modal.
+"""``modal deploy``: deploys the apps in ``modal_deployments`` with their secrets and weights.
 
-What to put into Reflector's ``.env`` goes to standard output, everything else to standard error.
+The lines for Reflector's ``.env`` go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Target:
 
     @property
     def needs(self) -> str:
-        """The command that brings its model, for one that comes from no hub; else nothing."""
+        """The command that uploads its model, if that is on no hub; else empty."""
         from reflector_gpu.deploy.modal_app import VOLUME
 
         folder = self.deployment.folder
@@ -123,7 +123,7 @@ def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
             _modal(target.modal("deploy"), f"Deploying {target.name}")
             urls[target.name] = _url(target.deployment.name)
     finally:
-        # Whatever failed: nobody can ask for the key again, and some apps may be there.
+        # Print even if something failed: the key is shown once, and some apps may be deployed.
         lines = list(env_lines(urls, key))
         if key and not urls:
             lines = [f"# the new key: {key}"]
@@ -131,9 +131,10 @@ def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
 
 
 def env_lines(urls: Mapping[str, str], key: str | None) -> Iterator[str]:
-    """For Reflector's ``.env``: who serves what, by the names of apps. The key is there once.
+    """The lines of Reflector's ``.env`` for the apps at ``urls``, by their names.
 
-    ``key`` None: nobody knows it but those who were told when it was made.
+    The key stands in one of them, and the others refer to that. ``key`` is None if it was made, and
+    printed, by an earlier deployment.
     """
     told = ""
     for name, url in urls.items():
@@ -176,7 +177,7 @@ def _plan(target: Target) -> Iterator[str]:
     deployment = target.deployment
     yield f"deploy {deployment.title}"
     if target.needs:
-        yield f"  {target.needs}  # yours to do, before; it is left out as long as that is empty"
+        yield f"  {target.needs}  # do this first: without a model the app is left out"
     if deployment.fetches_weights:
         yield f"  {' '.join(['modal', *target.modal('run', '::pull')[3:]])}"
     yield f"  {' '.join(['modal', *target.modal('deploy')[3:]])}"
@@ -192,10 +193,10 @@ def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
 
 
 def _with_models(targets: Sequence[Target]) -> list[Target]:
-    """Those whose models are where they run, or will be.
+    """Those of ``targets`` that have their model, or can fetch it.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: none has.
     """
     lacking = [target for target in targets if target.needs and not _in_volume(target)]
     told = [f"{target.name} lacks its model: {target.needs}" for target in lacking]
@@ -221,7 +222,7 @@ def _in_volume(target: Target) -> bool:
 
 
 def _prepare_secrets(targets: Sequence[Target]) -> str | None:
-    """Have the secrets that ``targets`` name; the key, if it was made just now."""
+    """Create the secrets of ``targets`` that are missing. The key, if this has made it."""
     import modal
 
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
@@ -249,7 +250,7 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
 
 @contextmanager
 def _at_modal() -> Iterator[None]:
-    """What the client of Modal raises inside, as errors of ours."""
+    """Raise errors of Modal's client as ours."""
     import modal
 
     try:
@@ -274,10 +275,10 @@ def _url(app: str) -> str:
         url = modal.Function.from_name(app, "web").get_web_url()
     except modal.exception.Error as error:
         raise UpstreamFailed(
-            f"{app} is deployed, but Modal does not tell where: {error}"
+            f"{app} is deployed, but Modal does not know its address: {error}"
         ) from error
     if url is None:
-        raise UpstreamFailed(f"{app} is deployed, but Modal does not tell where.")
+        raise UpstreamFailed(f"{app} is deployed, but Modal does not know its address.")
     return url
 
 

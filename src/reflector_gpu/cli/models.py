@@ -1,4 +1,4 @@
-"""``models``: what the service knows as it stands on this machine, and downloads for it."""
+"""``models``: lists and describes the models, and downloads and deletes their weights."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def pull(names: Sequence[str]) -> None:
     """Download weights; print where they are.
 
     Raises:
-        ModelNotInstalled: a package is missing; the message names the command.
-        UnknownModel: one of ``names`` is none; nothing is downloaded then.
+        ModelNotInstalled: a package is missing; the message has the command that installs it.
+        UnknownModel: one of ``names`` is no model. Nothing is downloaded then.
         ReflectorError: a download failed.
     """
     settings = load_settings()
@@ -82,11 +82,11 @@ def pull(names: Sequence[str]) -> None:
 
 
 def delete(names: Sequence[str], *, sure: bool) -> None:
-    """Delete downloaded weights; say how much room that made.
+    """Delete downloaded weights, and print how much room that made.
 
     Raises:
-        UnknownModel: one of ``names`` is none; nothing is deleted then.
-        InvalidRequest: one is in a folder of somebody's own, or nobody said yes.
+        UnknownModel: one of ``names`` is no model. Nothing is deleted then.
+        InvalidRequest: a model is in a folder of the user's own, or there is nobody to ask.
     """
     inventory = Inventory.of(load_settings())
     models = [inventory.find(name) for name in names]

@@ -1,4 +1,4 @@
-"""Transcripts as text, and where that text goes."""
+"""Transcripts in the format that was asked for, and where they are written."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _JSON = (OutputFormat.JSON, OutputFormat.VERBOSE_JSON)
 
 
 def form_of(asked: OutputFormat | None, target: str | None) -> OutputFormat:
-    """The format to write: the one that was asked for, else what the name of a file says.
+    """The format to write: the one that was asked for, or else that of the ending of ``target``.
 
     Raises:
-        InvalidRequest: the file's ending says nothing.
+        InvalidRequest: no format has this ending.
     """
     if asked or target is None or _is_folder(target) or not (ending := Path(target).suffix):
         return asked or OutputFormat.TXT
@@ -45,7 +45,7 @@ def form_of(asked: OutputFormat | None, target: str | None) -> OutputFormat:
 def render(
     transcript: Transcript, form: OutputFormat, filename: str, spaces: WordSpaces = "leading"
 ) -> str:
-    """``transcript`` as a whole file, its last line ended. ``spaces`` are those of JSON."""
+    """The text of a file with ``transcript``. ``spaces`` are those of words in JSON."""
     match form:
         case OutputFormat.TXT:
             return dialogue(transcript) or openai.text(in_translation(transcript))
@@ -64,7 +64,9 @@ def render(
 
 
 def dialogue(transcript: Transcript, paint: Callable[[str], str] = str) -> str:
-    """A paragraph for each turn, behind its speaker, whom ``paint`` may colour; empty if unknown.
+    """A line for each turn, which begins with its speaker; empty if no speaker is known.
+
+    ``paint`` may colour the speakers.
 
     >>> print(dialogue(transcript))  # doctest: +SKIP
     A: Shall we begin?
@@ -79,7 +81,7 @@ def dialogue(transcript: Transcript, paint: Callable[[str], str] = str) -> str:
 
 
 def painted(speaker: str) -> str:
-    """``speaker`` in a colour of their own, for a terminal."""
+    """``speaker`` in a colour of its own, for a terminal."""
     colour = _COLOURS[sum(map(ord, speaker)) % len(_COLOURS)]
     return Style(color=colour, bold=True).render(speaker)
 
@@ -98,7 +100,7 @@ def _table(transcript: Transcript) -> str:
 class Destination:
     """Where one recording's text goes: a file, or standard output.
 
-    There, one of several stands under its ``heading``, as head and tail have it.
+    On standard output, a ``heading`` sets texts of several recordings apart, as with ``head``.
     """
 
     path: Path | None = None
@@ -118,10 +120,10 @@ class Destination:
 
 
 def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -> list[Destination]:
-    """A place for each of ``sources``; ``target`` is what ``-o`` says.
+    """The destination of each of ``sources``; ``target`` is the value of ``-o``.
 
     Raises:
-        InvalidRequest: they do not all fit there.
+        InvalidRequest: ``target`` does not do for so many, or cannot be written.
     """
     several = len(sources) > 1
     if target is None:
@@ -162,7 +164,7 @@ def _in_folder(sources: Sequence[Source], form: OutputFormat, folder: Path) -> l
 
 
 def _check(path: Path, sources: Sequence[Source]) -> None:
-    """Find out now, and not after an hour, that ``path`` cannot be written."""
+    """Raise `InvalidRequest` now, and not after an hour, if ``path`` cannot be written."""
     if any(source.path and path.exists() and path.samefile(source.path) for source in sources):
         raise InvalidRequest(f"{path} is one of the recordings: it would be overwritten.")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):

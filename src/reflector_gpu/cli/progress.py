@@ -22,10 +22,7 @@ _NAME_COLUMNS = 28
 
 
 class ProgressBars:
-    """A bar for every recording that is being worked on, gone when it is done.
-
-    A context manager. Nothing is drawn unless ``shown``.
-    """
+    """A context manager that draws a bar for each recording while it is worked on, if ``shown``."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
@@ -57,7 +54,7 @@ class ProgressBars:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Take the bars off the screen while something else is written to it."""
+        """Take the bars off the screen while something else is written."""
         self._display.stop()
         try:
             yield
@@ -66,14 +63,14 @@ class ProgressBars:
 
     @contextmanager
     def bar(self, name: str, seconds: float | None) -> Iterator[Bar]:
-        """Show the recording ``name``, which is about ``seconds`` long."""
+        """A bar for the recording ``name``, which is about ``seconds`` long."""
         task = self._display.add_task(name, total=seconds, state="")
         bar = Bar(self._display, task, seconds)
         try:
             yield bar
         finally:
             self._display.remove_task(task)
-            self._display.refresh()  # or the next line that is printed draws it once more
+            self._display.refresh()  # else the next printed line draws it again
         if self._shown:
             self._console.print(f"{name}: {bar.summary}", markup=False, soft_wrap=True)
 
@@ -115,7 +112,7 @@ class Bar:
 
     @property
     def summary(self) -> str:
-        """What is left to say when it is done."""
+        """What to say when the recording is done."""
         took = time.monotonic() - self._began
         return (
             f"{clock(self._position)} of audio in {took:.1f} s, "
@@ -123,7 +120,7 @@ class Bar:
         )
 
     def report(self, state: str) -> None:
-        """Say what is being done before the audio moves; the clock starts after that."""
+        """Say what is done before recognition begins. The clock starts with the last report."""
         self._began = time.monotonic()
         self._display.update(
             self._task, state=f"{self._done()}  {state}", refresh=state != self._reported
@@ -131,11 +128,11 @@ class Bar:
         self._reported = state
 
     async def watch(self, parts: AsyncIterable[Part]) -> AsyncIterator[Part]:
-        """Pass ``parts`` through, and move along with them."""
+        """``parts``, as they come; the bar moves with them."""
         async for part in parts:
             self._position = max(self._position, part.position)
             if self._total and self._position > self._total:
-                self._total = None  # the header lied
+                self._total = None  # the header was wrong
             self._display.update(
                 self._task, completed=self._position, total=self._total, state=self._state()
             )

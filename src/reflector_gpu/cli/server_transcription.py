@@ -21,6 +21,7 @@ import httpx
 from pydantic import ValidationError
 
 from reflector_gpu import __version__
+from reflector_gpu.cli.server_address import base_url, first_key
 from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.formats import audio_warnings
@@ -38,14 +39,14 @@ from reflector_gpu.types import Segment, Word
 
 _TIMEOUTS = httpx.Timeout(120.0, connect=10.0)  # a working server says something every 15 s
 _TRIES = 5
-_LONGEST_WAIT = 60.0  # seconds; a server that wants more does not want this recording today
+_LONGEST_WAIT = 60.0  # seconds
 _BUSY = (429, 503)
 
 
 class RemoteRecogniser:
     """A reflector-gpu server."""
 
-    together = 4
+    concurrency = 4
 
     def __init__(self, server: str, key: str | None, options: Options) -> None:
         """``server`` is its address, with or without ``/v1``.
@@ -55,13 +56,9 @@ class RemoteRecogniser:
         """
         self._form = _form_of(RecordingParameters.of(**options))
         headers = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
-        # A server's own setting may hold several keys; each of them opens.
-        first = (key or "").split(",")[0].strip(" \t\r\n")
-        if first:
+        if first := first_key(key):
             headers["Authorization"] = f"Bearer {first}"
-        base = server.rstrip("/").removesuffix("/v1")
-        if not base.lower().startswith(("http://", "https://")):
-            raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
+        base = base_url(server)
         try:
             self._client = httpx.AsyncClient(base_url=base, headers=headers, timeout=_TIMEOUTS)
         except httpx.InvalidURL as error:
@@ -91,7 +88,7 @@ class RemoteRecogniser:
     async def _answer(
         self, source: Source, report: Report, resources: AsyncExitStack
     ) -> httpx.Response:
-        """A stream that has begun well. A busy server is asked again when it says."""
+        """The stream of an answer. A busy server is asked again after the time that it names."""
         tries = 1
         while True:
             with _Upload.of(source, report) as upload:
@@ -145,7 +142,7 @@ def _written(value: object) -> str:
 
 
 class _Upload(io.FileIO):
-    """A file that tells how much of it has been read. It never is in memory as a whole."""
+    """A file that reports how much of it has been read, and is never in memory as a whole."""
 
     def __init__(self, source: Source, report: Report) -> None:
         with source.opened() as file:
@@ -155,7 +152,7 @@ class _Upload(io.FileIO):
 
     @classmethod
     def of(cls, source: Source, report: Report) -> AbstractContextManager[_Upload | None]:
-        """The source's file; None for a URL, which the server fetches itself."""
+        """The file of ``source``. None for a URL, which the server fetches itself."""
         return nullcontext() if source.remote else cls(source, report)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -202,13 +199,13 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
 def _final(
     segments: Sequence[Segment], turns: Sequence[DiarizedSegment], done: DoneEvent
 ) -> tuple[Segment, ...] | None:
-    """All segments once more, if only the end told who said them or what they mean."""
+    """All segments again, if the last events have brought their speakers or translations."""
     if turns:
         words = [word for segment in segments for word in segment.words]
         return tuple(_attributed(turns, words))
     if done.segments is None:
         return None
-    # There are as many, of the same times: the last events only know more about them.
+    # The last events have the same segments, and know more about them.
     pairs = zip(segments, done.segments, strict=False)
     return tuple(replace(segment, translation=told.translation) for segment, told in pairs)
 
@@ -232,9 +229,9 @@ def _segment(event: DeltaEvent, follows: bool) -> Segment:
 
 
 def _words(text: str, words: Sequence[SpokenWord], follows: bool) -> Iterator[Word]:
-    """Timed words; those that follow without a space in ``text`` are glued.
+    """``words`` as ours. Those before which ``text`` has no space are glued.
 
-    ``follows``: there was text before this.
+    ``follows``: there was text before this one.
     """
     position = 0
     for word in words:
@@ -245,7 +242,7 @@ def _words(text: str, words: Sequence[SpokenWord], follows: bool) -> Iterator[Wo
 
 
 def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iterator[Segment]:
-    """``turns`` with the words that spell their texts, one turn after the other."""
+    """``turns`` as segments, each with those of ``words`` that spell its text."""
     position = 0
     for turn in turns:
         begin, length = position, 0
@@ -259,13 +256,13 @@ def _attributed(turns: Sequence[DiarizedSegment], words: Sequence[Word]) -> Iter
 
 
 def _duration(rounded_up: int, seconds: float | None) -> float:
-    """The server counts begun seconds; the file's header knows better, if it agrees."""
+    """The server rounds up to whole seconds. The file's header is exact, if it agrees."""
     agrees = seconds is not None and math.ceil(seconds) == rounded_up
     return seconds if agrees and seconds is not None else float(rounded_up)
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that a busy server asks to wait; None if asking again is no use."""
+    """The seconds that a busy server asks to wait. None if asking again would not help."""
     header = response.headers.get("retry-after", "")
     if response.status_code not in _BUSY or not header.isdecimal():
         return None
@@ -273,7 +270,7 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 def _refusal(status: int, body: bytes) -> ReflectorError:
-    """What the server said, from either shape of an error body."""
+    """What the server said in an error body or event."""
     try:
         answer = json.loads(body)
         message = answer["error"]["message"]
@@ -283,7 +280,7 @@ def _refusal(status: int, body: bytes) -> ReflectorError:
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's words for what httpx only calls a failure."""
+    """Why the connection failed, in the operating system's words."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno:

@@ -1,4 +1,4 @@
-"""The recordings that a command line names, and what transcribes them."""
+"""The recordings on a command line, and the protocol of what transcribes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Source:
 
     @classmethod
     def of(cls, typed: str, files: ExitStack) -> Source:
-        """``files`` closes what it opens."""
+        """The recording that was typed. ``files`` closes what this opens."""
         if typed == STANDARD_INPUT:
             return cls(typed, piped=files.enter_context(tempfile.TemporaryFile(buffering=0)))
         if typed.lower().startswith(("http://", "https://")):
@@ -60,7 +60,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What errors call it: the path or the URL as it was typed, without secrets."""
+        """Its name in errors: the path or the URL as it was typed, without secrets."""
         if not self.remote:
             return self.typed if self.path else self.label
         parts = urlsplit(self.typed)
@@ -68,7 +68,7 @@ class Source:
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be heard, as far as a look tells."""
+        """Why it cannot be transcribed, as far as the file system knows."""
         if self.piped:
             return f"is a terminal; {_PIPE_IT}" if sys.stdin.isatty() else None
         if self.path is None:
@@ -84,10 +84,10 @@ class Source:
         return None if self.path.stat().st_size else "is empty"
 
     def fill(self) -> None:
-        """Read standard input to its end, if this is it.
+        """If this is standard input, read it to its end.
 
         Raises:
-            InvalidRequest: it cannot be kept.
+            InvalidRequest: there is no room for it.
         """
         if self.piped is None:
             return
@@ -97,10 +97,10 @@ class Source:
             raise InvalidRequest(f"Standard input cannot be kept: {error.strerror}.") from error
 
     def opened(self) -> io.FileIO:
-        """The file with the recording, which must not be a URL; the caller closes it.
+        """The open file of a recording that is not a URL. The caller closes it.
 
         Raises:
-            InvalidRequest: there is none, or nothing in it.
+            InvalidRequest: it cannot be opened, or is empty.
         """
         if problem := self.problem:
             raise InvalidRequest(problem)
@@ -133,18 +133,18 @@ class Source:
 
 
 Report: TypeAlias = Callable[[str], None]
-"""Told what is being done before words come: ``"sending 40%"``, ``"recognising"``."""
+"""Takes what is being done before words come: ``"sending 40%"``, ``"recognising"``."""
 
 
 class Recogniser(Protocol):
-    """Where recordings become words: here, or on a server."""
+    """What transcribes recordings: this process, or a server."""
 
     @property
-    def together(self) -> int:
-        """How many recordings are worth working on at the same time."""
+    def concurrency(self) -> int:
+        """How many recordings to work on at the same time."""
 
     def running(self) -> AbstractAsyncContextManager[object]:
-        """What must be entered before `parts` is used, and left after."""
+        """The context in which `parts` may be used."""
 
     def parts(self, source: Source, report: Report) -> AsyncGenerator[Part, None]:
         """The parts of one transcript, as they come.

@@ -1,4 +1,4 @@
-"""``transcribe``: recordings in, text out, one code path whoever does the work."""
+"""``transcribe``: recordings to text, by one code path for this process and for servers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import cast
 
 from reflector_gpu.cli import interrupt, logs
 from reflector_gpu.cli.formats import OutputFormat
-from reflector_gpu.cli.hints import told
+from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.local_transcription import LocalRecogniser
 from reflector_gpu.cli.output import Destination, dialogue, form_of, outputs, painted, render
 from reflector_gpu.cli.progress import ProgressBars
 from reflector_gpu.cli.server_transcription import RemoteRecogniser
 from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source
-from reflector_gpu.cli.warned import warnings
+from reflector_gpu.cli.transcript_warnings import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.settings import load_settings
@@ -26,10 +26,10 @@ from reflector_gpu.types import Transcript, WordSpaces
 
 
 def options_of(voices: Sequence[str], **typed: object) -> Options:
-    """What was typed, without what was left out; each of ``voices`` is NAME=FILE.
+    """The options that were given. Each of ``voices`` is NAME=FILE.
 
     Raises:
-        InvalidRequest: a voice has no name of its own, or cannot be read.
+        InvalidRequest: a voice has no name, the name of another, or cannot be read.
     """
     known: dict[str, bytes] = {}
     for name, audio in map(_voice, voices):
@@ -85,7 +85,7 @@ def run(
             source.fill()
         progress = ProgressBars(shown=sys.stderr.isatty() and not quiet)
         logs.discard()
-        interrupt.raises()
+        interrupt.raise_error()
         spaces = settings.word_spaces
         return asyncio.run(_run(recogniser, sources, places, form, spaces, progress))
 
@@ -100,7 +100,7 @@ async def _run(
 ) -> int:
     failed = False
     async with recogniser.running():
-        gate = asyncio.Semaphore(recogniser.together)
+        gate = asyncio.Semaphore(recogniser.concurrency)
         with progress:
             tasks = [
                 asyncio.create_task(_one(recogniser, source, progress, gate)) for source in sources
@@ -136,9 +136,9 @@ def _deliver(
     form: OutputFormat,
     spaces: WordSpaces,
 ) -> bool:
-    """Write what came out; whether it could be."""
+    """Write the outcome to its place. False if there is no transcript, or it cannot be written."""
     if isinstance(outcome, ReflectorError):
-        problem = told(outcome)
+        problem = message_of(outcome)
     else:
         try:
             text = render(outcome, form, source.label, spaces)

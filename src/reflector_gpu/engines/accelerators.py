@@ -1,4 +1,4 @@
-"""What engine libraries need before they can use a GPU, and clear errors where it is missing."""
+"""Prepares engine libraries for a device, with clear errors if something is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROVIDERS: Mapping[str, str] = {
 }
 
 _CHOSEN_BY_CTRANSLATE2 = ("default", "auto")
-"""Compute types that stand for another: that of the weights, and the fastest."""
+"""Compute types that stand for others: that of the weights, and the fastest one."""
 
 _CUDA_OPTIONS = {
     # Every batch has a shape of its own; the default would search anew for each of them
@@ -51,7 +51,7 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
     """Make ``device`` ready for CTranslate2, and check that it can compute in ``compute_type``.
 
     Raises:
-        ModelNotInstalled: it cannot; the message is about ``what``.
+        ModelNotInstalled: it cannot. The message is about ``what``.
     """
     import ctranslate2
 
@@ -72,10 +72,10 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
 
 @contextmanager
 def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
-    """Around CTranslate2's work on a batch of so many ``items``.
+    """Around CTranslate2's work on a batch of ``items``.
 
     Raises:
-        EngineFailed: it failed, for want of memory perhaps; the message is about ``what``.
+        EngineFailed: it failed, perhaps for lack of memory. The message is about ``what``.
     """
     try:
         yield
@@ -84,10 +84,10 @@ def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
 
 
 def load_cublas() -> None:
-    """Have CUDA 12's cuBLAS in this process, from NVIDIA's wheel or from the system.
+    """Load CUDA 12's cuBLAS from NVIDIA's wheel or from the system.
 
-    CTranslate2 opens it by name at its first multiplication, and takes one that is loaded already.
-    The linker would not find the one of a wheel.
+    CTranslate2 opens it by name when it first multiplies. The linker would not find that of a
+    wheel, but one that is already loaded is used.
 
     Raises:
         ModelNotInstalled: there is none; the message says how to get it.
@@ -103,7 +103,7 @@ def load_cublas() -> None:
 
 
 def _wheel_libraries() -> Iterator[str]:
-    """The libraries of the wheel nvidia-cublas-cu12, each behind those that it needs."""
+    """The libraries of the wheel nvidia-cublas-cu12, each after those that it needs."""
     package = importlib.util.find_spec("nvidia")
     for folder in (package and package.submodule_search_locations) or ():
         for name in ("libcublasLt.so.12", "libcublas.so.12"):
@@ -113,12 +113,12 @@ def _wheel_libraries() -> Iterator[str]:
 
 
 def onnx_providers(device: str, longest_seconds: float, max_batch: int) -> list[Provider]:
-    """ONNX Runtime's providers for ``device``, the first one preferred for every operator.
+    """ONNX Runtime's providers for ``device``, the preferred one first.
 
     TensorRT builds one engine for all batches of up to ``max_batch`` times ``longest_seconds``.
 
     Raises:
-        ModelNotInstalled: the ONNX Runtime that is installed does not know the device.
+        ModelNotInstalled: the installed ONNX Runtime does not know the device.
     """
     import onnxruntime
 
@@ -138,17 +138,17 @@ def onnx_providers(device: str, longest_seconds: float, max_batch: int) -> list[
 
 
 def check_session(session: onnxruntime.InferenceSession, device: str) -> None:
-    """Check that ``session`` runs on ``device``: where libraries are missing, it is on the CPU.
+    """Check that ``session`` runs on ``device``: if libraries are missing, it runs on the CPU.
 
     Raises:
-        ModelNotInstalled: it does not.
+        ModelNotInstalled: it runs elsewhere.
     """
     if _PROVIDERS[device] not in session.get_providers():
         raise _no_provider(device)
 
 
 def onnx_failures() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises if a run fails, mostly for want of memory."""
+    """What ONNX Runtime raises if a run fails, mostly for lack of memory."""
     from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
     return EPFail, Fail, RuntimeException, MemoryError
@@ -163,7 +163,7 @@ def _no_provider(device: str) -> ModelNotInstalled:
 
 
 def _set_tensorrt_profile(longest_seconds: float, max_batch: int) -> None:
-    """The shapes to build for; onnx-asr's own end at 16 and lack the last frame of 30 s."""
+    """Set the shapes to build for. onnx-asr's own end at batches of 16, and just before 30 s."""
     from onnx_asr.onnx import TensorRtOptions
 
     longest = int(longest_seconds * 1000)
@@ -172,7 +172,7 @@ def _set_tensorrt_profile(longest_seconds: float, max_batch: int) -> None:
 
 
 def _tensorrt_cache(version: str) -> Path:
-    """The folder of built engines: one for each version, which may not read another's."""
+    """The folder of built engines. One version may not read those of another."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     folder = home / "reflector-gpu" / f"tensorrt-{version}"
     folder.mkdir(parents=True, exist_ok=True)

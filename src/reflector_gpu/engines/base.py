@@ -1,6 +1,6 @@
-"""What every engine is: a model by name, what it needs to run here, and how it is called.
+"""Models by name: what each needs to run on this machine, and the engine that runs it.
 
-What the engines of one capability take and give is in the ``base`` of its folder.
+The ``base`` of each capability's folder says what its engines take and give.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Result = TypeVar("Result", covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
-    """What the service must know about any engine before it is loaded.
+    """What the service must know about an engine before it is loaded.
 
-    ``single_threaded``: the engine uses one core, so a process for each core makes it faster.
-    ``quick_restart``: loading takes about a second, so a batch that nobody waits for any more is
-    ended by replacing its process. ``devices`` are those that it runs on; where there are several,
-    the engine takes the argument ``device``. ``compute_types``: it takes the argument
-    ``compute_type``. ``languages`` are the model's own codes of the languages that it hears, empty
-    for a model that hears none.
+    ``single_threaded`` means that the engine uses one core, so that a process for each core makes
+    it faster. ``quick_restart`` means that loading takes about a second, so that a batch nobody
+    waits for any more is ended by replacing its process. ``devices`` are those that the engine runs
+    on; if there are several, it takes the argument ``device``. ``compute_types`` means that it
+    takes the argument ``compute_type``. ``languages`` are the model's own codes of the languages
+    that it recognises; empty if it recognises no speech.
     """
 
     single_threaded: bool = False
@@ -52,11 +52,10 @@ class EngineSpec:
 class Model(Generic[Item, Result]):
     """A model by name, whose engine takes an ``Item`` and gives a ``Result``.
 
-    ``engine`` is ``module:Class``, which is built with ``arguments``.
-
-    ``extra`` is the package extra that brings ``packages``; ``programs`` are looked for on the
-    PATH, each with the command that installs it. ``weights`` are on the hub; the folder that holds
-    them becomes the engine's argument ``weights``, several as in ``PATH``.
+    ``engine`` is a ``module:Class``, which is built with ``arguments``. ``extra`` is the extra of
+    this package that installs ``packages``. ``programs`` must be on the PATH; each has the command
+    that installs it. ``weights`` are on the hub. Their folder becomes the engine's argument
+    ``weights``, and several folders are joined as in ``PATH``.
     """
 
     capability: ClassVar[Capability]
@@ -73,14 +72,14 @@ class Model(Generic[Item, Result]):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What this machine lacks: names of packages and programs, and the word ``weights``."""
+        """What this machine lacks: names of packages and programs, or ``weights``."""
         packages = (name for name in self.packages if not _is_installed(name))
         programs = (name for name in self.programs if shutil.which(name) is None)
         return (*packages, *programs, *(("weights",) if self._lacks_weights else ()))
 
     @property
     def downloadable(self) -> bool:
-        """Whether a download would make it complete."""
+        """Whether it lacks nothing but weights that can be downloaded."""
         return self.missing == ("weights",)
 
     @property
@@ -93,12 +92,12 @@ class Model(Generic[Item, Result]):
 
     @property
     def trained(self) -> bool:
-        """Whether it has a model to load, from the hub or from a folder."""
+        """Whether there are weights to load, from the hub or from a folder."""
         return self.weights is not None or "weights" in self.arguments
 
     @property
     def installation(self) -> str:
-        """The shell command that brings what is missing; empty if nothing is."""
+        """The shell command that installs what is missing; empty if nothing is."""
         missing = self.missing
         packages = [name for name in missing if name in self.packages]
         what = f"'reflector-gpu[{self.extra}]'" if self.extra else " ".join(packages)
@@ -109,7 +108,7 @@ class Model(Generic[Item, Result]):
         return " && ".join(commands)
 
     def check_installed(self) -> None:
-        """Raise `ModelNotInstalled`, with the command that mends it, if anything is missing."""
+        """Raise `ModelNotInstalled`, with the command that installs it, if anything is missing."""
         if self.missing:
             raise ModelNotInstalled(
                 f"Model '{self.name}' is known but not installed here: {self.installation}",
@@ -119,12 +118,12 @@ class Model(Generic[Item, Result]):
 
 
 AnyModel: TypeAlias = Model[object, object]
-"""A model of whatever capability."""
+"""A model of any capability."""
 
 
 @contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
-    """Around the imports of an optional library: tell how to install it if they fail.
+    """Around the imports of an optional library: say how to install it if they fail.
 
     Raises:
         ModelNotInstalled: ``what`` (a plural) needs the ``extra`` of this package.

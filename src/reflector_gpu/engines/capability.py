@@ -12,14 +12,14 @@ from math import inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """One thing that engines do, and how workers call them for it.
+    """One thing that engines do, and how workers call them to do it.
 
     ``kind`` is what users call a model that does it, and ``purpose`` tells them what it is good
     for. ``method`` is the engine's batch method:
-    ``method(items, options)`` gives one result or one error for each item, in order; a capability
-    that ``streams`` gives it a `Progress` besides, to tell parts of a result before its end.
-    ``whole_recordings``: an item is a recording of any length, and not a piece of one.
-    ``reads_weights``: the server itself reads a model's files, for example for its languages.
+    ``method(items, options)`` gives one result or one error for each item, in order. A capability
+    that ``streams`` also gives it a `Progress`, which takes parts of a result before its end.
+    ``whole_recordings`` means that an item is a recording of any length, not a piece of one.
+    ``reads_weights`` means that the server itself reads a model's files, to know its languages say.
     """
 
     kind: str
@@ -34,10 +34,10 @@ class Capability:
 class Batching:
     """What one call of an engine takes.
 
-    ``max_items`` are its items, ``max_cost`` what they cost together once each is padded to the
-    costliest (seconds of audio, characters, tokens: whatever the capability counts in). ``samples``
-    are the float32 values of shared memory that they need. A call that takes longer than
-    ``base_timeout + cost * timeout_per_cost`` seconds hangs.
+    ``max_items`` is the number of its items. ``max_cost`` is what they may cost together once each
+    is padded to the costliest; a capability counts in seconds of audio, characters or tokens.
+    ``samples`` are the float32 values of shared memory that they need. A call that takes longer
+    than ``base_timeout + cost * timeout_per_cost`` seconds is taken to hang.
     """
 
     max_items: int = 1

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | ReflectorError]:
-    """``work`` on each of ``items``. The error of one takes its place and harms no other."""
+    """Do ``work`` on each of ``items``. An item that fails has its error as its result."""
 
     def outcome(item: Item) -> Result | ReflectorError:
         try:
@@ -29,9 +29,9 @@ def together(
     ready: type[Ready],
     items: Sequence[Ready | Result | ReflectorError],
 ) -> list[Result | ReflectorError]:
-    """``work`` on all of ``items`` that are ``ready`` for it at once, results in their places.
+    """Do ``work`` on all ``items`` of the type ``ready`` at once; results take their places.
 
-    The other items are errors and results already, and stay.
+    The other items are results or errors already, and stay.
     """
     waiting = [item for item in items if isinstance(item, ready)]
     results = iter(work(waiting) if waiting else ())

@@ -1,4 +1,4 @@
-"""What the service wants of a language model, wherever it runs."""
+"""The protocol of a language model, which may run here or on another server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ Schema: TypeAlias = Mapping[str, JsonValue]
 """A JSON schema."""
 
 Answer: TypeAlias = AsyncGenerator[str | ToolCallPiece | Completion, None]
-"""Pieces of text and of tool calls, and at last the whole of them."""
+"""Pieces of text and of tool calls, and at the end the whole answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Functions that the model may want called: ``definitions`` and ``choice`` as OpenAI's API
-    has them. ``parallel``: several at once; None is as the model's server has it."""
+    """Functions that the model may ask to call.
+
+    ``definitions`` and ``choice`` are as in OpenAI's API. ``parallel`` says whether the model may
+    ask for several at once; None leaves that to its server.
+    """
 
     definitions: Sequence[JsonValue]
     choice: JsonValue = None
@@ -29,8 +32,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """One request. With a ``schema``, the answer is to be JSON that fits it, unless it calls one
-    of the ``tools``."""
+    """One request. With a ``schema``, the answer is JSON that fits it, or a call of ``tools``."""
 
     prompt: Prompt
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
@@ -39,29 +41,29 @@ class CompletionRequest:
 
 
 class LanguageModel(Protocol):
-    """Cancelling whoever waits for an answer, or closing a stream, ends the work for it."""
+    """Answers prompts. Cancelling the wait for an answer, or closing a stream, ends the work."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def summary(self) -> str:
-        """What it is, for those who choose."""
+        """What it is, in one line."""
 
     @property
     def licence(self) -> str: ...
 
     @property
     def enforces_schemas(self) -> bool:
-        """Whether it can write nothing that does not fit; else a schema is not looked at."""
+        """Whether its answers always fit a schema. If not, it does not look at schemas."""
 
     @property
     def calls_tools(self) -> bool:
-        """Whether it reads tools, and messages about them."""
+        """Whether it reads tools and messages about them."""
 
     @property
     def state(self) -> str:
-        """As in /v1/models."""
+        """Its state, as /v1/models shows it."""
 
     def start(self) -> None:
         """Begin to load in the background, if there is anything to load."""
@@ -77,14 +79,14 @@ class LanguageModel(Protocol):
         """
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        """The answer; what fails on the way is tried again.
+        """The answer. What fails on the way is tried again.
 
         Raises:
             ReflectorError
         """
 
     def stream(self, request: CompletionRequest) -> Answer:
-        """The answer while it is written; once a piece has come, nothing is tried again.
+        """The answer while it is written. Once a piece has come, nothing is tried again.
 
         Raises:
             ReflectorError

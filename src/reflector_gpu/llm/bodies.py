@@ -1,4 +1,4 @@
-"""What another server is asked, as OpenAI's API has it."""
+"""Requests to another server, in the form of OpenAI's API."""
 
 from __future__ import annotations
 

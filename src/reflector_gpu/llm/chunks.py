@@ -1,4 +1,4 @@
-"""The pieces of an answer as OpenAI's API sends them, and servers that are nearly like it."""
+"""The pieces of a streamed answer, as OpenAI's API and similar servers send them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Delta(_Lenient):
 class _Choice(_Lenient):
     delta: _Delta | None = None
     message: _Delta | None = None
-    """All of it, where the server does not stream."""
+    """The whole answer, if the server does not stream."""
     finish_reason: str | None = None
 
     @property
@@ -54,21 +54,24 @@ class Usage(_Lenient):
 
 
 class CompletionChunk(_Lenient):
-    """An event of a streamed answer, or all of one that is not streamed."""
+    """An event of a streamed answer, or a whole answer that is not streamed."""
 
     choices: tuple[_Choice, ...] | None = None
     usage: Usage | None = None
 
 
 class ToolCalls:
-    """The calls of one answer, put together from their pieces."""
+    """Puts the tool calls of one answer together from their pieces."""
 
     def __init__(self) -> None:
         self._calls: dict[int, ToolCall] = {}
         self._halves: dict[int, str] = {}
 
     def add(self, sent: Sequence[_ToolCall]) -> Iterator[ToolCallPiece]:
-        """What ``sent`` adds, numbered from 0 on; servers that do not number send whole calls."""
+        """What ``sent`` adds, with calls numbered from 0.
+
+        Servers that do not number their calls send each in one piece.
+        """
         for one in sent:
             key = len(self._calls) if one.index is None else one.index
             function = one.function or _Function()
@@ -93,7 +96,10 @@ class ToolCalls:
 
 
 def characters(text: str) -> tuple[str, str]:
-    """Whole characters, and the half of one at the end: JSON may spell one in two pieces."""
+    """The whole characters of ``text``, and half of one at its end.
+
+    JSON may spell a character as two escapes, and a server may send them in two pieces.
+    """
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     whole = text.removesuffix(half).encode("utf-16-le", "surrogatepass")
     return whole.decode("utf-16-le", "replace"), half

@@ -19,10 +19,12 @@ from reflector_gpu.types import Completion, Prompt
 def language_model(
     settings: Settings, pool: Callable[[CompleterModel], Pool[Prompt, Completion]]
 ) -> LanguageModel | None:
-    """None: there is to be none. ``pool`` starts the workers of a model that runs here.
+    """The model that ``settings`` name, if they name one.
+
+    ``pool`` starts the workers of a model that runs here.
 
     Raises:
-        ConfigurationError: what the engine needs is not there.
+        ConfigurationError: the engine lacks a setting or a file.
     """
     if settings.llm_engine == "openai":
         key = settings.llm_api_key
@@ -42,7 +44,7 @@ def language_model(
 
 
 def chosen(model: LanguageModel | None, name: str | None) -> LanguageModel:
-    """The ``model`` that is configured, if a client means it by ``name``; without one, it does.
+    """The configured ``model``, if ``name`` means it or is left out.
 
     Raises:
         ModelNotInstalled: none is configured.

@@ -1,9 +1,9 @@
-"""What fits a JSON schema, found in bounded work.
+"""Checks answers against a JSON schema, with a limit on the work.
 
-Schema and answer are both the client's to choose, in effect, and there are small schemas that take
-the age of the universe to check. So every keyword that is looked at costs steps, of which there are
-so many and no more; keywords that look at everything twice, at each level again, are refused; and
-patterns are Rust's, whose time is linear.
+A client chooses the schema, and with its prompt also the answer. There are small schemas whose
+check would never end. So each keyword that is evaluated costs steps, and their number is limited.
+Keywords that look at everything again at each level are refused. Patterns are matched by Rust's
+engine, which takes linear time.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ T = TypeVar("T")
 _Keyword: TypeAlias = Callable[[Any, Any, Any, Any], "Iterator[Misfit] | None"]
 
 SCHEMA = "schema"
-"""The ``param`` of an error about the schema itself; fields call it differently."""
+"""The ``param`` of an error about the schema. Routes put the name of their own field there."""
 
 _MOST_CHARACTERS = 100_000  # of a schema
-_STEPS = 10_000_000  # of one check: about a character of a schema or an answer looked at, each
+_STEPS = 10_000_000  # of one check; each looks at about one character of schema or answer
 _STEPS_A_KEYWORD = 100
 _STEPS_TO_COMPILE = 2_000  # for a part of a pattern
-_PARTS_A_STEP = 10  # of a pattern that are tried at one character
-_SHOWN = 200  # characters of what is wrong
-_THOUGHT = "</think>"  # before it, reasoning models talk to themselves
+_PARTS_A_STEP = 10  # parts of a pattern that one step tries at one character
+_SHOWN = 200  # characters of a problem that an error repeats
+_THOUGHT = "</think>"  # ends the thoughts of a reasoning model
 _FENCE = "```"
 _REPEATED = re.compile(r"\{([^{}]*)\}")
 _SPACED_OUT = re.compile(r"\(\?[a-zA-Z-]*x")  # Rust's flag for comments, which may hide braces
@@ -52,19 +52,19 @@ _REFUSED = (
     "$dynamicRef",
     "$recursiveRef",
 )
-_REPEATABLE = (")", "}", "*", "+", "?")  # may end what is repeated itself
-_ALL_FOR_ONE = {"allOf", "anyOf", "oneOf", "dependentSchemas"}  # many schemas for one value
+_REPEATABLE = (")", "}", "*", "+", "?")  # may end a group, or a part that is repeated already
+_ALL_FOR_ONE = {"allOf", "anyOf", "oneOf", "dependentSchemas"}  # check one value many times
 
-# Threads of their own: hostile schemas may keep them busy for seconds, and others wait with them.
+# Threads of their own, because a hostile schema may keep one busy for seconds.
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="schema")
 
 
 class Unfit(Exception):
-    """An answer does not fit, and why."""
+    """An answer does not fit; the text says why."""
 
 
 class Fitting:
-    """What fits one schema. Use `of`, which makes it away from the event loop."""
+    """Checks values against one schema. `of` makes one without blocking the event loop."""
 
     def __init__(self, schema: Schema) -> None:
         """
@@ -92,7 +92,7 @@ class Fitting:
         return await _apart(cls, schema)
 
     async def parsed(self, text: str) -> JsonValue:
-        """The value that ``text`` stands for, however a model wraps it.
+        """The value in ``text``, without what models put around it.
 
         Raises:
             Unfit
@@ -104,7 +104,7 @@ class Fitting:
         try:
             value: JsonValue = from_json(_unwrapped(text), allow_inf_nan=False)
         except ValueError:
-            raise Unfit("it is no JSON.") from None
+            raise Unfit("it is not JSON.") from None
         with _explained():
             problem: Misfit | None = self._best_match(self._errors(value))
         if problem is not None:
@@ -127,7 +127,7 @@ class Fitting:
         return found
 
     def _look_at_keywords(self) -> None:
-        """Refuse what is not supported before a model has worked for it."""
+        """Refuse keywords that are not supported before a model does any work."""
         from referencing.jsonschema import DRAFT202012
 
         budget = _Budget()
@@ -152,7 +152,7 @@ class Fitting:
 
 
 class _Budget:
-    """The steps of one check. ``values`` are what it looks at; all else is taken for small."""
+    """The steps that are left to one check of ``values``."""
 
     def __init__(self, *values: object) -> None:
         self._left = _STEPS
@@ -166,7 +166,7 @@ class _Budget:
             raise _unusable("it takes too many steps to check.")
 
     def weight(self, value: object) -> int:
-        """About the characters of ``value``, with all that is in it."""
+        """About how many characters ``value`` has, if it is in the values of this check; else 0."""
         return self._weights.get(id(value), 0)
 
     def _weigh(self, value: object) -> int:
@@ -186,7 +186,7 @@ class _Budget:
 
 
 class _Pattern:
-    """Matched by Rust's engine: in time that grows with the text and with the pattern's parts."""
+    """A pattern for Rust's engine, whose time grows with the text and with the pattern's parts."""
 
     def __init__(self, text: str, budget: _Budget) -> None:
         """
@@ -214,7 +214,7 @@ class _Pattern:
 
 
 def _parts(pattern: str) -> int:
-    """At most about so many parts has ``pattern`` when its repetitions are written out."""
+    """An upper estimate of the parts of ``pattern`` once its repetitions are written out."""
     alone, groups = len(pattern), 1
     for found in _REPEATED.finditer(pattern):
         times = max(int(re.sub(r"\D", "", bound) or 1) for bound in found[1].split(","))
@@ -226,7 +226,7 @@ def _parts(pattern: str) -> int:
 
 
 def _kind(budget: _Budget, others: Mapping[str, _Keyword]) -> Any:
-    """A class of validators whose work ``budget`` bounds, with ``others`` for its keywords."""
+    """A class of validators that spend ``budget``; ``others`` replace some of its keywords."""
     import attrs
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
@@ -246,7 +246,7 @@ def _kind(budget: _Budget, others: Mapping[str, _Keyword]) -> Any:
     kind = extend(
         Draft202012Validator, {name: counted(name, one) for name, one in keywords.items()}
     )
-    kind.evolve = attrs.evolve  # its own returns to another class where a part names a $schema
+    kind.evolve = attrs.evolve  # the package's own changes the class at a part that names a $schema
     return kind
 
 
@@ -260,7 +260,7 @@ def _errors_of_schema(schema: Schema) -> Iterator[Misfit]:
 
 
 def _resolver(schema: Schema) -> Any:
-    """Finds what is in ``schema``, and fetches nothing from anywhere."""
+    """Finds references inside ``schema``, and fetches none from elsewhere."""
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
@@ -270,7 +270,7 @@ def _resolver(schema: Schema) -> Any:
 
 
 def _unique(_: Any, wanted: object, instance: object, __: Any) -> Iterator[Misfit]:
-    """In linear time; the package compares each with each."""
+    """``uniqueItems`` in linear time; the package compares each item with each."""
     from jsonschema.exceptions import ValidationError as Misfit
 
     if wanted is True and isinstance(instance, list):
@@ -280,7 +280,7 @@ def _unique(_: Any, wanted: object, instance: object, __: Any) -> Iterator[Misfi
 
 
 def _plain(value: object) -> object:
-    """The same for all that is equal in JSON: 1.0 is 1."""
+    """``value`` with whole numbers as ``int``: in JSON, 1.0 equals 1."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -291,12 +291,12 @@ def _plain(value: object) -> object:
 
 
 def _refuse(*_: object) -> None:
-    """References reach parts of a schema where keywords are not looked for."""
+    """Refuse a keyword in a part that only a reference leads to."""
     raise _unusable("it refers to a part with a keyword that is not supported.")
 
 
 def _unwrapped(text: str) -> str:
-    """Without thoughts before it and a fence around it."""
+    """``text`` without thoughts before it and a fence around it."""
     text = text.rpartition(_THOUGHT)[2].strip()
     if not (text.startswith(_FENCE) and text.endswith(_FENCE)):
         return text
@@ -305,13 +305,13 @@ def _unwrapped(text: str) -> str:
 
 
 async def _apart(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """What ``work`` returns, in the threads for it."""
+    """The result of ``work``, which runs in one of the threads for schemas."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *args, **named))
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Whatever goes wrong with a schema is its own fault."""
+    """Raise `InvalidRequest` for whatever a schema makes the packages raise."""
     from referencing.exceptions import Unresolvable
 
     try:
@@ -322,7 +322,7 @@ def _explained() -> Iterator[None]:
         raise _unusable("it refers to what is not in it.") from None
     except RecursionError:
         raise _unusable("it is too deep, or refers to itself without end.") from None
-    except Exception as error:  # the packages raise anything where a reference leads astray
+    except Exception as error:  # wrong references make the packages raise anything
         raise _unusable(f"{type(error).__name__}: {error}") from error
 
 

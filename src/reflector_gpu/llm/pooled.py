@@ -12,9 +12,9 @@ from reflector_gpu.llm.base import Answer, CompletionRequest
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.types import Completion, Priority, Prompt
 
-_CHARACTERS = 3.0  # of a token, roughly
-_MOST_CHARACTERS = 20  # of a token, more than any text has on the whole
-_READING = 0.05  # of the time that it takes to write a token
+_CHARACTERS = 3.0  # in a token, roughly
+_MOST_CHARACTERS = 20  # in a token, more than any text has on average
+_READING = 0.05  # the time to read a token, as a share of the time to write one
 
 
 class PooledModel:
@@ -24,8 +24,10 @@ class PooledModel:
         pool: Callable[[], Pool[Prompt, Completion]],
         max_tokens: int,
     ) -> None:
-        """``pool()`` are its workers, which are started when it is first called; ``max_tokens``
-        the most of an answer."""
+        """``pool()`` gives the workers of ``model``, and starts them at its first call.
+
+        Answers have ``max_tokens`` at most.
+        """
         self._model = model
         self._pool = pool
         self._max_tokens = max_tokens
@@ -81,7 +83,7 @@ class PooledModel:
             await asyncio.wait({work})
 
     async def aclose(self) -> None:
-        """The workers are their hosts' to stop."""
+        """Nothing to free: the service stops the workers."""
 
     async def _submit(
         self, request: CompletionRequest, listener: Callable[[object], None] | None = None
@@ -91,7 +93,7 @@ class PooledModel:
         characters = sum(len(message.content) for message in prompt.messages)
         context = self._model.spec.context
         if characters > _MOST_CHARACTERS * context:
-            # A worker would have to count its tokens first, while others wait.
+            # Counting its tokens would keep a worker from other requests.
             raise ContextExceeded(
                 f"The prompt has {characters} characters, and this model reads {context} tokens.",
                 param="messages",

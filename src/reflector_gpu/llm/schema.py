@@ -1,8 +1,7 @@
-"""Answers that fit a JSON schema, whether the model can be held to one or not.
+"""Answers that fit a JSON schema, also from models that do not enforce schemas.
 
-A model that cannot is told the schema, and what is wrong with an answer, a few times over. That
-is a limit: a small model may never find an answer that fits, which is then an error. What is
-answered always fits.
+Such a model gets the schema in its prompt. If the answer does not fit, the model is told why and
+asked again, up to `TRIES` times in all. An answer that does not fit then is an error.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _CORRECTION = "That does not fit the schema: {problem} Answer again, with JSON a
 
 
 async def complete(model: LanguageModel, request: CompletionRequest) -> Completion:
-    """What ``model`` answers; with a schema, compact JSON that fits it, unless it is cut off or
+    """The answer of ``model``. With a schema it is compact JSON that fits, unless it is cut off or
     calls tools.
 
-    The tokens are those of all tries.
+    Its numbers of tokens are those of all tries.
 
     Raises:
         InvalidRequest: the schema cannot be used.
@@ -48,7 +47,7 @@ async def complete(model: LanguageModel, request: CompletionRequest) -> Completi
         except ContextExceeded as error:
             if not problem:
                 raise
-            raise _hopeless(problem) from error  # it is our correction that is too long
+            raise _hopeless(problem) from error  # our correction made it too long
         read, written = read + found.prompt_tokens, written + found.completion_tokens
         found = replace(found, prompt_tokens=read, completion_tokens=written)
         if found.finish == "length" or found.tool_calls:
@@ -64,10 +63,10 @@ async def complete(model: LanguageModel, request: CompletionRequest) -> Completi
 
 
 async def stream(model: LanguageModel, request: CompletionRequest) -> Answer:
-    """`complete`, in pieces. With a schema in a single one: what is out cannot be mended.
+    """`complete` in pieces. With a schema there is one piece, as a sent one cannot be corrected.
 
     Raises:
-        ReflectorError: as `complete`; perhaps only at the end, when the pieces are out.
+        ReflectorError: as `complete`, perhaps after some pieces.
     """
     if request.schema is None:
         async with aclosing(model.stream(request)) as pieces:

@@ -1,7 +1,7 @@
-"""A language model behind another server's OpenAI API: vLLM, llama.cpp, Ollama and their like.
+"""A language model behind another server's OpenAI API: vLLM, llama.cpp, Ollama and the like.
 
-Every answer is streamed from there, also where it is wanted whole: so its silence can be told from
-its work, and it stops when nobody waits any more.
+Every answer is streamed, even if it is wanted whole. So a server that works can be told from one
+that hangs, and it stops when nobody waits any more.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from reflector_gpu.types import Completion
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
-_LONGEST_PAUSE = 10.0  # seconds; a server that wants more is too busy for this request
-_BUSY_SECONDS = 5.0  # that a client waits if the server does not say
-_LONGEST_BUSY = 3600.0  # seconds that a client is told to wait at most
+_LONGEST_PAUSE = 10.0  # seconds before another attempt; a server that asks for more is too busy
+_BUSY_SECONDS = 5.0  # a client's wait if the server names none
+_LONGEST_BUSY = 3600.0  # seconds, the longest wait that a client is told
 _MOST_ERROR_BYTES = 100_000
 _MOST_EVENT_BYTES = 1_000_000
 _MOST_ANSWER_BYTES = 10_000_000
@@ -48,9 +48,12 @@ _TOO_LONG = ("context length", "context size", "context window", "context_length
 
 @dataclass(frozen=True, slots=True)
 class UpstreamOptions:
-    """``silence_seconds`` is the longest that the server may say nothing. ``backoff`` is the pause
-    before the first of the ``retries``, and doubles with each. ``key_name`` is what whoever set
-    the key knows it by."""
+    """Where the model is, and how patient to be.
+
+    ``silence_seconds`` is the longest that the server may send nothing. ``backoff`` is the pause
+    before the first of the ``retries``, and doubles with each. ``key_name`` is what the user calls
+    the key, for errors.
+    """
 
     base_url: str
     model: str
@@ -62,7 +65,7 @@ class UpstreamOptions:
 
 
 class _Transient(Exception):
-    """Another attempt may help; ``error`` is what to say if there is none."""
+    """Another attempt may help; if there is none, ``error`` is raised."""
 
     def __init__(self, error: ReflectorError, pause: float | None = None) -> None:
         super().__init__(error.message)
@@ -93,7 +96,7 @@ class UpstreamModel:
                 "http://127.0.0.1:8080/v1, and REFLECTOR_LLM_MODEL, the model's name there."
             )
         if not (options.api_key.isascii() and options.api_key.isprintable()):
-            raise ConfigurationError("REFLECTOR_LLM_API_KEY holds what no key can hold.")
+            raise ConfigurationError("REFLECTOR_LLM_API_KEY must be printable ASCII.")
         self.name = options.model
         self.summary = "A language model on another server, by its OpenAI API"
         self._options = options
@@ -105,7 +108,7 @@ class UpstreamModel:
         """Nothing to load."""
 
     def check_ready(self) -> None:
-        """Whether the server is there shows when it is asked."""
+        """Nothing to check: whether the server is there shows when it is asked."""
 
     async def ready(self, patience: float) -> None:
         """Nothing to wait for."""
@@ -142,7 +145,7 @@ class UpstreamModel:
             attempt += 1
 
     async def _pause(self, failure: _Transient, attempt: int) -> None:
-        """Before the next attempt. Raises what failed if there is none."""
+        """Wait before the next attempt, or raise the error if this was the last."""
         pause = failure.pause if failure.pause is not None else self._options.backoff * 2**attempt
         if attempt >= self._options.retries or pause > _LONGEST_PAUSE:
             raise failure.error from failure
@@ -177,7 +180,7 @@ class UpstreamModel:
             error.message = self._harmless(error.message)
             raise
         except httpx.RequestError as error:
-            # Its text may hold the address, which is none of the client's business.
+            # Its text may hold the address, which clients must not see.
             raise _Transient(
                 UpstreamFailed(
                     "The LLM server cannot be reached, or its connection broke "
@@ -186,14 +189,14 @@ class UpstreamModel:
             ) from error
 
     def _harmless(self, said: str) -> str:
-        """What the server says, in short, without what is none of the client's business."""
+        """The start of what the server says, without its address and our key."""
         for secret in (self._options.api_key, httpx.URL(self._options.base_url).host):
             if secret:
                 said = said.replace(secret, "***")
         return said[:_SHOWN]
 
     def _connected(self) -> httpx.AsyncClient:
-        """Made when it is needed: reading the certificates takes a while."""
+        """The HTTP client, made when it is first needed: reading the certificates takes a while."""
         if self._client is None:
             key = self._options.api_key
             headers = {"User-Agent": f"reflector-gpu/{__version__}"}
@@ -237,7 +240,7 @@ async def _answer(response: httpx.Response) -> Answer:
                 yield more
     if finish is None:
         raise _Transient(UpstreamFailed("The LLM server's answer ends early."))
-    # Some servers say "stop" after calls, and clients go by the reason.
+    # Some servers say "stop" after tool calls, and clients rely on the reason.
     ended: Literal["stop", "tool_calls"] = "tool_calls" if calls.whole else "stop"
     yield Completion(
         text,
@@ -249,9 +252,9 @@ async def _answer(response: httpx.Response) -> Answer:
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:
-    """The data of server-sent events, or all of an answer that is none.
+    """The data of server-sent events, or the whole body of an answer that is not streamed.
 
-    Only line feeds end a line, not U+2028 within a text.
+    Only line feeds end a line: U+2028 may be part of a text.
 
     Raises:
         _Transient: one is too long.
@@ -305,14 +308,14 @@ def _refusal(response: httpx.Response, body: bytearray) -> Exception:
 
 
 def _failure(status: int, body: object, wait: float | None) -> Exception:
-    """What the server's refusal is here: `_Transient` if it may change its mind.
+    """The error for a server's refusal: `_Transient` if another attempt may help.
 
-    Its words are passed on only where they are about the request: others may hold secrets.
+    The server's words are passed on only if they are about the request; others may hold secrets.
     """
     said = characters(_message(body))[0] or f"it answers {status}"
     error: ReflectorError
     if status in (400, 422):
-        whole = json.dumps(body).lower()  # some say it in words, some by a code
+        whole = json.dumps(body).lower()  # some servers use words, some a code
         if any(words in whole for words in _TOO_LONG):
             return ContextExceeded(f"The prompt is too long: {said}", param="messages")
         return InvalidRequest(f"The LLM server refuses the request: {said}")
@@ -335,7 +338,7 @@ def _failure(status: int, body: object, wait: float | None) -> Exception:
 
 
 def _message(body: object) -> str:
-    """What went wrong, in OpenAI's shape or vLLM's older flat one."""
+    """The message of an error in OpenAI's form, or in vLLM's older one."""
     if isinstance(body, dict):
         inner = body.get("error", body)
         if isinstance(inner, str):
@@ -346,7 +349,7 @@ def _message(body: object) -> str:
 
 
 def _status(body: dict[str, object]) -> int:
-    """Of an error in the middle of a stream, which has no status line of its own."""
+    """The status of an error inside a stream, which has no status line."""
     inner = body.get("error", body)
     code = inner.get("code") if isinstance(inner, dict) else None
     return code if isinstance(code, int) else 500

@@ -1,4 +1,4 @@
-"""What a language model is: a prompt in, its answer out, piece by piece."""
+"""The protocol of language models that run here: prompts in, answers out, piece by piece."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COMPLETION = Capability(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleterSpec(EngineSpec):
-    """What the service must know about a language model besides.
+    """What else the service must know about a language model.
 
-    ``max_batch`` are the prompts of one call; ``context`` the tokens of a prompt and its answer.
+    One call takes ``max_batch`` prompts. A prompt and its answer have ``context`` tokens at most.
     """
 
     max_batch: int
@@ -32,15 +32,18 @@ class CompleterSpec(EngineSpec):
 
     @property
     def batching(self) -> Batching:
-        # Costs are tokens: even a large model on a slow machine writes one in a second.
+        # Costs are tokens. Even a large model on a slow machine writes one in a second.
         return Batching(max_items=self.max_batch, base_timeout=120.0, timeout_per_cost=1.0)
 
 
 class Progress(Protocol):
-    """The listener of an engine that streams, told of answers while they are written."""
+    """What an engine that streams tells of its answers while it writes them."""
 
     def say(self, index: int, part: object) -> bool:
-        """Take the next text of the answer to the prompt ``index``; True: it may end here."""
+        """Take the next text of the answer to the prompt ``index``.
+
+        True if nobody waits for the rest of that answer.
+        """
 
 
 class Completer(Protocol):
@@ -54,8 +57,7 @@ class Completer(Protocol):
     ) -> Sequence[Completion | ReflectorError]:
         """Answer ``prompts``: one completion or one error for each, in order.
 
-        What ``progress`` hears of an answer is its text, in pieces, from its beginning to its
-        end.
+        ``progress`` gets the text of each answer in pieces, and all of it.
 
         Raises:
             EngineFailed: as in `engines.recognition.base.Recogniser`.

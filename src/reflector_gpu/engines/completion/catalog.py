@@ -1,4 +1,4 @@
-"""The language models that run here: each is a folder of an operator's."""
+"""The language models that run here, each from a folder of the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a language model's tokenizer files say: how a conversation is written, where it ends."""
+"""A language model's tokenizer files: how conversations are written, and how answers end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LONGEST = 10**7  # tokens: "no limit" is written as a huge number
 
 
 class ChatTemplate:
-    """How the model was taught to read conversations, in Hugging Face's form.
+    """The form in which the model was trained to read conversations.
 
-    Rendered as transformers does (``utils/chat_template_utils.py``), in a sandbox: it is code
-    that came with the weights.
+    It is rendered as transformers does (``utils/chat_template_utils.py``), but in a sandbox: it is
+    code that comes with the weights.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,10 +51,10 @@ class ChatTemplate:
             raise ModelNotInstalled(f"The model's chat template does not work: {error}") from error
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The text to go on from.
+        """The text that the model continues.
 
         Raises:
-            InvalidRequest: the template does not know such a conversation.
+            InvalidRequest: the template does not take such a conversation.
         """
         try:
             return self._template.render(
@@ -63,7 +63,7 @@ class ChatTemplate:
                 enable_thinking=False,  # Qwen3 and others: answer at once
                 **self._special,
             )
-        except Exception as error:  # it is code of the model's makers, and may throw anything
+        except Exception as error:  # a template is code, and may raise anything
             raise InvalidRequest(
                 f"The model's chat template does not take these messages: {error}",
                 param="messages",
@@ -75,13 +75,13 @@ def tokenizer_config(folder: Path) -> dict[str, object]:
 
 
 def longest_context(folder: Path) -> int | None:
-    """Tokens that the model reads, as far as its files say."""
+    """How many tokens the model reads, if its files say so."""
     found = tokenizer_config(folder).get("model_max_length")
     return int(found) if isinstance(found, int | float) and 0 < found < _LONGEST else None
 
 
 def end_tokens(folder: Path) -> tuple[list[str], list[int]]:
-    """Tokens that end an answer, by what they read and by their number."""
+    """The tokens that end an answer, some by their text and some by their number."""
     names = {_content(tokenizer_config(folder).get("eos_token"))}
     names.add(_content(_read(folder / "config.json").get("eos_token")))
     numbers = _read(folder / "generation_config.json").get("eos_token_id")
@@ -124,7 +124,7 @@ def _source(folder: Path, config: dict[str, object]) -> str | None:
 
 
 def _content(token: object) -> str:
-    """A token as it is written, alone or with its properties."""
+    """The text of a token, which is written alone or with its properties."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else ""

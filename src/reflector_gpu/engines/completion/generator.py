@@ -2,11 +2,11 @@
 
 A folder holds what ``ct2-transformers-converter --copy_files tokenizer.json tokenizer_config.json
 chat_template.jinja generation_config.json`` makes of a model: Qwen, Llama, Gemma, Mistral, Phi and
-the others that it knows. CTranslate2 reads no grammars and takes no part in choosing tokens but by
-sampling options, so answers cannot be held to a schema here; see `reflector_gpu.llm.schema`.
+the others that it knows. CTranslate2 reads no grammars, so it cannot enforce a schema;
+`reflector_gpu.llm.schema` checks answers instead.
 
-A batch runs until its longest answer is done, and nobody joins it meanwhile. CTranslate2's random
-generators cannot be seeded anew (its issue 1757), so ``seed`` has no effect.
+A batch runs until its longest answer is done, and no prompt joins it meanwhile. CTranslate2's
+random generators cannot be seeded again (its issue 1757), so ``seed`` has no effect.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     import tokenizers
 
 _FILES = ("model.bin", "config.json", "tokenizer.json")
-_TEMPERATURE = 0.7  # what a request gets that does not say; the models' cards advise 0.6 to 0.7
-_GREEDY = 1e-3  # a temperature below it is none
+_TEMPERATURE = 0.7  # of requests that name none; the models' cards advise 0.6 to 0.7
+_GREEDY = 1e-3  # lower temperatures count as 0
 _FORCED = 64  # tokens: see `_by_length`
-_CONTEXT = 4096  # tokens, where neither the model's files nor the operator tell
+_CONTEXT = 4096  # tokens, if neither the model's files nor the operator say
 
 MAX_BATCH = 8
 
@@ -45,9 +45,9 @@ PACKAGES = ("ctranslate2", "jinja2", "tokenizers")
 
 
 def local(folder: Path, context: int = 0) -> CompleterModel | None:
-    """The language model in ``folder``, if there is one, by the folder's name.
+    """The language model in ``folder``, if there is one. It has the folder's name.
 
-    ``context`` limits the tokens that it reads and writes; 0: as its files say.
+    ``context`` limits the tokens that it reads and writes; 0 leaves that to its files.
     """
     if not all((folder / file).is_file() for file in _FILES):
         return None
@@ -71,7 +71,7 @@ def local(folder: Path, context: int = 0) -> CompleterModel | None:
 
 
 def planned(folder: Path, context: int = 0) -> CompleterModel:
-    """As `local`, for a ``folder`` that may be on another machine, where the model will run."""
+    """As `local`, for a ``folder`` that may be on another machine, on which the model will run."""
     return local(folder, context) or CompleterModel(
         folder.name,
         f"{__name__}:{Generator.__name__}",
@@ -163,7 +163,7 @@ class Generator:
         self, answers: Sequence[_Answer], options: SamplingOptions, progress: Progress
     ) -> None:
         def take(step: Any) -> bool:
-            """A token has come; whether its answer ends here."""
+            """Take the next token of an answer. True ends the answer."""
             answer = answers[step.batch_id]
             text = answer.take(step.token_id)
             return progress.say(answer.index, text) or answer.over
@@ -188,7 +188,7 @@ class Generator:
 
 @dataclass(slots=True)
 class _Answer:
-    """One that is being written: ``limit`` in tokens, ``ends`` those that end it."""
+    """An answer that is being written. It has ``limit`` tokens at most, and ``ends`` end it."""
 
     index: int
     prompt: list[str]
@@ -199,7 +199,7 @@ class _Answer:
     ended: bool = False
 
     def take(self, token: int) -> str:
-        """The text that has become certain."""
+        """The text that ``token`` has made certain."""
         if self.over:
             return ""
         self.tokens += 1
@@ -223,10 +223,10 @@ class _Answer:
 
 
 def _by_length(answers: Sequence[_Answer]) -> list[list[_Answer]]:
-    """Answers that are worth one batch: their prompts are of about the same length.
+    """``answers`` in groups whose prompts have about the same length.
 
-    CTranslate2 reads at once only as much as the shortest prompt has, and the rest of the others
-    token by token.
+    Of a batch, CTranslate2 reads as many tokens at once as the shortest prompt has, and the rest of
+    the others token by token.
     """
     groups: list[list[_Answer]] = []
     for answer in sorted(answers, key=lambda answer: len(answer.prompt)):

@@ -1,4 +1,4 @@
-"""What a diarizer is: a recording in, who speaks when out."""
+"""The protocol of diarizers: recordings in, the turns of their speakers out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DIARIZATION = Capability(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiarizerSpec(EngineSpec):
-    """What the service must know about a diarizer besides.
+    """What else the service must know about a diarizer.
 
-    ``needs_speech``: it wants to be told where anybody speaks, and does not look for itself.
+    ``needs_speech`` means that it must be told where anybody speaks.
     """
 
     needs_speech: bool = False
@@ -43,8 +43,11 @@ class Pcm(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PcmRecording:
-    """What a diarizer works on: ``speech`` are the (start, end) in seconds of where anybody
-    speaks, in order and apart; empty too where the engine does not need it."""
+    """A recording as a diarizer reads it.
+
+    ``speech`` has the (start, end) in seconds of where anybody speaks, in order and without
+    overlaps. It is empty for an engine that does not need it.
+    """
 
     pcm: Pcm
     speech: Sequence[tuple[float, float]] = ()

@@ -1,4 +1,4 @@
-"""Every diarizer that the service knows by name."""
+"""All diarizers that have a name."""
 
 from __future__ import annotations
 

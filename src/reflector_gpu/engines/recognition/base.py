@@ -1,4 +1,4 @@
-"""What a recogniser is: speech in, words with times out."""
+"""The protocol of recognisers: speech in, words with times out."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from reflector_gpu.types import (
 RECOGNITION = Capability(kind="recogniser", purpose="may be named in requests", method="transcribe")
 
 FIRST_CHUNK_SECONDS = 3.0
-"""The first chunk of a stream ends at the first pause behind so much speech."""
+"""The first chunk of a stream ends at the first pause after so much speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecogniserSpec(EngineSpec):
-    """What the service must know about a recogniser besides.
+    """What else the service must know about a recogniser.
 
-    ``max_chunk_seconds`` is the longest audio of one item,
-    ``max_gap_seconds`` the longest silence worth decoding inside it, ``max_batch`` the items of
-    one call, ``max_batch_seconds`` those of its audio once every item is padded to the longest.
-    ``max_cpu_batch``: the items of one call on CPUs, which are worked on side by side, and no more
-    than there are threads (None: as many as anywhere). ``window_seconds``: shorter audio costs as
-    much.
-    ``translates``: it can turn speech into English text. ``detects``: it finds out which of its
-    languages is spoken, and returns it. ``logprobs``: words have their tokens.
+    One item has ``max_chunk_seconds`` of audio at most, and a silence of more than
+    ``max_gap_seconds`` in it is not worth decoding. One call takes ``max_batch`` items, which have
+    ``max_batch_seconds`` in all once each is padded to the longest. On CPUs, which work on items
+    side by side, it takes ``max_cpu_batch`` (None: as many as elsewhere), and no more than there
+    are threads. Audio shorter than ``window_seconds`` costs as much as a whole window.
+
+    ``translates`` means that it can turn speech into English text, ``detects`` that it finds out
+    which of its languages is spoken, and ``logprobs`` that its words have tokens.
     """
 
     languages: frozenset[str]
@@ -69,12 +69,12 @@ class RecogniserSpec(EngineSpec):
 
     @property
     def streamed(self) -> Schedule:
-        """How to cut a recording whose words are streamed to a reader.
+        """How to cut a recording whose words are streamed.
 
-        They double, so that words appear early and chunks soon are as long as they are accurate.
-        Where a chunk costs a whole window whatever is in it, only the first one is shorter, the
-        others fill their windows better to make up for it, and what fits one and a half windows
-        is not cut for it.
+        The length of chunks doubles, so that words appear early, and chunks are soon so long that
+        recognition is accurate. If every chunk costs a whole window, only the first is shorter. The
+        others then fill their windows better to make up for it, and a recording of up to one and a
+        half windows has no short chunk.
         """
         if self.window_seconds:
             whole = 1.5 * self.window_seconds
@@ -84,9 +84,10 @@ class RecogniserSpec(EngineSpec):
         return Schedule(tuple(early))
 
     def ahead(self, workers: int) -> int:
-        """Chunks of one recording in flight: a batch for each worker, and one that gathers.
+        """How many chunks of one recording may be in flight: a batch for each worker, and another.
 
-        At least 8, as some wait for one before them; at most half an hour of audio, 115 MB.
+        They are at least 8, because finished ones wait for those before them, and at most half an
+        hour of audio, which is 115 MB.
         """
         wanted = self.max_batch * (workers + 1)
         return max(8, min(wanted, int(1800 / self.max_chunk_seconds)), 2 * workers)
@@ -99,21 +100,20 @@ class Recogniser(Protocol):
         """Bring the model into memory.
 
         Raises:
-            ModelNotInstalled: a package or the weights are missing; the message says how to
-                get them.
+            ModelNotInstalled: a package or the weights are missing. The message says how to get
+                them.
         """
 
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        """Recognise ``chunks``, each ``float32[n]``; one result or one error for each, in order.
+        """Recognise ``chunks``, each ``float32[n]``: one result or one error for each, in order.
 
-        Times are relative to the chunk, never decrease, and lie inside it. The same chunk gives
-        the same result, whatever is beside it in the batch.
+        Times are relative to the chunk, never decrease, and lie inside it. A chunk gives the same
+        result whatever else is in the batch.
 
         Raises:
-            EngineFailed: the batch as a whole failed, for want of memory perhaps; half of it
-                may not.
+            EngineFailed: the whole batch failed, perhaps for lack of memory. Half of it may work.
         """
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class RecogniserModel(Model[Samples, Recognition]):
         ``param`` is the field of the request that holds it, for errors.
 
         Raises:
-            UnsupportedLanguage: it does not know that; the message lists what it knows.
+            UnsupportedLanguage: it does not know the language. The message lists those it knows.
         """
         known = self.spec.languages
         if language is None or (found := match_spoken(language, known)) is not None:
@@ -154,13 +154,13 @@ class RecogniserModel(Model[Samples, Recognition]):
     def expected(
         self, language: str | None, languages: Sequence[str]
     ) -> tuple[str | None, tuple[str, ...]]:
-        """The language that is spoken if it is certain, else those that may be; own codes.
+        """The spoken language if it is certain, and otherwise those that may be spoken.
 
-        It is certain if the client told it, or if the model knows only one of ``languages``, or
-        only one at all.
+        It is certain if the client names it, if the model knows one of ``languages`` alone, or if
+        it knows only one at all. Languages are the model's own codes.
 
         Raises:
-            UnsupportedLanguage: it does not know the language, or knows none of ``languages``, or
+            UnsupportedLanguage: the model does not know ``language``, or none of ``languages``, or
                 one of these is no language.
         """
         if own := self.own_language(language):
@@ -176,7 +176,7 @@ class RecogniserModel(Model[Samples, Recognition]):
         return (only[0], ()) if len(only) == 1 else (None, tuple(sorted(among)))
 
     def can(self, task: Task) -> bool:
-        """Whether this model can do ``task`` itself; English stays as it is."""
+        """Whether this model can do ``task`` itself. What it hears may be English already."""
         return task == "transcribe" or self.spec.translates or self.spec.languages == {"en"}
 
     def check_logprobs(self) -> None:

@@ -1,4 +1,4 @@
-"""Every recogniser that the service knows by name.
+"""All recognisers that have a name.
 
 Reading the catalog imports no engine library: models stand beside their engine classes, and those
 import their libraries only in `load`.

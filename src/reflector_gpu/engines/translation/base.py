@@ -1,4 +1,4 @@
-"""What a translator is, and what it translates from and to, however a client writes that."""
+"""The protocol of translators, and the languages that each translates."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LONGEST = 20  # characters of a client's code that an error repeats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranslatorSpec(EngineSpec):
-    """What the service must know about a translator besides.
+    """What else the service must know about a translator.
 
-    ``max_batch`` are the texts of one call, ``max_batch_characters`` their characters once every
-    one is padded to the longest, ``max_characters`` those of a single one. ``needs_sentences``:
-    it wants one sentence at a time.
+    One call takes ``max_batch`` texts, which have ``max_batch_characters`` in all once each is
+    padded to the longest. A single text has ``max_characters`` at most. ``needs_sentences`` means
+    that a text must be one sentence.
     """
 
     max_batch: int
@@ -49,7 +49,7 @@ class Translator(Protocol):
     def translate(
         self, texts: Sequence[str], options: TranslateOptions
     ) -> Sequence[str | ReflectorError]:
-        """One translation or one error for each of ``texts``, in order; each is of one line.
+        """Translate ``texts``, each of one line: one translation or one error for each, in order.
 
         Raises:
             EngineFailed: as in `engines.recognition.base.Recogniser`.
@@ -61,7 +61,7 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TranslatorModel(Model[str, str]):
-    """A translator by name. ``read`` finds its directions, from the engine's arguments."""
+    """A translator by name. ``read`` finds its directions from the engine's arguments."""
 
     capability: ClassVar[Capability] = TRANSLATION
     spec: TranslatorSpec
@@ -69,7 +69,7 @@ class TranslatorModel(Model[str, str]):
 
     @property
     def directions(self) -> Directions:
-        """What it translates, as its files or its program say; blocks while they are read.
+        """What it translates, as its files or its program say. Blocks while they are read.
 
         Raises:
             ModelNotInstalled: they are not here.
@@ -80,10 +80,10 @@ class TranslatorModel(Model[str, str]):
 
 
 class Directions:
-    """Sources, and what each of them can be translated to, by the model's own codes."""
+    """The languages from which a model translates, each with those to which it does."""
 
     def __init__(self, targets: Mapping[str, Sequence[str]]) -> None:
-        """Codes that are no language tags are left out."""
+        """``targets`` has the model's own codes. Those that are no language tags are left out."""
         self._targets = {
             source: tuple(target for target in reachable if tag(target))
             for source, reachable in targets.items()
@@ -92,7 +92,7 @@ class Directions:
 
     @property
     def sources(self) -> list[str]:
-        """As tags of BCP 47, sorted."""
+        """The languages from which it translates, as sorted tags of BCP 47."""
         return _tags(self._targets)
 
     @property
@@ -101,17 +101,17 @@ class Directions:
 
     @property
     def pairs(self) -> list[tuple[str, str]] | None:
-        """None: from every source to every target."""
+        """The directions. None: from every source to every target."""
         if len({frozenset(reachable) for reachable in self._targets.values()}) < 2:
             return None
         return sorted((s, t) for source in self._targets for s, t in self._tagged(source))
 
     def resolve(self, source: str, target: str) -> TranslateOptions:
-        """The codes of the model for those of a client.
+        """The model's own codes for the languages that a client names.
 
         Raises:
-            UnsupportedLanguage: it does not know one of them, or this pair; the message lists
-                what it does know.
+            UnsupportedLanguage: it does not know one of them, or not this pair. The message lists
+                those that it knows.
         """
         known = match(source, tuple(self._targets))
         if known is None:

@@ -1,4 +1,4 @@
-"""Every translator that the service knows by name."""
+"""All translators that have a name."""
 
 from __future__ import annotations
 

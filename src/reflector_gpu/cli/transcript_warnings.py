@@ -1,4 +1,4 @@
-"""What a transcript may lack, in words for standard error."""
+"""What a transcript may lack, as lines for standard error."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from reflector_gpu.types import Span, Track, Transcript
 
-_MOST = 5  # stretches that a line names
+_MOST = 5  # stretches that one line lists
 
 
 def warnings(transcript: Transcript) -> Iterator[str]:
-    """A line for each kind of thing to warn of."""
+    """A line for each kind of warning."""
     condition = transcript.condition
     if transcript.unheard:
         yield f"nothing was understood of what is said at {_listed(transcript.unheard)}"

@@ -1,0 +1,22 @@
+"""How ``--server`` and ``--key`` are read."""
+
+from __future__ import annotations
+
+from reflector_gpu.errors import InvalidRequest
+
+
+def base_url(server: str) -> str:
+    """The address of ``server``, which may have been typed with ``/v1``.
+
+    Raises:
+        InvalidRequest: it is no http(s) URL.
+    """
+    base = server.rstrip("/").removesuffix("/v1")
+    if not base.lower().startswith(("http://", "https://")):
+        raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
+    return base
+
+
+def first_key(keys: str | None) -> str:
+    """One of ``keys``: a server's own setting may hold several, any of which will do."""
+    return (keys or "").split(",")[0].strip(" \t\r\n")

@@ -19,7 +19,7 @@ NAME = PACKAGE.name
 
 LEAVES = set(
     "types errors suggest environment networks profiles settings setting_types languages sentences"
-    " pcm testing".split()
+    " pcm escaping testing".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes
 such files and the diarizers of `engines` read them, and neither room may import the other."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.networks import Caller, Trust, holds_everyone, network_of
+from reflector_gpu.networks import Caller, Trust, holds_everyone, network_of, network_warnings
 
 TRUST = Trust(["172.18.0.0/16", "192.0.2.7", "fd00::/8", "fe80::/10"], ["10.0.0.1", "10.1.0.0/24"])
 PROXY = "10.0.0.1"
@@ -172,11 +172,35 @@ def test_what_is_no_network_is_refused_with_what_to_write(text: str, message: st
         (["0.0.0.0/1", "128.0.0.0/1"], True),
         (["0.0.0.0/1"], False),
         (["10.0.0.0/8", "fd00::/8"], False),
+        (["minio:9000", "*.corp.example", "10.0.0.5"], False),
+        (["minio:9000", "0.0.0.0/0"], True),
         ([], False),
     ],
 )
 def test_networks_that_hold_everyone(networks: list[str], everyone: bool) -> None:
     assert holds_everyone(networks) is everyone
+
+
+ALL = ["0.0.0.0/0"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "proxies", "url_allow", "named"),
+    [
+        ([], [], [], []),
+        (["10.0.0.0/8"], ["10.0.0.1/32"], ["minio"], []),
+        (ALL, [], [], ["TRUSTED_NETWORKS"]),
+        ([], ALL, [], []),
+        (["10.0.0.0/8"], ALL, [], ["TRUSTED_PROXIES"]),
+        ([], [], ["::/0"], ["URL_ALLOW"]),
+        (ALL, ALL, ALL, ["TRUSTED_NETWORKS", "TRUSTED_PROXIES", "URL_ALLOW"]),
+    ],
+)
+def test_what_lets_everybody_in_is_warned_of(
+    networks: list[str], proxies: list[str], url_allow: list[str], named: list[str]
+) -> None:
+    warnings = network_warnings(networks, proxies, url_allow)
+    assert [text.split()[0].removeprefix("REFLECTOR_") for text in warnings] == named
 
 
 def test_an_address_is_shown_in_its_short_form() -> None:

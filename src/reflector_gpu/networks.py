@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -100,9 +101,34 @@ def cors_origin(text: str) -> str:
     return found[1] if found else text
 
 
-def holds_everyone(networks: Iterable[str]) -> bool:
-    """Whether every address of IPv4, or of IPv6, is in one of ``networks``."""
-    parsed = [network_of(text) for text in networks]
+def network_warnings(
+    networks: Sequence[str], proxies: Sequence[str], url_allow: Sequence[str]
+) -> list[str]:
+    """Settings that may let in more than they were meant to: the networks and proxies that are
+    trusted, and what URLs may name."""
+    warnings = []
+    if holds_everyone(networks):
+        warnings.append("REFLECTOR_TRUSTED_NETWORKS holds every address: nobody needs a key")
+    if networks and holds_everyone(proxies):
+        warnings.append(
+            "REFLECTOR_TRUSTED_PROXIES holds every address: anybody can claim to ask from a "
+            "trusted network"
+        )
+    if holds_everyone(url_allow):
+        warnings.append(
+            "REFLECTOR_URL_ALLOW holds every address: clients can have the server ask any host of "
+            "its network, and the cloud's metadata service"
+        )
+    return warnings
+
+
+def holds_everyone(entries: Iterable[str]) -> bool:
+    """Whether every address of IPv4, or of IPv6, is in one of ``entries``. Host names are in none
+    of them."""
+    parsed: list[Network] = []
+    for entry in entries:
+        with suppress(ValueError):
+            parsed.append(network_of(entry))
     fours = collapse_addresses(one for one in parsed if isinstance(one, IPv4Network))
     sixes = collapse_addresses(one for one in parsed if isinstance(one, IPv6Network))
     return any(one.prefixlen == 0 for one in fours) or any(one.prefixlen == 0 for one in sixes)

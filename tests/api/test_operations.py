@@ -316,3 +316,14 @@ def test_422_is_never_promised(schema: dict[str, Any]) -> None:
 
 def test_the_openapi_document_is_the_same_at_every_start() -> None:
     assert runpy.run_path(str(openapi.__file__))["CHAT"] == openapi.CHAT
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health", "/metrics", "/a"])
+def test_browsers_are_told_to_be_careful(scripted: LiveServer, path: str) -> None:
+    with connect(scripted, key=None) as client:
+        headers = client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    [policy] = headers.get_list("Content-Security-Policy")
+    assert "frame-ancestors 'none'" in policy
+    assert ("default-src 'none'" in policy) == (path != "/docs")

@@ -122,6 +122,19 @@ def test_a_body_that_goes_on_after_its_answer_is_not_read_for_ever(
             eventually(lambda: line.send(b"x") and line.send(b"x") == 0)
 
 
+def test_400_for_two_lengths_and_nothing_after_it_is_a_request(bare: Start) -> None:
+    with dial(bare()) as line:
+        line.sendall(
+            b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HEAD
+        )
+        said = read_all(line)
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in said
+    assert b"Send Content-Length or Transfer-Encoding" in said
+    assert said.count(b"HTTP/1.1") == 1
+
+
 # Readers
 
 

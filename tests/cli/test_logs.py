@@ -55,6 +55,28 @@ def test_what_clients_send_begins_no_line(capsys: pytest.CaptureFixture[str]) ->
     assert line.endswith(r"GET /a\x0a2026 ERROR \x1b[31m\x85")
 
 
+SNEAKY = [
+    ("\u2028", r"\u2028"),
+    ("\u202e", r"\u202e"),
+    ("\xa0", r"\xa0"),
+    ("\U000e0041", r"\U000e0041"),
+]
+
+
+@pytest.mark.parametrize(("sent", "shown"), SNEAKY)
+def test_what_does_not_print_is_escaped(
+    capsys: pytest.CaptureFixture[str], sent: str, shown: str
+) -> None:
+    logs.configure("info")
+    try:
+        raise ValueError(f"a{sent}b")
+    except ValueError:
+        logging.getLogger("uvicorn.error").exception("c%sé😀", sent)
+    first, *_, last = capsys.readouterr().err.split("\n")[:-1]
+    assert first.endswith(f"c{shown}é😀")
+    assert last == f"ValueError: a{shown}b"
+
+
 def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info")
     try:

@@ -180,9 +180,10 @@ def test_silent_clients_do_not_keep_others_out(tmp_path: Path) -> None:
 
 def test_a_network_of_everyone_is_warned_of(tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(tmp_path / "u"))
-    env = environment(TRUSTED_NETWORKS="0.0.0.0/0", APIKEY=KEY)
+    env = environment(TRUSTED_NETWORKS="0.0.0.0/0", URL_ALLOW="::/0", APIKEY=KEY)
     with started(*arguments, env=env) as running:
-        assert "TRUSTED_NETWORKS holds every address" in running.wait_for("WARNING")
+        assert "WARNING" in running.wait_for("TRUSTED_NETWORKS holds every address")
+        assert "WARNING" in running.wait_for("URL_ALLOW holds every address")
 
 
 def test_the_banner_says_who_answers_and_what_would_be_better() -> None:

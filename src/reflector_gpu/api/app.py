@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe
+from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, RefuseTwoLengths
 from reflector_gpu.api.routes import (
     asr,
     completion,
@@ -28,10 +29,12 @@ from reflector_gpu.api.routes import (
     translation,
 )
 from reflector_gpu.api.routes.operations import HEALTH
-from reflector_gpu.networks import Trust
+from reflector_gpu.networks import Trust, network_warnings
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 ROUTERS = [
     transcription.router,
@@ -81,6 +84,10 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for warning in network_warnings(
+            settings.trusted_networks, settings.trusted_proxies, settings.url_allow
+        ):
+            logger.warning(warning)
         service.start()
         try:
             yield
@@ -121,6 +128,7 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, labels: Labels) ->
             allow_headers=["*"],
             expose_headers=["*"],
         )
+    app.add_middleware(RefuseTwoLengths)
     app.add_middleware(Observe, metrics=metrics, labels=labels)
 
 

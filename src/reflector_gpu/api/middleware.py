@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
-from reflector_gpu.errors import ShuttingDown
+from reflector_gpu.errors import InvalidRequest, ShuttingDown
+from reflector_gpu.escaping import escaped
 
 logger = logging.getLogger("reflector_gpu.access")
 
@@ -26,6 +27,15 @@ REQUEST_ID = "X-Request-ID"
 
 _LONGEST_VALUE = 300  # characters of a field in the log
 _SPECIAL = frozenset(' "=')
+
+
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Headers of every answer that does not set them itself. They have browsers take an answer for what
+it says it is, tell nobody its address, load nothing for it, and frame it nowhere."""
 
 
 class Labels:
@@ -75,6 +85,28 @@ class AnswerFailures:
             await bug_response(scope, error)(scope, receive, send)
 
 
+class RefuseTwoLengths:
+    """Refuses a request that has both Content-Length and Transfer-Encoding.
+
+    A proxy may believe the one and this server the other. Each would then take another part of the
+    bytes for the next request (RFC 9112, 6.1), so the connection is closed as well.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            names = {name for name, _ in scope["headers"]}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                error = InvalidRequest("Send Content-Length or Transfer-Encoding, and not both.")
+                response = error_response(error)
+                response.headers["Connection"] = "close"
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 class Observe:
     """Gives each request an id, counts it by route and status, and logs one line."""
 
@@ -98,6 +130,8 @@ class Observe:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
+                for name, value in _PROTECTION.items():
+                    headers.setdefault(name, value)
                 headers.update(record.headers)
             await send(message)
 
@@ -126,15 +160,8 @@ def value_of(text: str) -> str:
     """
     if len(text) > _LONGEST_VALUE:
         text = f"{text[:_LONGEST_VALUE]}..."
-    text = text.replace("\\", "\\\\")
-    if not text.isprintable():
-        text = "".join(one if one.isprintable() else _escaped(one) for one in text)
+    text = escaped(text.replace("\\", "\\\\"))
     if text and not _SPECIAL.intersection(text):
         return text
-    escaped = text.replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    quoted = text.replace('"', '\\"')
+    return f'"{quoted}"'

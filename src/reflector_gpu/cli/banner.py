@@ -9,7 +9,6 @@ from reflector_gpu import __version__
 from reflector_gpu.cli.console import console, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.engines.recognition.resolution import Recognisers
-from reflector_gpu.networks import holds_everyone
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings
 
@@ -36,7 +35,6 @@ def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str
     ]
     lines += [(name, here(text), "") for name, text in _accuracy(settings, catalog)]
     lines.append(("key", *key_state(settings)))
-    lines.extend(("WARNING", text, "bold red") for text in network_warnings(settings))
     return lines
 
 
@@ -67,16 +65,3 @@ def key_state(settings: Settings) -> tuple[str, str]:
         return f"none: callers from {trusted or 'nowhere'} need none, all others are refused", ""
     needed = "needed: clients send 'Authorization: Bearer <REFLECTOR_APIKEY>'"
     return f"{needed}, except from {trusted}" if trusted else needed, "green"
-
-
-def network_warnings(settings: Settings) -> list[str]:
-    """Settings that may let in more callers than they were meant to."""
-    warnings = []
-    if holds_everyone(settings.trusted_networks):
-        warnings.append("REFLECTOR_TRUSTED_NETWORKS holds every address: nobody needs a key")
-    if settings.trusted_networks and holds_everyone(settings.trusted_proxies):
-        warnings.append(
-            "REFLECTOR_TRUSTED_PROXIES holds every address: anybody can claim to ask from a "
-            "trusted network"
-        )
-    return warnings

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
+
+from reflector_gpu.escaping import escaped
 
 _LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S%z"
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 class _OneLine(logging.Formatter):
     """Escapes control characters: a path from a client must not begin a line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base's name
-        return super().formatMessage(record).translate(_CONTROL)
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  the base's name
+        return "\n".join(map(escaped, super().formatException(ei).split("\n")))
 
 
 def configure(level: str) -> None:

@@ -15,11 +15,12 @@ import httpx
 import onnxruntime
 
 from reflector_gpu import __version__
-from reflector_gpu.cli.banner import key_state, network_warnings
+from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.hints import PROGRAM
 from reflector_gpu.cli.listen import listen, url_at
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.networks import network_warnings
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import available_cores
 from reflector_gpu.settings import Settings
@@ -132,7 +133,10 @@ def key(settings: Settings) -> Check:
     except ConfigurationError:
         detail = f"none is set, and {settings.host} is open to other machines"
         return Check("key", Status.FAIL, detail, fix)
-    if warnings := network_warnings(settings):
+    warnings = network_warnings(
+        settings.trusted_networks, settings.trusted_proxies, settings.url_allow
+    )
+    if warnings:
         narrow = "name only networks in which you know every machine"
         return Check("key", Status.WARN, "; ".join(warnings), narrow)
     if settings.open_to_all and not settings.loopback:

@@ -82,10 +82,7 @@ async def asset(request: Request, service: AppService) -> Response:
     """One of the page's files."""
     name = _ADDRESSES[request.url.path]
     scope = "public" if service.settings.public_docs else "private"
-    headers = {
-        "Cache-Control": f"{scope}, max-age={_YEAR}, immutable",
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = {"Cache-Control": f"{scope}, max-age={_YEAR}, immutable"}
     return FileResponse(_folder() / name, media_type=_ASSETS[name], headers=headers)
 
 

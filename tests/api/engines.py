@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import math
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from reflector_gpu.engines.capability import Batching
 from reflector_gpu.engines.recognition import scripted
-from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import (
     Recognition,
@@ -149,9 +151,10 @@ class Faulty(scripted.ScriptedRecogniser):
     """Hears what `scripted` hears, but does to what is poisonous what the prompt names.
 
     The prompt ``wait`` makes it wait for the file ``go`` in ``folder``; with ``die 7`` it waits to
-    be killed after the first batch of its life, until that has been done 7 times. It does not load
+    be killed after the first batch of its life, until that has been done 7 times; with ``killed
+    thrice`` it is killed at the first three tries at every chunk. It does not load
     while there is the file ``shut``. All this is noted first: ``load``, ``batch`` with the number
-    of items, or ``die``, each followed by the process id.
+    of items, ``die``, or ``killed`` with a chunk, each followed by the process id.
     """
 
     def __init__(self, folder: str) -> None:
@@ -174,8 +177,18 @@ class Faulty(scripted.ScriptedRecogniser):
             self._note("die")
             threading.Event().wait()
         answers = super().transcribe(chunks, options)
+        if options.prompt == "killed thrice":
+            self._be_killed(answers)
         poisonous = [np.abs(samples).max() > LOUD for samples in chunks]
         return _spoilt(answers, poisonous, options.prompt or "") if any(poisonous) else answers
+
+    def _be_killed(self, answers: Sequence[object]) -> None:
+        """Unless each of the chunks, which ``answers`` tell apart, has been killed three times."""
+        names = [hashlib.sha256(repr(answer).encode()).hexdigest() for answer in answers]
+        if any(self._noted(name) < 3 for name in names):
+            for name in names:
+                self._note(f"killed {name}")
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _note(self, what: str) -> None:
         with (self._folder / "notes").open("a") as file:
@@ -213,8 +226,25 @@ def model(name: str, pipe: str = "") -> RecogniserModel:
     )
 
 
-def faulty(folder: Path) -> RecogniserModel:
-    spec = replace(scripted.SPEC, max_chunk_seconds=10, max_batch=3)
+@dataclass(frozen=True, kw_only=True)
+class _Hasty(RecogniserSpec):
+    """A batch may take half as long as its audio."""
+
+    @property
+    def batching(self) -> Batching:
+        return replace(super().batching, base_timeout=0.0, timeout_per_cost=0.5)
+
+
+def faulty(folder: Path, *, hasty: bool = False) -> RecogniserModel:
+    kind = _Hasty if hasty else RecogniserSpec
+    spec = kind(
+        languages=scripted.LANGUAGES,
+        max_chunk_seconds=10,
+        max_gap_seconds=2,
+        max_batch=3,
+        translates=True,
+        logprobs=True,
+    )
     arguments = {"folder": str(folder)}
     return RecogniserModel(
         "faulty", f"{__name__}:Faulty", spec, "For tests", "MIT", arguments=arguments

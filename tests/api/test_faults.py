@@ -25,8 +25,6 @@ import pytest
 
 from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.formats.audio_warnings import WARNINGS_HEADER
-from reflector_gpu.runtime.supervisor import PoolOptions
-from reflector_gpu.service import worker_pools
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
@@ -101,15 +99,10 @@ class Stage:
 @contextmanager
 def staged(folder: Path, *, hasty: bool = False, **settings: object) -> Iterator[Stage]:
     """With ``hasty``, a batch may take half as long as its audio."""
-    haste = {"base_timeout": 0.0, "timeout_per_cost": 0.5} if hasty else {}
     given = {"model": "faulty", "apikey": KEY, "url_allow": "127.0.0.1", "workers": 1, **settings}
 
-    def options(**usual: Any) -> PoolOptions:
-        return PoolOptions(**{**usual, **haste})
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(catalog.MODELS, "faulty", engines.faulty(folder))
-        patch.setattr(worker_pools, "PoolOptions", options)
+        patch.setitem(catalog.MODELS, "faulty", engines.faulty(folder, hasty=hasty))
         with LiveServer(wait=True, **given) as server:
             yield Stage(server, folder)
 
@@ -202,6 +195,16 @@ def test_workers_killed_in_the_middle_of_a_long_recording_leave_no_trace(
         assert undisturbed.status_code == answer.result().status_code == 200
         assert answer.result().content == undisturbed.content
         before.check_no_more()
+
+
+def test_a_worker_killed_three_times_at_every_chunk_hears_what_it_would_have_heard(
+    calm: Stage, pauses: bytes, nothing_left: None
+) -> None:
+    undisturbed = upload(calm.server, pauses)
+    kills = len(calm.noted("killed"))
+    answer = upload(calm.server, pauses, data={"prompt": "killed thrice"})
+    assert answer.content == undisturbed.content
+    assert len(calm.noted("killed")) - kills >= 3 * 3  # three chunks
 
 
 def test_readiness_follows_the_worker_and_the_log_tells(
@@ -302,8 +305,9 @@ def test_what_crashes_the_engine_fails_alone(
 ) -> None:
     stage: Stage = request.getfixturevalue("hasty" if how == "hang" else "calm")
     bench.check_alone(stage, how)
-    assert caplog.text.count(f"died on 2 items: {CAUSES[how]}") == 2
-    assert caplog.text.count(f"died on 1 items: {CAUSES[how]}") == 2
+    alone = 3 if how == "killed for its memory" else 2
+    assert caplog.text.count(f"died on 2 items: {CAUSES[how]}") == 1
+    assert caplog.text.count(f"died on 1 items: {CAUSES[how]}") == alone
 
 
 @pytest.mark.parametrize("how", [*engines.GARBAGE, *engines.MISCOUNTS])

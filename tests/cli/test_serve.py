@@ -82,14 +82,16 @@ def begun(url: str, size: int) -> Iterator[socket.socket]:
         yield client
 
 
+def form(file: bytes) -> bytes:
+    """The body that `begun` announces."""
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    return head + file + b"\r\n--x--\r\n"
+
+
 def test_what_runs_when_the_server_stops_is_finished(tmp_path: Path, clip: Path) -> None:
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
-    body = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-        + clip.read_bytes()
-        + b"\r\n--x--\r\n"
-    )
+    body = form(clip.read_bytes())
     with started(*arguments) as running:
         with begun(address(running, ready), len(body)) as client:
             running.process.terminate()
@@ -119,15 +121,25 @@ def test_to_stop_in_the_midst_of_a_request_is_no_error(tmp_path: Path, number: i
     assert "Traceback" not in said
 
 
-def test_what_is_sent_to_all_its_processes_stops_it_in_order(tmp_path: Path) -> None:
-    """As systemd and `timeout` do."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_sent_to_all_its_processes_leaves_workers_to_finish_what_runs(
+    tmp_path: Path, clip: Path, number: int
+) -> None:
+    """Service managers, `timeout` and Ctrl-C in a terminal signal the whole process group."""
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    body = form(clip.read_bytes())
     with started(*arguments) as running:
-        address(running, ready)
-        for child in psutil.Process(running.process.pid).children(recursive=True):
-            child.send_signal(signal.SIGTERM)
-        assert running.stop(signal.SIGTERM) == 0
+        with begun(address(running, ready), len(body)) as client:
+            workers = psutil.Process(running.process.pid).children(recursive=True)
+            for process in (*workers, psutil.Process(running.process.pid)):
+                process.send_signal(number)
+            running.wait_for("Stopping")
+            client.sendall(body)
+            with client.makefile("rb") as answer:
+                assert b"200 OK" in answer.readline()
+                assert b'"words":[{' in answer.read()
+        assert running.end() == 0
     said = "".join(running.errors)
     assert "ERROR" not in said
     assert "died" not in said
@@ -136,10 +148,11 @@ def test_what_is_sent_to_all_its_processes_stops_it_in_order(tmp_path: Path) -> 
 def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
-    with started(*arguments) as running:
+    patient = environment(SHUTDOWN_SECONDS="3600")
+    with started(*arguments, env=patient) as running:
         with begun(address(running, ready), 1000):
             running.process.send_signal(signal.SIGINT)
-            running.wait_for("Stopping")
+            assert "Ctrl-C again stops at once" in running.wait_for("Stopping")
             assert running.stop(signal.SIGINT) == 0
         assert "Traceback" not in "".join(running.errors)
 

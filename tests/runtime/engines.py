@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -100,6 +101,8 @@ class Obedient(Engine):
                 os.kill(os.getpid(), signal.SIGRTMIN + 5)
             case "hang":
                 _hang()
+            case "hang natively":
+                _hang_natively()
             case "leave":
                 raise SystemExit(4)
             case "raise":
@@ -122,7 +125,29 @@ class Obedient(Engine):
                 flag.touch()
                 os._exit(3)
             return "at the second try"
+        if item.startswith("killed "):
+            _, times, folder = item.split(" ", 2)
+            kills = len(list(Path(folder).iterdir()))
+            if kills < int(times):
+                (Path(folder) / str(kills)).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "heard"
         return item.upper()
+
+
+class Condemned(Engine):
+    """Is killed while it loads, once for each file in a folder, which it deletes."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def load(self) -> None:
+        for kill in self._folder.iterdir():
+            kill.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        return list(items)
 
 
 class Miscounting(Engine):
@@ -201,6 +226,11 @@ class Unreadable:
 
 def _explode() -> NoReturn:
     raise ValueError("no")
+
+
+def _hang_natively() -> None:
+    """Hang in C without letting any other thread of Python run."""
+    ctypes.PyDLL(None).sleep(3600)
 
 
 def _hang() -> NoReturn:

@@ -35,17 +35,30 @@ SERVICE = """
 """
 
 
+WORKING = "engines.Obedient, notes='{notes}'"
+
+
 @pytest.mark.parametrize(
     ("engine", "ready", "item"),
     [
         ("engines.Echo", "pool.wait_ready()", "a"),
-        ("engines.Obedient", "pool.wait_ready()", "hang"),
+        (WORKING, "pool.wait_ready()", "hang"),
+        pytest.param(
+            WORKING,
+            "pool.wait_ready()",
+            "hang natively",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends it"),
+        ),
         ("engines.Unloadable, how='hang'", "", "a"),
     ],
-    ids=["idle", "working", "loading"],
+    ids=["idle", "working", "working in a library that holds the interpreter", "loading"],
 )
-def test_no_worker_outlives_a_service_that_is_killed(engine: str, ready: str, item: str) -> None:
-    code = textwrap.dedent(SERVICE).format(engine=engine, ready=ready, item=item)
+def test_no_worker_outlives_a_service_that_is_killed(
+    engine: str, ready: str, item: str, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    made = engine.format(notes=notes)
+    code = textwrap.dedent(SERVICE).format(engine=made, ready=ready, item=item)
     root = Path(__file__).parent.parent.parent
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE
@@ -54,9 +67,15 @@ def test_no_worker_outlives_a_service_that_is_killed(engine: str, ready: str, it
         assert service.stdout.readline() == b"up\n"
         parent = psutil.Process(service.pid)
         until(lambda: len(parent.children()) >= 3)  # two workers and multiprocessing's helper
+        if engine is WORKING:
+            until(notes.exists)
         children = parent.children(recursive=True)
         service.send_signal(signal.SIGKILL)
-    until(lambda: not any(_alive(child) for child in children))
+    try:
+        until(lambda: not any(_alive(child) for child in children))
+    finally:
+        for child in filter(_alive, children):
+            child.kill()
 
 
 def _alive(process: psutil.Process) -> bool:

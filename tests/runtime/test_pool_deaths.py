@@ -22,16 +22,20 @@ from tests.runtime.pools import TextPool, children, in_thread, outcomes, pooled,
 from tests.waiting import PATIENCE_SECONDS, until
 
 
-def test_a_batch_whose_worker_dies_runs_once_more(tmp_path: Path) -> None:
+def test_a_batch_whose_worker_dies_runs_again(tmp_path: Path) -> None:
     with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:
         found = outcomes(pool, "a", f"once {tmp_path / 'flag'}", "b")
         assert found == ["A", "at the second try", "B"]
         assert pool.state is PoolState.READY
 
 
-def test_what_kills_the_engine_fails_alone(tmp_path: Path) -> None:
-    poison, notes = "kill", tmp_path / "notes"
-    with pooled(engines.Obedient, PoolOptions(max_batch=4), notes=str(notes)) as pool:
+QUICK = PoolOptions(max_batch=4, first_backoff=0.01, longest_backoff=0.02)
+
+
+@pytest.mark.parametrize("poison", ["exit", "abort", "leave"])
+def test_what_crashes_the_engine_twice_alone_fails_alone(poison: str, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    with pooled(engines.Obedient, QUICK, notes=str(notes)) as pool:
         a, b, bad, c = outcomes(pool, "a", "b", poison, "c")
         assert (a, b, c) == ("A", "B", "C")
         assert isinstance(bad, EngineFailed)
@@ -39,7 +43,55 @@ def test_what_kills_the_engine_fails_alone(tmp_path: Path) -> None:
         assert asyncio.run(submit(pool, "still here")) == "STILL HERE"
     runs = notes.read_text(encoding="utf-8").splitlines()
     whole, half = f"a b {poison} c", f"{poison} c"
-    assert runs == [whole, whole, "a b", half, half, poison, poison, "c", "still here"]
+    assert runs == [whole, "a b", half, poison, poison, "c", "still here"]
+
+
+def test_what_gets_the_engine_killed_a_fourth_time_fails_alone(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    with pooled(engines.Obedient, QUICK, notes=str(notes)) as pool:
+        a, bad, b = outcomes(pool, "a", "kill", "b")
+        assert (a, b) == ("A", "B")
+        assert isinstance(bad, EngineFailed)
+        assert "killed 4 times" in bad.message
+    runs = notes.read_text(encoding="utf-8").splitlines()
+    assert runs == ["a kill b", "a", "kill b", "kill", "kill", "b"]
+
+
+@pytest.mark.parametrize("items", [["x"], ["x", "a"], ["a", "b", "x", "c"]])
+def test_three_kills_from_outside_are_no_items_fault(items: list[str], tmp_path: Path) -> None:
+    """As many as there can be: the worker is killed at its first three tries at one of them."""
+    asked = [f"killed 3 {tmp_path}" if item == "x" else item for item in items]
+    with pooled(engines.Obedient, QUICK) as pool:
+        assert outcomes(pool, *asked) == ["heard" if i == "x" else i.upper() for i in items]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_worker_killed_three_times_while_it_loads_is_started_a_fourth_time(
+    tmp_path: Path,
+) -> None:
+    kills = [tmp_path / str(number) for number in range(3)]
+    for kill in kills:
+        kill.touch()
+    with pooled(engines.Condemned, QUICK, folder=str(tmp_path)) as pool:
+        assert outcomes(pool, "a") == ["a"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_killed_one_after_the_other_are_replaced_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    options = PoolOptions(first_backoff=1, longest_backoff=3)
+    with pooled(engines.Obedient, options) as pool:
+        pool.start()
+        pool.wait_ready(PATIENCE_SECONDS)
+        monkeypatch.setattr(pool._readiness.closing, "wait", waited.append)
+        kill, a, other = outcomes(pool, "kill", "a", "kill")
+        assert a == "A"
+        assert isinstance(kill, EngineFailed)
+        assert isinstance(other, EngineFailed)
+    # The fourth start after the first item is no retry. What is done after it gives new hope.
+    assert waited[:7] == [0, 1, 2, 0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

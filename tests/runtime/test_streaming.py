@@ -247,7 +247,7 @@ def test_what_somebody_still_waits_for_runs_again_though_another_of_its_batch_ha
 
     with pooled(tmp_path) as pool:
         asyncio.run(scene(pool))
-    assert notes(tmp_path) == ["* x!", "* x!"]
+    assert notes(tmp_path) == ["* x!", "x!"]
 
 
 def test_a_part_that_can_not_be_read_does_not_mix_up_what_comes_after(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class _Server(Server):
             self._announcement.cancel()
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
-        logger.info("Stopping; running requests have %d s", self.config.timeout_graceful_shutdown)
+        seconds = self.config.timeout_graceful_shutdown
+        logger.info("Stopping; running requests have %d s, Ctrl-C again stops at once", seconds)
         await super().shutdown(sockets)
         if self.force_exit:  # Ctrl-C again; uvicorn would leave everything as it is
             for task in self.server_state.tasks:

@@ -50,7 +50,7 @@ class Remote:
         """Nothing to stop: a container that nobody calls ends by itself."""
 
     def death(self) -> WorkerDied:
-        return WorkerDied("it ended", None)
+        return WorkerDied("it ended", None, from_outside=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class RemoteStream:
         """As in `Remote`."""
 
     def death(self) -> WorkerDied:
-        return WorkerDied("it ended", None)
+        return WorkerDied("it ended", None, from_outside=True)
 
 
 def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[object]:
@@ -96,7 +96,8 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
     except ReflectorError:
         raise
     except Exception as error:  # the client library may raise anything when a container dies
-        raise WorkerDied(f"{type(error).__name__}: {error}", None) from error
+        how = f"{type(error).__name__}: {error}"
+        raise WorkerDied(how, None, from_outside=True) from error
     if len(replies) != count:
         raise EngineFailed("The engine answered with the wrong number of results.")
     return replies

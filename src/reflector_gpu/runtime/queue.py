@@ -49,6 +49,10 @@ class Job(Generic[Item, Result]):
     """Parts have been told: to run it again would tell them twice."""
     waited: Callable[[float], None] | None = None
     """Is told for how many seconds the job waited until a worker took it."""
+    killed: int = 0
+    """How often its worker was killed from outside."""
+    crashed: int = 0
+    """How often its worker crashed or hung, and no other job can be to blame."""
     queued: float = 0.0
     """When it was put into the queue, by that queue's clock."""
 

@@ -2,13 +2,18 @@
 
 What becomes of a batch that fails:
 
-- Its worker dies: it runs once more on a new worker. Something else may have killed the first.
-- Its worker dies again, or the engine refuses the batch as a whole, perhaps for want of memory:
-  each half runs by itself, and so on, until the item at fault is alone. Only that item fails.
-- Its worker is elsewhere and dies: the second run waits a little, and a second death fails the
-  batch. A call that ends early seldom ends because of what it was about.
+- Its worker crashes or hangs, or the engine refuses the batch as a whole: each half runs by itself,
+  and so on, until the item at fault is alone. An item that crashes its worker twice alone fails.
+- Its worker is killed from outside, as the kernel does when memory runs out: each half runs by
+  itself, because less needs less memory. The first three times that is not an item's fault. At the
+  fourth kill an item that is alone fails.
+- Its worker is elsewhere and dies: the whole batch runs again, up to three times. A call that ends
+  early seldom ends because of what it was about.
 - Parts of some results have been heard already: those items fail, because a second run would tell
   them twice. The others are a new batch.
+
+When workers are killed one after the other, each new start waits longer than the one before, so
+that a machine without memory has time to recover.
 
 A worker that dies while it waits for work is replaced too. One that has had no work for long is
 ended to free its memory, and the next job starts it again.
@@ -37,6 +42,9 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Outcome: TypeAlias = "Result | ReflectorError"
+
+_FORGIVEN_KILLS = 3
+_CRASHES = 2  # of an item that is alone, until it is at fault
 
 _NOBODY_WAITS = "Nobody waits for this result."
 
@@ -71,7 +79,8 @@ class PoolOptions:
     the workers with long files, batches of files are kept short: ``interruptible``. If
     ``replace_abandoned``, a worker is killed once nobody waits for anything in its batch. Workers
     are unloaded after ``idle_seconds`` without work. One that does not load is tried again after
-    ``first_backoff`` seconds, then after twice that, and so on up to ``longest_backoff``.
+    ``first_backoff`` seconds, then after twice that, and so on up to ``longest_backoff``. So is one
+    that is killed again and again; the first time there is no wait.
     """
 
     max_batch: int = 1
@@ -104,6 +113,7 @@ class Supervisor(Generic[Item, Result]):
         self._worker: Runner | None = None
         self._failing = False
         self._pause = 0.0  # before the next try to load; 0 once a worker has been given work
+        self._pause_after_kill = 0.0  # 0 once a worker has done a batch
 
     def run(self) -> None:
         """Work until the queue is closed and empty."""
@@ -177,8 +187,7 @@ class Supervisor(Generic[Item, Result]):
             return None
         if self._readiness.closing.is_set():
             return _shutting_down()
-        shortest, longest = self._options.first_backoff, self._options.longest_backoff
-        self._pause = min(max(shortest, 2 * self._pause), longest)
+        self._pause = self._longer(self._pause)
         started = time.monotonic()
         try:
             self._worker = self._new_worker()
@@ -209,13 +218,29 @@ class Supervisor(Generic[Item, Result]):
         return error
 
     def _new_worker(self) -> Runner:
-        """A loaded worker; one that dies while loading is started once more."""
+        """A loaded worker. One that crashes while loading is started once more, one that is killed
+        from outside three times."""
         closing = self._readiness.closing.is_set
-        try:
-            return _started(self._recipe, closing)
-        except WorkerDied as death:
-            self._log_death(death, "while loading")
-        return _started(self._recipe, closing)
+        crashes = kills = 0
+        while True:
+            try:
+                return _started(self._recipe, closing)
+            except WorkerDied as death:
+                kills += death.from_outside
+                crashes += not death.from_outside
+                if kills > _FORGIVEN_KILLS or crashes >= _CRASHES:
+                    raise
+                self._log_death(death, "while loading")
+                if death.from_outside:
+                    self._recover()
+
+    def _recover(self) -> None:
+        """After a kill, wait before a worker is started; longer if kills follow each other."""
+        self._readiness.closing.wait(self._pause_after_kill)
+        self._pause_after_kill = self._longer(self._pause_after_kill)
+
+    def _longer(self, pause: float) -> float:
+        return min(max(self._options.first_backoff, 2 * pause), self._options.longest_backoff)
 
     def _drop_worker(self) -> None:
         if self._worker is not None:
@@ -223,13 +248,8 @@ class Supervisor(Generic[Item, Result]):
         self._worker = None
         self._readiness.left()
 
-    def _outcomes(
-        self, jobs: list[Job[Item, Result]], *, died_before: bool = False
-    ) -> list[_Outcome[Result]]:
-        """A result or an error for each of ``jobs``, whatever happens to the worker.
-
-        ``died_before``: these jobs have killed a worker already.
-        """
+    def _outcomes(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
+        """A result or an error for each of ``jobs``, whatever happens to the worker."""
         if all(job.abandoned for job in jobs):
             return _all_fail(jobs, EngineFailed(_NOBODY_WAITS))
         if error := self._load():
@@ -244,12 +264,16 @@ class Supervisor(Generic[Item, Result]):
             self._drop_dead(death, f"on {len(jobs)} items")
             if any(job.begun for job in jobs):
                 return self._without_begun(jobs)
-            if not died_before:
-                if self._is_elsewhere:
-                    self._readiness.closing.wait(self._options.first_backoff)
-                return self._outcomes(jobs, died_before=True)
-            if len(jobs) == 1 or self._is_elsewhere:
-                return _all_fail(jobs, EngineFailed("The engine died twice on this piece of work."))
+            whole = len(jobs) == 1 or self._is_elsewhere
+            for job in jobs:
+                job.killed += death.from_outside
+                job.crashed += whole and not death.from_outside
+            if whole and (fault := _fault(jobs)):
+                return _all_fail(jobs, fault)
+            if death.from_outside:
+                self._recover()
+            if whole:
+                return self._outcomes(jobs)
         except ReflectorError as failure:
             if len(jobs) == 1:
                 return [failure]
@@ -282,9 +306,22 @@ class Supervisor(Generic[Item, Result]):
         )
         began = time.monotonic()
         replies = self._worker.run(batch)
+        self._pause_after_kill = 0.0
         if any(job.priority is Priority.FILE for job in jobs):
             self._pace.worked(len(jobs), padded_cost(jobs), time.monotonic() - began)
         return cast("list[_Outcome[Result]]", list(replies))
+
+
+def _fault(jobs: Sequence[Job[Item, Result]]) -> EngineFailed | None:
+    """The error of ``jobs`` that run together once too many of their workers have died."""
+    if max(job.crashed for job in jobs) >= _CRASHES:
+        return EngineFailed("The engine died twice on this piece of work.")
+    if (killed := max(job.killed for job in jobs)) > _FORGIVEN_KILLS:
+        return EngineFailed(
+            f"The engine was killed {killed} times while it worked on this, "
+            "perhaps for want of memory."
+        )
+    return None
 
 
 def _all_fail(jobs: Sequence[Job[Item, Result]], error: ReflectorError) -> list[_Outcome[Result]]:

@@ -41,15 +41,23 @@ from reflector_gpu.runtime.worker_process import (
 logger = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("spawn")
+_SENT_BY_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+"""Signals that a crash never raises."""
+
 _POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
 
 
 class WorkerDied(Exception):
-    """The process ended, was killed, or hung; the message says which."""
+    """The process ended, was killed, or hung; the message says which.
 
-    def __init__(self, how: str, pid: int | None) -> None:
+    ``from_outside``: somebody else ended it, as the kernel does when memory runs out. Then the
+    batch is probably not at fault.
+    """
+
+    def __init__(self, how: str, pid: int | None, *, from_outside: bool = False) -> None:
         super().__init__(how)
         self.pid = pid
+        self.from_outside = from_outside
 
 
 class Abandoned(Exception):
@@ -213,21 +221,19 @@ class Worker:
             raise self.death() from error
 
     def death(self) -> WorkerDied:
-        """How the process ended, which is made sure of."""
-        return WorkerDied(self._obituary(), self.pid)
-
-    def _obituary(self) -> str:
+        """How the process ended. One that still runs is killed."""
         self._process.join(5)
         code = self._process.exitcode
-        if self._hung:
-            return "it hung and was killed"
         if code is None:
             self.kill()
-            return "it closed its pipe and was killed"
-        if code < 0:
-            names = {number.value: number.name for number in signal.Signals}
-            return f"killed by {names.get(-code, f'signal {-code}')}"
-        return f"exited with status {code}"
+            return WorkerDied("it closed its pipe and was killed", self.pid)
+        if self._hung:
+            return WorkerDied("it hung and was killed", self.pid)
+        if code >= 0:
+            return WorkerDied(f"exited with status {code}", self.pid)
+        names = {number.value: number.name for number in signal.Signals}
+        how = f"killed by {names.get(-code, f'signal {-code}')}"
+        return WorkerDied(how, self.pid, from_outside=-code in _SENT_BY_OTHERS)
 
 
 _STARTING = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.heap import Arena
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler, recv_handle
 from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
@@ -25,6 +27,8 @@ from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.recipe import Recipe
 
 logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 _LISTEN_SECONDS = 0.02  # how often an engine that streams asks who has given up
 
@@ -76,7 +80,7 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
     """The worker process: load, then answer batches until told to stop."""
     for number in STOPPING:  # they reach the whole process group; the parent decides
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     array = view(memory)
     array.setflags(write=False)
     try:
@@ -190,9 +194,21 @@ def _answer(
         return ForkingPickler.dumps(EngineFailed(f"The engine failed: {type(error).__name__}"))
 
 
-def _die_with_parent() -> None:
-    """A worker whose service was killed outright must not stay behind."""
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, however that was killed.
+
+    Linux does so even while a library holds the interpreter. It takes the end of the *thread* that
+    started this process for the end of its parent.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    if parent is None:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Elsewhere only a thread can tell, and here as well if the parent ended before this.
+    threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

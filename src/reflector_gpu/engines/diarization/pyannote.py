@@ -1,9 +1,9 @@
-"""Speakers told apart by the pipelines of pyannote.audio 4, on PyTorch: overlaps, any language.
+"""A diarizer of pyannote.audio 4's pipelines, on PyTorch: overlaps, any language.
 
-The library wants the whole waveform, and compares every voice with every other, so here alone
-memory grows with the recording: four bytes for each sample, and its square in voices. Weights are
-gated: who has accepted their terms on the hub can pull them. They are pickles, which run as code:
-an operator's own folder has to be one to trust.
+The library takes the whole waveform, and compares every voice with every other. So here alone
+memory grows with the recording: by four bytes for each sample, and by the square of its voices. The
+weights are gated: those who have accepted their terms on the hub can pull them. They are pickles,
+which run as code, so an operator must trust a folder of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPEC = DiarizerSpec(devices=("cpu", "cuda"))
 ENGINE = "reflector_gpu.engines.diarization.pyannote:PyannoteDiarizer"
 
 LONGEST_SECONDS = 4 * 3600.0
-"""A window a second in which two speak makes 29,000 voices, and 3.3 GB of distances."""
+"""With two speakers in a window each second, that is 29,000 voices and 3.3 GB of distances."""
 
 COMMUNITY = "pyannote/speaker-diarization-community-1"
 _CONFIG, _NETWORK = "config.yaml", "pytorch_model.bin"
@@ -38,7 +38,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "embedding": (_NETWORK,),
     "plda": ("plda.npz", "xvec_transform.npz"),
 }
-"""Of each pipeline, and the files of each."""
+"""The parts of a pipeline, each with its files."""
 
 _READ = 60 * SAMPLE_RATE  # samples that are converted at once
 
@@ -120,14 +120,14 @@ class _Segment(Protocol):
 
 
 class Annotation(Protocol):
-    """pyannote.core's: who speaks when."""
+    """pyannote.core's annotation: labelled tracks."""
 
     def itertracks(self, *, yield_label: bool) -> Iterable[tuple[_Segment, object, str]]:
-        """Each (when, any name, who)."""
+        """Each track as its segment, a name, and its speaker."""
 
 
 class PipelineOutput(Protocol):
-    """What a pipeline gives: all turns, and those where one at most speaks at a time."""
+    """A pipeline's result: all turns, and turns of which no two overlap."""
 
     @property
     def speaker_diarization(self) -> Annotation: ...
@@ -137,12 +137,13 @@ class PipelineOutput(Protocol):
 
 
 Pipeline: TypeAlias = Callable[[Samples, int, int | None], PipelineOutput]
-"""``float32[1, n]``, the fewest and the most speakers, None for any number."""
+"""Takes ``float32[1, n]``, and the fewest and the most speakers (None: any number)."""
 
 
 class PyannoteDiarizer:
-    """``weights`` is a folder with a pipeline's config.yaml, and maybe others behind it as in
-    ``PATH``. ``device`` is ``cpu`` or ``cuda``."""
+    """``weights`` is the folder with a pipeline's config.yaml, followed by those of its parts as in
+    ``PATH``, if there are any. ``device`` is ``cpu`` or ``cuda``.
+    """
 
     def __init__(self, weights: str, device: str = "cpu") -> None:
         self._folder = Path(weights.split(os.pathsep)[0])
@@ -158,7 +159,7 @@ class PyannoteDiarizer:
         def diarized(recording: PcmRecording) -> list[SpeakerTurn]:
             try:
                 return self._diarize(recording, options)
-            except ReflectorError:  # some are a ValueError too
+            except ReflectorError:  # some of them are ValueErrors, too
                 raise
             except (RuntimeError, ValueError, MemoryError) as error:  # PyTorch's, SciPy's
                 raise EngineFailed(f"pyannote failed on this recording: {error}") from error
@@ -181,7 +182,7 @@ class PyannoteDiarizer:
         except ValueError:
             if options.fewest == 1:
                 raise
-            # Its k-means wants a window of each speaker: too little is said for so many.
+            # Its k-means needs a window of each speaker: too little is said for so many.
             output = self.pipeline(samples, 1, options.most)
         found = output.speaker_diarization
         if options.exclusive:
@@ -191,7 +192,7 @@ class PyannoteDiarizer:
 
 
 def waveform(pcm: Pcm) -> Samples:
-    """``float32[1, n]``: all of it."""
+    """The whole recording as ``float32[1, n]``."""
     samples = np.empty((1, pcm.length), np.float32)
     for first in range(0, pcm.length, _READ):
         last = min(first + _READ, pcm.length)
@@ -200,10 +201,10 @@ def waveform(pcm: Pcm) -> Samples:
 
 
 def turns(tracks: Iterable[tuple[float, float, str]], seconds: float) -> list[SpeakerTurn]:
-    """Each (start, end, label) as a turn, inside a recording of ``seconds``.
+    """The turns of tracks (start, end, label) in a recording of ``seconds``.
 
-    Windows are padded, and so tracks may end after the recording; what of one speaker touches or
-    overlaps becomes one.
+    Windows are padded, so tracks may end after the recording. Tracks of one speaker that touch or
+    overlap become one turn.
     """
     spans: dict[str, list[tuple[float, float]]] = {}
     for start, end, who in sorted(tracks):
@@ -220,13 +221,13 @@ def turns(tracks: Iterable[tuple[float, float, str]], seconds: float) -> list[Sp
 
 
 def located(part: object, folder: Path, files: Sequence[str]) -> dict[str, str]:
-    """The folder or file ``checkpoint`` of a part, maybe with ``subfolder``, on this machine.
+    """Where ``part`` of a pipeline is on this machine: its ``checkpoint``, perhaps a ``subfolder``.
 
-    ``part`` is as config.yaml, in ``folder``, has it: ``$model/subfolder``, a path, a repository,
-    or one of these as ``checkpoint``. ``files`` are those that it consists of.
+    In config.yaml, which is in ``folder``, ``part`` is ``$model/subfolder``, a path, a repository,
+    or one of these as ``checkpoint``. It consists of ``files``.
 
     Raises:
-        ModelNotInstalled: it is a repository that is not in the Hugging Face cache; the message
+        ModelNotInstalled: it is a repository that is not in the Hugging Face cache. The message
             says which page to open. The library itself would download it.
     """
     if isinstance(part, Mapping):
@@ -254,7 +255,7 @@ def located(part: object, folder: Path, files: Sequence[str]) -> dict[str, str]:
 def _loaded(folder: Path, device: str) -> Pipeline:
     try:
         with needs_extra("pyannote's pipelines", "pyannote"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on a decoder of its own, which is not used
+            warnings.simplefilter("ignore")  # about its own decoder, which is not used
             import torch
             import yaml
             from pyannote.audio import Pipeline as Pretrained
@@ -276,7 +277,7 @@ def _loaded(folder: Path, device: str) -> Pipeline:
         ) from error
     parts = config["pipeline"]["params"]
     for name, files in _PARTS.items():
-        # What is not there is of the community's pipeline, as in the library.
+        # As in the library, missing parts are those of the community's pipeline.
         part = parts.get(name, {"checkpoint": COMMUNITY, "subfolder": name})
         parts[name] = located(part, folder, files)
     pipeline = Pretrained.from_pretrained(config).to(torch.device(device))

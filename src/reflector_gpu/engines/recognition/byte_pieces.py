@@ -1,7 +1,7 @@
-"""The bytes that the pieces of a byte-level vocabulary stand for, as GPT-2 and Whisper have it.
+"""The bytes of the pieces of a byte-level vocabulary, as GPT-2 and Whisper have.
 
-Such a vocabulary is a text file, so each byte is written as a printable character: as itself in
-Latin-1 where that can be seen, else as the next character behind Latin-1.
+Such a vocabulary is a text file, so each byte is written as a printable character: its character in
+Latin-1 if that is printable, and otherwise one of the characters after Latin-1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BYTES = {chr(byte): byte for byte in _SEEN} | {
 
 
 def bytes_of(piece: str) -> bytes:
-    """What ``piece`` stands for; one that is not written in this way stands for itself."""
+    """The bytes of ``piece``. One that is not written in this way stands for its own text."""
     try:
         return bytes(_BYTES[character] for character in piece)
     except KeyError:

@@ -1,7 +1,7 @@
-"""Checks of what an engine returned, before anything relies on it.
+"""Checks what an engine returned before anything relies on it.
 
-Libraries and weights go wrong. A malformed result must fail as the engine's failure, and not
-wherever it is first used. Times may be any numbers, because the pipeline corrects them.
+Libraries and weights can be wrong. A malformed result counts as the engine's failure, rather than
+fail wherever it is first used. Times may be any numbers, because the pipeline corrects them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_recognition(answer: object) -> Recognition:
-    """``answer``, if it is a `Recognition` through and through.
+    """``answer``, if it is a valid `Recognition`.
 
     Raises:
         EngineFailed: it is not.
@@ -87,12 +87,12 @@ def _is_tuple(value: object, of: Callable[[object], bool]) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """Surrogates can be in a `str`, and in no answer that is UTF-8."""
+    """Whether ``value`` is text that UTF-8 can encode, without surrogates."""
     if not isinstance(value, str):
         return False
     return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _is_number(value: object) -> bool:
-    """An infinite one is; an ``int`` too large for a ``float`` is not."""
+    """Whether ``value`` is a number that fits a ``float``. It may be infinite."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)

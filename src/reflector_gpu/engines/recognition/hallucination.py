@@ -1,8 +1,8 @@
-"""Words that a recogniser wrote though nobody said them.
+"""Finds words that a recogniser wrote although nobody said them.
 
-An attention decoder such as Whisper's writes on when there is nothing to hear: it repeats itself,
-or guesses. Each function here takes the words of one chunk, in order, and says of each whether to
-keep it. None looks at what a word means: people do say "thank you", and say it twice.
+An attention decoder such as Whisper's goes on writing when there is nothing to hear: it repeats
+itself, or guesses. Each function here takes the words of one chunk, in order, and says for each
+whether to keep it. The meaning of words does not count: people say "thank you", even twice.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from reflector_gpu.types import Word
 Guard: TypeAlias = Callable[[Sequence[Word]], list[bool]]
 
 TIMES = 3
-"""In a row, before saying the same is called a loop."""
+"""So many repetitions in a row are a loop."""
 
-_SHORTEST_WORD = 0.1  # seconds on average: nobody keeps up more than ten words a second
+_SHORTEST_WORD = 0.1  # seconds on average: nobody speaks more than ten words a second for long
 _LONGEST_WORD = 2.0  # seconds; this and the next three are openai/whisper's (`word_anomaly_score`)
 _IMPROBABLE = 0.15
 _TOO_SHORT = 0.133 - 1 / 15  # seconds, where its score reaches that of an improbable word
@@ -27,11 +27,11 @@ _SILENCE = 1.0  # seconds without a word
 
 
 def without_impossible_loops(words: Sequence[Word]) -> list[bool]:
-    """Keep of a loop what may have been said: "no no no no" can be, a hundred in a second cannot.
+    """Drop repetitions that nobody can have said: "no no no no" may be, a hundred a second not.
 
-    A loop is the same words `TIMES` times in a row or more, at least half of the times faster or
-    slower than anybody speaks. Its first time stays, and those after it up to the first that is
-    impossible.
+    A loop is the same words at least `TIMES` times in a row, of which half or more are faster or
+    slower than anybody speaks. The first repetition stays, and so do the next ones up to the first
+    that is impossible.
     """
     texts = [_plain(word) for word in words]
     kept = [True] * len(words)
@@ -44,9 +44,9 @@ def without_impossible_loops(words: Sequence[Word]) -> list[bool]:
 
 
 def without_ending_loop(words: Sequence[Word]) -> list[bool]:
-    """Keep the first time of what ``words`` repeat to their very end, the last time cut short.
+    """Keep the first repetition of what ``words`` repeat up to their end.
 
-    For a text that did not come to its end: the decoder was stopped while it went round.
+    This is for a text whose decoder was stopped while it looped.
     """
     texts = [_plain(word) for word in words]
     for unit in range(1, len(texts) // TIMES + 1):
@@ -59,9 +59,9 @@ def without_ending_loop(words: Sequence[Word]) -> list[bool]:
 
 
 def without_guesses(words: Sequence[Word]) -> list[bool]:
-    """Keep all but words between silences that are anomalous, every one of them.
+    """Drop groups of words in which every word is anomalous.
 
-    A silence is a second without a word; before the first and after the last there is one.
+    A group ends with a second without a word.
     """
     kept: list[bool] = []
     group: list[Word] = []
@@ -74,7 +74,7 @@ def without_guesses(words: Sequence[Word]) -> list[bool]:
 
 
 def _loop(texts: Sequence[str], words: Sequence[Word], start: int) -> tuple[int, int]:
-    """The words of the loop that begins at ``start``, and how many of them may have been said."""
+    """How many words the loop at ``start`` has, and how many of them may have been said."""
     for unit in range(1, (len(texts) - start) // TIMES + 1):
         end = start + unit
         while end < len(texts) and texts[end] == texts[end - unit]:
@@ -85,7 +85,7 @@ def _loop(texts: Sequence[str], words: Sequence[Word], start: int) -> tuple[int,
             _possible(words[begin : begin + unit]) for begin in range(start, end - unit + 1, unit)
         ]
         if possible.count(False) * 2 >= len(possible):
-            # What is left of a last time that was cut short goes with it.
+            # A last repetition that is cut short belongs to the loop.
             length = end - start if end == len(texts) else len(possible) * unit
             return length, max(1, possible.index(False)) * unit
     return 0, 0
@@ -103,7 +103,7 @@ def _all_anomalous(words: Sequence[Word]) -> bool:
 
 
 def _anomalous(word: Word) -> bool:
-    """Improbable, or of an unlikely length; one that is rather right than wrong only looks odd."""
+    """Whether a word is improbable or of an unlikely length, and rather wrong than right."""
     if word.probability is None or word.probability >= 0.5:
         return False
     unlikely = not _TOO_SHORT < word.end - word.start < _TOO_LONG

@@ -13,10 +13,10 @@ OPENAI = (
     "gpt-live-transcribe",
     "gpt-realtime-whisper",
 )
-"""OpenAI's models of speech; here each means the configured model."""
+"""OpenAI's speech models. Here each means the configured model."""
 
 LLM = "llm"
-"""The name that stands for the language model, whichever it is."""
+"""The name that stands for the configured language model."""
 
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _TELLS_SPEAKERS = "-diarize"
@@ -33,7 +33,7 @@ _OWNERS = {
     "openai",
     "systran",
 }
-"""Accounts that publish these very models on the hub. Others publish models trained further."""
+"""Accounts that publish these models on the hub. Others publish models that are trained further."""
 
 _DRESSING = re.compile(r"^(faster-)?(distil-)?(whisper-)?(.+?)(-ct2|-onnx)?$")
 _SAME = {"large": "large-v3", "turbo": "large-v3-turbo"}
@@ -51,9 +51,9 @@ def tells_speakers(name: str) -> bool:
 
 
 def essence(name: str) -> str | None:
-    """What is left of a hub's name without its owner and the form that the files have.
+    """A hub's ``name`` for a model without its owner and the form of its files.
 
-    ``Systran/faster-whisper-base``, ``openai/whisper-base`` and ``base`` are the same. None: its
+    It is ``base`` for ``Systran/faster-whisper-base`` and for ``openai/whisper-base``. None if the
     owner publishes other models than these.
     """
     owner, _, plain = name.lower().rpartition("/")

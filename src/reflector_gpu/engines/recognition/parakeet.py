@@ -1,7 +1,7 @@
 """NVIDIA Parakeet on ONNX Runtime: FastConformer with a TDT or a CTC head, batched.
 
-onnx-asr loads the files (NeMo's own export) and computes the features; its transducer loop, one
-utterance and one Python step at a time, is replaced by `engines.recognition.tdt`.
+onnx-asr loads the files (NeMo's own export) and computes the features. Its transducer loop takes
+one Python step for one utterance at a time, so `engines.recognition.tdt` replaces it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _HOP_SECONDS = 0.01  # between two feature frames
 _SHORTEST = SAMPLE_RATE // 10  # samples; the feature extractor fails on a few frames
 
 _MAX_BATCH_SECONDS = 480.0
-"""Padded seconds of one batch: all of `ENGLISH_SPEC.max_batch` if short, 16 of the longest.
+"""Padded seconds of one batch: `ENGLISH_SPEC.max_batch` short chunks, or 16 of the longest.
 
-The most memory goes to the encoder's first convolution: 256 channels of 64 bands, 50 times a
-second, are 3.3 MB a second in float32, and several such tensors live at once; attention, though
-quadratic, takes 0.5 MB a second at 30 s. What is reported of onnx-asr on an RTX 3060 is 6 GB for
-150 s at once (https://github.com/bguedes/Echo2Text): 3 GB of weights and CUDA, and 20 MB a second.
-At that, 480 s leave 10 of the 24 GB of an A10G for another model.
+Most memory goes to the encoder's first convolution. Its 256 channels of 64 bands, 50 times a
+second, are 3.3 MB a second in float32, and several such tensors live at once. Attention is
+quadratic, but takes 0.5 MB a second at 30 s. Onnx-asr is reported to take 6 GB on an RTX 3060 for
+150 s at once (https://github.com/bguedes/Echo2Text): 3 GB for weights and CUDA, and 20 MB a second.
+So 480 s leave 10 of the 24 GB of an A10G for another model.
 """
 
 ENGLISH_SPEC = RecogniserSpec(
@@ -69,8 +69,8 @@ EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 
 
 def _int8(spec: RecogniserSpec) -> RecogniserSpec:
-    # Dynamic quantisation takes its scale from all that is in a tensor, so a chunk's words would
-    # depend on its neighbours'. Some of its operators exist for CPUs alone.
+    # Dynamic quantisation takes its scale from a whole tensor, so a chunk's words would depend on
+    # the other chunks of its batch. Some of its operators exist for CPUs alone.
     return replace(spec, max_batch=1, devices=("cpu",))
 
 
@@ -82,7 +82,7 @@ def _model(
 ) -> RecogniserModel:
     exported = name.removeprefix("nvidia/").removesuffix("-int8")
     required = (*files, "vocab.txt", "config.json")
-    # An ONNX file ends at 2 GB; what does not fit into it lies beside it.
+    # An ONNX file has 2 GB at most; the rest is in a file beside it.
     patterns = (*required, f"{files[0]}?data")
     return RecogniserModel(
         name,
@@ -123,9 +123,9 @@ _MULTILINGUAL_PIECES = 4096  # v2 has 1,024, v3 8,192
 
 
 def local(name: str, folder: Path) -> RecogniserModel | None:
-    """The Parakeet in ``folder``, if there is one; the size of its vocabulary tells v2 from v3.
+    """The Parakeet in ``folder``, if there is one. The size of its vocabulary tells v2 from v3.
 
-    It is the quantised one if there is no other.
+    The quantised one is taken only if there is no other.
     """
     if not all((folder / file).is_file() for file in ("vocab.txt", "config.json")):
         return None
@@ -199,7 +199,7 @@ class ParakeetRecogniser:
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        """As `Recogniser` has it.
+        """Recognise ``chunks``, as `Recogniser` says.
 
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.
@@ -209,7 +209,7 @@ class ParakeetRecogniser:
             alone = self._quantization is not None  # see `_int8`
             parts = [[samples] for samples in batch] if alone else [batch]
             found = chain.from_iterable(map(self._words, parts))
-            # v3 hears which of its languages is spoken, but does not tell.
+            # v3 follows the spoken language, but does not say which it is.
             return [
                 _recognition(words, samples, options.language)
                 for words, samples in zip(found, batch, strict=True)
@@ -230,7 +230,7 @@ class ParakeetRecogniser:
 
 
 def _readable(samples: Samples) -> Samples | Recognition:
-    """``samples`` if there are enough of them; nothing is said in fewer."""
+    """``samples`` if there are enough of them. Otherwise an empty recognition."""
     return samples if len(checked(samples)) >= _SHORTEST else Recognition()
 
 
@@ -241,7 +241,7 @@ def _recognition(words: Sequence[Word], samples: Samples, language: str | None) 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A piece of a word; a leading space begins a new one. Seconds."""
+    """A piece of a word, with times in seconds. A leading space begins a new word."""
 
     id: int
     text: str
@@ -253,8 +253,8 @@ class _Piece:
 class TdtHead:
     """Our decoder over the networks that onnx-asr has loaded.
 
-    onnx-asr offers no public way to its networks; everything that relies on its inside is here
-    and in `_CtcHead`, and the version is bounded in pyproject.
+    onnx-asr has no public access to its networks. Only this and `_CtcHead` rely on its internals,
+    and pyproject bounds its version.
     """
 
     def __init__(self, model: NemoConformerTdt) -> None:
@@ -268,7 +268,7 @@ class TdtHead:
         return [_words(self._pieces(one)) for one in self.decode(encoded, lengths)]
 
     def decode(self, encoded: tdt.Floats, lengths: tdt.Ints) -> list[tdt.Decoded]:
-        """What was said in ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
+        """The pieces in ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
 
         Tokens and frames are those of onnx-asr's own loop.
         """
@@ -310,10 +310,10 @@ class TdtHead:
 
 
 def _batching(model: NemoConformerTdt) -> InferenceSession:
-    """The prediction and joint networks, loaded so that a batch pays.
+    """The prediction and joint networks, loaded so that batches are fast.
 
-    ONNX Runtime fuses the joint's transpose and product into one that multiplies row by row and
-    reads the weights anew for each: about a quarter of the time at a batch of 17.
+    ONNX Runtime would fuse the joint's transpose and product into an operator that multiplies row
+    by row, and reads the weights for each: about a quarter of the time at a batch of 17.
     """
     from onnxruntime import InferenceSession
 
@@ -325,7 +325,7 @@ def _batching(model: NemoConformerTdt) -> InferenceSession:
 
 
 class _CtcHead:
-    """onnx-asr's own greedy CTC, which is batched; a token ends a frame after it begins."""
+    """onnx-asr's own greedy CTC, which is batched. A token ends one frame after it begins."""
 
     def __init__(self, model: NemoConformerCtc) -> None:
         self._model = model
@@ -366,7 +366,7 @@ def _word(pieces: Sequence[_Piece]) -> Word:
 
 
 def _padded(batch: Sequence[Samples]) -> tuple[Samples, tdt.Ints]:
-    """``float32[b, longest]`` with zeros behind, and the lengths."""
+    """``float32[b, longest]`` padded with zeros, and the lengths."""
     lengths = np.array([len(samples) for samples in batch], np.int64)
     padded = np.zeros((len(batch), int(lengths.max())), np.float32)
     for row, samples in zip(padded, batch, strict=True):

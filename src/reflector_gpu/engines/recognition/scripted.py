@@ -1,8 +1,8 @@
-"""A recogniser that hears what its audio hashes to: instant, deterministic, the same everywhere.
+"""A stand-in for a recogniser, whose words are a hash of the audio.
 
-For contract tests and for people who write clients: every word follows from the samples, so equal
-audio gives equal words and any change to the audio shows. It costs next to nothing, which also
-makes it the engine to measure the service itself with.
+It is for tests, and for people who write clients: equal audio gives equal words on every machine,
+and any change of the audio shows. It takes hardly any time, so it also serves to measure the
+service itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MODELS = (
 )
 
 WORD_SECONDS = 0.4
-"""Length of a scripted word; it is spoken in the first three quarters of its slot."""
+"""The length of a word's slot. The word takes the first three quarters of it."""
 
 VOCABULARY = (
     "amber birch cedar delta ember fjord grove heron iris jade kelp lotus maple north olive pearl "

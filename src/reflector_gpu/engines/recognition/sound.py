@@ -1,13 +1,13 @@
-"""Word times held against the sound itself.
+"""Corrects the times of words by the sound, and drops words without speech.
 
-Aligners that follow attention give a word the silence before it as well, and let go of the last
-word before it is over. Where the audio around a word is far below the chunk's loudest, the word
-did not begin, or had ended; where sound goes on after the last word, it is still being said.
+Aligners that follow attention also give a word the silence before it, and end the last word too
+early. A word cannot begin or end where the audio is far below the chunk's loudest. If sound goes on
+after the last word, that word is still being spoken.
 
-Nobody speaks without changing the sound: a word is vowels and consonants, whose spectra differ. So
-words over silence, a tone, a hum or the rush of a fan were not spoken, however likely they seem to
-the recogniser. The measure is how much the spectrum varies over time, in the spirit of Ghosh,
-Tsiartas and Narayanan 2011 (long-term signal variability, https://doi.org/10.1109/TASL.2010.2052803).
+Speech changes the sound, because the spectra of vowels and consonants differ. So words over
+silence, a tone, a hum or the noise of a fan were not spoken, however likely the recogniser found
+them. The measure is how much the spectrum varies over time, after Ghosh, Tsiartas and Narayanan
+2011 (long-term signal variability, https://doi.org/10.1109/TASL.2010.2052803).
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ FLOOR_DECIBELS = -40.0
 
 _Times: TypeAlias = npt.NDArray[np.float64]  # [n]
 
-_RATHER_RIGHT = 0.5  # of a word's probability
-_MOVED_SECONDS = 0.3  # of a word whose true length nobody knows
+_RATHER_RIGHT = 0.5  # the probability of a word that is rather right than wrong
+_MOVED_SECONDS = 0.3  # the length of a moved word, whose true length is unknown
 
 _FRAME = SAMPLE_RATE // 100
-_SHORTEST = 5  # frames of a word that are left in any case
+_SHORTEST = 5  # frames that a word keeps in any case
 _LONGEST_TAIL = 50  # frames that the last word may gain
 _LONGEST_STOP = 8  # silent frames inside a word, as before a plosive
 
 STEADY_DECIBELS = 2.0
-"""Spectra that vary less are those of one unchanging sound.
+"""Spectra that vary less are those of a steady sound.
 
 Measured over a second: tones and hum 0.1; white, pink and brown noise 1.8, which is the error of
 estimating a band's level from so few bins. Clean speech has 5 and more, speech in meeting rooms
 2.2 and more, speech under noise as loud as itself 2.2 and more.
 """
 
-_LOOK_SECONDS = 1.0  # of sound to look at, for a shorter word too: aligners are not exact
+_LOOK_SECONDS = 1.0  # of sound to examine, even for a shorter word: aligners are not exact
 _STRIDE_SECONDS = 0.25
-_NEAR_SECONDS = 1.0  # changing sound further than this from every word is not accounted for
+_NEAR_SECONDS = 1.0  # changing sound that is further from every word has no words
 _WINDOW, _STEP = 1024, 512  # samples of a spectrum: a phone takes about two of them
 _HANNING = np.hanning(_WINDOW).astype(np.float32)
 _BANDS = np.concatenate([np.arange(100, 1000, 100), np.geomspace(1000, 7500, 16)])  # Hz
 _BINS = np.round(_BANDS / SAMPLE_RATE * _WINDOW).astype(np.intp)
-_FEWEST = 4  # spectra that can be said to vary
+_FEWEST = 4  # spectra; fewer cannot be said to vary
 _TINY = np.finfo(np.float32).tiny
 _RANGE_DECIBELS = 40.0  # below a spectrum's strongest band there is only leakage and noise
 _FAINT_DECIBELS = 60.0  # below the chunk's strongest band, further than any two voices are apart
 
 
 def fitted_to_sound(words: Sequence[Word], samples: Samples) -> list[Word]:
-    """``words``, none of which begins or ends in silence; their order and text stay."""
+    """``words`` with times so that none begins or ends in silence. Order and text stay."""
     count = len(samples) // _FRAME
     if not count:
         return list(words)
@@ -80,9 +80,9 @@ def fitted_to_sound(words: Sequence[Word], samples: Samples) -> list[Word]:
 
 
 def spoken(words: Sequence[Word], samples: Samples) -> list[bool]:
-    """Whether there is sound where each of ``words`` is, and one that changes.
+    """Whether there is a changing sound where each of ``words`` is.
 
-    Sound that changes where no word is left shows that their times are wrong: all are kept then.
+    If there is one where no word would be left, the times are wrong, and all words are kept.
     """
     if not words:
         return []
@@ -101,8 +101,8 @@ def spoken(words: Sequence[Word], samples: Samples) -> list[bool]:
 def beside_sound(words: Sequence[Word], spoken: Sequence[bool]) -> list[Word]:
     """``words`` without those that were not ``spoken``.
 
-    Some of these were, and the aligner was wrong: of a sentence whose first words were spoken,
-    those that are rather right than wrong are moved beside them.
+    The aligner may be wrong about some: if the first words of a sentence were spoken, those of the
+    others that are rather right than wrong are moved beside them.
     """
     limits = list(_next_starts(words, spoken))
     found: list[Word] = []
@@ -125,13 +125,13 @@ def _goes_on(before: Word, after: Word) -> bool:
 
 
 def _next_starts(words: Sequence[Word], spoken: Sequence[bool]) -> Iterator[float]:
-    """When the first of the ``spoken`` words behind each of ``words`` begins."""
+    """When the first of the ``spoken`` words after each of ``words`` begins."""
     starts = [word.start if kept else inf for word, kept in zip(words, spoken, strict=True)]
     return reversed(list(accumulate(reversed([*starts[1:], inf]), min)))
 
 
 class _Spectra:
-    """How the spectrum of a chunk changes, however loud it is. Times are seconds."""
+    """Measures how the spectrum of a chunk changes, whatever its loudness. Times are seconds."""
 
     def __init__(self, samples: Samples) -> None:
         padded = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
@@ -140,24 +140,24 @@ class _Spectra:
         levels = 10 * np.log10(np.add.reduceat(power, _BINS[:-1], axis=1) + _TINY)
         strongest = levels.max(axis=1)
         audible = strongest > strongest.max() - _FAINT_DECIBELS
-        # A window that reaches into silence shows the edge of a sound and not the sound.
+        # A window that reaches into silence shows the edge of a sound, not the sound.
         beside = np.pad(audible, 1, constant_values=True)
         whole = audible & beside[:-2] & beside[2:]
         shapes = np.maximum(levels, strongest[:, None] - _RANGE_DECIBELS)
         shapes = (shapes - shapes.mean(axis=1, keepdims=True)) * whole[:, None]
-        # Sums up to each window, for sums over any stretch of them.
+        # Running sums give the sum over any stretch of windows.
         self._audible, self._whole = _sums(audible), _sums(whole)
         self._shapes, self._squares = _sums(shapes), _sums(np.square(shapes))
 
     def may_be_speech(self, starts: _Times, ends: _Times) -> npt.NDArray[np.bool_]:
-        """``bool[n]``: false where the sound between two times is none at all, or never changes."""
+        """``bool[n]``: false if there is no sound between two times, or it does not change."""
         first, last = self._near(starts, ends)
         few = self._whole[last] - self._whole[first] < _FEWEST
         there = self._audible[last] > self._audible[first]
         return np.where(few, there, self.changes(starts, ends))
 
     def changes(self, starts: _Times, ends: _Times) -> npt.NDArray[np.bool_]:
-        """``bool[n]``: whether it surely does."""
+        """``bool[n]``: whether the sound surely changes."""
         first, last = self._near(starts, ends)
         count = self._whole[last] - self._whole[first]
         means, squares = (
@@ -179,13 +179,13 @@ class _Spectra:
 
 
 def _sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """``[n + 1, ...]``: what lies before each of ``values[n, ...]``, and at last all of it."""
+    """``[n + 1, ...]``: the sum of what is before each of ``values[n, ...]``, and of all."""
     zero = np.zeros((1, *values.shape[1:]))
     return np.concatenate([zero, np.cumsum(values, axis=0, dtype=np.float64)])
 
 
 def _prolonged(word: Word, loud: npt.NDArray[np.intp]) -> Word:
-    """The last word, up to where the sound that goes on from its end ceases."""
+    """The last word, extended to the end of the sound that goes on after it."""
     end = round(word.end * 100)
     for frame in loud[np.searchsorted(loud, end) :]:
         if frame - end > _LONGEST_STOP or frame >= word.end * 100 + _LONGEST_TAIL:

@@ -1,4 +1,4 @@
-"""Text that grows token by token: whole characters, and nothing beyond a stop sequence."""
+"""Turns tokens into text one by one: whole characters, and nothing after a stop sequence."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ class Spelling:
     """The text of one answer. `add` tokens, then `finish`."""
 
     def __init__(self, decode: Callable[[list[int]], str], stop: Sequence[str] = ()) -> None:
-        """``decode`` turns tokens to text, and may join them differently at their beginning."""
+        """``decode`` turns tokens into text, and may treat the first ones differently."""
         self._decode = decode
         self._stop = [text for text in stop if text]
         self._tokens: list[int] = []
-        self._done = 0  # tokens whose text has been returned,
-        self._before = 0  # and from where on they are decoded again, for the joint's sake
-        self._held = ""  # may be the beginning of a stop sequence
+        self._done = 0  # tokens whose text has been returned
+        self._before = 0  # from here on they are decoded again, as context for the next ones
+        self._held = ""  # may begin a stop sequence
         self.text = ""
         self.stopped = False
         """A stop sequence has come."""
 
     def add(self, token: int) -> str:
-        """Take the next token; the text that has become certain by it."""
+        """Take the next token. The result is the text that it has made certain."""
         self._tokens.append(token)
         known = self._decode(self._tokens[self._before : self._done])
         grown = self._decode(self._tokens[self._before :])
@@ -56,7 +56,7 @@ class Spelling:
         return certain
 
     def _suspicious(self) -> int:
-        """How many characters at the end may begin a stop sequence."""
+        """How many characters at the end may be the beginning of a stop sequence."""
         longest = max((len(stop) - 1 for stop in self._stop), default=0)
         for length in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stop):

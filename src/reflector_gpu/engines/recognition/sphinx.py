@@ -1,7 +1,7 @@
 """PocketSphinx 5: US English on any CPU, with the model inside its wheel.
 
-Thirty years of engineering without a neural network: good on clear read speech, poor on meetings.
-It is here so that the whole service runs on a bare machine with nothing downloaded.
+It has no neural network, and is good on clear read speech and poor on meetings. With it, the
+service runs on a bare machine without any download.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class SphinxRecogniser:
     def _recognise(self, samples: Samples) -> Recognition:
         assert self._decoder is not None, "load() comes first"
         if not checked(samples).any():
-            return Recognition(language="en")  # in digital silence it hears "gosh"
-        # The whole utterance at once lets the decoder normalise by its own cepstral mean; fed
-        # piece by piece it must guess that mean, which costs a third of the words.
+            return Recognition(language="en")  # it would hear "gosh" in digital silence
+        # With the whole utterance the decoder can normalise by its cepstral mean. In pieces it
+        # would have to guess that mean, which costs a third of the words.
         pcm = np.round(samples * 32767).clip(-32768, 32767).astype(np.int16)
-        self._decoder.reinit_feat()  # or its estimate of the noise would come from other audio
+        self._decoder.reinit_feat()  # else its estimate of the noise is from other audio
         self._decoder.start_utt()
         self._decoder.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
         self._decoder.end_utt()

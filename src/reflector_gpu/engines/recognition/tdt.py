@@ -1,9 +1,9 @@
 """Greedy decoding of token-and-duration transducers, a whole batch in one network call a step.
 
-TDT (Xu et al. 2023, https://arxiv.org/abs/2304.06795): at encoder frame ``t`` the joint network
-gives a token and how many frames to go on. A loop over utterances calls the network once for
-each of its steps; here all utterances that are not finished take their next step together.
-Tokens and frames come out exactly as they would one utterance at a time.
+In TDT (Xu et al. 2023, https://arxiv.org/abs/2304.06795), the joint network gives a token at
+encoder frame ``t``, and how many frames to go on. A loop over utterances calls the network for each
+step of each. Here all utterances that are not finished take their next step together. Tokens and
+frames are the same as those of one utterance at a time.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def greedy(
 ) -> list[Decoded]:
     """Decode ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
 
-    ``states`` are zeros, ``[layers, b, hidden]``; ``vocabulary`` counts the blank; logits beyond
-    it are those of durations 0, 1, 2, … (none at all: a plain RNN-T). ``max_symbols`` tokens at
-    one frame force the next.
+    ``states`` are zeros, ``[layers, b, hidden]``. ``vocabulary`` counts the blank. Logits beyond it
+    are those of durations 0, 1, 2, …; a plain RNN-T has none. After ``max_symbols`` tokens at one
+    frame, decoding goes on to the next.
     """
     rows = np.arange(len(encoded))
     ends = lengths
@@ -79,7 +79,7 @@ def greedy(
         last = np.where(spoken, tokens, last)
         emitted += spoken
 
-        # No jump at a blank, or after too many tokens, would never end: go on by one frame.
+        # Go on by one frame at a blank without a duration, or after too many tokens.
         advance = np.maximum(jumps, ~spoken | (emitted >= max_symbols))
         time += advance
         emitted[advance > 0] = 0
@@ -91,7 +91,7 @@ def _rows_of(states: States, wanted: npt.NDArray[np.bool_]) -> States:
 
 
 def _where(spoken: npt.NDArray[np.bool_], after: States, before: States) -> States:
-    """A blank leaves the prediction network as it was."""
+    """Advance the prediction network, but not for rows with a blank."""
     first, second = (
         np.where(spoken[:, None], new, old) for new, old in zip(after, before, strict=True)
     )

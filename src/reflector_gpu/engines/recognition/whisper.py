@@ -28,14 +28,14 @@ from reflector_gpu.languages import WHISPER_CODES
 from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions
 
 WINDOW_SECONDS = 30.0
-"""What the encoder sees at once; shorter audio costs as much."""
+"""The seconds that the encoder reads at once. Shorter audio costs as much."""
 
 MULTILINGUAL_SPEC = RecogniserSpec(
     languages=WHISPER_CODES - {"yue"},
     max_chunk_seconds=WINDOW_SECONDS,
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,  # large-v2 in float16 takes 4.5 GB, and 0.2 for each further row (its README)
-    max_cpu_batch=4,  # with base 0.2 GB each while they are decoded
+    max_cpu_batch=4,  # with base, each takes 0.2 GB while it is decoded
     window_seconds=WINDOW_SECONDS,
     devices=("cpu", "cuda"),
     compute_types=True,
@@ -47,7 +47,7 @@ V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
 """large-v3 brought Cantonese."""
 
 FAST_V3_SPEC = replace(V3_SPEC, translates=False)
-"""large-v3-turbo was never trained to translate: it writes down what is said."""
+"""large-v3-turbo was not trained to translate: it writes the spoken language."""
 
 ENGLISH_SPEC = replace(
     MULTILINGUAL_SPEC, languages=frozenset({"en"}), translates=False, detects=False
@@ -83,7 +83,7 @@ _ENGLISH_ENTRIES = 51_864
 """Tokens of the vocabulary that English-only models have; it lacks one that all others have."""
 
 _FEW_LAYERS = 8
-"""large-v3 has 32 in its decoder; what was cut down from it has up to 4, and does not translate."""
+"""The decoder of large-v3 has 32. Those cut down from it have up to 4, and do not translate."""
 
 ENGINE = "reflector_gpu.engines.recognition.whisper:WhisperRecogniser"
 
@@ -109,7 +109,7 @@ MODELS = tuple(_model(name, *where) for name, where in _SIZES.items())
 
 
 def local(name: str, folder: Path) -> RecogniserModel | None:
-    """The Whisper in ``folder``, if there is one; its files tell what it speaks."""
+    """The Whisper in ``folder``, if there is one. Its files show its languages."""
     if not all((folder / file).is_file() for file in ("model.bin", "tokenizer.json")):
         return None
     return RecogniserModel(
@@ -133,9 +133,9 @@ def _spec_of(folder: Path) -> RecogniserSpec:
 
 
 def _entries(folder: Path) -> int:
-    """How many tokens the model in ``folder`` knows; 0 if its files do not tell.
+    """How many tokens the model in ``folder`` knows; 0 if its files do not say.
 
-    Its tokenizer does not: that of an English-only model has all languages in it.
+    The tokenizer does not say it: that of an English-only model has all languages.
     """
     for name, count in (("vocabulary.json", _json_length), ("vocabulary.txt", _line_count)):
         if (folder / name).is_file():
@@ -156,16 +156,16 @@ def _line_count(text: str) -> int:
 
 
 def _last_aligned_layer(folder: Path) -> int:
-    """The last layer of the decoder whose attention tells where words are."""
+    """The last layer of the decoder whose attention shows where words are."""
     try:
         heads = json.loads((folder / "config.json").read_text(encoding="utf-8"))["alignment_heads"]
         return max(int(layer) for layer, _ in heads)
     except (OSError, ValueError, KeyError, TypeError):
-        return _FEW_LAYERS  # nothing says that it was cut down
+        return _FEW_LAYERS  # taken not to be cut down
 
 
 def _readable(samples: Samples) -> Samples | Recognition:
-    """``samples`` if they fit the encoder; nothing is said where there are none."""
+    """``samples`` if they fit the encoder. Without any, an empty recognition."""
     if len(checked(samples)) > WINDOW_SECONDS * SAMPLE_RATE:
         raise InvalidRequest(f"A chunk is longer than {WINDOW_SECONDS:g} seconds.")
     return samples if len(samples) else Recognition()
@@ -177,9 +177,9 @@ class WhisperRecogniser:
     ``device`` is ``cpu`` or ``cuda``; ``compute_type`` is CTranslate2's, by default ``int8`` on
     CPU and ``float16`` on CUDA.
 
-    A GPU decodes the chunks of a batch together. On a CPU they are decoded side by side, because
-    the decoder's matrices are too small to keep several threads busy. Each may use all threads, so
-    that a chunk that is alone does.
+    A GPU decodes the chunks of a batch together. A CPU decodes them in parallel, because the
+    decoder's matrices are too small to keep several threads busy. Each chunk may use all threads,
+    so that a single one does.
     """
 
     def __init__(self, weights: str, device: str = "cpu", compute_type: str = "") -> None:
@@ -192,7 +192,7 @@ class WhisperRecogniser:
     def load(self) -> None:
         with needs_extra("Whisper models", "whisper"):
             from faster_whisper import WhisperModel
-        # A folder that is missing would send faster-whisper to the hub.
+        # faster-whisper would ask the hub for a missing folder.
         if not (self._weights / "model.bin").is_file():
             raise ModelNotInstalled("The folder of this Whisper model has no model.bin.")
         check_ctranslate2("Whisper", self._device, self._compute_type)
@@ -206,7 +206,7 @@ class WhisperRecogniser:
                 str(self._weights),
                 device=self._device,
                 compute_type=self._compute_type,
-                cpu_threads=threads,  # for each lane: the encoder of a lone chunk can use them all
+                cpu_threads=threads,  # of each parallel chunk, so that a single one can use all
                 num_workers=lanes,
                 local_files_only=True,
             )
@@ -215,7 +215,7 @@ class WhisperRecogniser:
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
     ) -> Sequence[Recognition | ReflectorError]:
-        """As `Recogniser` has it.
+        """Recognise ``chunks``, as `Recogniser` says.
 
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.

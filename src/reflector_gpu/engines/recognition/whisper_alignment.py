@@ -1,6 +1,6 @@
-"""Where Whisper said each word, and how likely it found every token of it.
+"""Times of Whisper's words, and the probabilities of their tokens.
 
-faster-whisper does the same, but gives only the mean of a word's tokens.
+faster-whisper does the same, but gives only the mean over a word's tokens.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 _FRAMES_PER_SECOND = 100
 _SMOOTHED = 7  # frames of the attention weights, as openai/whisper has it
-_LEAST_PROBABILITY = 1e-10  # has a logarithm, which 0 has not
+_LEAST_PROBABILITY = 1e-10  # 0 has no logarithm
 
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages without spaces between words: what the tokenizer splits there stays apart."""
+"""Languages without spaces between words. Words are split as the tokenizer splits them."""
 
 _DASHES = "—–…"
-"""They stand between two words, and not inside one, though there may be no space around them."""
+"""Marks between two words, although there may be no space around them."""
 
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
-"""Punctuation that belongs to the word behind it, and to the word before it."""
+"""Punctuation that belongs to the next word, and to the word before."""
 
 
 def aligned(
@@ -41,7 +41,7 @@ def aligned(
     written: Sequence[Sequence[int]],
     batch: Sequence[Samples],
 ) -> list[list[Word]]:
-    """The words of each row of ``encoded``, of which the tokens were ``written``."""
+    """The words of each row of ``encoded``, whose tokens are ``written``."""
     results = model.model.align(
         encoded,
         tokenizer.sot_sequence,
@@ -73,7 +73,7 @@ def _words(
 ) -> Iterator[Word]:
     from faster_whisper.transcribe import merge_punctuations
 
-    # The end of the text is a word of its own, and tells where the last one ends.
+    # The end of the text counts as a word, which shows where the last one ends.
     texts, groups = tokenizer.split_to_word_tokens([*written, tokenizer.eot])
     begins = _begins(result, frames_per_second)
     parts: list[TimedText] = []
@@ -112,7 +112,7 @@ def _words(
 
 
 def whole(parts: Sequence[TimedText]) -> list[TimedText]:
-    """``parts``, those together that are spelled as one: "d'avoir", "50%", "well-known"."""
+    """``parts``, with those joined that are spelled as one word: "d'avoir", "50%", "well-known"."""
     found: list[TimedText] = []
     for part in parts:
         before = found[-1] if found else None
@@ -132,7 +132,7 @@ def whole(parts: Sequence[TimedText]) -> list[TimedText]:
 
 
 def _goes_on(before: str, after: str) -> bool:
-    """Whether ``after`` is more of the word ``before``."""
+    """Whether ``after`` continues the word ``before``."""
     beside = before[-1], after[0]
     return not any(one.isspace() or one in _DASHES or is_wide(one) for one in beside)
 
@@ -140,7 +140,7 @@ def _goes_on(before: str, after: str) -> bool:
 def _begins(
     result: ctranslate2.models.WhisperAlignmentResult, frames_per_second: float
 ) -> list[float]:
-    """The second in which each token begins, that of the end included."""
+    """The time in seconds at which each token begins, the end included."""
     path = np.array(result.alignments)
     first = np.diff(path[:, 0], prepend=-1) > 0
     return [float(frame) / frames_per_second for frame in path[first, 1]]

@@ -1,7 +1,7 @@
-"""Whisper's decoding over a batch: encode, tell the language, generate, align, and doubt.
+"""Whisper's decoding of a batch: encode, detect languages, generate, align, and check the result.
 
-A batch is one `encode`, one `generate` and one `align` a language, whoever sent the chunks. The
-thresholds are openai/whisper's (`transcribe.py`) unless told otherwise.
+A batch takes one `encode`, one `generate`, and one `align` for each language, whatever requests its
+chunks are from. Thresholds are those of openai/whisper (`transcribe.py`) unless a comment differs.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ if TYPE_CHECKING:
     from faster_whisper.tokenizer import Tokenizer
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Tried in turn while a row looks wrong, from the one that the client wants."""
+"""Tried one after the other while a row looks wrong, beginning with the client's."""
 
 MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
 MIN_AVG_LOGPROB = -1.0  # below: the model guesses
 
 NOBODY_SPOKE = ((0.6, -1.0), (0.9, -0.5))
-"""Above such a no_speech_prob and below such an avg_logprob nobody spoke.
+"""Nobody spoke if no_speech_prob is above, and avg_logprob below, the values of one pair.
 
-The first is openai/whisper's. The second: a model that is almost sure of silence must be quite sure
-of its words, or it writes down music and chords.
+The first pair is openai/whisper's. The second is for music: a model that is almost sure of silence
+must also be quite sure of its words.
 """
 
 _BEAM = 5
 _BEST_OF = 5
-_CONTEXT = 448  # tokens that the decoder sees
-_MAX_TEXT = _CONTEXT // 2  # tokens of text, as openai/whisper has it; CTranslate2 insists on it
+_CONTEXT = 448  # tokens that the decoder reads
+_MAX_TEXT = _CONTEXT // 2  # tokens of text, as in openai/whisper; CTranslate2 takes no more
 _MAX_PROMPT = _CONTEXT // 2 - 1  # tokens of hotwords and prompt
 
 _TOKENS_PER_SECOND = 50
-"""The most tokens for a second of audio: a runaway row would hold up its whole batch.
+"""The most tokens for a second of audio. Without it, a row that loops would delay its batch.
 
 English takes 4, Hindi 17, Malayalam 40 and Burmese 50: their letters are several tokens each.
 """
 
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
-"""The end of a word whose last letter lacks a token because the decoder was stopped there."""
+"""Ends a word if the decoder was stopped between two tokens of its last letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A text for one chunk. ``ended``: the decoder came to its end, and was not stopped."""
+    """A text for one chunk. ``ended`` means that the decoder finished, and was not stopped."""
 
     tokens: tuple[int, ...]
     scores: SegmentScores
@@ -86,13 +86,13 @@ class Hypothesis:
         )
 
     def good(self, voiced: bool) -> bool:
-        """Whether it need not be tried again; silence is doubtful where somebody was heard."""
+        """Whether it need not be tried again. Silence is doubtful if a voice was detected."""
         if self.silent:
             return not voiced
         return not (self.repetitive or self.scores.avg_logprob < MIN_AVG_LOGPROB)
 
     def better(self, known: Hypothesis | None, voiced: bool) -> Hypothesis:
-        """A good one wins; of bad ones, what does not repeat itself, then what is likelier."""
+        """Ranks texts: good ones, then those that do not repeat themselves, then likelier ones."""
         if known is None or (self.good(voiced) and (self.tokens or not known.tokens)):
             return self
         return max(known, self, key=lambda one: (not one.repetitive, one.scores.avg_logprob))
@@ -138,8 +138,8 @@ class Decoder:
     def _languages(
         self, encoded: ctranslate2.StorageView, count: int, options: TranscribeOptions
     ) -> list[tuple[str, float]]:
-        """The likeliest language of each row among those that the client expects, and its
-        probability among those."""
+        """The likeliest of the languages that the client expects, for each row, and its probability
+        among these."""
         if not self._model.model.is_multilingual:
             return [("en", 1.0)] * count
         if options.language:
@@ -168,8 +168,8 @@ class Decoder:
     ) -> list[Hypothesis]:
         """The best text of each row.
 
-        Rows that look wrong are tried again at more temperature, and then without the prompt:
-        many of those that stay empty or doubtful do so because of it.
+        Rows that look wrong are tried again at higher temperatures, and then without the prompt,
+        because a prompt makes many rows empty or doubtful.
         """
         best: list[Hypothesis | None] = [None] * len(batch)
         open_rows = list(range(len(batch)))
@@ -193,7 +193,7 @@ class Decoder:
         best: list[Hypothesis | None],
         options: TranscribeOptions,
     ) -> None:
-        """Try ``rows`` at one temperature after the other, as long as they look wrong."""
+        """Try ``rows`` at one temperature after the other while they look wrong."""
         open_rows = list(rows)
         first = options.temperature or 0.0
         for temperature in (first, *(higher for higher in TEMPERATURES if higher > first)):
@@ -225,7 +225,7 @@ class Decoder:
 
         tokenizer = self._tokenizer("en", "transcribe")
         room = min(16 + int(seconds * _TOKENS_PER_SECOND), _MAX_TEXT)
-        # CTranslate2 writes at most half of this, and at most what the prompt leaves of it.
+        # CTranslate2 writes half of this at most, and no more than the prompt leaves.
         max_length = min(_CONTEXT, max(2 * room, len(prompts[0]) + room))
         room = min(max_length // 2, max_length - len(prompts[0]) + 1)
         sampling = {"beam_size": 1, "num_hypotheses": _BEST_OF, "sampling_topk": 0}
@@ -242,7 +242,7 @@ class Decoder:
         return [_hypothesis(tokenizer, result, temperature, room) for result in results]
 
     def _prompt(self, language: str, options: TranscribeOptions) -> list[int]:
-        """Hotwords and the end of the client's prompt in one budget, then the task."""
+        """The hotwords and the end of the client's prompt, within one limit, and then the task."""
         tokenizer = self._tokenizer(language, options.task)
         hotwords = tokenizer.encode(f" {', '.join(options.hotwords)}") if options.hotwords else []
         hotwords = hotwords[: _MAX_PROMPT // 2]
@@ -258,7 +258,7 @@ class Decoder:
         hypotheses: Sequence[Hypothesis],
         batch: Sequence[Samples],
     ) -> list[list[Word]]:
-        """The words of each row that were said, where they were said."""
+        """The words of each row that were spoken, with their times."""
         written = [one.tokens for one in hypotheses]
         found = aligned(self._model, tokenizer, encoded, written, batch)
         for row, (hypothesis, samples) in enumerate(zip(hypotheses, batch, strict=True)):
@@ -284,7 +284,7 @@ def _hypothesis(
     tokens = tuple(token for token in sequence if token < tokenizer.eot)
     text = tokenizer.decode(list(tokens)).strip().encode()
     scores = SegmentScores(
-        # The score is the mean over the tokens; whisper's own mean counts the end as well.
+        # The score is the mean over the tokens. openai/whisper's mean counts the end, too.
         avg_logprob=float(result.scores[0]) * len(sequence) / (len(sequence) + 1),
         compression_ratio=len(text) / len(zlib.compress(text)),
         no_speech_prob=float(result.no_speech_prob),

@@ -1,9 +1,9 @@
-"""Apertium: translation by rules and dictionaries, with the pairs that this machine has installed.
+"""Apertium: translation by rules and dictionaries, with the pairs that are installed.
 
-A separate program (GPL), found on the PATH. Its dictionaries take longer to read than most texts
-to translate; so one process for the pair that was last asked for has read them before there is
-anything to do. It ends with its batch: a pipe that is to serve several would have to flush after
-each, which ``lt-proc -b`` of lttoolbox 3.7 does not.
+It is a separate program (GPL) on the PATH. Reading its dictionaries takes longer than translating
+most texts, so a process for the last pair waits with dictionaries read. A process ends with its
+batch, because one for several would have to flush after each, which ``lt-proc -b`` of lttoolbox 3.7
+does not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def directions(_: Mapping[str, str]) -> Directions:
     """The pairs that are installed.
 
     Raises:
-        ModelNotInstalled: there are none; the message says how to get them.
+        ModelNotInstalled: there are none. The message says how to install them.
     """
     return _installed()
 
@@ -88,15 +88,15 @@ class ApertiumTranslator:
     def translate(
         self, texts: Sequence[str], options: TranslateOptions
     ) -> Sequence[str | ReflectorError]:
-        """As `Translator` has it; words that the dictionaries lack stay as they are.
+        """Translate ``texts``, as `Translator` says. Words that are in no dictionary stay.
 
         Raises:
             EngineFailed: the program failed.
         """
         pair = f"{options.source}-{options.target}"
-        # Lines are what it keeps apart, and a zero byte would end the text.
+        # It keeps lines apart, and a zero byte would end the text.
         lines = [" ".join(text.replace("\0", " ").split()) for text in texts]
-        # Of the full stops at the end of a line it takes one for its own, and removes it.
+        # It removes one full stop at the end of a line, which it takes for its own.
         given = [f"{line}." if line.endswith(".") else line for line in lines]
         process = self._process(pair)
         self._ahead = None
@@ -104,7 +104,7 @@ class ApertiumTranslator:
         results = [" ".join(line.split()) for line in translated.removesuffix("\n").split("\n")]
         if process.returncode or len(results) != len(lines):
             raise EngineFailed(f"Apertium failed on {len(lines)} lines of {pair}: {complaint}")
-        with suppress(OSError):  # no memory for it now: the next batch tries again
+        with suppress(OSError):  # no memory: the next batch tries again
             self._ahead = (pair, _started(pair))
         return results
 

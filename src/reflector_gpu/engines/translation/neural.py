@@ -1,11 +1,11 @@
 """Neural translation on CTranslate2: M2M100, NLLB-200, MADLAD-400 and OPUS-MT.
 
-A folder holds the converted model, its vocabulary and its SentencePiece models; the vocabulary
-tells the family and the languages. The families differ in where they want to be told these
-(Fan et al. 2020, https://arxiv.org/abs/2010.11125; NLLB Team 2022, https://arxiv.org/abs/2207.04672;
+A folder holds the converted model, its vocabulary and its SentencePiece models. The vocabulary
+shows the family and the languages. The families differ in where these are given in the input (Fan
+et al. 2020, https://arxiv.org/abs/2010.11125; NLLB Team 2022, https://arxiv.org/abs/2207.04672;
 Kudugunta et al. 2023, https://arxiv.org/abs/2309.04662; Tiedemann and Thottingal 2020).
 
-A model that nobody has converted yet: ``ct2-transformers-converter --model facebook/m2m100_418M
+To convert a model: ``ct2-transformers-converter --model facebook/m2m100_418M
 --quantization int8 --output_dir m2m100 --copy_files sentencepiece.bpe.model`` (of OPUS-MT
 ``source.spm target.spm``, of MADLAD-400 ``spiece.model``), in a place with transformers and torch.
 """
@@ -49,7 +49,7 @@ SPEC = TranslatorSpec(
 ENGINE = "reflector_gpu.engines.translation.neural:CTranslate2Translator"
 
 _BEAM = 4
-_LONGEST_ANSWER = 512  # tokens: where a model that repeats itself is stopped
+_LONGEST_ANSWER = 512  # tokens; stops a model that repeats itself
 
 _PIECES = ("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "source.spm")
 _FILES = (
@@ -66,8 +66,9 @@ _OPUS = re.compile(r"opus-mt-(?P<source>[a-z]{2,3})-(?P<target>[a-z]{2,3})")
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """``token`` finds a language's code in its token. ``sources``: the model is told the language
-    of a sentence too; otherwise the target stands before the sentence."""
+    """``token`` finds a language's code in its token. With ``sources``, a sentence begins with its
+    own language; without, it begins with the target.
+    """
 
     token: re.Pattern[str]
     written: str
@@ -82,7 +83,7 @@ _FAMILIES = (
 
 
 def directions(arguments: Mapping[str, str]) -> Directions:
-    """What the model in the folder ``weights`` translates; ``pair`` where the files do not tell."""
+    """What the model in the folder ``weights`` translates. ``pair`` says it if the files do not."""
     if pair := arguments.get("pair"):
         source, _, target = pair.partition("-")
         return Directions({source: (target,)})
@@ -109,7 +110,7 @@ def _vocabulary(folder: Path) -> list[str]:
 
 
 def _family(vocabulary: Sequence[str]) -> _Family | None:
-    """None: a model of a single pair."""
+    """The family of a model with this ``vocabulary``; None if it knows a single pair."""
     for family in _FAMILIES:
         if sum(1 for piece in vocabulary if family.token.fullmatch(piece)) > 1:
             return family
@@ -177,7 +178,7 @@ MODELS = (
 
 
 def opus(name: str) -> TranslatorModel | None:
-    """The OPUS-MT of one pair, ``opus-mt-en-fr``; None for names of another form."""
+    """The OPUS-MT of a pair, such as ``opus-mt-en-fr``. None for names of another form."""
     pair = _OPUS.fullmatch(name)
     if pair is None:
         return None
@@ -193,10 +194,10 @@ def opus(name: str) -> TranslatorModel | None:
 
 
 def local(folder: Path) -> TranslatorModel:
-    """The translator in an operator's folder; that of an OPUS-MT is named for its pair.
+    """The translator in an operator's folder. The name of an OPUS-MT's folder has its pair.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the folder holds none.
     """
     if not (folder / "model.bin").is_file() or _pieces_file(folder) is None:
         raise ConfigurationError(
@@ -235,10 +236,10 @@ def _pieces_file(folder: Path) -> Path | None:
 
 
 class CTranslate2Translator:
-    """``weights`` is a folder as `_FILES` has it; ``device`` is ``cpu`` or ``cuda``.
+    """``weights`` is a folder with `_FILES`; ``device`` is ``cpu`` or ``cuda``.
 
     ``compute_type`` is CTranslate2's, by default ``int8`` on CPU and ``float16`` on CUDA. ``pair``
-    is for the service alone: such a model knows one direction.
+    is not used here: the service reads it, because such a model knows one direction.
     """
 
     def __init__(
@@ -259,7 +260,7 @@ class CTranslate2Translator:
             import ctranslate2
             import sentencepiece
         pieces = _pieces_file(self._folder)
-        # CTranslate2 and SentencePiece say little about files that are missing.
+        # The errors of CTranslate2 and SentencePiece about missing files are unclear.
         if pieces is None or not (self._folder / "model.bin").is_file():
             raise ModelNotInstalled("The folder of this translator lacks some of its files.")
         check_ctranslate2("Translation", self._device, self._compute_type)
@@ -282,7 +283,7 @@ class CTranslate2Translator:
     def translate(
         self, texts: Sequence[str], options: TranslateOptions
     ) -> Sequence[str | ReflectorError]:
-        """As `Translator` has it; text without anything that the model reads stays as it is.
+        """Translate ``texts``, as `Translator` says. Text that the model cannot read stays.
 
         Raises:
             EngineFailed: the device has no memory for so many sentences at once.
@@ -297,7 +298,7 @@ class CTranslate2Translator:
                     list(batch),
                     target_prefix=[prefix] * len(batch) if prefix else None,
                     beam_size=_BEAM,
-                    max_input_length=0,  # it would cut what is longer, without a word
+                    max_input_length=0,  # else it silently cuts longer text
                     max_decoding_length=_LONGEST_ANSWER,
                     disable_unk=True,
                 )
@@ -309,7 +310,7 @@ class CTranslate2Translator:
         self._translator = None
 
     def _encoded(self, text: str, options: TranslateOptions) -> list[str]:
-        """The tokens of ``text`` as the encoder wants them; none if there is nothing to read."""
+        """The tokens of ``text`` for the encoder; none if there is nothing to read."""
         family = self._family
         pieces = self._plain(self._source.encode(text, out_type=str))
         if not any(piece.strip("▁") for piece in pieces):
@@ -319,7 +320,7 @@ class CTranslate2Translator:
         if family.sources:
             return [family.written.format(options.source), *pieces, *self._end]
         target = family.written.format(options.target)
-        # Its SentencePiece model knows these tokens, and puts what belongs between them and text.
+        # Its SentencePiece model knows these tokens, and joins them to the text correctly.
         whole: list[str] = self._source.encode(f"{target} {text}", out_type=str)
         first = whole.index(target) + 1 if target in whole else 0
         return [*whole[:first], *self._plain(whole[first:]), *self._end]
@@ -333,6 +334,6 @@ class CTranslate2Translator:
         return str(self._target.decode(self._plain(tokens))).strip()
 
     def _plain(self, pieces: Sequence[str]) -> list[str]:
-        """``pieces`` without any that names a language: a client's text must not choose one."""
+        """``pieces`` without those that name a language: a client's text must not choose one."""
         family = self._family
         return [p for p in pieces if family is None or not family.token.fullmatch(p)]

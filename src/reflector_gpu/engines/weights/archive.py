@@ -1,7 +1,7 @@
 """Weights in a tar archive, for machines that reach no network at all.
 
-The archive holds ``manifest.json`` and then each file under its SHA-256. Unpacked into a folder, it
-is a mirror (see `mirror`) of the pinned models in it.
+An archive holds ``manifest.json``, and then each file under its SHA-256. If it is unpacked into a
+folder, that is a mirror (see `mirror`) of its pinned models.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def export(weights: Weights, file: IO[bytes]) -> None:
 
 
 def install(file: IO[bytes], known: Iterable[Weights]) -> list[str]:
-    """Put the files of an archive into the cache; the names of their repositories.
+    """Put the files of an archive into the cache, and return the names of their repositories.
 
     Each file is compared with the manifest, and those of pinned models with their pins.
 
     Raises:
-        InvalidRequest: this is no such archive, it is damaged, or it holds something that is not
-            among the ``known`` weights.
+        InvalidRequest: it is no such archive, is damaged, or holds something that is not among the
+            ``known`` weights.
         StorageFull: the files do not fit.
     """
     try:
@@ -111,7 +111,7 @@ def _foreign() -> InvalidRequest:
 
 
 def _contents(weights: Weights) -> Iterator[tuple[str, Pins, Path]]:
-    """Each repository, its files as they are here, and their folder."""
+    """Each repository, its files on this machine, and their folder."""
     for one in _with_beside(weights):
         folder = one.folder
         if folder is None:
@@ -125,7 +125,7 @@ def _contents(weights: Weights) -> Iterator[tuple[str, Pins, Path]]:
 
 
 def _by_repository(known: Iterable[Weights]) -> dict[str, list[Weights]]:
-    """Models may share a repository: Parakeet and its quantised form do."""
+    """The known weights by repository. Models may share one, as the two forms of Parakeet do."""
     found: dict[str, list[Weights]] = {}
     for weights in known:
         for one in _with_beside(weights):
@@ -134,7 +134,7 @@ def _by_repository(known: Iterable[Weights]) -> dict[str, list[Weights]]:
 
 
 def _by_hash(promised: Mapping[str, Pins]) -> dict[str, list[tuple[Repository, str, PinnedFile]]]:
-    """Where each content belongs: repository, revision and file; several may be alike."""
+    """By hash, the repository, revision and name of each file. Several may have one content."""
     found: dict[str, list[tuple[Repository, str, PinnedFile]]] = {}
     for name, pins in promised.items():
         for file in pins.files:
@@ -167,7 +167,7 @@ def _pinned(folder: Path, name: str) -> PinnedFile:
 
 
 def _promised(manifest: bytes, known: Mapping[str, Sequence[Weights]]) -> dict[str, Pins]:
-    """By repository: the files that the manifest announces, checked."""
+    """The files that the manifest lists, by repository, after checks."""
     try:
         listed = json.loads(manifest)
         if listed["format"] != _FORMAT:
@@ -212,7 +212,7 @@ def _fits(file: PinnedFile, models: Sequence[Weights]) -> bool:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> None:
-    """Add ``content`` without anything of this machine: no owner, no time."""
+    """Add ``content`` without an owner or a time of this machine."""
     entry = tarfile.TarInfo(name)
     entry.size = content.seek(0, io.SEEK_END)
     content.seek(0)

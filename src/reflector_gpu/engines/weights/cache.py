@@ -1,7 +1,7 @@
-"""The Hugging Face cache, where every tool that knows the hub finds a model's files.
+"""The Hugging Face cache, in which every tool for the hub finds a model's files.
 
-The layout is documented (https://huggingface.co/docs/huggingface_hub/guides/manage-cache): content
-lies in ``blobs`` under the name of its hash, and a revision is a folder of links to it.
+Its layout is documented (https://huggingface.co/docs/huggingface_hub/guides/manage-cache): the
+folder ``blobs`` has contents by their hashes, and a revision is a folder of links to them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reflector_gpu.errors import StorageFull, UpstreamFailed
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What the cache holds of one repository of the hub."""
+    """One repository of the hub in the cache."""
 
     name: str
 
@@ -35,14 +35,14 @@ class Repository:
 
     @property
     def workspace(self) -> Path:
-        """Where archives lie while files are taken out of them; emptied before and after."""
+        """The folder of archives while files are extracted from them; else empty."""
         return self.path / "archives"
 
     def snapshot(self, revision: str) -> Path:
         return self.path / "snapshots" / revision
 
     def link(self, name: str, revision: str, blob: Path) -> None:
-        """Let the file ``name`` of ``revision`` be the content ``blob``."""
+        """Link the file ``name`` of ``revision`` to the content ``blob``."""
         pointer = self.snapshot(revision) / name
         pointer.parent.mkdir(parents=True, exist_ok=True)
         beside = pointer.with_name(f".{pointer.name}.{os.getpid()}")
@@ -51,7 +51,7 @@ class Repository:
         beside.replace(pointer)
 
     def make_current(self, revision: str) -> None:
-        """Let ``revision`` be what the name ``main`` means."""
+        """Make ``revision`` the one that ``main`` means."""
         current = self.path / "refs" / "main"
         current.parent.mkdir(parents=True, exist_ok=True)
         beside = current.with_name(f".main.{os.getpid()}")
@@ -80,18 +80,18 @@ class Repository:
     ) -> None:
         """Have ``write`` put the bytes of ``file`` into the cache, and compare them with the pin.
 
-        ``write`` gets an open file, which may hold the first of the bytes already, and writes on
-        at its end. Of two processes, one waits for the other and finds the file complete.
+        ``write`` gets an open file, which may have the first bytes already, and appends the rest.
+        If two processes do this, one waits for the other and finds the file complete.
 
         Raises:
-            UpstreamFailed: what ``origin`` delivered is not the pinned file; it is thrown away.
+            UpstreamFailed: ``origin`` delivered another file, which is deleted.
         """
         self.blobs.mkdir(parents=True, exist_ok=True)
         blob = self.blobs / file.sha256
         partial = blob.with_name(f"{blob.name}.incomplete")
         with partial.open("a+b") as place:
             fcntl.flock(place, fcntl.LOCK_EX)
-            if blob.exists():  # it came while we waited
+            if blob.exists():  # another process has fetched it meanwhile
                 partial.unlink(missing_ok=True)
             else:
                 here = place.truncate(min(_length(place), file.size))
@@ -115,7 +115,7 @@ def _length(file: BufferedRandom) -> int:
 
 
 def is_pinned(content: BufferedRandom, file: PinnedFile) -> bool:
-    """Whether ``content``, an open file, is the pinned one."""
+    """Whether the open file ``content`` is the pinned one."""
     if _length(content) != file.size:
         return False
     content.seek(0)
@@ -123,7 +123,7 @@ def is_pinned(content: BufferedRandom, file: PinnedFile) -> bool:
 
 
 def cache_folder() -> Path:
-    """The cache as the hub library finds it: ``HF_HUB_CACHE``, ``HF_HOME``, ``XDG_CACHE_HOME``."""
+    """The folder of the cache, by the variables of the hub library."""
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
     home = os.environ.get("HF_HOME") or Path(

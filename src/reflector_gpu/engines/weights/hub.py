@@ -1,9 +1,9 @@
 """Files from the Hugging Face hub.
 
-The hub library speaks to the hub, with ``HF_ENDPOINT``, tokens and offline mode as its users know
-them. The files themselves are put into the cache here, by plain HTTP: the library (2.4,
-`file_download._download_to_tmp_and_move`) throws away what its process could not finish, and over
-HTTP it compares nothing but sizes.
+The hub library asks the hub, with ``HF_ENDPOINT``, tokens and offline mode as its users know them.
+The files are downloaded here, by plain HTTP. The library (2.4,
+`file_download._download_to_tmp_and_move`) would throw away unfinished downloads, and compare
+nothing but sizes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fetch(repository: Repository, revision: str, files: Sequence[PinnedFile]) ->
 
 
 def newest(repository: Repository, wanted: Callable[[str], bool]) -> str:
-    """Put the ``wanted`` files of the newest revision into the cache; which revision that is.
+    """Put the ``wanted`` files of the newest revision into the cache, and return that revision.
 
     Raises:
         As `fetch`.
@@ -58,13 +58,13 @@ def newest(repository: Repository, wanted: Callable[[str], bool]) -> str:
         missing = [name for name in names if wanted(name) and not (folder / name).exists()]
         for name in missing:
             _blob(repository, name, revision)
-        for name in missing:  # only now: what is in the folder is taken to be complete
+        for name in missing:  # at the end, because files in the folder are taken to be complete
             hf_hub_download(repository.name, name, revision=revision, cache_dir=cache_folder())
         return revision
 
 
 def _blob(repository: Repository, name: str, revision: str) -> Path:
-    """Have the file ``name`` among the blobs of the cache, where the library will find it."""
+    """Put the file ``name`` among the blobs of the cache, where the library finds it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def _blob(repository: Repository, name: str, revision: str) -> Path:
     blob.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if blob.exists():  # it came while we waited
+        if blob.exists():  # another process has fetched it meanwhile
             partial.unlink(missing_ok=True)
             return blob
         here = file.truncate(min(file.seek(0, os.SEEK_END), promised.size or 0))
@@ -100,9 +100,9 @@ def _blob(repository: Repository, name: str, revision: str) -> Path:
 
 
 def _matches(file: BufferedRandom, name: str) -> bool:
-    """Whether the content hashes to its name: SHA-256, or Git's SHA-1 of small files.
+    """Whether the content has the hash that is its name: SHA-256, or Git's SHA-1 of a small file.
 
-    A mirror may have other names, which say nothing.
+    A mirror may have other names, which cannot be checked.
     """
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -116,7 +116,7 @@ def _matches(file: BufferedRandom, name: str) -> bool:
 
 @contextmanager
 def _explained(repository: Repository) -> Iterator[None]:
-    """What the hub library raises, as our errors."""
+    """Raise errors of the hub library as ours."""
     try:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
@@ -129,14 +129,14 @@ def _explained(repository: Repository) -> Iterator[None]:
         raise
     except HfHubHTTPError as error:
         raise _refused(repository.name, error.response.status_code) from error
-    except Exception as error:  # the library's transport differs by version, and what it raises
+    except Exception as error:  # the library's transport, and its errors, differ by version
         if isinstance(error, OSError) and error.errno:
             raise _not_written(repository.name, error) from error
         raise _out_of_reach(repository.name, error) from error
 
 
 class HubOutOfReach(UpstreamFailed):
-    """Nobody answered; what is in the cache may do."""
+    """The hub does not answer. The files in the cache may do."""
 
 
 def _refused(repository: str, status: int) -> UpstreamFailed:

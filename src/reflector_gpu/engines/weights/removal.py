@@ -1,6 +1,6 @@
-"""Weights that are deleted from the Hugging Face cache, and from nowhere else.
+"""Deletes weights from the Hugging Face cache, and from nowhere else.
 
-Models share repositories: of those, only the files go that no other model needs.
+Models share repositories. Files that another model needs stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from reflector_gpu.errors import ConfigurationError
 
 
 def remove(weights: Weights, others: Collection[Weights]) -> float:
-    """Delete ``weights`` but for what the complete ones of ``others`` need; megabytes freed.
+    """Delete ``weights``, and return the megabytes that this freed.
+
+    Files that complete ones of ``others`` need stay.
 
     Raises:
         ConfigurationError: they cannot be deleted.
@@ -52,15 +54,15 @@ def occupied(weights: Weights) -> float:
 
 
 def parts(weights: Weights) -> Iterator[Weights]:
-    """``weights``, and what is beside them."""
+    """``weights``, and those beside them."""
     yield weights
     if weights.beside:
         yield from parts(weights.beside)
 
 
 def _remove_repository(folder: Path) -> None:
-    # Not by the hub library: it deletes a commit from every repository that has it, and those that
-    # were copied from one another have the same commits.
+    # The hub library would delete a commit from every repository that has it, and repositories that
+    # were copied have the same commits.
     shutil.rmtree(folder)
     shutil.rmtree(folder.parent / ".locks" / folder.name, ignore_errors=True)
 

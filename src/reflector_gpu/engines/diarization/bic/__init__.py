@@ -1,10 +1,10 @@
-"""Speakers told apart with no trained model: Gaussians, merged by the BIC, and resegmentation.
+"""A diarizer without a trained model: Gaussians, merged by the BIC, and resegmentation.
 
-The line of work of ICSI (Ajmera and Wooters 2003): more voices than there can be, found by
-bottom-up clustering; then, over and over, the speech is given anew to the voices, and the closest
-two are merged, until every two are different people. Deterministic, NumPy alone, a hundred times
-faster than real time on one core. It wants some five seconds of speech of everybody, hears one
-speaker at a time, and does not notice interjections under a second and a half.
+It follows ICSI (Ajmera and Wooters 2003). Bottom-up clustering finds more voices than there can be.
+Then two steps alternate until any two voices are different people: the speech is assigned to the
+voices again, and the closest two are merged. The result is deterministic. It takes NumPy alone, and
+a hundredth of the recording's time on one core. It needs about five seconds of speech of each
+speaker, assumes one speaker at a time, and misses interjections under a second and a half.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ MODELS = (
     ),
 )
 
-_UNIT = 20  # blocks: what clustering starts from, two seconds
-_VOICE_SECONDS = 8  # of speech for each voice that resegmentation starts from, and
-_LEAST_VOICES, _MOST_VOICES = 8, 16  # how many these are at least and at most
+_UNIT = 20  # blocks that clustering starts from: two seconds
+_VOICE_SECONDS = 8  # of speech for each voice that resegmentation starts from
+_LEAST_VOICES, _MOST_VOICES = 8, 16  # how many of these there are
 _DIFFERENT = 0.48  # nats that each frame of a pair gains apart if they are two speakers
-_BALANCE = 6  # a voice counts for no more than this many times what it is compared with
-_SLIVER = 5  # blocks; what is shorter, at the edge of a span, is no turn
+_BALANCE = 6  # in a comparison, a voice counts at most this many times the smaller one
+_SLIVER = 5  # blocks; a shorter run at the edge of a span is no turn
 _FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
 
@@ -78,7 +78,7 @@ def _diarize(recording: PcmRecording, options: DiarizeOptions) -> list[SpeakerTu
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A stretch of speech, and its first frame and the whole blocks from there on."""
+    """A stretch of speech in seconds, its first frame, and its number of whole blocks."""
 
     start: float
     end: float
@@ -106,7 +106,7 @@ def _voices(store: FrameStore, spans: Sequence[_Span], options: DiarizeOptions) 
     labels = agglomerate(evidence.clusters(store, units), voices)[units]
     while labels.max() > 0:
         found = resegment(store, evidence, labels)
-        if found.max() + 1 >= options.fewest:  # else somebody who barely speaks has got lost
+        if found.max() + 1 >= options.fewest:  # else somebody who barely speaks is lost
             labels = found
         pair = _same(evidence.clusters(store, labels), options)
         if pair is None:
@@ -127,7 +127,7 @@ def _units(spans: Sequence[_Span]) -> Labels:
 
 
 def _same(clusters: Clusters, options: DiarizeOptions) -> tuple[int, int] | None:
-    """The closest two voices that may be one person's, None if everybody is found."""
+    """The closest two voices that may be one person's, if there are any."""
     n = clusters.frames
     if len(n) <= options.fewest:
         return None
@@ -147,7 +147,7 @@ def _same(clusters: Clusters, options: DiarizeOptions) -> tuple[int, int] | None
 
 
 def turns(spans: Sequence[_Span], labels: Labels) -> list[SpeakerTurn]:
-    """The stretches of ``labels`` with equal ones, speakers numbered as they appear."""
+    """A turn for each run of equal ``labels``. Speakers are numbered as they first speak."""
     begins = np.cumsum([span.blocks for span in spans])[:-1]
     labels = np.concatenate([_without_slivers(own) for own in np.split(labels, begins)])
     _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
@@ -163,10 +163,10 @@ def turns(spans: Sequence[_Span], labels: Labels) -> list[SpeakerTurn]:
 
 
 def _without_slivers(labels: Labels) -> Labels:
-    """``labels`` of a span, its shortest runs joined to the longer one beside them.
+    """``labels`` of a span, with the shortest runs joined to the longer of their neighbours.
 
-    The best path knows no pauses. If somebody else speaks after one, it may change a little before
-    it or after, since in the quiet all voices fit alike.
+    The best path knows no pauses. If another speaker begins after a pause, it may change a little
+    too early or too late, because all voices fit silence equally well.
     """
     while True:
         edges = np.array([0, *_changes(labels), len(labels)])
@@ -181,6 +181,6 @@ def _without_slivers(labels: Labels) -> Labels:
 
 
 def _changes(labels: Labels) -> Labels:
-    """The indices at which another one begins."""
+    """The indices at which the label changes."""
     changes: Labels = np.flatnonzero(np.diff(labels)) + 1
     return changes

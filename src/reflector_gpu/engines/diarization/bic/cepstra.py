@@ -1,8 +1,8 @@
-"""What a voice sounds like, 100 times a second: mel cepstra, pitch and loudness.
+"""Features of a voice, 100 times a second: mel cepstra, pitch and loudness.
 
-Twelve mel-frequency cepstral coefficients (Davis and Mermelstein 1980) without energy and without
-mean normalisation, for the mean tells speakers apart; the logarithm of the pitch, from the
-autocorrelation divided by that of the window (Boersma 1993).
+There are twelve mel-frequency cepstral coefficients (Davis and Mermelstein 1980), without energy,
+and without mean normalisation, because the mean tells speakers apart. The logarithm of the pitch is
+from the autocorrelation divided by that of the window (Boersma 1993).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ HOP = SAMPLE_RATE // 100
 """Samples from one frame to the next: 10 ms."""
 
 WINDOW = 640
-"""Samples that a frame looks at from its first on, for the pitch; the cepstra take fewer."""
+"""Samples from the start of a frame that the pitch is found in; the cepstra take fewer."""
 
 CEPSTRA = 12
 
 PITCH, VOICING, LOUDNESS = CEPSTRA, CEPSTRA + 1, CEPSTRA + 2
-"""Columns behind the cepstra: log pitch in Hz, how voiced in [0, 1], mean log mel energy."""
+"""Columns after the cepstra: log of the pitch in Hz, voicing in [0, 1], mean log mel energy."""
 
 COLUMNS = CEPSTRA + 3
 
@@ -38,7 +38,7 @@ _SHORTEST_LAG, _LONGEST_LAG = SAMPLE_RATE // 350, SAMPLE_RATE // 70
 def frames(samples: Samples) -> Frames:
     """The features of a stretch: ``float32[1 + n * HOP + WINDOW]`` gives ``n + 1`` rows.
 
-    The sample in front of the first frame is there for the pre-emphasis.
+    The sample before the first frame is for the pre-emphasis.
     """
     emphasised = samples[1:] - _PRE_EMPHASIS * samples[:-1]
     count = 1 + (len(emphasised) - WINDOW) // HOP

@@ -1,9 +1,9 @@
-"""Which stretches of speech are one voice: Gaussians merged by the Bayesian information criterion.
+"""Clusters stretches of speech by voice: Gaussians merged by the Bayesian information criterion.
 
-A cluster is a full-covariance Gaussian over the cepstra and another over the log pitch of its
-voiced frames, each drawn towards that of the whole recording, so that little speech makes no wild
-model. What two clusters gain by staying apart is weighed against the parameters that a second
-model costs (Chen and Gopalakrishnan 1998). Counts, sums and outer sums are all that is kept.
+A cluster is a full-covariance Gaussian over the cepstra, and another over the log pitch of its
+voiced frames. Each is drawn towards that of the whole recording, so that a model of little speech
+stays plausible. What two clusters gain by staying apart is compared with the parameters that a
+second model costs (Chen and Gopalakrishnan 1998). Only counts, sums and outer sums are kept.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Labels: TypeAlias = npt.NDArray[np.intp]
 PENALTY = 2.3
 """What a pair has to gain by staying apart, in BIC penalties."""
 
-_QUIET = 0.15  # this share of the frames, the quietest, tells more of the room than of the voice
+_QUIET = 0.15  # the share of the quietest frames, which show the room rather than the voice
 _VOICED = 0.55
-_FEWEST_VOICED = 50  # frames without which pitch says nothing
-_CEPSTRAL_PRIOR, _PITCH_PRIOR = 50.0, 20.0  # frames that the whole recording counts for
-_WINDOW = 300  # clusters that are compared each with each: ten minutes of units
-_KEPT = 32  # to which a window is reduced before windows are put together
+_FEWEST_VOICED = 50  # frames; from fewer, pitch says nothing
+_CEPSTRAL_PRIOR, _PITCH_PRIOR = 50.0, 20.0  # frames that the whole recording counts as
+_WINDOW = 300  # clusters that are compared in pairs: ten minutes of units
+_KEPT = 32  # clusters that are left of a window before windows are joined
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What all clusters of a recording are measured by.
+    """Statistics of a whole recording, with which its clusters are compared.
 
-    ``quiet`` is the loudness below which frames tell nothing; ``cepstral`` and ``pitch`` are the
-    covariances of the whole recording, ``pitch`` None where hardly anything is voiced.
+    Frames below the loudness ``quiet`` do not count. ``cepstral`` and ``pitch`` are covariances;
+    ``pitch`` is None if hardly any frame is voiced.
     """
 
     quiet: float
@@ -48,7 +48,7 @@ class Evidence:
 
     @classmethod
     def of(cls, sample: Frames) -> Self:
-        """From rows that stand for the whole recording."""
+        """Make them from a ``sample`` of the recording's rows."""
         voiced = sample[sample[:, VOICING] > _VOICED, PITCH]
         return cls(
             quiet=float(np.quantile(sample[:, LOUDNESS], _QUIET)),
@@ -57,11 +57,11 @@ class Evidence:
         )
 
     def telling(self, rows: Frames) -> Flags:
-        """Which rows are loud enough to be taken for the voice."""
+        """Which rows are loud enough to show the voice."""
         return np.asarray(rows[:, LOUDNESS] >= self.quiet)
 
     def clusters(self, store: FrameStore, labels: Labels) -> Clusters:
-        """The statistics of the clusters that ``labels`` (one for each block) makes."""
+        """The clusters of blocks with equal ``labels``, of which there is one for each block."""
         count = int(labels.max()) + 1
         streams = [_Stream(self.cepstral, _CEPSTRAL_PRIOR, count)]
         if self.pitch is not None:
@@ -102,12 +102,12 @@ class Clusters:
         return Clusters([stream.take(which) for stream in self._streams])
 
     def grouped(self, labels: Labels) -> Clusters:
-        """Those with equal labels merged."""
+        """The clusters after those with equal ``labels`` are merged."""
         return Clusters([stream.grouped(labels) for stream in self._streams])
 
 
 class _Stream:
-    """Of k clusters: frames [k], their sum [k, d], their outer sum [k, d, d]."""
+    """Statistics of k clusters: frames [k], their sum [k, d], their outer sum [k, d, d]."""
 
     def __init__(self, covariance: Floats, prior: float, clusters: int) -> None:
         d = len(covariance)
@@ -159,9 +159,9 @@ class _Stream:
 
 
 def agglomerate(clusters: Clusters, target: int) -> Labels:
-    """Merge the closest pair until ``target`` are left: the new number of each cluster.
+    """Merge the closest pair until ``target`` are left, and return each cluster's new number.
 
-    Many clusters are first reduced window by window, so the time is near linear in their number.
+    Many clusters are first reduced window by window, so that the time is nearly linear.
     """
     kept = max(_KEPT, target)
     count, window = len(clusters.frames), max(_WINDOW, 4 * kept)

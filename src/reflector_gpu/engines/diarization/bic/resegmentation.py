@@ -1,8 +1,8 @@
-"""Who speaks when, given who speaks: a mixture of Gaussians for each voice, and the best path.
+"""Assigns speech to known voices again: a mixture of Gaussians for each, and the best path.
 
-Every voice is a diagonal Gaussian mixture trained on its blocks; the Viterbi path through the
-blocks, in which nobody speaks for less than a second and a half, gives the blocks anew (Ajmera
-and Wooters 2003). Nothing here is random: mixtures grow by splitting their heaviest component.
+Every voice is a diagonal Gaussian mixture that is trained on its blocks. The Viterbi path through
+the blocks, in which no turn is under a second and a half, assigns them again (Ajmera and Wooters
+2003). Nothing is random: mixtures grow by splitting their heaviest component.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Matrix = npt.NDArray[np.float32]
 _ROUNDS = 2
 _COMPONENTS = 8  # of a voice
 _FRAMES_PER_COMPONENT = 60
-_FEWEST_FRAMES = 36  # of a voice; with less it cannot be modelled and is given up
-_TRAINING_FRAMES = 8_000  # of a voice; more change nothing
+_FEWEST_FRAMES = 36  # of a voice; one with fewer cannot be modelled and is dropped
+_TRAINING_FRAMES = 8_000  # of a voice; more would change nothing
 _SHORTEST_TURN = 15  # blocks
-_PIECE = 6_000  # blocks in one path, at most: ten minutes of speech
+_PIECE = 6_000  # the most blocks of one path: ten minutes of speech
 _HALF, _TURN = np.float32(0.5), np.float32(2 * np.pi)
-_NEVER = np.float32(-1e9)  # the weight, as a logarithm, of a component that is not there
+_NEVER = np.float32(-1e9)  # the logarithm of the weight of a missing component
 
 
 def resegment(store: FrameStore, evidence: Evidence, labels: Labels) -> Labels:
-    """The blocks given anew to the voices that ``labels`` gives them to; some may get none."""
+    """``labels`` after the blocks are assigned to their voices again; some voices may get none."""
     floor = (np.diagonal(evidence.cepstral) * 0.02 + 1e-4).astype(np.float32)
-    # Equal pieces: the last one would be too short for a turn otherwise.
+    # Pieces are equal, because a short last one might be too short for a turn.
     edges = np.linspace(0, store.blocks, 1 + -(-store.blocks // _PIECE)).astype(int)
     for _ in range(_ROUNDS):
         rows = _training_rows(store, evidence, labels)
@@ -53,7 +53,7 @@ def resegment(store: FrameStore, evidence: Evidence, labels: Labels) -> Labels:
 
 
 def _training_rows(store: FrameStore, evidence: Evidence, labels: Labels) -> list[Matrix]:
-    """The telling cepstra of each voice, evenly thinned where there are very many."""
+    """The cepstra of each voice in frames that are loud enough, thinned if there are many."""
     step = 1 + np.bincount(labels) * BLOCK // _TRAINING_FRAMES
     rows: list[list[Matrix]] = [[] for _ in step]
     seen = np.zeros(len(step), np.intp)
@@ -70,7 +70,7 @@ def _training_rows(store: FrameStore, evidence: Evidence, labels: Labels) -> lis
 def _scores(
     store: FrameStore, evidence: Evidence, voices: _Voices, first: int, last: int
 ) -> Matrix:
-    """``float32[blocks, voices]``: log likelihoods of blocks, their quiet frames left out."""
+    """``float32[blocks, voices]``: log likelihoods of blocks, without their quiet frames."""
     parts = []
     for _, rows in store.batches(first, last):
         scores = voices.log_likelihood(rows[:, :CEPSTRA]) * evidence.telling(rows)[:, None]
@@ -133,7 +133,7 @@ class _Mixture:
 
 @dataclass(frozen=True, slots=True)
 class _Voices:
-    """Everybody's mixture side by side, ``components`` each, so that one product scores all."""
+    """The mixtures of all voices in one matrix, so that one product scores all of them."""
 
     linear: Matrix
     quadratic: Matrix
@@ -162,13 +162,13 @@ class _Voices:
 
 
 def _best_path(scores: Matrix) -> Labels:
-    """``float32[blocks, voices]`` to the best labels in which every turn is long enough."""
+    """The best labels for ``float32[blocks, voices]`` in which every turn is long enough."""
     blocks, voices = scores.shape
     if voices == 1 or blocks <= _SHORTEST_TURN:
         return np.full(blocks, scores.sum(axis=0).argmax())
     total = np.zeros((blocks + 1, voices))
     np.cumsum(scores, axis=0, out=total[1:])
-    turn = total[_SHORTEST_TURN:] - total[:-_SHORTEST_TURN]  # of the shortest one that ends there
+    turn = total[_SHORTEST_TURN:] - total[:-_SHORTEST_TURN]  # of the shortest turn that ends there
     value = np.full((blocks + 1, voices), -1e18)
     value[0] = 0
     came_from = np.full((blocks + 1, voices), -1, np.int16)

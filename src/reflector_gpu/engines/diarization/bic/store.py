@@ -1,4 +1,4 @@
-"""The features of a whole recording in an unnamed file: memory does not grow with the hours."""
+"""The features of a recording in an unnamed file, so that memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reflector_gpu.engines.diarization.bic.cepstra import COLUMNS, Frames
 from reflector_gpu.errors import StorageFull
 
 BLOCK = 10
-"""Frames that always have one speaker: 0.1 s. Rows come in whole blocks."""
+"""Frames that have one speaker together: 0.1 s. Rows come in whole blocks."""
 
 BATCH = 600 * BLOCK
-"""Frames that are looked at together: a minute."""
+"""Frames that are read at once: a minute."""
 
-_SAMPLE = 60_000  # frames that stand for all where a statistic of the whole recording is wanted
+_SAMPLE = 60_000  # frames from which statistics of the whole recording are estimated
 _ROW_BYTES = COLUMNS * 4
 
 
 class FrameStore:
-    """Rows that are appended once and then read in order, as often as wanted."""
+    """Rows that are appended once, and can then be read in order any number of times."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by __exit__
@@ -46,7 +46,7 @@ class FrameStore:
         self._file.close()
 
     def append(self, rows: Frames) -> None:
-        """Add ``rows`` behind those that are there.
+        """Add ``rows`` at the end.
 
         Raises:
             StorageFull: the disk is full.
@@ -60,7 +60,7 @@ class FrameStore:
             raise StorageFull("The server's temporary storage is full; try again later.") from error
 
     def batches(self, first: int = 0, last: int | None = None) -> Iterator[tuple[slice, Frames]]:
-        """The rows of the blocks ``first`` to before ``last``, in order, with those blocks."""
+        """The blocks from ``first`` to before ``last`` in pieces, each as a slice and its rows."""
         last = self.blocks if last is None else last
         for begin in range(first, last, BATCH // BLOCK):
             blocks = slice(begin, min(begin + BATCH // BLOCK, last))

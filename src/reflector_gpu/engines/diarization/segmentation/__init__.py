@@ -1,11 +1,11 @@
-"""Speakers told apart by two small networks: pyannote's segmentation and a speaker embedding.
+"""A diarizer of two small networks: pyannote's segmentation and a speaker embedding.
 
-What pyannote/speaker-diarization-3.1 does, on ONNX Runtime alone. The segmentation network tells
-who of up to three speaks in each frame of ten seconds, overlaps included; such windows overlap.
-The voice of each of their speakers, where nobody else speaks, becomes a vector; clusters of these
-are the people (`clustering`), and the windows put together are their turns (`reconstruction`).
-Windows are read from disk one after the other; what is kept of them are their frames, as bits, and
-their voices: a few megabytes an hour. Deterministic.
+It does what pyannote/speaker-diarization-3.1 does, on ONNX Runtime alone. In a window of ten
+seconds, the segmentation network finds which of up to three speakers are active in each frame,
+overlaps included. Windows overlap, too. Where a window's speaker speaks alone, the voice becomes a
+vector. Clusters of vectors are people (`clustering`), and the joined windows are their turns
+(`reconstruction`). Windows are read from disk one after the other. Of each, its frames are kept as
+bits, and its voices: a few megabytes an hour. The result is deterministic.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import ModelNotInstalled, ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 
-# On TensorRT it runs on CUDA: both networks are small, and every voice is of another length.
+# With TensorRT it runs on CUDA: both networks are small, and voices are of many lengths.
 SPEC = DiarizerSpec(quick_restart=True, devices=("cpu", "cuda"))
 
 ENGINE = "reflector_gpu.engines.diarization.segmentation:SegmentationDiarizer"
@@ -67,13 +67,13 @@ MODELS = (
 _OWN_SEGMENTATION, _OWN_EMBEDDING = "segmentation.onnx", "embedding.onnx"
 
 _STEPS: Mapping[str, float] = {"cpu": 0.25, "cuda": 0.1}
-"""From one window to the next, in windows. A tenth is pyannote's; nearly all time goes to the
-voices, which are looked at as often, so processors take a larger one."""
+"""The distance of windows, as a share of one. A tenth is pyannote's. Nearly all time goes to the
+voices of windows, so CPUs take a larger step."""
 
 _FRAMES_PER_SECOND = SAMPLE_RATE // HOP
-_CLEAR_SECONDS = 1.0  # of speech by nobody else that a voice needs to make a cluster
-_SPEAKER_SECONDS = 12.0  # in whose windows somebody is heard who is a speaker, if it is long
-_FEWEST_FRAMES = 20  # of features that an embedding is asked for: ResNets fail on a few
+_CLEAR_SECONDS = 1.0  # that a voice must speak alone to make a cluster
+_SPEAKER_SECONDS = 12.0  # of windows that a speaker of a long recording must be heard in
+_FEWEST_FRAMES = 20  # of features for an embedding: ResNets fail on fewer
 _BATCH = 8  # windows
 
 
@@ -92,7 +92,7 @@ def local(name: str, folder: Path) -> DiarizerModel | None:
 
 
 class SegmentationDiarizer:
-    """``weights`` is a folder, or several as in ``PATH``, with the two ONNX files.
+    """``weights`` is the folder with the two ONNX files, or several folders as in ``PATH``.
 
     ``device`` is ``cpu`` or ``cuda``.
     """
@@ -141,7 +141,7 @@ def diarize(
     *,
     step: float,
 ) -> list[SpeakerTurn]:
-    """As `Diarizer` has it; windows begin ``step`` windows apart."""
+    """The turns in ``recording``. Windows are ``step`` apart, a share of one."""
     grid = Grid(
         segmentation.field // 2,
         segmentation.shift,
@@ -160,7 +160,7 @@ def diarize(
 
 
 class _Voices:
-    """A vector for each speaker of each window, at half precision."""
+    """A vector at half precision for each speaker of each window."""
 
     def __init__(self) -> None:
         self.found: list[tuple[int, int]] = []
@@ -174,7 +174,7 @@ class _Voices:
 
     @property
     def clear(self) -> npt.NDArray[np.float32]:
-        """Those that show a voice well; all, where there are none."""
+        """The vectors that show a voice well, or all if none does."""
         clear = self._clear if any(self._clear) else [True] * len(self._clear)
         return np.stack([v for v, good in zip(self._vectors, clear, strict=True) if good]).astype(
             np.float32
@@ -213,7 +213,7 @@ def _heard(
 
 
 def _batches(pcm: Pcm, window: int, step: int) -> Iterator[Samples]:
-    """``float32[n, window]``: windows ``step`` samples apart, until the end; zeros beyond it."""
+    """``float32[n, window]``: windows ``step`` samples apart, with zeros after the end."""
     count = 1 + max(0, -(-(pcm.length - window) // step))
     for first in range(0, count if pcm.length else 0, _BATCH):
         begins = range(first * step, min(first + _BATCH, count) * step, step)
@@ -221,9 +221,9 @@ def _batches(pcm: Pcm, window: int, step: int) -> Iterator[Samples]:
 
 
 def _own(spoken: Activity) -> Iterator[tuple[npt.NDArray[np.intp], bool]]:
-    """For each speaker the frames to know the voice by, and whether it will be known by them.
+    """For each speaker, the frames that show the voice, and whether they show it well.
 
-    Nobody else speaks in them, unless somebody nearly always does.
+    They are those in which nobody else speaks, unless there are too few of these.
     """
     alone = spoken.sum(axis=1) == 1
     for speaks in spoken.T:
@@ -232,5 +232,5 @@ def _own(spoken: Activity) -> Iterator[tuple[npt.NDArray[np.intp], bool]]:
         if len(own) < _FEWEST_FRAMES:
             own = np.flatnonzero(speaks)
         if 0 < len(own) < _FEWEST_FRAMES:
-            own = np.resize(own, _FEWEST_FRAMES)  # again and again
+            own = np.resize(own, _FEWEST_FRAMES)  # repeats them
         yield own, clear

@@ -1,8 +1,8 @@
-"""Which voices are one person's: agglomerative clustering with centroid linkage.
+"""Clusters voices by person: agglomerative clustering with centroid linkage.
 
-As pyannote's speaker-diarization-3.1 has it (`AgglomerativeClustering`, method `centroid`): the
-closest two are merged while they are closer than `THRESHOLD`; clusters of hardly any voices are
-nobody of their own; a told number of speakers moves the place where merging stops.
+As in pyannote's speaker-diarization-3.1 (`AgglomerativeClustering`, method `centroid`), the closest
+two clusters are merged while they are closer than `THRESHOLD`. A cluster of very few voices joins
+the closest large one. If the number of speakers is known, merging stops there.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Labels: TypeAlias = npt.NDArray[np.intp]
 """The number of a cluster, from 0, for each voice."""
 
 THRESHOLD = 0.7045654963945799
-"""Distance of centroids from which on they are two people's: tuned for WeSpeaker's ResNet34 in
-pyannote/speaker-diarization-3.1."""
+"""Centroids that are further apart are two people's. pyannote/speaker-diarization-3.1 tuned this
+for WeSpeaker's ResNet34."""
 
-_LEAST_SHARE = 0.1  # of all voices makes a speaker, however few there are
-_TOGETHER = 600  # voices that are compared each with each
-_KEPT = 150  # to which so many are reduced, if they are close, before others join them
-_WORTHWHILE = 0.9  # of them may be left, or they are reduced although they are not
+_LEAST_SHARE = 0.1  # of all voices makes a speaker in a short recording
+_TOGETHER = 600  # voices that are compared in pairs
+_KEPT = 150  # clusters that are left of so many, if voices are close, before others are added
+_WORTHWHILE = 0.9  # if a larger share is left, distant voices are merged as well
 
 
 def people(voices: Vectors, fewest_voices: int, options: DiarizeOptions) -> Vectors:
-    """The centroids of those who speak, at least one: ``float32[people, dimensions]``.
+    """The centroids of the people, at least one: ``float32[people, dimensions]``.
 
-    ``fewest_voices`` make a speaker in a long recording. As many people as ``options`` allow,
-    unless there are fewer voices.
+    ``fewest_voices`` make a speaker in a long recording. There are as many people as ``options``
+    allow, unless there are fewer voices.
     """
     sums, sizes = _reduced(voices.astype(np.float64), np.ones(len(voices)))
     merges, distances = _merges(sums, sizes, 1)
@@ -53,18 +53,21 @@ def _stopped(
     least: int,
     options: DiarizeOptions,
 ) -> tuple[Labels, int]:
-    """The clusters after ``natural`` merges, or after the nearest number of them that leaves as
-    many large ones as is allowed; and what makes a large one."""
+    """The clusters after ``natural`` merges, and the least size of a large one.
+
+    If that leaves more or fewer large clusters than are allowed, the nearest number of merges that
+    leaves an allowed one is taken.
+    """
     for smallest in (least, 1):
         large = _large(sizes, merges, smallest)
         allowed = (large >= options.fewest) & (large <= (options.most or len(sizes)))
         if large[natural] == 0 and smallest > 1:
-            continue  # many people who say little: each counts
+            continue  # many people say little: count each
         if allowed.any():
             stops = np.flatnonzero(allowed)
             stop = int(stops[np.abs(stops - natural).argmin()])
             return _labels(len(sizes), merges[:stop]), smallest
-    return np.arange(len(sizes)), 1  # more people are told than there are voices
+    return np.arange(len(sizes)), 1  # there must be more people than there are voices
 
 
 def _large(
@@ -91,8 +94,8 @@ def _absorbed(sums: npt.NDArray[np.float64], large: npt.NDArray[np.bool_]) -> Ve
 def _reduced(
     sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """At most `_TOGETHER` clusters: parts of a long recording are clustered by themselves first,
-    so time and memory do not grow with its square."""
+    """At most `_TOGETHER` clusters. Parts of a long recording are clustered by themselves first, so
+    that time and memory do not grow with the square of its length."""
     closer = THRESHOLD
     while len(sums) > _TOGETHER:
         parts = np.array_split(np.arange(len(sums)), -(-len(sums) // _TOGETHER))
@@ -104,7 +107,7 @@ def _reduced(
             counts.append(np.bincount(labels, sizes[part]))
             found.append(_summed(sums[part], labels))
         if sum(map(len, counts)) > _WORTHWHILE * len(sums):
-            closer = np.inf  # hardly two are alike, but memory has an end
+            closer = np.inf  # hardly any are alike, but memory is limited
         sums, sizes = np.concatenate(found), np.concatenate(counts)
     return sums, sizes
 
@@ -112,9 +115,9 @@ def _reduced(
 def _merges(
     sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], left: int
 ) -> tuple[list[tuple[int, int]], npt.NDArray[np.float64]]:
-    """The closest pair, over and over until ``left`` are left, and how far apart each pair was.
+    """The pairs to merge, the closest first, until ``left`` are left; and the distance of each.
 
-    Of a pair the second one becomes part of the first.
+    The second of a pair becomes part of the first.
     """
     sums, sizes = sums.copy(), sizes.copy()
     n = len(sums)
@@ -160,8 +163,10 @@ def _unit(vectors: npt.NDArray[np.float64]) -> Vectors:
 
 
 def assigned(voices: Vectors, centroids: Vectors) -> Labels:
-    """The person whose voice each of one window's speakers has, all of them different people as
-    far as there are so many: the closest pair first."""
+    """The person of each of ``voices``, which are the speakers of one window.
+
+    They are different people if there are enough. The closest pair is assigned first.
+    """
     close = voices @ centroids.T
     found = np.full(len(voices), -1)
     for _ in range(min(close.shape)):

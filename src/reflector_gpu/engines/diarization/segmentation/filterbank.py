@@ -1,8 +1,8 @@
-"""Kaldi's log mel energies, which speaker embeddings are trained on, in NumPy.
+"""Kaldi's log mel energies in NumPy, on which speaker embeddings are trained.
 
-As torchaudio's `compliance.kaldi.fbank` and kaldi-native-fbank compute them without dither: 25 ms
-every 10 ms, whole windows only, each with its mean removed and pre-emphasised, then the power
-spectrum in 80 triangles between 20 Hz and 8 kHz.
+They are those of torchaudio's `compliance.kaldi.fbank` and of kaldi-native-fbank, without dither.
+There is a window of 25 ms every 10 ms, and none beyond the end. Its mean is removed, it is
+pre-emphasised, and its power spectrum is summed in 80 triangles between 20 Hz and 8 kHz.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HOP = 160
 """Samples from one frame to the next."""
 
 WINDOW = 400
-"""Samples that a frame looks at, from its first on."""
+"""The samples of a frame."""
 
 BANDS = 80
 
@@ -27,22 +27,24 @@ Frames: TypeAlias = npt.NDArray[np.float32]
 """``float32[n, BANDS]``, one row for each frame."""
 
 Shape: TypeAlias = Literal["hamming", "povey"]
-"""Of the window: WeSpeaker has Kaldi's Hamming, 3D-Speaker its default."""
+"""The shape of the window: WeSpeaker takes Kaldi's Hamming window, 3D-Speaker its default."""
 
 _FFT = 512
 _LOWEST, _HIGHEST = 20.0, SAMPLE_RATE / 2  # Hz
 _PRE_EMPHASIS = np.float32(0.97)
-_SMALLEST = np.finfo(np.float32).eps  # what a logarithm is taken of, at least
+_SMALLEST = np.finfo(np.float32).eps  # the least value whose logarithm is taken
 
 
 def fbank(samples: Samples, shape: Shape) -> Frames:
-    """``float32[WINDOW + n * HOP]`` gives ``n + 1`` rows. The scale is the caller's: Kaldi's is
-    that of 16-bit integers."""
+    """The features of ``float32[WINDOW + n * HOP]``: ``n + 1`` rows.
+
+    Kaldi's samples have the scale of 16-bit integers; here the caller chooses it.
+    """
     if len(samples) < WINDOW:
         return np.zeros((0, BANDS), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
     windows = windows - windows.mean(axis=1, keepdims=True)
-    # Nothing precedes the first sample of a window but itself.
+    # The first sample of a window precedes itself.
     before = np.concatenate([windows[:, :1], windows[:, :-1]], axis=1)
     spectra = np.fft.rfft((windows - _PRE_EMPHASIS * before) * _WINDOWS[shape], _FFT)
     power = np.square(np.abs(spectra)).astype(np.float32)
@@ -55,7 +57,7 @@ def _mel(frequency: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
 
 
 def _triangles() -> Frames:
-    """``float32[_FFT / 2 + 1, BANDS]``, evenly spaced and straight in mel."""
+    """``float32[_FFT / 2 + 1, BANDS]``: triangles that are straight and evenly spaced in mel."""
     edges = np.linspace(_mel(_LOWEST), _mel(_HIGHEST), BANDS + 2)
     bins = _mel(np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])

@@ -1,4 +1,4 @@
-"""The two networks: who of three speaks in ten seconds, and what a voice is like.
+"""The two networks: one finds who speaks in ten seconds, the other describes a voice.
 
 Both are ONNX files that describe themselves in their metadata, with the keys of sherpa-onnx's
 export scripts (scripts/pyannote/segmentation, scripts/wespeaker, scripts/3dspeaker).
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Activity: TypeAlias = npt.NDArray[np.bool_]
-"""``bool[frames, speakers]``: who of the speakers of one window speaks."""
+"""``bool[frames, speakers]``: which speakers of a window are active."""
 
 _LARGEST = {"speakers": 8, "window": 60 * SAMPLE_RATE, "dimensions": 4096}
-"""More than any released model has; beyond it a file is taken to be damaged."""
+"""More than any released model has. A file that says more is taken to be damaged."""
 
 
 class _Network:
-    """A session, and what its file says of itself.
+    """A network of this ``kind``, and the metadata of its file.
 
     Raises:
-        ModelNotInstalled: the file is absent, no ONNX, or no network of the ``kind`` wanted.
+        ModelNotInstalled: there is no file, it is no ONNX, or it holds another kind of network.
     """
 
     def __init__(self, file: Path, kind: str, device: str) -> None:
@@ -82,12 +82,12 @@ class _Network:
         return np.asarray(found, np.float32)
 
     def check_run(self, values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> None:
-        """See that ``values`` give what the metadata promise; it warms the device up, too."""
+        """Check that ``values`` give the ``shape`` that the metadata promise. It warms up, too."""
         try:
             found = self.run(values).shape
         except EngineFailed as error:
             raise self.unfit(error.message) from error
-        except _broken() as error:  # of its input: another rank, another type
+        except _broken() as error:  # its input has another rank or type
             raise self.unfit(str(error).partition("\n")[0]) from error
         if found != shape:
             raise self.unfit(f"it gives {list(found)} where its metadata promise {list(shape)}")
@@ -99,10 +99,10 @@ class _Network:
 
 
 class Segmentation:
-    """pyannote/segmentation-3.0 and its kind: a window of sound to who of its speakers speaks.
+    """pyannote/segmentation-3.0 and similar networks: which speakers of a window are active.
 
-    ``window`` samples give ``frames``; each looks at ``field`` samples, ``shift`` after those of
-    the one before.
+    A ``window`` of samples gives ``frames``. Each covers ``field`` samples, and begins ``shift``
+    after the one before.
     """
 
     def __init__(self, file: Path, device: str) -> None:
@@ -130,14 +130,16 @@ class Segmentation:
 
 
 def powerset(speakers: int, together: int) -> npt.NDArray[np.bool_]:
-    """``bool[classes, speakers]``: every set of up to ``together`` speakers, small ones first, in
-    the order of pyannote.audio's `Powerset`."""
+    """``bool[classes, speakers]``: every set of up to ``together`` speakers.
+
+    Small sets come first, in the order of pyannote.audio's `Powerset`.
+    """
     sets = [set(s) for n in range(together + 1) for s in combinations(range(speakers), n)]
     return np.array([[speaker in one for speaker in range(speakers)] for one in sets])
 
 
 class Embedding:
-    """A speaker embedding of WeSpeaker or 3D-Speaker: features of a voice to a vector."""
+    """A speaker embedding of WeSpeaker or 3D-Speaker, which makes a vector of a voice."""
 
     def __init__(self, file: Path, device: str) -> None:
         """Raises `ModelNotInstalled` as `_Network` does."""
@@ -145,11 +147,11 @@ class Embedding:
         framework = network.text("framework")
         if framework not in _SHAPES:
             raise network.unfit(f"it is of '{framework[:40]}', not of {' or '.join(_SHAPES)}")
-        # WeSpeaker's files do not tell, but it does so too (its wespeaker/bin/infer_onnx.py).
+        # WeSpeaker's files do not say so, but its wespeaker/bin/infer_onnx.py does this, too.
         if (normalised := network.text("feature_normalize_type", _MEAN)) not in ("", _MEAN):
             raise network.unfit(f"its features are normalised by '{normalised[:40]}'")
         self._shape: Shape = _SHAPES[framework]
-        # The others are trained on the values of 16-bit samples.
+        # The other networks are trained on the values of 16-bit samples.
         scaled = network.number("normalize_samples", 0, 1)
         self._scale = np.float32(1.0 if scaled else 32768.0)
         self.dimensions = network.number("output_dim", 1, _LARGEST["dimensions"])
@@ -157,13 +159,13 @@ class Embedding:
         self._network = network
 
     def features(self, samples: Samples) -> Frames:
-        """What `voice` takes, of all that sounds in ``samples``."""
+        """The features of ``samples``, as `voice` takes them."""
         return fbank(samples * self._scale, self._shape)
 
     def voice(self, features: Frames) -> npt.NDArray[np.float32]:
-        """``float32[n, BANDS]`` of one speaker to ``float32[dimensions]`` of length 1.
+        """The vector of length 1, ``float32[dimensions]``, for features of one speaker.
 
-        It is 0 where the network finds nothing to tell.
+        It is 0 if the network finds no voice.
         """
         centred = features - features.mean(axis=0)
         found = self._network.run(centred[None])[0]
@@ -201,7 +203,7 @@ def _session(file: Path, device: str) -> InferenceSession:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises where a file or an input is not what it should be."""
+    """The errors that ONNX Runtime raises for a wrong file or input."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (

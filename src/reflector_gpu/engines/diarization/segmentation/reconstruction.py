@@ -1,9 +1,9 @@
-"""From windows that overlap, each with speakers of its own, to turns in the whole recording.
+"""Joins overlapping windows, each with its own speakers, to the turns of a whole recording.
 
-As pyannote.audio's `SpeakerDiarizationMixin` does it: how many speak in a frame is what the
-windows around it say on average, rounded; who they are is who most of these windows hear. So
-turns of different people may overlap. Its tuned least durations of a turn and of a pause are 0,
-so neither is changed.
+It follows pyannote.audio's `SpeakerDiarizationMixin`. The number of people who speak in a frame is
+the rounded mean over the windows around it. They are those that most of these windows hear, so
+turns of different people may overlap. The tuned least durations of a turn and of a pause are 0
+there, so turns and pauses stay as they are.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ import numpy.typing as npt
 from reflector_gpu.engines.diarization.segmentation.networks import Activity
 from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
 
-_BLOCK = 10_000  # frames that are looked at together: some three minutes
+_BLOCK = 10_000  # frames that are joined at once: about three minutes
 
 NOBODY = -1
-"""Instead of a person, where a window's speaker is silent."""
+"""Stands for the person of a window's speaker who is silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Frames of the whole recording: the middle of frame ``n`` is at sample ``middle`` +
-    ``shift`` * ``n``. A window has ``frames`` and begins ``step`` frames after the one before."""
+    """The frames of a whole recording, and the windows over them.
+
+    The middle of frame ``n`` is at sample ``middle`` + ``shift`` * ``n``. A window has ``frames``,
+    and begins ``step`` frames after the one before.
+    """
 
     middle: int
     shift: int
@@ -39,7 +42,7 @@ class Grid:
 
 
 class Windows:
-    """Who speaks in each window, a bit for each frame and speaker."""
+    """Which speakers are active in each window: a bit for each frame and speaker."""
 
     def __init__(self, grid: Grid, speakers: int) -> None:
         self.grid = grid
@@ -61,10 +64,10 @@ class Windows:
 def turns(
     windows: Windows, people: npt.NDArray[np.intp], seconds: float, most: int | None = None
 ) -> list[SpeakerTurn]:
-    """Who speaks when, in a recording of so many ``seconds``.
+    """The turns in a recording of ``seconds``.
 
-    ``people[w, s]`` is who speaker ``s`` of window ``w`` is; up to ``most`` speak at once.
-    People are numbered as they first speak.
+    ``people[w, s]`` is the person who is speaker ``s`` of window ``w``. Up to ``most`` people speak
+    at once. They are numbered as they first speak.
     """
     began: dict[int, int] = {}
     found: list[tuple[int, int, int]] = []
@@ -92,8 +95,10 @@ def turns(
 def _frames(
     windows: Windows, people: npt.NDArray[np.intp], most: int | None
 ) -> Iterator[tuple[int, npt.NDArray[np.int8]]]:
-    """Blocks of frames: the first one's number, and ``int8[1 + frames, people]``: 1 who speaks, in
-    the frame before the block and in those of it."""
+    """Blocks of frames, each as the number of its first one and ``int8[1 + frames, people]``.
+
+    That is 1 for those who speak in the frame before the block and in those of the block.
+    """
     grid, persons = windows.grid, max(1, int(people.max()) + 1)
     total = (len(windows) - 1) * grid.step + grid.frames
     before = np.zeros((1, persons), np.int8)
@@ -116,7 +121,7 @@ def _frames(
 
 
 def _loudest(votes: npt.NDArray[np.uint16], count: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
-    """1 for those ``count[f]`` of each frame who have the most votes, and any at all."""
+    """1 for the ``count[f]`` people of each frame who have the most votes, if they have any."""
     order = np.argsort(-votes.astype(np.int32), axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(votes.shape[1])[None], axis=1)

@@ -165,3 +165,19 @@ def blaming(fields: Mapping[str, str]) -> Iterator[None]:
     except ReflectorError as error:
         error.param = fields.get(error.param or "", error.param)
         raise
+
+
+def release_frames(error: BaseException) -> None:
+    """Drop the tracebacks of ``error`` and of its causes.
+
+    They keep alive what the functions had in hand through which it passed, such as a recording.
+    Where an error refers to itself in a roundabout way, that is until the garbage collector runs.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]

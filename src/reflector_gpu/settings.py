@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         "where there can be several clients",
     )
     spool_dir: Path | None = Field(
-        None, description="Folder for audio in transit; the system's temporary one if not set"
+        None, description="Where a private folder for audio in transit is made, if not in /tmp"
     )
 
     # Fetching audio by URL

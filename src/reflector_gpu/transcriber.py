@@ -204,7 +204,7 @@ class Transcriber:
             async with self._service.recordings.download(recording) as spool:
                 yield spool
         elif isinstance(recording, bytes):
-            with Spool(limit=len(recording)) as spool:
+            with Spool(len(recording), self._service.scratch) as spool:
                 spool.write(recording)
                 spool.finish()
                 yield spool

@@ -9,6 +9,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -203,7 +204,7 @@ class Gate:
             self.cancelled += 1
             raise
         if future in self._held and self._error:
-            raise self._error
+            raise copy(self._error)
         return await self._submit(item, group, **rest)
 
 

@@ -74,7 +74,10 @@ def test_a_read_ends_with_the_recording(
 
 def test_a_failure_wakes_readers(waiting: Callable[[Callable[[Spool], None]], object]) -> None:
     error = UpstreamFailed("The audio host misbehaves.")
-    assert waiting(lambda spool: spool.fail(error)) is error
+    raised = waiting(lambda spool: spool.fail(error))
+    assert isinstance(raised, UpstreamFailed)
+    assert raised.message == error.message
+    assert error.__traceback__ is None  # it would keep the readers that it was raised in
 
 
 def test_closing_wakes_readers(waiting: Callable[[Callable[[Spool], None]], object]) -> None:
@@ -279,12 +282,13 @@ def test_a_reader_beside_the_writer_misses_nothing(
         reading = pool.submit(read_all, spool)
         for piece in pieces:
             spool.write(piece)
-        error = UpstreamFailed("The audio host misbehaves.") if failing else None
-        if error:
-            spool.fail(error)
+        if failing:
+            spool.fail(UpstreamFailed("The audio host misbehaves."))
         else:
             spool.finish()
-        assert reading.result(PATIENCE_SECONDS) == (b"".join(pieces), error)
+        read, error = reading.result(PATIENCE_SECONDS)
+        assert read == b"".join(pieces)
+        assert isinstance(error, UpstreamFailed) == failing
 
 
 MOVES = st.lists(

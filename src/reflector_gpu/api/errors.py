@@ -102,6 +102,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_domain_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ReflectorError)
+    errors.release_frames(error)
     return error_response(error)
 
 
@@ -165,7 +166,8 @@ class _ErrorResponse(JSONResponse):
 
 
 def record_failure(scope: Scope, error: errors.ReflectorError) -> None:
-    """Have the request's line of the log say why it failed."""
+    """Have the request's line of the log say why it failed. Nothing else is kept of it."""
+    errors.release_frames(error)
     _note(scope, error_detail(error))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 class Recorder:
     """Keeps a recording for a diarizer while a recogniser hears it. The caller closes it."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: os.PathLike[str] | None = None) -> None:
         """The samples go to a file without a name in ``directory``."""
         self.complete: Future[None] = Future()
         """Done once the whole recording is kept; fails with the error that ended it early."""
@@ -93,9 +93,11 @@ class Recorder:
         try:
             yield
         except Exception as error:  # any error has to reach the waiters
-            self.complete.set_exception(error)
+            with suppress(InvalidStateError):  # they have left, and so cancelled it
+                self.complete.set_exception(error)
             raise
-        self.complete.set_result(None)
+        with suppress(InvalidStateError):
+            self.complete.set_result(None)
 
     def read(self, first: int, last: int) -> Samples:
         """The samples from ``first`` to before ``last``; silence past the end."""

@@ -11,6 +11,7 @@ import io
 import os
 import tempfile
 import threading
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,7 @@ THINNEST = 250
 class Spool:
     """An append-only temporary file with a byte limit and blocking readers. Thread-safe."""
 
-    def __init__(self, limit: int, directory: Path | None = None) -> None:
+    def __init__(self, limit: int, directory: os.PathLike[str] | None = None) -> None:
         """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
         self._directory = directory
         self._held = bytearray()  # the recording, while there is no file
@@ -158,8 +159,8 @@ class Spool:
             self._grown.wait_for(
                 lambda: self._error is not None or self._complete or self._size > offset
             )
-            if self._closed or (self._error is not None and self._size <= offset):
-                raise self._error or ShuttingDown("The recording was dropped.")
+            if self._error is not None and (self._closed or self._size <= offset):
+                raise copy(self._error)  # the traceback of one that is kept would keep the reader
             if offset >= self._size:
                 return b""
             if self._file is None:
@@ -180,7 +181,8 @@ class Spool:
         """The file; if there is none yet, it is made of what was held in memory."""
         if self._file is None:
             try:
-                self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  ours
+                folder = None if self._directory is None else os.fspath(self._directory)
+                self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  ours
             except OSError as error:
                 raise _storage_error(error) from error
             held, self._held, self._size = self._held, bytearray(), 0

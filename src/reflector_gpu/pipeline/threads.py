@@ -12,6 +12,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from reflector_gpu.errors import ReflectorError, release_frames
+
 T = TypeVar("T")
 
 SPARE_THREADS = 8
@@ -24,6 +26,14 @@ _SPARE = "spare"
 @dataclass(frozen=True, slots=True)
 class _End:
     error: BaseException | None
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Where an error of ours passed in a thread tells nothing, and its traceback would keep alive
+    what that thread had in hand. Bugs keep theirs, for the log."""
+    if isinstance(error, ReflectorError):
+        release_frames(error)
+    return error
 
 
 class ThreadStream(Generic[T]):
@@ -101,7 +111,7 @@ class ThreadStream(Generic[T]):
             if isinstance(self._items, Generator):
                 self._items.close()  # frees what it holds here and now, and in its own thread
         except BaseException as failure:  # noqa: BLE001  it is raised in the consumer
-            error = failure
+            error = _without_frames(failure)
         self._end = _End(error)
         self._tell()
 
@@ -139,7 +149,7 @@ def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
             if isinstance(items, Generator):
                 items.close()
         except BaseException as failure:  # noqa: BLE001  it is raised in the consumer
-            error = failure
+            error = _without_frames(failure)
         made.put(_End(error))
 
     for item in islice(items, 1):  # none, where there were few

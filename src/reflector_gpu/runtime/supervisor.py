@@ -126,14 +126,18 @@ class Supervisor(Generic[Item, Result]):
                     break
                 if not batch and not self._idled():
                     break
-                for job, outcome in zip(batch, self._outcomes(batch), strict=True):
-                    if isinstance(outcome, ReflectorError):
-                        job.future.set_exception(outcome)
-                    else:
-                        job.future.set_result(outcome)
+                self._answer(batch)
+                del batch  # the next one may be long in coming, and these items are clients'
         finally:
             if self._worker is not None:
                 self._drop_worker()
+
+    def _answer(self, batch: list[Job[Item, Result]]) -> None:
+        for job, outcome in zip(batch, self._outcomes(batch), strict=True):
+            if isinstance(outcome, ReflectorError):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
 
     @property
     def _is_elsewhere(self) -> bool:

@@ -104,16 +104,29 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
             break
         if isinstance(message, GivenUp):
             continue  # of a batch that was done before this came
-        packed, options, heard = message
-        files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
-        try:
-            items = _unpacked(packed, array, files)
-            progress = [Progress(pipe, heard)] if recipe.streams else []
-            pipe.send_bytes(_answer(method, items, options, *progress))
-        finally:
-            for file in files:
-                os.close(file)
+        _work(pipe, array, method, message, streams=recipe.streams)
+        del message  # the next one may be long in coming, and these items are clients'
     engine.close()
+
+
+def _work(
+    pipe: Connection,
+    array: Array,
+    method: Callable[..., Sequence[object]],
+    batch: PackedBatch,
+    *,
+    streams: bool,
+) -> None:
+    """Answer one batch."""
+    packed, options, heard = batch
+    files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
+    try:
+        items = _unpacked(packed, array, files)
+        progress = [Progress(pipe, heard)] if streams else []
+        pipe.send_bytes(_answer(method, items, options, *progress))
+    finally:
+        for file in files:
+            os.close(file)
 
 
 class Progress:

@@ -8,6 +8,7 @@ from contextlib import closing
 from reflector_gpu.audio.fetch import FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.padding import WebmFile, pad
+from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.send import Sender
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
@@ -24,8 +25,11 @@ _AHEAD = 64  # steps of the encoder that nobody has taken note of
 class Padding:
     """Puts silence before recordings. Safe to share between tasks."""
 
-    def __init__(self, settings: Settings, guard: AddressGuard, limits: FetchLimits) -> None:
+    def __init__(
+        self, settings: Settings, scratch: ScratchFolder, guard: AddressGuard, limits: FetchLimits
+    ) -> None:
         self._settings = settings
+        self._scratch = scratch
         self._sender = Sender(guard, limits, field=OUTPUT_FIELD)
 
     async def aclose(self) -> None:
@@ -52,7 +56,7 @@ class Padding:
             UrlForbidden, UpstreamFailed, UpstreamTimeout: it cannot be sent.
         """
         settings = self._settings
-        with closing(Spool(settings.max_upload_bytes, settings.spool_dir)) as output:
+        with closing(Spool(settings.max_upload_bytes, self._scratch)) as output:
             file = WebmFile(output)
             steps = pad(
                 spool.reader(),

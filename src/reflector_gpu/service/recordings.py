@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.recognition.checks import check_recognition
+from reflector_gpu.errors import release_frames
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
@@ -41,6 +43,7 @@ class Recordings:
     def __init__(
         self,
         settings: Settings,
+        scratch: ScratchFolder,
         fetcher: Fetcher,
         workers: WorkerPools,
         diarizers: Callable[[], Pool[PcmRecording, Sequence[SpeakerTurn]]],
@@ -48,6 +51,7 @@ class Recordings:
     ) -> None:
         """``diarizers`` gives the workers of the diarizer, or raises `Unavailable`."""
         self._settings = settings
+        self._scratch = scratch
         self._fetcher = fetcher
         self._workers = workers
         self._diarizers = diarizers
@@ -58,7 +62,7 @@ class Recordings:
 
     def spool(self) -> Spool:
         """An empty spool within the configured limits."""
-        return Spool(self._settings.max_upload_bytes, self._settings.spool_dir)
+        return Spool(self._settings.max_upload_bytes, self._scratch)
 
     @asynccontextmanager
     async def download(self, url: str) -> AsyncIterator[Spool]:
@@ -69,7 +73,9 @@ class Recordings:
                 yield spool
             finally:
                 fetching.cancel()
-                await asyncio.gather(fetching, return_exceptions=True)  # readers were told
+                await asyncio.wait({fetching})
+                if not fetching.cancelled() and (error := fetching.exception()):
+                    release_frames(error)  # nobody else looks at it, because readers were told
 
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
         """How speakers sound: each has a name, and a short file of any audio format.
@@ -149,7 +155,7 @@ class Recordings:
         voices: Sequence[Voice],
     ) -> AsyncGenerator[Part, None]:
         """Parts with their speakers. What the diarizer hears is recorded until they end."""
-        with closing(Recorder(self._settings.spool_dir)) as recorder:
+        with closing(Recorder(self._scratch)) as recorder:
             parts = transcribe(spool, replace(plan, recorder=recorder), submit)
             async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
                 async for part in told:
@@ -168,7 +174,7 @@ class Recordings:
 
         The caller closes the spool. ``tally`` hears how long the recording is.
         """
-        with closing(Recorder(self._settings.spool_dir)) as recorder:
+        with closing(Recorder(self._scratch)) as recorder:
             return await diarize(
                 spool,
                 recorder,

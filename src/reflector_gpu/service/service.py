@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 from reflector_gpu.audio.fetch import Fetcher, FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.base import AnyModel
@@ -48,6 +51,8 @@ from reflector_gpu.types import (
     TranscribeOptions,
 )
 
+logger = logging.getLogger(__name__)
+
 _LAST_BLOCK_SECONDS = 2.0  # what a decoder may need to see that it has been stopped
 
 
@@ -69,17 +74,23 @@ class Service:
         self.admission = Admission.of(settings)
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
-        self.padding = Padding(settings, guard, limits)
+        self.scratch = ScratchFolder(settings.spool_dir)
+        self.padding = Padding(settings, self.scratch, guard, limits)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         if self._llm:
             check_language_model(self.recognisers, self._llm.name)
         kept = [model.name for model in self.recognisers.configured]
         kept += [model.name for model in self.language_models]
-        self.workers = WorkerPools(settings, kept, elsewhere or {})
+        self.workers = WorkerPools(settings, kept, elsewhere or {}, self.scratch)
         self.translations = Translations(settings, self.workers, self.check_here)
         self.recordings = Recordings(
-            settings, Fetcher(guard, limits), self.workers, self._diarizers, self.translations
+            settings,
+            self.scratch,
+            Fetcher(guard, limits),
+            self.workers,
+            self._diarizers,
+            self.translations,
         )
         self._elsewhere = elsewhere
         self._closed = False
@@ -87,8 +98,13 @@ class Service:
     def start(self) -> None:
         """Begin to load the configured models in the background, downloaded first if they may be.
 
-        Called in the event loop that the service is used in.
+        Called in the event loop that the service is used in. Temporary files of servers that were
+        killed are removed.
         """
+        try:
+            os.fspath(self.scratch)
+        except OSError as error:  # short recordings need no file, and room may come
+            logger.error("There is no room for temporary files: %s", error)
         for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
@@ -107,6 +123,7 @@ class Service:
             await self._llm.aclose()
         await self.workers.close()
         await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
+        self.scratch.close()
 
     @property
     def configured(self) -> list[RecogniserModel]:

@@ -35,13 +35,19 @@ class WorkerPools:
     """The workers of every model that somebody has asked for."""
 
     def __init__(
-        self, settings: Settings, kept: Collection[str], elsewhere: Elsewhere = NOWHERE
+        self,
+        settings: Settings,
+        kept: Collection[str],
+        elsewhere: Elsewhere = NOWHERE,
+        scratch: os.PathLike[str] | None = None,
     ) -> None:
         """The models named in ``kept`` are never unloaded. Those ``elsewhere`` have no process
-        here, and need not be installed."""
+        here, and need not be installed. ``scratch`` is the folder for the workers' temporary
+        files, if not the system's."""
         self._settings = settings
         self._kept = kept
         self._elsewhere = elsewhere
+        self._scratch = scratch
         # Read once: while a worker is started, its own value stands there.
         self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[_Key, Pool[Any, Any]] = {}
@@ -136,7 +142,7 @@ class WorkerPools:
                 model.capability.method,
                 self._batching(model).samples,
                 arguments=arguments(model, placement.device, self._settings),
-                environment=placement.environment,
+                environment={**placement.environment, **self._temporary()},
                 streams=model.capability.streams,
             )
             for placement in self.layout(model)
@@ -147,6 +153,15 @@ class WorkerPools:
             idle_seconds=None if kept else self._settings.idle_seconds or None,
         )
         return Pool(model.name, recipes, options)
+
+    def _temporary(self) -> dict[str, str]:
+        """The variable that names the folder for temporary files."""
+        if self._scratch is None:
+            return {}
+        try:
+            return {"TMPDIR": os.fspath(self._scratch)}
+        except OSError:
+            return {}  # there is no room, and engines that need none work all the same
 
 
 def arguments(model: AnyModel, device: str, settings: Settings) -> dict[str, str]:

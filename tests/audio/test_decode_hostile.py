@@ -14,6 +14,7 @@ import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -199,6 +200,16 @@ def test_a_track_that_appears_midway(speech: Samples) -> None:
     beside = encode(clip, Form("mpegts", "mp2", 44_100, video="mpeg4"), lambda t: t + 2)
     for read in (decoded, streamed):
         assert len(read(alone + beside)) / SAMPLE_RATE > 1.9
+
+
+def test_a_track_of_data_behind_the_sound(speech: Samples) -> None:
+    """As cameras write places and times. PyAV ends it with a packet that looks like the sound's."""
+    film = encode(speech[: 2 * SAMPLE_RATE], Form("mov", "aac", 44_100, video="mpeg4"))
+    data = film.replace(b"vide", b"tmcd").replace(b"mp4v", b"tmcd")
+    with av.open(io.BytesIO(data)) as container:
+        assert [stream.type for stream in container.streams] == ["audio", "data"]
+    for read in (decoded, streamed):
+        assert len(read(data)) / SAMPLE_RATE > 1.9
 
 
 def of_rate(rate: int) -> bytes:

@@ -113,7 +113,7 @@ def frames(
             for packet in container.demux():
                 failures = 0
                 damage.any_packet(packet)
-                if packet.stream_index != stream.index:
+                if packet.stream.index != stream.index:  # the last packets have no other number
                     continue
                 try:
                     found = packet.decode()

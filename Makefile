@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients format lint fuzz bench bench-plot dist clean
+.PHONY: help demo serve test test-clients format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -43,9 +43,15 @@ bench-plot: .venv/bench  ## Draw how the figures changed, and put the newest int
 dist: .venv/dev  ## Build a wheel and an sdist, and try the wheel in a fresh environment
 	@rm -rf dist build/try
 	@$(BIN)/python -m build
-	@$(PYTHON) -m venv build/try
-	@build/try/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
+	@$(PYTHON) -m venv --without-pip build/try
+	@$(PIP) --python build/try/bin/python install -c constraints.txt dist/*.whl
 	@cd build/try && bin/reflector-gpu --help >/dev/null && bin/reflector-gpu --version
+
+release: dist .venv/release  ## The same, and list in dist/ what an installation consists of (SBOM)
+	@$(PIP) --python build/try/bin/python install -c constraints.txt \
+	  "$$(echo dist/*.whl)[llm,modal,parakeet,segmentation,translation,whisper]"
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/reflector-gpu.cdx.json build/try/bin/python
 
 clean:  ## Forget the set-up
 	rm -rf .venv build dist tests/clients/node_modules
@@ -73,6 +79,11 @@ clean:  ## Forget the set-up
 .venv/fuzz: .venv/dev
 	@echo "Installing what the fuzzing needs ..."
 	@$(PIP) install -c constraints.txt --group fuzz
+	@touch $@
+
+.venv/release: .venv/dev
+	@echo "Installing what a release needs ..."
+	@$(PIP) install -c constraints.txt --group release
 	@touch $@
 
 # A client that cannot be had is no failure here: its tests say so and are skipped, except in CI.

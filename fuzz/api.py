@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fuzz.attack import part
 from fuzz.report import Report
@@ -26,9 +29,12 @@ _SHOWN = 3_000  # characters of what schemathesis says
 def api_part(server: Target, seconds: int, *, seed: int) -> Report:
     """Whatever fits the document and whatever does not, for some ``seconds``."""
     with part(server, "the OpenAPI document") as report, tempfile.TemporaryDirectory() as folder:
-        events = Path(folder, "events")
-        command = [str(Path(sys.executable).with_name("st")), "run", f"{server.url}/openapi.json"]
+        document, events = Path(folder, "openapi.json"), Path(folder, "events")
+        with server.client() as client:
+            document.write_text(json.dumps(_readable(client.get("/openapi.json").json())))
+        command = [str(Path(sys.executable).with_name("st")), "run", str(document)]
         options = {
+            "--url": server.url,
             "--header": f"Authorization: Bearer {KEY}",
             "--checks": CHECKS,
             "--max-time": str(seconds),
@@ -46,27 +52,59 @@ def api_part(server: Target, seconds: int, *, seed: int) -> Report:
             check=False,
         )
         found = list(_answers(events))
-        report.statuses.update(status for status, _ in found)
-        report.complaints += [
-            f"{status}: {request}"
-            for status, request in found
-            if (status >= 500 and status not in ELSEWHERE) or status == NO_ANSWER
-        ]
+        report.statuses.update(answer.status for answer in found)
+        report.complaints += [str(answer) for answer in found if not answer.good]
         if done.returncode:
             report.complaints.append(f"schemathesis: {done.stdout[-_SHOWN:]}{done.stderr}")
     return report
 
 
-def _answers(events: Path) -> Iterator[tuple[int, str]]:
-    """The status of each request, and which it was."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    request: str
+    said: str
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 500 or self.status in ELSEWHERE
+
+    def __str__(self) -> str:
+        return f"{self.status} for {self.request}: {self.said}"
+
+
+def _readable(document: object) -> object:
+    """``document`` without ``prefixItems``, which schemathesis 4.32 takes for ``items`` of old.
+
+    All of ours have elements of one kind.
+    """
+    if isinstance(document, list):
+        return [_readable(one) for one in document]
+    if not isinstance(document, dict):
+        return document
+    readable = {name: _readable(value) for name, value in document.items()}
+    if kinds := readable.pop("prefixItems", None):
+        assert isinstance(kinds, list)
+        readable["items"] = kinds[0]
+    return readable
+
+
+def _answers(events: Path) -> Iterator[_Answer]:
     with events.open(encoding="utf-8") as lines:
         for line in lines:
             finished = json.loads(line).get("ScenarioFinished")
-            recorded: Mapping[str, Mapping[str, dict[str, object]]] = (
-                finished["recorder"] if finished else {}
-            )
-            for exchange in recorded.get("interactions", {}).values():
-                request, response = exchange["request"], exchange["response"]
-                assert isinstance(request, dict)
-                status = response["status_code"] if isinstance(response, dict) else NO_ANSWER
-                yield int(status), f"{request['method']} {request['uri']}"
+            exchanges = finished["recorder"]["interactions"].values() if finished else ()
+            for exchange in exchanges:
+                request, response = exchange["request"], exchange["response"] or {}
+                status = response.get("status_code", NO_ANSWER)
+                yield _Answer(
+                    status,
+                    f"{request['method']} {request['uri']} {_text(request)}",
+                    _text(response) if status >= 500 else "",
+                )
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """The beginning of the body, which is in base64."""
+    content = message.get("body") or message.get("content") or {}
+    return base64.b64decode(content.get("$base64", ""))[:300].decode(errors="replace")

@@ -25,8 +25,8 @@ LIMIT = 2_000_000_000
 MOST_AT_WORK = 400_000_000
 """Bytes by which the whole tree may grow while it works on hostile files."""
 
-MOST_AT_REST = 100_000_000
-"""Bytes by which it may have grown once it is done: allocators do not give all of it back."""
+MOST_AT_REST = 200_000_000
+"""Bytes by which it may have grown once it is done: allocators keep some for every thread."""
 
 _START_SECONDS = 120.0
 _REST_SECONDS = 30.0

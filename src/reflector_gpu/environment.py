@@ -1,4 +1,4 @@
-"""The variables of the environment: those that are ours, and those that only look so."""
+"""Our variables of the environment, and others that only look like ours."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 def is_service_address(value: object) -> bool:
-    """Whether ``value`` is what Kubernetes and Docker put into ``<SERVICE>_PORT``."""
+    """Whether ``value`` is an address as Kubernetes and Docker put into ``<SERVICE>_PORT``."""
     return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
 
 
 def variables_set() -> dict[str, str]:
-    """What is set and not empty, by name in capitals: as pydantic-settings reads it.
+    """The variables that are not empty, by name in capitals, as pydantic-settings reads them.
 
-    Kubernetes tells every pod of the services beside it. Of one that is called ``reflector`` or
-    ``reflector-gpu``, the variables look like settings of ours; they are left out.
+    Kubernetes gives every pod variables of the services beside it. Those of a service named
+    ``reflector`` or ``reflector-gpu`` look like our settings, and are left out.
     """
     found = {name.upper(): value for name, value in os.environ.items() if value}
     return {
@@ -36,9 +36,9 @@ def variables_set() -> dict[str, str]:
 
 
 def refuse_unknown(prefix: str, known: Collection[str], others: Collection[str] = ()) -> None:
-    """Raise `ConfigurationError` if a variable begins with ``prefix`` and is none of ``known``.
+    """Raise `ConfigurationError` if a variable begins with ``prefix`` and is not ``known``.
 
-    What begins with one of ``others`` is somebody else's to check.
+    Those that begin with one of ``others`` are not checked here.
     """
     strangers = [
         name

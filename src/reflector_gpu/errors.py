@@ -1,9 +1,9 @@
-"""Everything that can go wrong, in one tree. The API maps it to HTTP in one place (`api.errors`).
+"""All errors of this package. The API maps them to HTTP in one place (`api.errors`).
 
     ReflectorError
-    ├── InvalidRequest            a field or a file that cannot be used as it is
+    ├── InvalidRequest            a field or a file cannot be used
     │   ├── UnsupportedLanguage
-    │   ├── UndecodableAudio      the bytes are no audio that we read
+    │   ├── UndecodableAudio      the bytes are no audio that we can decode
     │   └── ContextExceeded       more tokens than the language model reads
     ├── Unauthorized              no key, or a wrong one
     ├── UrlForbidden              the address policy refuses this URL
@@ -11,7 +11,7 @@
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
     ├── Overloaded                the queue is full: come back after `retry_after` seconds
-    ├── Unavailable               not now: come back after `retry_after` seconds
+    ├── Unavailable               not possible now: come back after `retry_after` seconds
     │   ├── ModelNotInstalled
     │   ├── EngineLoading
     │   ├── EngineNotLoaded       the engine does not load: no piece of work has a chance
@@ -19,13 +19,13 @@
     │   ├── StorageFull
     │   └── ShuttingDown
     ├── ClientTooSlow             the request stopped arriving
-    ├── DeadlineExceeded          the time that the client gave, or the server, is over
-    ├── UpstreamFailed            the audio host misbehaves
-    ├── UpstreamTimeout           the audio host is too slow
+    ├── DeadlineExceeded          the time limit of the client or the server is over
+    ├── UpstreamFailed            another server fails, such as the audio host
+    ├── UpstreamTimeout           another server is too slow
     └── ConfigurationError        the operator's settings do not work
 
-Errors also inherit from the builtin that a caller of the library would expect. A message says
-what to do; it never holds a key, a local path or a traceback.
+Errors also inherit from the builtin that users of the library would expect. A message says what to
+do, and never has a key, a local path or a traceback.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class TooLarge(ReflectorError, ValueError):
 
 
 class Overloaded(ReflectorError):
-    """The service is at its limit; nothing was started for this request."""
+    """The service is at its limit. Nothing was started for this request."""
 
     code = "overloaded"
 
@@ -156,9 +156,9 @@ class ConfigurationError(ReflectorError, ValueError):
 
 @contextmanager
 def blaming(fields: Mapping[str, str]) -> Iterator[None]:
-    """Errors that name a parameter of ours name the client's field for it instead.
+    """Have errors name the client's field instead of our parameter.
 
-    ``fields`` are those of the client, by our parameters.
+    ``fields`` has the client's fields by our parameters.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Languages, however they are written: by code, by tag, or by name.
+"""Reads languages that are written as codes, tags or names.
 
 ``es``, ``spa``, ``es-MX``, ``ES`` and ``Spanish`` are one language; so are ``cmn`` and ``zh``. Tags
-are those of BCP 47, and Unicode's CLDR says which of them are near to each other: ``zh-Hant`` and
-``zh-Hans`` are two, and so are ``sr-Latn`` and ``sr``, which is written in Cyrillic.
+are those of BCP 47, and Unicode's CLDR says how far they are apart: ``zh-Hant`` and ``zh-Hans`` are
+two languages, and so are ``sr-Latn`` and ``sr``, which is written in Cyrillic.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from reflector_gpu.errors import UnsupportedLanguage
 from reflector_gpu.suggest import suggestion
 
 UNKNOWN = "unknown"
-"""The name of a language that nobody told and nothing detected: the field may not be null."""
+"""The name of an unknown language, for fields that may not be null."""
 
 LONGEST = 100
-"""Characters of a language that a client may send, far more than any has."""
+"""Characters that a client's language may have, far more than any needs."""
 
 _WHISPER = """
 af afrikaans, am amharic, ar arabic, as assamese, az azerbaijani, ba bashkir, be belarusian,
@@ -78,31 +78,31 @@ def _entries(table: str) -> list[tuple[str, str]]:
 
 
 WHISPER_CODES = frozenset(code for code, _ in _entries(_WHISPER))
-"""What Whisper has tokens for, spelled as the tokens are."""
+"""The languages for which Whisper has tokens, as the tokens spell them."""
 
 _NAMES = dict(reversed([*_entries(_WHISPER), *_entries(_FURTHER)]))
-"""The name of each code; of several names the first."""
+"""The name of each code; the first one if there are several."""
 
 _CODES = {name: code for code, name in _entries(_WHISPER + "," + _FURTHER + "," + _ALSO)}
 _CODES["javanese"] = "jv"  # as ISO 639 has it
 
 _MISSPELT = {"ns": "nso", "pbt": "ps"}
-"""M2M100's code for Northern Sotho; and Southern Pashto, whose relation CLDR does not know."""
+"""M2M100 misspells Northern Sotho, and CLDR does not know how Southern Pashto is related."""
 
 _ALIKE = 5
-"""CLDR's distance of two regions or of a language's two names. From 8 on it is another language
-(Bosnian for Croatian, German for Luxembourgish)."""
+"""CLDR's distance of two regions, or of two names of one language. From 8 on they are two languages
+(Bosnian and Croatian, German and Luxembourgish)."""
 
 _VARIETY = 10
-"""CLDR's distance of a variety from the language that it belongs to: Egyptian Arabic, Arabic."""
+"""CLDR's distance of a variety from its language, as of Egyptian Arabic from Arabic."""
 
 _SHOWN = 20  # characters of what a client sent that an error repeats
 
 
 def language_name(code: str | None) -> str:
-    """The name that whisper-1 answers for ``code``: lower case, spelled as in openai/whisper.
+    """The name that whisper-1 has for ``code``: lower case, spelled as in openai/whisper.
 
-    A region is ignored (``en-US`` is english); a code without a name stays as it is.
+    A region is ignored (``en-US`` is english). A code without a name stays as it is.
     """
     if not code:
         return UNKNOWN
@@ -112,7 +112,7 @@ def language_name(code: str | None) -> str:
 
 @lru_cache(4096)
 def tag(code: str) -> str | None:
-    """``code`` as BCP 47 writes it; None if it cannot be one."""
+    """``code`` as a tag of BCP 47; None if it cannot be one."""
     import langcodes
 
     try:
@@ -120,15 +120,12 @@ def tag(code: str) -> str | None:
         found = langcodes.standardize_tag(_MISSPELT.get(primary, code[:3]) + rest)
     except ValueError:  # LanguageTagError is one
         return None
-    return found.replace("ko-Hang", "ko")  # without Chinese characters, as it is written today
+    return found.replace("ko-Hang", "ko")  # modern Korean, without Chinese characters
 
 
 @lru_cache(4096)
 def read(text: str) -> str | None:
-    """The tag of the language that a client means by a code, a tag or a name.
-
-    None: there is no such language.
-    """
+    """The tag of the language that a client writes as a code, a tag or a name, if it exists."""
     import langcodes
 
     plain = " ".join(text.split())[:LONGEST]
@@ -139,10 +136,10 @@ def read(text: str) -> str | None:
 
 
 def check(text: str, param: str) -> str:
-    """As `read`.
+    """As `read`, but raises an error if there is no such language.
 
     Raises:
-        UnsupportedLanguage: there is no such language; the message suggests one.
+        UnsupportedLanguage: the message suggests a language.
     """
     if (found := read(text)) is None:
         raise UnsupportedLanguage(not_a_language(text), param=param)
@@ -150,7 +147,7 @@ def check(text: str, param: str) -> str:
 
 
 def not_a_language(text: str) -> str:
-    """What to tell a client who sent ``text`` as a language."""
+    """The message for a client that sent ``text`` as a language."""
     plain = " ".join(text.split()).lower()[:_SHOWN]
     begin = [name for name in _CODES if len(plain) > 1 and name.startswith(plain)]
     near = begin or [name for name in [suggestion(plain, _CODES)] if name]
@@ -164,15 +161,15 @@ def not_a_language(text: str) -> str:
 
 @lru_cache(4096)
 def alike(one: str, other: str) -> bool:
-    """Whether two clients mean the same language in the same script, regions aside."""
+    """Whether both are the same language in the same script, in whatever region."""
     return _distance(read(one), read(other)) <= _ALIKE
 
 
 @lru_cache(4096)
 def match(text: str, known: tuple[str, ...]) -> str | None:
-    """The code among a model's ``known`` ones that means what ``text`` does, or comes nearest.
+    """The nearest of a model's ``known`` codes to what ``text`` means, if one is near enough.
 
-    It is the same language, or the one that ``text`` is a variety of (``ar`` for ``arz``).
+    It is the same language, or the language of which ``text`` is a variety (``ar`` for ``arz``).
     """
     wanted = read(text)
     exact = [one for one in known if tag(one) == wanted is not None]
@@ -183,7 +180,7 @@ def match(text: str, known: tuple[str, ...]) -> str | None:
 
 @lru_cache(4096)
 def match_spoken(text: str, known: frozenset[str]) -> str | None:
-    """As `match`, for speech: how the language is written does not matter."""
+    """As `match`, but for speech, so that the script does not count."""
     import langcodes
 
     wanted = read(text)
@@ -192,7 +189,7 @@ def match_spoken(text: str, known: frozenset[str]) -> str | None:
 
 
 def _distance(one: str | None, other: str | None) -> float:
-    """CLDR's, which says little about scripts: in those of Serbian it sees two regions."""
+    """CLDR's distance, but infinite for two scripts, which CLDR hardly tells apart in Serbian."""
     import langcodes
 
     if one is None or other is None or _parts(one)[1] != _parts(other)[1]:
@@ -203,7 +200,7 @@ def _distance(one: str | None, other: str | None) -> float:
 def _is_variety(one: str | None, other: str | None) -> bool:
     """Whether ``one`` belongs to the language ``other``, in the same script.
 
-    The varieties of Chinese do not: who speaks one of them does not understand the others.
+    Varieties of Chinese do not: their speakers do not understand each other.
     """
     import langcodes
 
@@ -220,7 +217,7 @@ def _is_variety(one: str | None, other: str | None) -> bool:
 
 @lru_cache(4096)
 def _parts(tag: str) -> tuple[str | None, str | None]:
-    """The language, and the script that ``tag`` means, if only by its language and region."""
+    """The language and the script of ``tag``. The script may follow from language and region."""
     import langcodes
 
     found = langcodes.Language.get(tag).maximize()

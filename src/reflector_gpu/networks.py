@@ -1,4 +1,4 @@
-"""Whose address a request comes from, which are trusted, and from which pages browsers may ask."""
+"""Addresses of callers, trusted networks, and origins of web pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. ``address`` is empty if it is not known."""
+    """The sender of a request. ``address`` is empty if it is unknown."""
 
     address: str
     trusted: bool
@@ -36,7 +36,7 @@ class Trust:
     """Tells callers from trusted networks from all others."""
 
     def __init__(self, networks: Iterable[str], proxies: Iterable[str]) -> None:
-        """``X-Forwarded-For`` is believed of ``proxies`` alone.
+        """Only ``proxies`` may say in ``X-Forwarded-For`` for whom they ask.
 
         Raises:
             ValueError: one of them is no network.
@@ -45,13 +45,12 @@ class Trust:
         self._proxies = [network_of(text) for text in proxies]
 
     def caller(self, peer: str | None, forwarded: Sequence[str]) -> Caller:
-        """Who asks. ``peer`` is the other end of the connection, ``forwarded`` has the values of
-        its X-Forwarded-For headers in order.
+        """The caller. ``peer`` is the other end of the connection, and ``forwarded`` has the values
+        of its X-Forwarded-For headers in order.
 
-        Each proxy appends the address that it was called from, so the rightmost entry that is no
-        trusted proxy's is the last one that somebody trustworthy has written. A proxy that does
-        not say for whom it asks is not trusted itself: one that was never told to add the header
-        would let everybody in.
+        Each proxy appends the address of its own caller. So the rightmost entry that is not a
+        trusted proxy's was written by one, and names the caller. A proxy that sends no such header
+        is not trusted: one that is not configured to add it would let everybody in.
         """
         address = _address_of(peer or "")
         if address is None or not _within(address, self._proxies):
@@ -70,10 +69,10 @@ class Trust:
 
 
 def network_of(text: str) -> Network:
-    """The network that ``text`` means: an address alone, or one with the length of its prefix.
+    """The network of ``text``: an address, or one with the length of its prefix.
 
     Raises:
-        ValueError: it means none; the message says what to write.
+        ValueError: it is none. The message says what to write.
     """
     try:
         network = ip_network(text, strict=False)
@@ -90,10 +89,10 @@ def network_of(text: str) -> Network:
 
 
 def cors_origin(text: str) -> str:
-    """The web origin that ``text`` means, as browsers write it; ``*`` is any.
+    """The web origin in ``text``, as browsers write it; ``*`` is any origin.
 
     Raises:
-        ValueError: it means none; the message says what to write.
+        ValueError: it is none. The message says what to write.
     """
     found = _ORIGIN.fullmatch(text.lower())
     if text != "*" and not found:
@@ -144,7 +143,7 @@ def _address_of(text: str) -> Address | None:
 
 
 def _forwarded_address(text: str) -> Address | None:
-    """As `_address_of`, but an interface means something only on the machine that has it."""
+    """As `_address_of`, but without a zone: that has a meaning on the proxy's machine alone."""
     return None if "%" in text else _address_of(text)
 
 

@@ -1,4 +1,4 @@
-"""16-bit samples, as recordings lie on disk and in WAV files: mono, little-endian, no head."""
+"""Recordings as 16-bit samples, mono and little-endian, as on disk and in WAV files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FULL_SCALE = np.float32(32768)
 
 
 def encoded(samples: Samples) -> bytes:
-    """``samples`` in 16 bits each; what is outside [-1, 1) is clipped."""
+    """``samples`` as 16 bits each. Values outside [-1, 1) are clipped."""
     levels = np.clip(np.round(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return levels.astype("<i2").tobytes()
 
@@ -27,9 +27,9 @@ def decoded(data: bytes) -> Samples:
 
 
 class PcmFile:
-    """A recording in an open file, which needs no name and stays the caller's.
+    """A recording in an open file, which the caller closes.
 
-    It is read, not mapped: pages of a mapping count as memory of the process.
+    It is read, not mapped, because pages of a mapping count as memory of the process.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -39,7 +39,7 @@ class PcmFile:
 
     @classmethod
     def duplicate(cls, descriptor: int) -> PcmFile:
-        """One that stays open while it is referred to, whatever becomes of the caller's file."""
+        """A recording that stays open as long as it is used, even if the caller closes the file."""
         file = os.fdopen(os.dup(descriptor), "rb", buffering=0)
         found = cls(file.fileno())
         found._owned = file
@@ -51,16 +51,16 @@ class PcmFile:
     def read(self, first: int, last: int) -> Samples:
         """``float32[last - first]``: the samples from ``first`` to before ``last``.
 
-        What would lie outside the recording is silent.
+        Samples outside the recording are 0.
         """
         return _stretch(self._bytes, first, last, self.length)
 
     def in_memory(self) -> PcmBytes:
-        """All of it, which can leave this machine."""
+        """The whole recording, in a form that can be sent to another machine."""
         pieces: list[bytes] = []
         here = 0
-        # All at once but for days of audio, of which a read gives no more than 2 GB: a copy of a
-        # recording is a second one in memory.
+        # One read gives all of it, unless it has over 2 GB. Joining several pieces needs twice the
+        # memory.
         while piece := self._bytes(here, SAMPLE_BYTES * self.length - here):
             pieces.append(piece)
             here += len(piece)
@@ -89,7 +89,7 @@ class PcmBytes:
 
 
 def _stretch(read: Callable[[int, int], bytes], first: int, last: int, length: int) -> Samples:
-    """Samples of a recording of ``length``, whose bytes ``read(start, count)`` gives."""
+    """Samples of a recording of ``length`` samples, whose bytes ``read(start, count)`` gives."""
     samples = np.zeros(last - first, np.float32)
     begin, end = max(first, 0), min(last, length)
     if begin < end:

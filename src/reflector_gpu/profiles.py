@@ -1,4 +1,4 @@
-"""Sets of defaults that belong together."""
+"""Profiles: sets of defaults for a kind of machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ProfileName: TypeAlias = Literal["embedded", "cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Defaults that belong together.
+    """Defaults for a kind of machine.
 
-    ``accuracy`` and ``better`` are what the banner tells, where the first of the models is here.
+    The banner shows ``accuracy`` and ``better`` if the first of the models is installed.
     """
 
     accuracy: str

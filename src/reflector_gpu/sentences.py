@@ -1,4 +1,4 @@
-"""Where sentences end in a run of words: for transcripts, speakers and subtitles alike."""
+"""Finds the ends of sentences in a run of words, for transcripts, speakers and subtitles."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from unicodedata import east_asian_width
 from reflector_gpu.types import Word
 
 PAUSE = 0.6
-"""A silence that always ends a sentence, seconds."""
+"""Seconds of silence that always end a sentence."""
 
 UNSCORED_PAUSE = 0.4
-"""The same where a recogniser gives no scores: most of those write no full stops."""
+"""The same for recognisers without scores, most of which write no full stops."""
 
 CLOSERS = "\"'”’»)]}」』）】〉》"
-"""What may stand behind the full stop of a sentence."""
+"""Characters that may follow the full stop of a sentence."""
 
 CLAUSE_ENDS = frozenset(",;:—–、，；：،؛")
 
@@ -25,12 +25,12 @@ _SENTENCE_ENDS = frozenset(_FULL_STOPS + "!?。！？؟।")
 _TRAILING = _SENTENCE_ENDS | CLAUSE_ENDS | frozenset(CLOSERS)
 _TITLES = frozenset({"mr.", "mrs.", "ms.", "dr.", "prof.", "st."})
 
-# How good a place is to cut a long sentence at; each is worth as much as half of its length.
+# How good a place is for a cut, in units of half the length of the sentence.
 _AFTER_CLAUSE, _PAUSED, _INSIDE_WORD = 1.0, 1.0, -4.0
 
 
 def ends_sentence(text: str, following: str) -> bool:
-    """Whether ``text`` ends one: not as "Dr.", as "J." or before a lower-case letter."""
+    """Whether ``text`` ends a sentence: not "Dr.", "J.", or a stop before a lower-case letter."""
     core = text.rstrip(CLOSERS)
     if core[-1:] not in _SENTENCE_ENDS:
         return False
@@ -46,17 +46,17 @@ def ends_clause(text: str) -> bool:
 
 
 def belongs_behind(text: str) -> bool:
-    """Whether ``text`` begins with what may not begin a line: a full stop, or a bracket closed."""
+    """Whether ``text`` begins with a mark that may not begin a line, such as a full stop."""
     return text[:1] in _TRAILING
 
 
 def is_wide(character: str) -> bool:
-    """Whether it is one of those of Chinese or Japanese, between which a line may be cut."""
+    """Whether it is a character of Chinese or Japanese, beside which a line may be cut."""
     return character != "" and east_asian_width(character) in "WF"
 
 
 class Spelled(Protocol):
-    """A word or a part of one; it is ``glued`` if no space stands before it."""
+    """A word, or a part of one. It is ``glued`` if there is no space before it."""
 
     @property
     def text(self) -> str: ...
@@ -65,7 +65,7 @@ class Spelled(Protocol):
 
 
 def inside_word(before: Spelled, after: Spelled) -> bool:
-    """Whether the two are spelled as one word, or ``after`` is punctuation that follows."""
+    """Whether the two are spelled as one word, or ``after`` is punctuation."""
     if not after.glued:
         return False
     wide = is_wide(before.text[-1:]) or is_wide(after.text[:1])
@@ -73,7 +73,7 @@ def inside_word(before: Spelled, after: Spelled) -> bool:
 
 
 def sentences(words: Sequence[Word], pause: float = PAUSE) -> Iterator[Sequence[Word]]:
-    """``words`` cut behind each sentence, and where there is silence for ``pause`` seconds."""
+    """``words`` cut after each sentence, and at silences of ``pause`` seconds."""
     begin = 0
     for index, (before, after) in enumerate(pairwise(words), 1):
         silent = after.start - before.end >= pause
@@ -85,9 +85,9 @@ def sentences(words: Sequence[Word], pause: float = PAUSE) -> Iterator[Sequence[
 
 
 def shortened(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
-    """``words`` in runs of no more than ``longest`` seconds, as far as single words allow.
+    """``words`` in runs of ``longest`` seconds at most, unless a single word is longer.
 
-    They are cut where a reader would pause, and not far from the middle.
+    Cuts are where a reader would pause, and near the middle.
     """
     waiting = [words]
     while waiting:
@@ -100,7 +100,7 @@ def shortened(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]
 
 
 def _best_cut(words: Sequence[Word]) -> int:
-    """Before which word to cut ``words``, of which there are at least two."""
+    """The index of the word before which to cut ``words``, which are at least two."""
     start, end = words[0].start, words[-1].end
 
     def goodness(cut: int) -> float:

@@ -1,7 +1,7 @@
-"""Every setting, its environment variable, its default in each profile, and where a value is from.
+"""The settings, their environment variables, and where each value comes from.
 
-A value is taken from, in this order: the command line, the environment (``REFLECTOR_...``), the
-profile, the field's own default.
+A value comes from the first of these that has one: the command line, the environment
+(``REFLECTOR_...``), the profile, the field's default.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_setting
 
 
 class Settings(BaseSettings):
-    """What an operator can set. Field names are the variables without ``REFLECTOR_``."""
+    """What an operator can set. A field is named as its variable, without ``REFLECTOR_``."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
@@ -274,9 +274,9 @@ class Settings(BaseSettings):
 
     @property
     def open_to_all(self) -> bool:
-        """Whether nobody needs a key: everyone who can connect may use the server."""
-        # A trusted proxy on this machine brings callers from others, and networks choose among
-        # them.
+        """Whether everyone who can connect may use the server without a key."""
+        # A trusted proxy on this machine brings callers from other machines, of which only those in
+        # trusted networks may come in.
         chosen = self.trusted_networks and self.trusted_proxies
         return not self.keys and (self.insecure or (self.loopback and not chosen))
 
@@ -284,7 +284,8 @@ class Settings(BaseSettings):
         """Refuse to serve other machines without a key.
 
         Raises:
-            ConfigurationError: not loopback, no key, no trusted network, and not told to.
+            ConfigurationError: other machines can connect, but there is no key, no trusted
+                network, and no ``insecure``.
         """
         if not (self.loopback or self.keys or self.trusted_networks or self.insecure):
             raise ConfigurationError(
@@ -295,10 +296,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment; ``overrides`` come from the command line, None meaning not given.
+    """Read the environment. ``overrides`` are from the command line; None means not given.
 
     Raises:
-        ConfigurationError: a value does not fit; the message names its variable.
+        ConfigurationError: a value does not fit. The message names its variable.
     """
     _check_variables()
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -310,7 +311,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
     except SettingsError:
-        # Only the objects are parsed by pydantic-settings itself, and it names no variable.
+        # pydantic-settings itself parses only the objects, and its error names no variable.
         raise ConfigurationError(
             f"{PREFIX}MODEL_ALIASES or {PREFIX}MODEL_PATHS: not a JSON object such as "
             '{"my-model": "sphinx"}'
@@ -318,7 +319,7 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def origins(settings: Settings, **overrides: object) -> dict[str, str]:
-    """Where each value is from: ``command line``, a variable's name, ``profile X``, ``default``."""
+    """Where each value comes from: ``command line``, a variable, ``profile X`` or ``default``."""
     profile = PROFILES[settings.profile]
     found: dict[str, str] = {}
     for name in Settings.model_fields:

@@ -1,20 +1,19 @@
-"""Which name was probably meant by one that does not exist."""
+"""Finds the name that was probably meant by one that does not exist."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 _LONGEST = 64
-"""Characters of a name that is worth comparing; none of ours is longer."""
+"""Characters of the longest name that is compared; none of ours is longer."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``name`` misspells, if any.
 
-    Case, underscores and hyphens do not count. Otherwise a name of four to nine letters may be
-    one mistake away, a longer one two, and one of sixteen or more three; a mistake is a letter
-    too many, too few, wrong, or swapped with its neighbour. Names of less than four letters
-    are too close to everything.
+    Case, underscores and hyphens do not count. A known name of four to nine letters may have one
+    mistake, a longer one two, and one of sixteen or more three. A mistake is a letter too many, too
+    few, wrong, or swapped with its neighbour. Names of less than four letters allow none.
     """
     if len(name) > _LONGEST:
         return None
@@ -22,7 +21,11 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
     if not sent:
         return None
     near = [
-        (mistakes, candidate[0].lower() != sent[0], candidate)  # few mistype the first letter
+        (
+            mistakes,
+            candidate[0].lower() != sent[0],
+            candidate,
+        )  # people seldom mistype the first letter
         for candidate in known
         if (mistakes := _mistakes(sent, _letters(candidate))) is not None
     ]
@@ -34,7 +37,7 @@ def _letters(name: str) -> str:
 
 
 def _mistakes(sent: str, meant: str) -> int | None:
-    """How many lie between the two; None if that is too many."""
+    """The number of mistakes in ``sent``; None if there are too many."""
     allowed = 0 if len(meant) < 4 else 1 if len(meant) < 10 else 2 if len(meant) < 16 else 3
     if abs(len(sent) - len(meant)) > allowed:
         return None
@@ -43,7 +46,7 @@ def _mistakes(sent: str, meant: str) -> int | None:
 
 
 def _distance(one: str, other: str) -> int:
-    """Optimal string alignment: Levenshtein's distance, and swapped neighbours count one."""
+    """Optimal string alignment: Levenshtein's distance in which swapped neighbours count as one."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

@@ -30,7 +30,7 @@ from reflector_gpu.types import (
 
 
 class EchoRecogniser:
-    """Hears one word in whatever it gets: how many seconds that has."""
+    """Recognises one word in any audio: its length in seconds."""
 
     def load(self) -> None:
         """Nothing to load."""
@@ -50,17 +50,17 @@ def _length_of(samples: Samples, language: str) -> Recognition:
 
 
 Hear = Callable[[Chunk, TranscribeOptions], Recognition]
-"""What an engine would make of a chunk."""
+"""Takes the place of an engine: recognises one chunk."""
 
 
 def echo(chunk: Chunk, options: TranscribeOptions) -> Recognition:
-    """What `EchoRecogniser` hears."""
+    """The recognition of `EchoRecogniser`."""
     return _length_of(chunk.samples, options.language or "en")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was submitted."""
+    """A chunk that was submitted."""
 
     chunk: Chunk
     options: TranscribeOptions
@@ -68,7 +68,7 @@ class Asked:
 
 
 class FakeSubmit:
-    """Answers each chunk at once, by ``hear``, and remembers what it was asked."""
+    """Answers each chunk at once by ``hear``, and keeps what was submitted in ``asked``."""
 
     def __init__(self, hear: Hear = echo) -> None:
         self.asked: list[Asked] = []
@@ -82,7 +82,7 @@ class FakeSubmit:
 
 
 class HeldSubmit:
-    """Answers a chunk when the test says so, and not before.
+    """Answers a chunk when the test calls `answer` or `fail` with its number.
 
     Chunks are numbered from 0, in the order in which they come.
     """
@@ -91,7 +91,7 @@ class HeldSubmit:
         self.count = 0
         """How many chunks have come."""
         self.cancelled = 0
-        """How many of them nobody waits for any more, though they were not answered."""
+        """How many chunks were given up before they were answered."""
         self._hear = hear
         self._waiting: dict[int, tuple[Asked, asyncio.Future[Recognition]]] = {}
         self._came = asyncio.Condition()

@@ -1,4 +1,4 @@
-"""The values that cross rooms: plain, frozen, free of any engine, container or HTTP.
+"""The values that all parts of the package share: plain, frozen, independent of any library.
 
 Times are seconds as ``float``; audio is mono ``float32`` at `SAMPLE_RATE` in [-1, 1].
 """
@@ -25,16 +25,16 @@ Task: TypeAlias = Literal["transcribe", "translate"]
 """``translate`` is speech in any language to English text, as in Whisper."""
 
 WordSpaces: TypeAlias = Literal["leading", "none"]
-"""How answers spell words: with the space before each, so that joined they are the text, or bare.
+"""``leading``: words have the space before them, so that the joined words are the text.
 """
 
 
 Span: TypeAlias = tuple[float, float]
-"""From when to when, in seconds."""
+"""Start and end, in seconds."""
 
 
 class Priority(IntEnum):
-    """Who is waiting: a person (`LIVE`) or a long file (`FILE`). Lower runs first."""
+    """Whether a person waits (`LIVE`), or the work is a long file (`FILE`). Lower runs first."""
 
     LIVE = 0
     FILE = 1
@@ -42,9 +42,9 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """A stretch of speech cut out of a recording: ``samples`` begin ``start`` seconds into it.
+    """A stretch of speech in a recording, whose ``samples`` begin at ``start`` seconds.
 
-    ``voiced`` are the (start, end) in seconds of the chunk of where somebody speaks, in order.
+    ``voiced`` has the (start, end) of where somebody speaks, in order and in seconds of the chunk.
     """
 
     samples: Samples
@@ -62,11 +62,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long the chunks of a recording are, beyond what its engine can take.
+    """Lengths of a recording's chunks, within what its engine takes.
 
-    ``early_seconds`` are the lengths of the first ones, so that words appear early; they never
-    decrease. A recording that says it is at most ``whole_seconds`` long has none. A chunk that is
-    as long as it may be is cut behind ``earliest_cut`` of its length, a share.
+    ``early_seconds`` are the lengths of the first chunks, so that words appear early. They never
+    decrease. A recording whose header says at most ``whole_seconds`` has none. A chunk of full
+    length is not cut before ``earliest_cut``, which is a share of its length.
     """
 
     early_seconds: tuple[float, ...] = ()
@@ -80,10 +80,11 @@ PLAIN = Schedule()
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a recogniser writes in one step: its own number for it, and how likely it found it.
+    """What a recogniser writes in one step.
 
-    ``data`` is the text as UTF-8: a piece of a word with the space before it, or no more than a
-    part of a character. ``logprob`` is a natural logarithm, at most 0.
+    ``id`` is its own number for the token. ``data`` is the text as UTF-8: a piece of a word with
+    the space before it, or even a part of a character. ``logprob`` is the natural logarithm of its
+    probability.
     """
 
     id: int
@@ -95,8 +96,8 @@ class Token:
 class Word:
     """One spoken word, without spaces around it.
 
-    ``glued`` ones follow the word before without a space (Chinese, Japanese). ``tokens`` are those
-    that spell it, where the recogniser tells them.
+    A ``glued`` word follows the one before without a space (Chinese, Japanese). ``tokens`` spell
+    it, if the recogniser has any.
     """
 
     text: str
@@ -109,7 +110,7 @@ class Word:
 
     @property
     def spaced(self) -> str:
-        """The word with the space before it, if one belongs there: joined, these are the text."""
+        """The word with the space before it, if there is one. Joined, these are the text."""
         return self.text if self.glued else f" {self.text}"
 
 
@@ -117,8 +118,8 @@ class Word:
 class SegmentScores:
     """What a recogniser thinks of its own segment; the names are those of openai/whisper.
 
-    ``avg_logprob`` is the mean token log probability, ``compression_ratio`` that of the text
-    under zlib (repetition shows as a high one), ``no_speech_prob`` in [0, 1].
+    ``avg_logprob`` is the mean log probability of its tokens. ``compression_ratio`` is that of the
+    text under zlib; a repetitive text has a high one. ``no_speech_prob`` is in [0, 1].
     """
 
     avg_logprob: float
@@ -129,10 +130,10 @@ class SegmentScores:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of words that belongs together: a sentence, or what was said between two pauses.
+    """A run of words that belong together: a sentence, or the words between two pauses.
 
-    Where another speaker begins, a segment is cut: each further part ``continues`` it.
-    ``language`` is what is spoken in it, where that is known.
+    A segment is cut where another speaker begins, and each further part ``continues`` it.
+    ``language`` is the spoken one, if that is known.
     """
 
     start: float
@@ -152,24 +153,21 @@ class Segment:
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """Those that spell its words."""
+        """The tokens of its words."""
         return tuple(token for word in self.words for token in word.tokens)
 
     @classmethod
     def of(cls, words: Iterable[Word], scores: SegmentScores | None = None) -> Segment:
-        """The segment that spans ``words`` (at least one).
-
-        Its ``scores`` are what a recogniser thought of all that it wrote at once.
-        """
+        """The segment of ``words``, of which there is at least one."""
         kept = tuple(words)
         return cls(kept[0].start, kept[-1].end, join_words(kept), kept, scores=scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What an engine heard in one chunk; times are relative to the chunk's first sample.
+    """What an engine recognised in one chunk. Times are relative to the chunk's first sample.
 
-    ``certainty`` is the probability of its ``language``, if the engine found that out itself.
+    ``certainty`` is the probability of ``language``, if the engine has detected that.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -179,7 +177,7 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One of the audio tracks of a file, which count from 0: what its container says of it."""
+    """An audio track of a file, as its container describes it. Numbers begin with 0."""
 
     number: int
     language: str | None = None
@@ -188,7 +186,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """A recording of which only so many seconds are there; None: nobody knows how many it had."""
+    """A recording whose end is missing: the seconds that are there, and those it had, if known."""
 
     decoded: float
     expected: float | None = None
@@ -196,10 +194,10 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What was noticed of a recording while it was decoded.
+    """What was found while a recording was decoded.
 
-    The stretches ``damaged`` could not be. Where nobody told which of several tracks to take,
-    ``taken`` is the one, and ``left`` are the others.
+    The stretches ``damaged`` could not be decoded. If a file has several tracks and the request
+    names none, ``taken`` was decoded, and ``left`` are the others.
     """
 
     damaged: tuple[Span, ...] = ()
@@ -216,7 +214,7 @@ SOUND = Condition()
 class Transcript:
     """A whole recording in words. ``duration`` is that of the audio, in seconds.
 
-    In the stretches ``unheard`` somebody speaks and no words were found.
+    In the stretches ``unheard``, somebody speaks but no words were found.
     """
 
     segments: tuple[Segment, ...]
@@ -244,10 +242,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """What a client asked of the recogniser. Hashable: equal options may share a batch.
+    """Options of recognition. They are hashable: chunks with equal ones may share a batch.
 
-    Without a ``language`` it is found out, among ``languages`` if there are any. ``voiced``: the
-    voice detector is sure that somebody speaks, so that silence is to be doubted.
+    Without a ``language``, it is detected among ``languages``, or among all that the model knows.
+    ``voiced`` means that the voice detector is sure that somebody speaks, so that a result without
+    words is doubtful.
     """
 
     language: str | None = None
@@ -270,7 +269,7 @@ class SpeakerTurn:
 
 @dataclass(frozen=True, slots=True)
 class TranslateOptions:
-    """From which language to which, by a model's own codes. Hashable, as `TranscribeOptions`."""
+    """Two languages, by a model's own codes. Hashable, as `TranscribeOptions`."""
 
     source: str
     target: str
@@ -278,10 +277,10 @@ class TranslateOptions:
 
 @dataclass(frozen=True, slots=True)
 class DiarizeOptions:
-    """What a client knows of how many people speak; where it says nothing, the engine finds out.
+    """How many people speak, as far as a client knows it; the engine finds out the rest.
 
-    ``exclusive``: of those who speak at once, the one who is heard best has the turn alone, where
-    the engine can tell.
+    With ``exclusive``, turns do not overlap, if the engine can tell: of people who speak at once,
+    the one who is heard best has the turn.
 
     Raises:
         InvalidRequest: a number is less than one, or they contradict each other.
@@ -305,12 +304,12 @@ class DiarizeOptions:
 
     @property
     def fewest(self) -> int:
-        """At least so many speak."""
+        """The least number of people."""
         return max(self.num_speakers or 1, self.min_speakers or 1)
 
     @property
     def most(self) -> int | None:
-        """At most so many speak; None: nobody knows."""
+        """The largest number of people, if it is known."""
         told = [n for n in (self.num_speakers, self.max_speakers) if n is not None]
         return min(told, default=None)
 
@@ -320,8 +319,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function that a language model wants called; ``arguments`` are JSON, if it wrote them
-    well."""
+    """A function that a language model asks to call. ``arguments`` should be JSON."""
 
     id: str
     name: str
@@ -330,7 +328,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallPiece:
-    """More of the call number ``index`` of an answer: the first piece has its id and its name."""
+    """A piece of the tool call ``index`` of an answer. The first has its id and its name."""
 
     index: int
     arguments: str = ""
@@ -342,7 +340,7 @@ class ToolCallPiece:
 class Message:
     """One turn of a conversation with a language model.
 
-    The assistant's may hold ``tool_calls``; a tool's is the result of ``tool_call_id``.
+    The assistant's may have ``tool_calls``. A tool's is the result of the call ``tool_call_id``.
     """
 
     role: Role
@@ -354,10 +352,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a language model is to go on from.
+    """What a language model is to continue.
 
-    The answer ends before the first of ``stop`` that it would hold, and after ``max_tokens`` at
-    most; None: when the model has no more room.
+    The answer ends before the first text of ``stop``, and after ``max_tokens`` at most. If that is
+    None, it ends when the model has no more room.
     """
 
     messages: tuple[Message, ...]
@@ -367,11 +365,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """How the next token is chosen. Hashable: equal options may share a batch.
+    """How the next token is chosen. They are hashable: prompts with equal ones may share a batch.
 
-    ``temperature`` 0 takes the likeliest; ``top_p`` chooses among the likeliest that together
-    have so much of the probability. None: as the model's server has it. ``seed``: the same
-    answer to the same request, where the engine can.
+    ``temperature`` 0 takes the likeliest token. ``top_p`` chooses among the likeliest that have so
+    much probability together. None leaves these to the model's server. With an equal ``seed``,
+    equal requests get equal answers, if the engine can.
     """
 
     temperature: float | None = None
@@ -381,7 +379,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A language model's answer. ``length``: it was cut off, for want of tokens."""
+    """A language model's answer. It has the finish ``length`` if it was cut off."""
 
     text: str
     finish: Literal["stop", "length", "tool_calls"]

@@ -1,7 +1,7 @@
-"""Where a recording could not be decoded, noticed while it is.
+"""Finds where a recording is damaged while it is decoded.
 
-Some demuxers tell of damage by errors. Others go on behind it without a word; there it shows as
-bytes that belong to no packet beside a hole in the time stamps.
+Some demuxers report damage as errors. Others silently go on after it. Then it shows as bytes that
+belong to no packet, together with a hole in the time stamps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from av.stream import Stream
 
 from reflector_gpu.types import Span
 
-_FOREIGN_BYTES = 1_024  # between two packets: no container's own data between them is as long
+_FOREIGN_BYTES = 1_024  # between two packets; no container's own data there is as long
 _LOST_AT_THE_START = 4_096  # bytes; recordings of broadcasts may begin inside a packet
 _APART = 0.5  # seconds; two stretches that are closer count as one
 _AT_THE_END = 0.25  # seconds
@@ -21,16 +21,16 @@ _ALIKE = ("mp3", "ac3", "eac3")  # at a constant bit rate, which is the usual on
 
 
 class Damage:
-    """What to tell of damage, and how much time is missing where something is."""
+    """Finds damaged stretches, and how much time is missing there."""
 
     def __init__(self, kind: str, *, clock: bool) -> None:
-        """``kind`` is the container's; ``clock``: it stores time stamps, which tell what is
-        missing. Else numbers of samples do, or bytes."""
+        """``kind`` is the container's. If it has a ``clock``, time stamps show how much is missing;
+        otherwise numbers of samples or bytes do."""
         self.seconds = 0.0
-        """Decoded so far, silence for what is missing included."""
+        """Seconds that are decoded so far, including silence for what is missing."""
         self._clock = clock
         self._numbered = kind in _NUMBERED
-        self._pages = kind == "ogg"  # packets do not tell where they are, but where their page is
+        self._pages = kind == "ogg"  # packets have the position of their page, not their own
         self._alike = kind in _ALIKE
         self._sizes: tuple[int, int] | None = None  # the least and the largest so far
         self._short = False
@@ -43,24 +43,24 @@ class Damage:
         self._spans: list[Span] = []
 
     def any_packet(self, packet: Packet[Stream]) -> None:
-        """A packet of any track comes."""
+        """Take the next packet of any track."""
         if packet.size and packet.pos is not None and packet.pos >= 0:
             if self._end is not None and not self._pages:
                 self._foreign = max(self._foreign, packet.pos - self._end)
             self._end = max(self._end or 0, packet.pos + packet.size)
 
     def failed(self, packet: Packet[Stream] | None = None) -> None:
-        """``packet``, or what comes next in the container, cannot be decoded."""
+        """Note that ``packet``, or what comes next in the container, cannot be decoded."""
         self._failed = True
         self._failed_bytes += packet.size if packet else 0
 
     def missing_before(self, packet: Packet[Stream], seconds: float, hole: float) -> float:
-        """Seconds of silence to put before what ``packet`` holds, which is ``seconds`` long.
+        """Seconds of silence to put before ``packet``, which is ``seconds`` long.
 
-        ``hole`` is what its time stamp says.
+        ``hole`` is how much is missing by its time stamp.
         """
         foreign = self._foreign > _FOREIGN_BYTES and (hole > 0 or not self._clock)
-        # Where time stamps come once a page, the hole shows after the damage.
+        # If only pages have time stamps, the hole shows after the damage.
         damaged = self._failed or foreign or (hole > 0 and self._lately())
         missing = hole if self._clock else 0.0
         if damaged and self._sound_bytes:
@@ -83,32 +83,32 @@ class Damage:
 
     @property
     def end(self) -> int:
-        """The byte behind the last packet."""
+        """The position after the last packet, in bytes."""
         return self._end or 0
 
     @property
     def lasts(self) -> bool:
-        """Whether nothing could be decoded behind the last damage."""
+        """Whether nothing could be decoded after the last damage."""
         at_end = self._spans and self.seconds - self._spans[-1][1] < _AT_THE_END
         return self._failed or self._short or bool(at_end)
 
     @property
     def cuts_a_packet(self) -> bool:
-        """Whether the last packet could not be decoded, or not all of it is there."""
+        """Whether the last packet is incomplete or could not be decoded."""
         return self.lasts and (self._failed_bytes > 0 or self._short)
 
     def _lately(self) -> bool:
         return bool(self._spans) and self.seconds - self._spans[-1][1] < _LATE
 
     def _measure(self, size: int) -> None:
-        """Where all packets are of one size, a shorter one has been cut."""
+        """Whether a packet is shorter than the others, if all of these have one size."""
         least, most = self._sizes or (size, size)
         self._short = self._alike and most - least <= 1 and size < least - 1
         if not self._short:
             self._sizes = min(least, size), max(most, size)
 
     def _skipped(self, packet: Packet[Stream]) -> float:
-        """How long what lies between here and the last sound packet takes at the usual rate."""
+        """How many seconds the bytes since the last good packet hold at the usual rate."""
         if packet.pos is None or self._sound_end is None or not self.seconds:
             return 0.0
         return max(0, packet.pos - self._sound_end) * self.seconds / self._sound_bytes

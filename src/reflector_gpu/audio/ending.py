@@ -1,7 +1,7 @@
-"""Whether a file ends where its container says.
+"""Finds out whether a file ends where its container says.
 
-A container tells its length in its own way: in samples, in bytes, or not at all. What is recorded
-live tells none, and is no truncated file for that.
+A container says its length in samples, in bytes, or not at all. A live recording has none, and is
+not taken to be truncated.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.audio.wav import LIVE_BYTES, claimed_wav_seconds
 from reflector_gpu.types import Span, Truncation
 
-_TOLERANCE = 0.2  # seconds, by which encoders pad what they are given
+_TOLERANCE = 0.2  # seconds by which encoders pad
 _MOV, _MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 _COUNTED = ("flac", "wv", "au", "aiff", "caf", "wav", "mp3")
-"""Formats whose heads count the samples, where they can."""
+"""Formats whose heads may have the number of samples."""
 _TIMED = (_MOV, _MATROSKA, "flv", "asf")
-"""Formats that tell how long the longest of their tracks is."""
+"""Formats that have the length of their longest track."""
 _MOST_BOXES = 100_000
 _LONGEST_PAGE = 65_307  # bytes, of Ogg
 _TS_PACKET = 188  # bytes, of an MPEG transport stream
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
-_BLOCK_HEAD = 4  # bytes between where FFmpeg says that a packet of Matroska is and its data
-_IN_SEGMENTS = tuple(  # RFC 9559: what may come behind a block
+_BLOCK_HEAD = 4  # bytes from FFmpeg's position of a Matroska packet to its data
+_IN_SEGMENTS = tuple(  # RFC 9559: elements that may follow a block
     bytes.fromhex(one)
     for one in "1F43B675 E7 A3 A0 A1 9B FB 75A2 A7 AB EC BF 1C53BB6B 1254C367".split()
 )
@@ -34,7 +34,7 @@ _IN_SEGMENTS = tuple(  # RFC 9559: what may come behind a block
 def flaws(
     reader: SpoolReader, container: InputContainer, damage: Damage
 ) -> tuple[tuple[Span, ...], Truncation | None]:
-    """Where a recording is damaged, and whether its end is missing, once all of it is decoded."""
+    """The damage of a decoded recording, and whether its end is missing."""
     damaged, decoded, claimed = damage.spans, damage.seconds, _claimed(reader, container)
     missing = claimed is not None and claimed - decoded > _TOLERANCE
     short = missing and not damaged and container.format.name in _COUNTED
@@ -48,7 +48,7 @@ def flaws(
 
 
 def _claimed(reader: SpoolReader, container: InputContainer) -> float | None:
-    """The seconds that the container says it has; None where that would be an estimate."""
+    """The seconds that the container says it has. None if that would be an estimate."""
     name = container.format.name
     if name == "wav":
         return claimed_wav_seconds(reader)
@@ -58,7 +58,7 @@ def _claimed(reader: SpoolReader, container: InputContainer) -> float | None:
 
 
 def _mp3_seconds(reader: SpoolReader, rate: int) -> float | None:
-    """By the number of frames in the first one; MP3 that is streamed has none."""
+    """The seconds of an MP3 by the number in its first frame, which a stream does not have."""
     head, begin = reader.peek(0, 10), 0
     if head[:3] == b"ID3":
         sizes = (byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
@@ -72,7 +72,7 @@ def _mp3_seconds(reader: SpoolReader, rate: int) -> float | None:
 
 
 def _is_cut(reader: SpoolReader, container: InputContainer, damage: Damage) -> bool:
-    """Whether bytes are missing at the end, by the sizes that the container tells."""
+    """Whether bytes are missing at the end, by the sizes in the container."""
     name = container.format.name
     if name == _MOV:
         return _boxes_are_cut(reader)
@@ -98,7 +98,7 @@ def _boxes_are_cut(reader: SpoolReader) -> bool:
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
         if len(header) < 8 or size < 8:
-            return False  # the end; a size of 0 means that the box has no other
+            return False  # the end; a box of size 0 reaches to the end of the file
         offset += size
         if not reader.peek(offset - 1, 1):
             return True
@@ -118,7 +118,7 @@ def _segment_is_cut(reader: SpoolReader, last_packet: int) -> bool:
     for _ in range(_MOST_BOXES):
         kind = reader.peek(offset, 4)
         if not kind.startswith(_IN_SEGMENTS):
-            return False  # the end, or something that we do not know
+            return False  # the end, or an unknown element
         begin, size = _element(reader, offset)
         offset = begin if kind == _CLUSTER or size is None else begin + size
         if not reader.peek(offset - 1, 1):
@@ -127,7 +127,7 @@ def _segment_is_cut(reader: SpoolReader, last_packet: int) -> bool:
 
 
 def _element(reader: SpoolReader, offset: int) -> tuple[int, int | None]:
-    """Where what is in the element begins, and how long that is."""
+    """The position and the size of an element's content."""
     header = reader.peek(offset, 12).ljust(12, b"\0")
     width = 9 - header[0].bit_length()
     if not 1 <= width <= 4:

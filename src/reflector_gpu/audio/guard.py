@@ -1,9 +1,9 @@
-"""Which hosts this server may fetch from: the address policy for URLs that clients send.
+"""The address policy for URLs that clients send: which hosts this server may connect to.
 
 A URL is read once (`parse_url`), its host is looked up once (`AddressGuard.resolve`), and the
-connection goes to an address that was checked (`GuardedTransport`), so a name that changes its
-answer between the check and the use gains nothing. Addresses are refused unless they are known to
-be public, in whatever notation they hide.
+connection goes to an address that was checked (`GuardedTransport`), so it does not help an attacker
+to change the name's addresses after the check. Addresses are refused unless they are known to be
+public, whatever their notation.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from reflector_gpu.errors import (
 from reflector_gpu.networks import Address, Network
 
 SETTING = "REFLECTOR_URL_ALLOW"
-"""The setting that opens hosts; messages name it."""
+"""The setting that opens hosts, for messages."""
 
 URL_FIELD = "audio_file_url"
-"""The field that holds the URL in most requests. Errors carry it as ``param``; a caller whose field
-has another name puts that in its place."""
+"""The field with the URL in most requests, which errors have as ``param``. Callers whose field has
+another name replace it."""
 
 
 _PRIVATE_V4 = tuple(
@@ -112,7 +112,7 @@ class Resolver(Protocol):
 
 
 class NameNotResolved(UpstreamFailed):
-    """The host's name has no address. ``temporary``: asking again may help."""
+    """The host's name has no address. ``temporary`` means that asking again may help."""
 
     def __init__(self, message: str, *, temporary: bool) -> None:
         super().__init__(message, param=URL_FIELD)
@@ -120,11 +120,11 @@ class NameNotResolved(UpstreamFailed):
 
 
 _LOOKUPS = ThreadPoolExecutor(32, "lookup")
-"""Threads of their own: a silent name server must not stop what else needs a thread."""
+"""Threads of their own, because a silent name server must not block other work."""
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
-    """Ask the operating system, which orders addresses by what it can reach."""
+    """Ask the operating system, which puts addresses that it can reach first."""
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
     return [str(where[0]) for *_, where in found]
@@ -144,13 +144,13 @@ def parse_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
-        raise malformed from None  # what the parser says may quote a password
+        raise malformed from None  # the parser's message may quote a password
     if url.scheme and url.scheme not in ("http", "https"):
         raise UrlForbidden(
             "URLs have to start with http:// or https://.",
             param=URL_FIELD,
         )
-    # Browsers read a backslash as a slash, so what looks like the host would depend on the reader.
+    # Browsers read a backslash as a slash, so readers would disagree about the host.
     if not url.scheme or not url.raw_host or "\\" in text or port_of(url) not in _PORTS:
         raise malformed
     return url
@@ -197,13 +197,13 @@ class _Opening:
 
 
 class AddressGuard:
-    """Tells which address a client's URL may be fetched from.
+    """Finds the addresses from which a client's URL may be fetched.
 
-    Hosts have to be public, every address of them. ``allow`` opens others: a host name
+    Every address of a host must be public. ``allow`` opens others: a host name
     (``minio``), names below one (``*.corp.example``), an address or a range (``10.1.0.0/16``),
-    each but the range with a port if only that port is meant (``minio:9000``, ``[fd00::5]:9000``).
-    A name that is open may have any address but those of cloud metadata services; to open one of
-    these, name the address.
+    and each but the range may have a port (``minio:9000``, ``[fd00::5]:9000``). An open name may
+    have any address except those of cloud metadata services. To open one of these, name the
+    address.
 
     Raises:
         ConfigurationError: an entry of ``allow`` cannot be understood.
@@ -235,7 +235,7 @@ class AddressGuard:
         else:
             named = any(opening.has_name(target, port) for opening in self._openings)
             if f".{target}".endswith(".localhost"):
-                # RFC 6761: never a question for the name servers. One open loopback is enough.
+                # RFC 6761: name servers are not asked. One open loopback address is enough.
                 addresses = tuple(a for a in _LOOPBACK if self._opens(a, port, named)) or _LOOPBACK
             else:
                 addresses = await self._look_up(target, port)
@@ -268,9 +268,9 @@ class AddressGuard:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends every request to an address that an `AddressGuard` has checked.
 
-    The URL's host becomes that address; ``Host`` stays, and TLS verifies the original name. Do not
-    let ``inner`` keep connections: it would know them by address alone, and reuse one that was
-    verified for another name.
+    The URL's host becomes that address. ``Host`` stays, and TLS verifies the original name.
+    ``inner`` must not keep connections: it knows them by their addresses alone, and would reuse one
+    that was verified for another name.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, guard: AddressGuard) -> None:
@@ -278,7 +278,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._guard = guard
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request``, trying the host's next address where one cannot be reached.
+        """Send ``request``, and try the host's next address if one cannot be reached.
 
         Raises:
             UrlForbidden: the policy refuses the host.
@@ -325,10 +325,10 @@ def _aimed(request: httpx.Request, host: str, address: str) -> httpx.Request:
 
 
 def _host(text: str) -> Address | str | None:
-    """What ``text`` names, or None where readers could disagree about it.
+    """The address in ``text``. None if readers could disagree about it.
 
-    Only the canonical notation of an IPv4 address counts: what `inet_aton` also reads (octal,
-    hexadecimal, fewer than four numbers) never looks like a name either.
+    Only the canonical notation of IPv4 counts. `inet_aton` reads others (octal, hexadecimal, fewer
+    than four numbers), and none of them looks like a name.
     """
     text = text.lower()
     if ":" in text:
@@ -346,14 +346,14 @@ def _host(text: str) -> Address | str | None:
 
 
 def _unmapped(address: Address) -> Address:
-    """``::ffff:a.b.c.d`` is ``a.b.c.d``: systems connect to it over IPv4."""
+    """``address``, but ``::ffff:a.b.c.d`` as ``a.b.c.d``: systems connect to it over IPv4."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
 def _carried(address: Address) -> Address:
-    """Where packets to ``address`` end up: behind NAT64 that is an IPv4 host."""
+    """The address that packets to ``address`` reach: behind NAT64, an IPv4 host's."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return _unmapped(address)
@@ -377,7 +377,7 @@ def _opening(entry: str) -> _Opening:
     if set(rest) & set("/?#@\\*"):
         raise bad
     try:
-        # No scheme with a port of its own, or that port would read as none.
+        # A scheme with a default port would hide that port.
         url = httpx.URL(f"allow://{rest}")
     except (httpx.InvalidURL, ValueError):
         raise bad from None

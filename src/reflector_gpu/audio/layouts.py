@@ -1,10 +1,10 @@
-"""Channel layouts in an order of their own, hidden from the decoder.
+"""Hides unusual channel layouts from the decoder, because they crash PyAV.
 
-QuickTime, AIFF and CAF may tell which channel is which (``chan``, by a tag or one by one), MP4 too
-(``chnl``). Where that is none of FFmpeg's usual orders the layout lies on the heap, and PyAV from
-17.1 on (its pull request 2284) frees it once for each copy: a surround recording from a Mac ends
-the process. PyAV before 18.1 falls over damaged AVI instead. Without the layout FFmpeg takes the
-usual order of so many channels, which for a sum of them makes little difference.
+QuickTime, AIFF and CAF may say which channel is which (``chan``), and so may MP4 (``chnl``). If
+that is none of FFmpeg's usual orders, the layout is on the heap, and PyAV from 17.1 on (its pull
+request 2284) frees it once for each copy. So a surround recording from a Mac would end the process.
+PyAV before 18.1 crashes on damaged AVI instead. Without the layout, FFmpeg takes the usual order
+for the number of channels, which makes little difference to their sum.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from reflector_gpu.audio.spool import SpoolReader
 
 _NAMES = (b"chan", b"chnl", b"CHAN")
 _UNKNOWN_NAME = b"free"
-# A renamed chunk of CAF could not be skipped while it arrives; what it says is made unknown there.
+# A renamed chunk of CAF could not be skipped while it arrives, so its content is replaced.
 _CAF_TAG = re.compile(rb"(?<=chan.{8}).{1,4}", re.DOTALL)
 _UNKNOWN_TAG = b"\xff\xff\0\0"
-_AROUND = 15  # bytes before, in which any of them may begin
+_AROUND = 15  # bytes before a read in which a layout may begin
 
 
 class WithoutLayouts:
-    """What PyAV reads from: the same bytes, but that layouts are unknown ones."""
+    """A file for PyAV with the same bytes, except that channel layouts are unknown."""
 
     def __init__(self, reader: SpoolReader) -> None:
         self._reader = reader

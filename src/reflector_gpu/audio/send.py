@@ -1,8 +1,8 @@
-"""Uploads: a file that may still be in the making, put to the URL that a client names.
+"""Uploads: PUTs a file, which may not be complete yet, to the URL that a client names.
 
-Object stores take a file whose length they are told beforehand; some take one as it comes
-(``Transfer-Encoding: chunked``), so that is tried first where it saves time. A presigned URL signs
-some of the request's headers: no more are sent than HTTP needs.
+Object stores take a file whose length they know beforehand. Some also take one as it comes
+(``Transfer-Encoding: chunked``), which is tried first if it saves time. A presigned URL signs some
+headers of the request, so no more are sent than HTTP needs.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _log = logging.getLogger(__name__)
 
 _REDIRECTS = frozenset((301, 302, 307, 308))
 _FINAL = frozenset((401, 403, 404, 405, 409, 410, 412))
-"""What no other form of the same request changes."""
+"""Refusals that another form of the same request does not change."""
 _BUSY = frozenset((408, 425, 429))
 _HEARD = 4_096  # bytes of a refusal that are read
-_QUOTED = 200  # characters of it that are handed on
+_QUOTED = 200  # characters of it that an error repeats
 _SECRET_LENGTH = 8  # characters; shorter values in a query are common words
 _XML_FIELD = re.compile(r"<(Code|Message)>([^<]*)</\1>")
 _MARKUP = re.compile(r"<[^>]*>")
 
 
 class Outgoing(Protocol):
-    """A file that may still be in the making."""
+    """A file that may not be complete yet."""
 
     @property
     def size(self) -> int:
-        """Bytes so far."""
+        """The bytes that are there so far."""
         ...
 
     @property
     def complete(self) -> bool: ...
 
     async def completed(self) -> None:
-        """Wait for the last byte; raises what ended the making."""
+        """Wait for the last byte. Raises the error that ended the making."""
         ...
 
     def arriving(self) -> AsyncIterator[bytes]:
-        """All bytes as they come; raises what ended the making."""
+        """All bytes as they come. Raises the error that ended the making."""
         ...
 
     def whole(self) -> AsyncIterator[bytes]:
@@ -68,7 +68,7 @@ class Outgoing(Protocol):
 
 
 class _NotMade(Exception):
-    """What ended the making, which is no fault of the receiver."""
+    """The error that ended the making, which is not the receiver's fault."""
 
     def __init__(self, error: ReflectorError) -> None:
         super().__init__(error.message)
@@ -76,9 +76,10 @@ class _NotMade(Exception):
 
 
 class _NotTaken(Exception):
-    """An attempt failed; ``error`` is what the caller gets if it was the last.
+    """An attempt failed. The caller gets ``error`` if it was the last.
 
-    ``final``: no other form of the request would do. ``again``: the same one might do later.
+    ``final`` means that no other form of the request would help, and ``again`` that the same one
+    may work later.
     """
 
     def __init__(self, error: ReflectorError, *, final: bool = False, again: bool = False) -> None:
@@ -100,7 +101,7 @@ class Sender:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """``field`` of the request holds the URL: errors carry it as ``param``."""
+        """``field`` is the request's field with the URL, which errors have as ``param``."""
         if transport is None:
             keep_none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             transport = httpx.AsyncHTTPTransport(trust_env=False, limits=keep_none)
@@ -115,7 +116,7 @@ class Sender:
         await self._transport.aclose()
 
     async def check(self, url: str) -> None:
-        """Find out before there is a file whether it may go to ``url``.
+        """Check before there is a file whether it may go to ``url``.
 
         Raises:
             InvalidRequest: this is no absolute URL.
@@ -134,7 +135,7 @@ class Sender:
             raise self._late(message) from None
 
     async def send(self, url: str, file: Outgoing) -> None:
-        """Put ``file`` to ``url``: as it comes if it is not complete, or else as a whole.
+        """PUT ``file`` to ``url``: as it comes if it is not complete, and otherwise as a whole.
 
         User and password in the URL become Basic credentials, for the URL's own origin only.
 
@@ -186,7 +187,7 @@ class Sender:
     async def _put(
         self, first: httpx.URL, size: int | None, body: Callable[[], AsyncIterator[bytes]]
     ) -> None:
-        """One attempt, redirects followed. Without a ``size`` the body is chunked."""
+        """Make one attempt, and follow redirects. Without a ``size``, the body is chunked."""
         limits, authorization, url = self._limits, credentials(first), first
         timeouts = httpx.Timeout(limits.read_timeout, connect=limits.connect_timeout, pool=None)
         for _ in range(limits.max_redirects + 1):
@@ -213,7 +214,7 @@ class Sender:
         raise _NotTaken(self._failed(message), final=True)
 
     async def _exchange(self, request: httpx.Request) -> str | None:
-        """Send ``request``: where it is redirected to, or None if the file was taken."""
+        """Send ``request``, and return where it is redirected to. None: the file was taken."""
         host = _host(request.url)
         try:
             response = await self._transport.handle_async_request(request)
@@ -282,7 +283,7 @@ async def _made(waiting: Awaitable[None]) -> None:
 
 
 async def _marked(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """``pieces``, whose errors can be told from those of the receiver."""
+    """``pieces``, with errors that can be told from the receiver's."""
     try:
         async for piece in pieces:
             yield piece
@@ -291,7 +292,7 @@ async def _marked(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 async def _heard(response: httpx.Response) -> str:
-    """The beginning of what an answer says."""
+    """The start of an answer's body."""
     body = bytearray()
     async for data in response.aiter_raw():
         body += data
@@ -301,9 +302,9 @@ async def _heard(response: httpx.Response) -> str:
 
 
 def _quoted(text: str, url: httpx.URL) -> str:
-    """What an error's body says in a line: S3's code and message, else its first words.
+    """An error's body in one line: S3's code and message, or its first words.
 
-    Bodies may repeat the URL or what was signed, so the values of its query are left out.
+    A body may repeat the URL or the signed text, so values of the URL's query are left out.
     """
     fields = _XML_FIELD.findall(text)
     said = ", ".join(value for _, value in fields) if fields else _MARKUP.sub(" ", text)

@@ -1,4 +1,4 @@
-"""What a transfer needs to know of a client's URL: for both directions."""
+"""Credentials, origins and redirects of clients' URLs, for downloads and uploads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def credentials(url: httpx.URL) -> str | None:
 
 
 def origin_of(url: httpx.URL) -> tuple[str, bytes, int]:
-    """Who sees what is sent to ``url``."""
+    """The scheme, host and port of ``url``, which see what is sent there."""
     return url.scheme, url.raw_host, port_of(url)
 
 
 def redirected(url: httpx.URL, location: str) -> httpx.URL:
-    """Where the ``Location`` of an answer from ``url`` leads; never use a password in it.
+    """Where the ``Location`` of an answer from ``url`` leads. Never use a password in it.
 
     Raises:
         UrlForbidden: its scheme is not http or https.

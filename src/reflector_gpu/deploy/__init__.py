@@ -1,5 +1,5 @@
-"""The same application on other people's machines: workers that are elsewhere, and what runs them.
+"""The application in the cloud: workers that run elsewhere, and what runs them.
 
-The server calls `remote_workers`, and `engine_host` answers; neither knows which cloud is between
+The server calls `remote_workers`, and `engine_host` answers. Neither knows which cloud is between
 them. The modules ``modal_...`` put both on Modal.
 """

@@ -1,8 +1,8 @@
-"""An engine in a container of its own, and the calls that come for it.
+"""Runs an engine in a container of its own, and answers calls.
 
-The container keeps the engine's failures away from others, so the engine needs no process of its
-own. In this process, a snapshot of the container's memory holds it loaded. Calls that come at the
-same time share batches, as requests to a server do.
+The container isolates the engine's failures, so the engine needs no process of its own. Because it
+is in this process, a snapshot of the container's memory holds it loaded. Calls at the same time
+share batches, as requests to a server do.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ class EngineHost:
         for package in (self._model.engine.partition(":")[0], *self._model.packages):
             try:
                 importlib.import_module(package)
-            except Exception as error:  # whatever a library throws; `load` reports it again
+            except Exception as error:  # a library may raise anything; `load` reports it again
                 logger.warning("%s cannot be imported: %s", package, error, exc_info=True)
 
     def load(self) -> None:
-        """Load the engine unless it is loaded. If that fails, calls raise why."""
+        """Load the engine unless it is loaded. If that fails, calls raise the error."""
         with self._loading:
             if self._pool is not None and not self.failed:
                 return
             failed, self._pool = self._pool, self._new_pool()
             if failed is not None:
                 failed.close()
-            with suppress(ReflectorError):  # kept by the pool, which goes on trying
+            with suppress(ReflectorError):  # the pool keeps the error and tries again
                 self._pool.wait_ready()
 
     @property
     def failed(self) -> bool:
-        """Whether the last try to load the engine failed."""
+        """Whether the last attempt to load the engine failed."""
         return self._pool is not None and self._pool.error is not None
 
     def run(self, items: Sequence[object], options: Any) -> list[object]:
@@ -80,9 +80,10 @@ class EngineHost:
         return [_outcome(job) for job in jobs]
 
     def stream(self, items: Sequence[object], options: Any) -> Iterator[Message]:
-        """The parts of the results as they come, each with its item's index; then what `run` gives.
+        """Parts of results as they come, each with its item's index, and then the result of `run`.
 
-        Closing the iterator gives up. Modal never does: it does not notice that a client has left.
+        Closing the iterator gives the items up. Modal never closes it, because it does not notice
+        that a client has left.
         """
         said: SimpleQueue[Message] = SimpleQueue()
         try:
@@ -101,16 +102,16 @@ class EngineHost:
                     missing -= 1
         finally:
             for job in jobs:
-                job.abandon()  # does nothing to one that is done
+                job.abandon()  # has no effect on one that is done
         yield [_outcome(job) for job in jobs]
 
     @property
     def waiting(self) -> int:
-        """Items that wait for the engine."""
+        """How many items wait for the engine."""
         return self._pool.waiting if self._pool else 0
 
     def close(self) -> None:
-        """Free the engine; it can be loaded again."""
+        """Free the engine. It can be loaded again."""
         with self._loading:
             if self._pool is not None:
                 self._pool.close()
@@ -119,7 +120,7 @@ class EngineHost:
     def _put(
         self, items: Sequence[object], options: Any, said: SimpleQueue[Message] | None = None
     ) -> list[Job[Any, Any]]:
-        """Queue all of ``items`` or none; parts of their results go to ``said``."""
+        """Queue all of ``items`` or none. Parts of their results go to ``said``."""
         pool = self._pool
         assert pool is not None, "load comes first"
         jobs: list[Job[Any, Any]] = []
@@ -144,7 +145,7 @@ class EngineHost:
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """Fulfils `runtime.supervisor.Starter`: the engine in this process."""
+    """Starts the engine in this process, as a `runtime.supervisor.Starter`."""
 
     model: AnyModel
     device: str
@@ -152,7 +153,7 @@ class _Here:
 
     def start(self, _: Callable[[], bool]) -> _Running:
         self.model.check_installed()
-        # Only now: the weights may have come since the process began.
+        # Not before: the weights may have come since the process began.
         found = arguments(self.model, self.device, self.settings)
         return _Running(
             Recipe(self.model.engine, self.model.capability.method, arguments=found), self
@@ -160,7 +161,7 @@ class _Here:
 
 
 class _Running:
-    """Fulfils `runtime.supervisor.Runner`."""
+    """Runs batches in this process, as a `runtime.supervisor.Runner`."""
 
     pid = None
     alive = True
@@ -172,14 +173,14 @@ class _Running:
             self._engine.load()
         except ReflectorError:
             raise
-        except Exception as error:  # whatever a model library throws while loading
+        except Exception as error:  # a model library may raise anything while loading
             logger.exception("%s did not load", recipe.engine)
             message = f"The engine did not load: {type(error).__name__}: {error}"
             raise EngineFailed(message) from error
         self._method: Callable[..., Sequence[object]] = getattr(self._engine, recipe.method)
 
     def run(self, batch: Batch) -> Sequence[object]:
-        more = (_Progress(batch),) if self._streams else ()
+        more = (_BatchProgress(batch),) if self._streams else ()
         try:
             return list(self._method(batch.items, batch.options, *more))
         except ReflectorError:
@@ -196,13 +197,13 @@ class _Running:
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
-    """What `runtime.worker_process.Progress` is in a process of its own."""
+class _BatchProgress:
+    """Passes parts of results to the listeners of a batch, as a `Progress` for the engine."""
 
     batch: Batch
 
     def say(self, index: int, part: object) -> bool:
-        """Hand on a part of the result of an item; True if nobody waits for that any more."""
+        """Pass on a part of an item's result. True if nobody waits for the item any more."""
         if index in self.batch.listeners:
             self.batch.listeners[index](part)
         return index in self.batch.given_up()
@@ -220,7 +221,7 @@ def _outcome(job: Job[Any, Any]) -> object:
 
 
 def _cost(item: object) -> float:
-    """Seconds of audio, characters of text; anything else counts alike."""
+    """The cost of an item: seconds of audio, characters of text, and 1 for anything else."""
     if isinstance(item, np.ndarray):
         return item.size / SAMPLE_RATE
     return float(len(item)) if isinstance(item, str) else 1.0

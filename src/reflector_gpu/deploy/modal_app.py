@@ -1,10 +1,10 @@
-"""What the files in ``modal_deployments`` declare, said once.
+"""What the files in ``modal_deployments`` have in common.
 
-The web function is the server that runs anywhere else: it authenticates, decodes and chunks on a
-CPU. Only its workers are different: each is a call of one of the app's classes, whose containers
-have a GPU (`deploy.remote_workers`). Batches are formed twice. The server sends what waits when a
-call may leave. A container lets calls that overlap share the engine (`deploy.engine_host`), because
-uploads come a chunk at a time, and from several servers.
+The web function is the usual server: it authenticates, decodes and chunks on a CPU. Only its
+workers differ: each is a call of one of the app's classes, whose containers have a GPU
+(`deploy.remote_workers`). Batches are formed twice. The server sends all waiting chunks in one
+call. A container puts overlapping calls into one batch (`deploy.engine_host`), because uploads come
+a chunk at a time, and from several servers.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ HUB_SECRET = "reflector-gpu-hub"  # noqa: S105  a name
 HUB_VARIABLE = "HF_TOKEN"
 
 VOLUME = "reflector-models"
-_CALL_SECONDS = 600  # what a batch of chunks may take
+_CALL_SECONDS = 600  # for a batch of chunks
 LONG_CALL_SECONDS = 3 * 3600  # the same for a whole recording
 _START_SECONDS = 1800  # weights may have to be downloaded
-_MOST_CALLS = 64  # of one class by one server: a thread waits for each
-_MOST_RECORDINGS = 2  # the same, where a call holds a whole recording in memory, and Modal again
+_MOST_CALLS = 64  # of one class by one server; a thread waits for each
+_MOST_RECORDINGS = 2  # the same, for calls with whole recordings, which are in memory twice
 _RECORDING_MEGABYTES = 1024  # six hours as 16-bit samples, pickled for the call
 
 _CORES = 4
@@ -53,7 +53,7 @@ _LASTING = (
     modal.exception.NotFoundError,
     modal.exception.PermissionDeniedError,
 )
-"""Failures of a call that the next one would meet as well."""
+"""Errors of a call that would not go away if it were repeated."""
 
 BOTH = tuple(Priority)
 
@@ -130,7 +130,7 @@ class Deployment(ServerDeployment):
         return {**self.with_models(WEB_CORES), "timeout": _START_SECONDS}
 
     def with_models(self, cores: int) -> dict[str, Any]:
-        """Arguments of what reads or fetches weights, and computes on so many ``cores``."""
+        """Arguments of a function that reads or fetches weights, and computes on ``cores``."""
         secrets = [modal.Secret.from_name(HUB_SECRET, required_keys=[HUB_VARIABLE])]
         return {
             **self.anywhere(cores),
@@ -169,18 +169,18 @@ class Deployment(ServerDeployment):
             )
 
     def fetch(self) -> None:
-        """`pull` what is missing; failing to is only logged."""
+        """`pull` what is missing. A failure is only logged."""
         if not self.model.missing:
             return
         try:
             self.pull()
         except (ReflectorError, modal.exception.Error, RuntimeError, OSError) as error:
             # The volume raises RuntimeError when it is in use. If weights stay missing, calls of
-            # the engine tell it.
+            # the engine say so.
             logger.error("the weights are not fetched as they should be: %s", error)
 
     def pull(self) -> None:
-        """Have the weights in the volume.
+        """Download the weights into the volume, unless they are there.
 
         Raises:
             ReflectorError: they cannot be downloaded.
@@ -208,7 +208,7 @@ class Deployment(ServerDeployment):
         return create_app(settings, {self.model.name: workers})
 
     def _calls(self, containers: Any) -> Sequence[Starter]:
-        """As many workers as calls may be made at once; ``containers`` is Modal's handle."""
+        """A worker for each call that may run at once. ``containers`` is Modal's handle."""
         most = _MOST_RECORDINGS if self.capability.whole_recordings else _MOST_CALLS
         calls = min(containers.group.calls, most)
         if self.capability.streams:
@@ -226,8 +226,8 @@ class ContainerGroup:
     """The containers of one class, each with the engine.
 
     A container takes ``inputs`` calls at once, of ``seconds`` at most, and ends ``window`` seconds
-    after its last one. There are ``kept`` to ``containers`` of them. One server makes ``calls`` at
-    once.
+    after its last one. There are ``kept`` to ``containers`` of them. One server makes ``calls``
+    calls at once.
     """
 
     deployment: Deployment
@@ -248,7 +248,7 @@ class ContainerGroup:
 
     @property
     def device(self) -> str:
-        """Where the engine runs: an engine that cannot use a GPU does not pay for one."""
+        """The engine's device. One that cannot use a GPU gets none, because GPUs cost."""
         known = self.deployment.model.spec.devices
         return "cpu" if self.gpu == NO_GPU or "cuda" not in known else "cuda"
 
@@ -285,24 +285,24 @@ class ContainerGroup:
 
 
 class Container:
-    """Base of the classes: what a container does in its life."""
+    """Base of the classes: loads the engine in a container and answers calls."""
 
     group: ClassVar[ContainerGroup]
 
     @modal.enter(snap=True)
     def prepare(self) -> None:
-        """Do all that a snapshot can hold."""
+        """Prepare what a snapshot can hold."""
         self.host = self.group.host()
         self.group.deployment.fetch()
         self.host.warm()
         if self.group.loads_early and not self.group.deployment.model.missing:
             self.host.load()
             if self.host.failed:
-                self.host.close()  # or every container would start with this failure
+                self.host.close()  # else every container would start with this failure
 
     @modal.enter()
     def load(self) -> None:
-        """Do the rest."""
+        """Prepare the rest."""
         self._load()
 
     @modal.method()
@@ -313,11 +313,11 @@ class Container:
 
     @modal.exit()
     def close(self) -> None:
-        if hasattr(self, "host"):  # else it did not get so far
+        if hasattr(self, "host"):  # else it failed before
             self.host.close()
 
     def _try_again(self) -> None:
-        """Load again if the weights that were missing may have come since."""
+        """Load again if weights that were missing may have come."""
         if self.host.failed and self.group.deployment.model.missing:
             self._load()
 
@@ -337,7 +337,7 @@ class StreamingContainer(Container):
 
 
 def _calling(call: Call) -> Call:
-    """``call``, but with errors as results where calling again would not help."""
+    """``call``, but with errors as results if calling again would not help."""
 
     def run(items: Sequence[object], options: object) -> Sequence[object]:
         try:
@@ -349,7 +349,7 @@ def _calling(call: Call) -> Call:
 
 
 def _streaming(call: StreamingCall) -> StreamingCall:
-    """The same for a call that streams."""
+    """As `_calling`, for a call that streams."""
 
     def stream(items: Sequence[object], options: object) -> Iterator[Message]:
         try:

@@ -1,7 +1,7 @@
 """What is installed in the containers on Modal.
 
-Packages come from the registry, at the versions of ``constraints.txt``, in one layer; our own
-source is mounted when a container starts, so that editing it builds nothing anew.
+Packages come from the registry, at the versions of ``constraints.txt``, in one layer. Our own
+source is mounted when a container starts, so that editing it does not rebuild the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import reflector_gpu
 from reflector_gpu.errors import ConfigurationError
 
 ROOT = Path(reflector_gpu.__file__).parents[2]
-"""The checkout that is deployed from. Containers get only the package out of it."""
+"""The checkout that is deployed. Containers get only its package."""
 
 PYTHON = "3.11"
 UV = "0.13.9"
@@ -36,7 +36,7 @@ _GPU_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "translation": (_CUBLAS,),
     "llm": (_CUBLAS,),
 }
-"""By extra: further packages that its engines need on a GPU, and can have without one."""
+"""By extra: further packages that its engines need on a GPU. Without one they do no harm."""
 
 
 def image(extra: str | None = None) -> modal.Image:
@@ -45,7 +45,7 @@ def image(extra: str | None = None) -> modal.Image:
     Raises:
         ConfigurationError: this is no checkout, or a package is not pinned.
     """
-    if not modal.is_local():  # this very process runs in it
+    if not modal.is_local():  # this process runs in the image
         return modal.Image.debian_slim(PYTHON)
     packages = pinned(requirements(extra), (ROOT / "constraints.txt").read_text())
     return (
@@ -70,10 +70,10 @@ def requirements(extra: str | None) -> list[str]:
 
 
 def pinned(names: Iterable[str], constraints: str) -> list[str]:
-    """Each of ``names`` with the version that ``constraints`` have for it.
+    """Each of ``names`` with its version in ``constraints``.
 
     Raises:
-        ConfigurationError: they have none.
+        ConfigurationError: it has none.
     """
     lines = (line.partition("==") for line in constraints.splitlines() if "==" in line)
     versions = {_canonical(name): version for name, _, version in lines}
@@ -97,7 +97,7 @@ def _canonical(name: str) -> str:
 
 
 def _is_left_out(path: Path) -> bool:
-    """Package data goes with the source; compiled files do not."""
+    """False for compiled files. Package data is mounted with the source."""
     return path.suffix == ".pyc" or "__pycache__" in path.parts
 
 

@@ -21,7 +21,7 @@ MODELS = "/models"
 """Where the volume with the weights is mounted."""
 
 WEB_CORES = 2
-"""Cores that the server gets; the machine has many more."""
+"""Cores that the server gets, of many more."""
 
 _WEB_MEGABYTES = 2048
 _LONGEST_SECONDS = 24 * 3600  # of a function on Modal
@@ -37,12 +37,12 @@ class ServerDeployment:
         """
         self.name = name
         self.settings = load_modal_settings()
-        # The server reads what is carried there, which the profile of this machine is not.
+        # The server reads the carried settings, of which this machine's profile is none.
         self._served = load_settings(profile=Settings.model_fields["profile"].default)
 
     @property
     def title(self) -> str:
-        """What is deployed, for people to read."""
+        """The deployment in words."""
         return self.name
 
     @property
@@ -52,12 +52,12 @@ class ServerDeployment:
 
     @property
     def needs_hub_token(self) -> bool:
-        """Whether the weights are given only to those who accepted their terms."""
+        """Whether only those who accepted their terms may have the weights."""
         return False
 
     @property
     def folder(self) -> str | None:
-        """The folder in the volume of a model that comes from no hub."""
+        """The folder in the volume of a model that is on no hub."""
         return None
 
     @property
@@ -76,11 +76,11 @@ class ServerDeployment:
 
     @property
     def web_inputs(self) -> int:
-        """How many requests a web container takes in at once: as many as its server does."""
+        """How many requests a web container takes at once: as many as its server."""
         return self._served.live_requests
 
     def check_carried(self) -> None:
-        """Raise `ConfigurationError` if the app needs something that only this machine has."""
+        """Raise `ConfigurationError` if the app needs what only this machine has."""
 
     def anywhere(self, cores: int) -> dict[str, Any]:
         """Arguments of a function or class that computes on so many ``cores``."""
@@ -109,7 +109,7 @@ def served(**chosen: object) -> Settings:
         auto_pull=False,
         devices=("cpu",),
         workers=WEB_CORES,
-        trusted_networks=(),  # the only addresses seen there are of Modal's proxies
+        trusted_networks=(),  # all callers have addresses of Modal's proxies
         trusted_proxies=(),
         **chosen,
     )

@@ -1,4 +1,4 @@
-"""What can be set about a deployment on Modal, when it is made: ``REFLECTOR_MODAL_...``."""
+"""The settings of a deployment on Modal: ``REFLECTOR_MODAL_...``, read when it is made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _EACH_APPS = {
     "llm_model",
     "llm_base_url",
 }
-"""What names models: an app has one, and folders of this machine are not there."""
+"""Settings that name models. An app has one model, and no folders of this machine."""
 _SECRET = {"apikey", "llm_api_key"}
 _MIRROR = "HF_ENDPOINT"  # where weights are fetched from
 
@@ -113,9 +113,9 @@ def load_modal_settings() -> ModalSettings:
 
 
 def carried(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that containers need to be set as we are: no keys, nothing of this machine.
+    """The variables to carry to containers: no keys, and nothing about this machine.
 
-    Names are in capitals, however they are written here.
+    Names are in capitals, even if they are not on this machine.
     """
     fields = Settings.model_fields.keys() - _HERE - _EACH_APPS - _SECRET
     wanted = {_MIRROR, *(name for field in fields for name in variables(field))}

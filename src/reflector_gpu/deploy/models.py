@@ -13,7 +13,7 @@ from reflector_gpu.settings import Settings
 
 
 def deployed(catalog: Catalog[AnyModel], name: str, settings: Settings) -> AnyModel:
-    """The model that ``name`` means. That of a language model is its folder where it will run.
+    """The model that ``name`` means. For a language model, it is the folder where it will run.
 
     Raises:
         ConfigurationError: there is none of this name.
@@ -26,7 +26,7 @@ def deployed(catalog: Catalog[AnyModel], name: str, settings: Settings) -> AnyMo
 def serving(catalog: Catalog[AnyModel], name: str) -> Mapping[str, object]:
     """The settings of a server that uses the model ``name``.
 
-    Without a language model in its folder there are none: that server tells its clients so.
+    There are none if a language model's folder is empty. The server then tells its clients so.
     """
     if catalog.capability is not COMPLETION:
         return {catalog.setting: name}

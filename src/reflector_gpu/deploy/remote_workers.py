@@ -1,4 +1,4 @@
-"""Workers that are elsewhere, reached by calls. If a container dies, its worker has died."""
+"""Workers elsewhere that are reached by calls. A worker has died if its container has."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.worker import WorkerDied
 
 Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
-"""Items and their options to a result or a `ReflectorError` for each, in order."""
+"""Takes items and their options. Gives a result or a `ReflectorError` for each, in order."""
 
 Message: TypeAlias = "tuple[int, object] | list[object]"
-"""The index of an item and a part of its result, or at the end all results."""
+"""The index of an item and a part of its result; or, at the end, all results."""
 
 StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Fulfils `runtime.supervisor.Starter` and `Runner`: nothing is started before the first call.
+    """A `runtime.supervisor.Starter` and `Runner` that starts nothing before the first call.
 
-    The batch's timeout is not used, because we do not know whether a container was running or is
-    only being started: whoever runs the containers ends a call that hangs. A call whose clients
-    have left is not ended, because it is over soon.
+    The batch's timeout is not used, because a container may have to be started first. The cloud
+    ends calls that hang. A call whose clients have left is not ended, because it is over soon.
     """
 
     call: Call
@@ -39,7 +38,7 @@ class Remote:
     def run(self, batch: Batch) -> Sequence[object]:
         """
         Raises:
-            WorkerDied: the call failed, for whatever reason.
+            WorkerDied: the call failed.
         """
         return _replies(
             len(batch.items),
@@ -55,7 +54,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class RemoteStream:
-    """A `Remote` whose engine tells parts of its results ahead of them."""
+    """A `Remote` whose engine gives parts of its results before their end."""
 
     call: StreamingCall
     pid: None = None
@@ -104,7 +103,7 @@ def _replies(count: int, call: Callable[[], Sequence[object]]) -> Sequence[objec
 
 
 def portable(item: object) -> object:
-    """``item``, fit to leave this machine: a recording on our disk becomes one in memory."""
+    """``item`` in a form that can be sent: a recording on disk becomes one in memory."""
     return (
         PcmRecording(item.pcm.in_memory(), item.speech) if isinstance(item, FileRecording) else item
     )

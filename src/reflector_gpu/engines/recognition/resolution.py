@@ -1,4 +1,4 @@
-"""Which recogniser a client means by a name, and which suits a request that names none."""
+"""Finds the recogniser that a name means, and the one for a request that names none."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from reflector_gpu.suggest import suggestion
 from reflector_gpu.types import Task
 
 AUTO = "auto"
-"""The name that stands for whichever of several models suits a request."""
+"""The name that stands for the first of several models that suits a request."""
 
 ANYTHING = "*"
-"""The alias for every name that is not known otherwise."""
+"""The alias for every name that has no other meaning."""
 
 _SHOWN = 100  # characters of a client's name for a model that an error repeats
 
 Closeness = Callable[[RecogniserModel], int]
-"""How far a model is from working: one of the six levels below, the closest first."""
+"""How far a model is from working: one of the six levels below."""
 
 READY, HERE, FAILED, COMING, PULLABLE, ABSENT = range(6)
-"""It works; it is installed; it does not load; it is downloaded when it is needed; a download by
-hand would bring it; packages are missing."""
+"""It is loaded; it is installed; it does not load; it will be downloaded when it is needed; it can
+be downloaded by hand; it needs packages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a name stands for: a ``model``, by its own name; None: whichever `AUTO` chooses.
+    """What a name means: a ``model`` by its own name, or None for the one that `AUTO` chooses.
 
-    ``speakers``: the name asks for speakers to be told apart.
+    ``speakers`` says whether the name asks for speakers to be told apart.
     """
 
     model: str | None
@@ -43,16 +43,16 @@ class Meaning:
 
 
 class Recognisers:
-    """Names and aliases to models.
+    """Finds recognisers by their names and aliases.
 
-    ``default`` is what a request without a model gets, and so are OpenAI's names, which clients
-    hard-code. ``aliases`` (alias to name) come first and may override any name. ``folders`` (name
-    to folder) add models of the operator's own, and may do the same. ``automatic`` are the models
+    ``default`` is the model of requests that name none, and of OpenAI's names, which clients
+    hard-code. ``aliases`` (alias to name) come first, and may override any name. ``folders`` (name
+    to folder) add models of the operator, and may override names, too. ``automatic`` are the models
     that `AUTO` chooses from, the preferred one first.
 
     Raises:
-        UnknownModel: ``default`` names none.
-        ConfigurationError: an alias, a folder or an automatic model leads nowhere, or two of them
+        UnknownModel: ``default`` means no model.
+        ConfigurationError: an alias, a folder or an automatic model means no model, or two of them
             contradict each other.
     """
 
@@ -86,7 +86,7 @@ class Recognisers:
 
     @property
     def automatic(self) -> list[RecogniserModel]:
-        """What `AUTO` chooses from."""
+        """The models that `AUTO` chooses from."""
         return [self.models[name] for name in self._automatic]
 
     @property
@@ -96,15 +96,15 @@ class Recognisers:
 
     @property
     def defaults(self) -> list[RecogniserModel]:
-        """What of `configured` is here; if nothing is, the first of what a download would bring."""
+        """Those of `configured` that are installed, or else the one that is closest to it."""
         models = self.configured
         return [model for model in models if not model.missing] or [min(models, key=_closeness)]
 
     def needed(self, models: Sequence[RecogniserModel]) -> list[RecogniserModel]:
-        """Those of ``models`` that may be chosen while all of them work.
+        """Those of ``models`` that can be chosen while all of them work.
 
-        Others stand behind one that `AUTO` prefers and that does all they do: they wait for the
-        day when that one fails, and need not be loaded before.
+        The others come after one that `AUTO` prefers and that does all they do. They are chosen
+        only if that one fails, and need not be loaded before.
         """
         return [
             model
@@ -114,18 +114,18 @@ class Recognisers:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that may be asked for by name, but OpenAI's other names and those of the hub."""
+        """All names that requests may use, except OpenAI's other names and those of the hub."""
         own = [name for name in self.aliases if name != ANYTHING]
         auto = [AUTO] if self._has_auto else []
         return tuple(dict.fromkeys((*self.models, *own, *auto, names.OPENAI[0])))
 
     @property
     def chosen(self) -> Mapping[str, Iterable[str]]:
-        """The operator's own names, by the settings that they stand in."""
+        """The names that the operator has chosen, by their settings."""
         return {"REFLECTOR_MODEL_ALIASES": self.aliases, "REFLECTOR_MODEL_PATHS": self._own}
 
     def knows(self, name: str) -> bool:
-        """Whether ``name`` means any model."""
+        """Whether ``name`` means a model."""
         return self._known(self._chain(name, "")[-1]) is not None
 
     def meaning(self, name: str | None, closeness: Closeness | None = None) -> Meaning:
@@ -146,11 +146,10 @@ class Recognisers:
         closeness: Closeness | None = None,
         languages: Sequence[str] = (),
     ) -> RecogniserModel:
-        """The model that a client means, who may have told the spoken ``language``, or some
-        ``languages`` that may be spoken.
+        """The model for a request, which may name the ``language``, or possible ``languages``.
 
         Raises:
-            UnknownModel: no such name; the message lists the known ones.
+            UnknownModel: no model has this ``name``. The message lists those that are known.
         """
         if (meant := self.meaning(name, closeness).model) is not None:
             return self.models[meant]
@@ -158,9 +157,9 @@ class Recognisers:
         return self._route(told, task, closeness or _closeness)
 
     def caveat(self, model: RecogniserModel) -> str | None:
-        """What to tell whoever lets ``model`` answer where no language is told; None: nothing.
+        """A warning, if ``model`` answers requests that name no language, but cannot detect any.
 
-        Of a model that was chosen for all requests, everything is known that there is to know.
+        There is none if the operator chose the model for all requests.
         """
         if self._default or model.spec.detects:
             return None
@@ -168,16 +167,16 @@ class Recognisers:
         taken = f"'{languages[0]}'" if len(languages) == 1 else f"one of {', '.join(languages)}"
         return (
             f"None of the automatic models that are here finds out which language is spoken: "
-            f"where none is told, {model.name} takes it to be {taken}."
+            f"if a request names none, {model.name} takes it to be {taken}."
         )
 
     def _chain(self, name: str, setting: str, *, otherwise: bool = False) -> list[str]:
-        """``name``, what it stands for, and so on; the last stands for itself, or is unknown.
+        """``name``, the name that it stands for, and so on, up to a model's own or an unknown name.
 
-        ``otherwise``: a name that is not known is what `ANYTHING` stands for.
+        With ``otherwise``, a name that is not known stands for what `ANYTHING` stands for.
 
         Raises:
-            ConfigurationError: it leads to itself; ``setting`` is to blame.
+            ConfigurationError: a name of ``setting`` stands for itself.
         """
         passed: list[str] = []
         step: str | None = name
@@ -190,7 +189,7 @@ class Recognisers:
         return passed
 
     def _meaning(self, passed: Sequence[str], closeness: Closeness) -> Meaning:
-        """Where a `_chain` leads."""
+        """What a `_chain` ends with."""
         if (target := self._known(passed[-1])) is None:
             near = suggestion(passed[-1], self.names)
             hint = f"Did you mean '{near}'? " if near else ""
@@ -212,7 +211,7 @@ class Recognisers:
         return any(closeness(model) <= FAILED for model in models)
 
     def _step(self, name: str, *, otherwise: bool) -> str | None:
-        """What ``name`` stands for; None: for itself, or for nothing."""
+        """What ``name`` stands for. None if it stands for itself or is unknown."""
         if (alias := self._aliases.get(name.casefold())) is not None and name != ANYTHING:
             return alias
         if self._known(name) is not None:
@@ -222,7 +221,7 @@ class Recognisers:
         return self._published(name) or (self._aliases.get(ANYTHING) if otherwise else None)
 
     def _known(self, name: str) -> str | None:
-        """A model's name as it is spelled, or `AUTO`; None if it is neither."""
+        """The model's name in its own spelling, or `AUTO`. None if ``name`` is neither."""
         folded = name.casefold()
         spelled = self._spelled.get(folded, name)
         if spelled in self.models:
@@ -230,7 +229,7 @@ class Recognisers:
         return AUTO if folded == AUTO and self._has_auto else None
 
     def _published(self, name: str) -> str | None:
-        """The model that the hub has under ``name``; of several forms of it one that is here."""
+        """The model that the hub calls ``name``. If it has several forms, one that is installed."""
         wanted = names.essence(name)
         found = [
             model
@@ -243,9 +242,9 @@ class Recognisers:
     def _route(self, languages: Sequence[str], task: Task, closeness: Closeness) -> RecogniserModel:
         """The model for a request that leaves the choice to us.
 
-        If languages are told, the first that knows them all. Otherwise the first that finds out
-        which one is spoken: what knows only English would write French down as English. Where none
-        does and none can be had, whichever knows the most.
+        If the request names languages, it is the first model that knows them all. If not, it is the
+        first that detects the language: a model of English alone would write French as English. If
+        there is none, it is the one that knows the most languages.
         """
         able = self._able(task, closeness)
         broadest = max(able, key=lambda model: len(model.spec.languages))
@@ -263,7 +262,7 @@ class Recognisers:
     def _able(self, task: Task, closeness: Closeness) -> list[RecogniserModel]:
         """The automatic models that can do ``task``.
 
-        Where all that work know nothing but English, they can translate: there is nothing to do.
+        Those that know only English can translate to it if no other model works.
         """
         models = self.automatic
         if task == "transcribe":
@@ -274,7 +273,7 @@ class Recognisers:
         return [m for m in models if m.spec.translates or m.spec.languages == {"en"}] or models
 
     def _check(self, variable: str, name: str) -> str:
-        """Where ``name`` leads, which stands in the setting ``variable``."""
+        """The model that ``name`` means in the setting ``variable``, or raises an error."""
         last = self._chain(name, variable, otherwise=name == ANYTHING)[-1]
         if (target := self._known(last)) is None:
             known = ", ".join(self.names)
@@ -292,17 +291,17 @@ def _replaces(better: RecogniserSpec, other: RecogniserSpec) -> bool:
 
 
 def _closeness(model: RecogniserModel) -> int:
-    """As far as one can tell from the disk."""
+    """The closeness of ``model`` by what is on disk."""
     if not model.missing:
         return HERE
     return PULLABLE if model.downloadable else ABSENT
 
 
 def _folded(variable: str, names: Mapping[str, str]) -> dict[str, str]:
-    """``names`` without regard to case.
+    """``names`` with keys that ignore case.
 
     Raises:
-        ConfigurationError: one is empty, or two are the same then.
+        ConfigurationError: a name is empty, or two differ only in case.
     """
     found: dict[str, str] = {}
     for name, value in names.items():
@@ -315,7 +314,7 @@ def _folded(variable: str, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_apart(aliases: Iterable[str], folders: Iterable[str]) -> None:
-    """Raise `ConfigurationError` if an alias is named as a folder, or a folder as no model can."""
+    """Raise `ConfigurationError` if an alias is a folder's name, too, or a folder is ``*``."""
     taken = {name.casefold() for name in folders}
     if ANYTHING in taken:
         raise ConfigurationError("REFLECTOR_MODEL_PATHS: '*' can only be an alias.")
@@ -327,11 +326,11 @@ def _check_apart(aliases: Iterable[str], folders: Iterable[str]) -> None:
 
 
 def _own(name: str, folder: Path) -> RecogniserModel:
-    """The model in an operator's folder; its files tell the family."""
+    """The model in an operator's folder. Its files show the family."""
     if (model := RECOGNISERS.local(name, folder)) is not None:
         return model
     raise ConfigurationError(
         f"REFLECTOR_MODEL_PATHS: '{folder}' ({name}) holds neither a CTranslate2 Whisper "
         "(model.bin, tokenizer.json) nor a Parakeet in onnx-asr's form (vocab.txt, config.json) "
-        "nor what tells speakers apart (segmentation.onnx, embedding.onnx)."
+        "nor a diarizer (segmentation.onnx, embedding.onnx)."
     )

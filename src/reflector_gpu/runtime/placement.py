@@ -1,7 +1,8 @@
-"""Which workers a model gets, on which devices, with how many threads each.
+"""How many workers a model gets, on which devices, and how many threads each of them has.
 
-A GPU is given to a worker by ``CUDA_VISIBLE_DEVICES``, so that every engine library sees its one
-GPU as the first. Workers of a model share the cores evenly: more threads than cores would fight.
+A worker is given its GPU by ``CUDA_VISIBLE_DEVICES``. So every engine library sees one GPU, the
+first. The workers of a model share the cores evenly, because more threads than cores slow each
+other down.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one worker runs. ``index`` is that of its GPU, where it was told, and ``visible`` what
-    the driver calls it."""
+    """Where one worker runs.
+
+    ``index`` is the number of its GPU, if the settings name one. ``visible`` is what the driver
+    calls that GPU.
+    """
 
     device: str
     index: int | None
@@ -30,7 +34,7 @@ class Placement:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables that put a process there."""
+        """The environment variables of a process that runs there."""
         found = dict.fromkeys(_THREAD_VARIABLES, str(self.threads))
         if self.visible is not None:
             found["CUDA_VISIBLE_DEVICES"] = self.visible
@@ -48,13 +52,14 @@ def layout(
 ) -> list[Placement]:
     """The workers of one model.
 
-    ``wanted`` are devices (``cpu``, ``cuda``, ``cuda:1``, ``tensorrt:0``); ``supported`` those
-    that the engine knows, the most capable last, which stand in for what it does not. Each gets
-    ``workers`` processes; 0: one, or one for each core if they are ``single_threaded``.
-    ``visible`` is the service's own ``CUDA_VISIBLE_DEVICES``, among which GPUs are counted.
+    ``wanted`` are the devices of the settings: ``cpu``, ``cuda``, ``cuda:1``, ``tensorrt:0``.
+    ``supported`` are the kinds that the engine knows, the most capable one last. That one takes the
+    place of a wanted device that the engine does not know. Each device gets ``workers`` processes.
+    0 means one, or one for each core if they are ``single_threaded``. ``visible`` is the service's
+    own ``CUDA_VISIBLE_DEVICES``; the numbers of GPUs count within it.
 
     Raises:
-        ConfigurationError: there are not so many of them.
+        ConfigurationError: a GPU is wanted that is not visible.
     """
     devices = list(dict.fromkeys(_supported(device, supported) for device in wanted))
     per_device = workers or (cores if single_threaded else 1)

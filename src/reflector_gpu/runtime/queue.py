@@ -1,12 +1,13 @@
 """Jobs that wait for a worker, handed out as batches.
 
-Nobody waits for a batch to fill: an idle worker takes what is there. Jobs with equal `group` may
-share a batch. Two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight
-(start-time fair queueing, Goyal et al. 1996): live work overtakes long files and yet cannot starve
-them. Shares are of cost, so that many tiny live jobs, which take longer than they cost, leave files
-less. A batch with work of long files is kept short, as `Pace` says, because live work that comes
-meanwhile has to wait for it; one of live work is not filled up with files'. Jobs whose future was
-cancelled are dropped before they cost anything.
+- No batch waits to be filled: an idle worker takes the jobs that are there.
+- Jobs with the same `group` may share a batch.
+- The two classes, `Priority.LIVE` and `Priority.FILE`, share the workers by weight (start-time fair
+  queueing, Goyal et al. 1996). So live work overtakes long files, but never starves them. Shares
+  are measured in cost. Many tiny live jobs take longer than they cost, and leave less to files.
+- A batch with work of long files is kept as short as `Pace` says, because live work that arrives
+  meanwhile has to wait for it. A batch of live work is not filled up with work of files.
+- A job whose future was cancelled is dropped before it runs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 WEIGHTS = {Priority.LIVE: 8.0, Priority.FILE: 1.0}
 
 LOOK_SECONDS = 0.25
-"""How often somebody who waits for work looks after his worker."""
+"""How often a thread that waits for work checks its worker."""
 
 
 @dataclass(eq=False, slots=True)
@@ -42,13 +43,13 @@ class Job(Generic[Item, Result]):
     priority: Priority
     future: Future[Result] = field(default_factory=Future)
     abandoned: bool = False
-    """Nobody waits for the result any more, though it may be running."""
+    """Nobody waits for the result any more. The job may still be running."""
     listener: Callable[[object], None] | None = None
-    """Is told parts of the result ahead of it."""
+    """Is called with each part of the result that the engine tells before its end."""
     begun: bool = False
-    """Parts have been told: to run it again would tell them twice."""
+    """Parts of the result have been told. To run the job again would tell them twice."""
     waited: Callable[[float], None] | None = None
-    """Is told for how many seconds the job waited until a worker took it."""
+    """Is called with the seconds that the job waited until a worker took it."""
     killed: int = 0
     """How often its worker was killed from outside."""
     crashed: int = 0
@@ -78,8 +79,8 @@ class BatchQueue(Generic[Item, Result]):
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``max_cost`` bounds a batch's padded cost: its size times its dearest item. Without
-        ``pace`` nobody minds how long a batch takes."""
+        """``max_cost`` limits the `padded_cost` of a batch. Without ``pace``, a batch may take as
+        long as it likes."""
         self._max_batch = max_batch
         self._max_cost = max_cost
         self._pace = pace or Pace(interruptible=False)
@@ -87,7 +88,7 @@ class BatchQueue(Generic[Item, Result]):
         self._last_use = clock()
         self._waiting: dict[Priority, deque[Job[Item, Result]]] = {p: deque() for p in Priority}
         self._served = dict.fromkeys(Priority, 0.0)  # cost / weight: the classes' virtual times
-        self._now = 0.0  # virtual time: what the class whose turn it last was had been served
+        self._now = 0.0  # virtual time: that of the class that was served last
         self._changed = threading.Condition()
         self._closed = False
 
@@ -99,21 +100,21 @@ class BatchQueue(Generic[Item, Result]):
             if self._closed:
                 raise ShuttingDown("The service is shutting down.")
             if not self._waiting[job.priority]:
-                # A class that was idle starts where the others are: idleness earns no credit.
+                # A class that was idle starts where the others are: no credit for that.
                 self._served[job.priority] = max(self._served[job.priority], self._now)
             if job.priority is Priority.LIVE:
                 self._pace.live_arrived()
             self._waiting[job.priority].append(job)
             self._last_use = job.queued = self._clock()
-            self._changed.notify_all()  # some wait to take it, others only to hear of it
+            self._changed.notify_all()  # `take` and `wait` may both be waiting
 
     def take(
         self, idle: float | None = None, unless: Callable[[], bool] | None = None
     ) -> list[Job[Item, Result]] | None:
-        """Wait for work; None once the queue is closed and empty.
+        """The next batch, for which this waits. None once the queue is closed and empty.
 
-        Nothing at all is taken when nobody has used the queue for ``idle`` seconds, or once
-        ``unless()`` is true, which is asked every `LOOK_SECONDS`.
+        The batch is empty if nobody has used the queue for ``idle`` seconds, or once ``unless()``
+        is true. That is asked every `LOOK_SECONDS`.
         """
         with self._changed:
             self._last_use = self._clock()
@@ -132,13 +133,13 @@ class BatchQueue(Generic[Item, Result]):
                 self._changed.wait(min((wait for wait in waits if wait is not None), default=None))
 
     def wait(self) -> bool:
-        """Until there is work, which stays; False once the queue is closed and empty."""
+        """Wait for work, without taking it. False once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self) > 0)
             return len(self) > 0
 
     def drain(self) -> list[Job[Item, Result]]:
-        """Take everything that waits, without running it."""
+        """Take all jobs that wait, to answer them without running them."""
         with self._changed:
             jobs = [job for waiting in self._waiting.values() for job in waiting]
             for waiting in self._waiting.values():
@@ -157,7 +158,7 @@ class BatchQueue(Generic[Item, Result]):
         ready = [p for p in Priority if self._waiting[p]]
         for priority in sorted(ready, key=lambda p: (self._served[p], p)):
             if batch and priority is Priority.FILE:
-                break  # a piece of a file would have those wait for it who are live
+                break  # the live jobs would have to wait for a piece of a file
             self._fill(batch, priority, of_files)
         if batch:
             self._now = max(self._now, self._served[batch[0].priority])
@@ -166,8 +167,10 @@ class BatchQueue(Generic[Item, Result]):
         return batch
 
     def _fill(self, batch: list[Job[Item, Result]], priority: Priority, of_files: float) -> None:
-        """Move jobs of one class into ``batch`` while they fit beside those already in it;
-        ``of_files`` is the cost that one with work of long files may have."""
+        """Move jobs of one class into ``batch`` while they fit beside those already in it.
+
+        ``of_files`` limits the cost of a batch that has work of long files.
+        """
         kept: deque[Job[Item, Result]] = deque()
         waiting = self._waiting[priority]
         while waiting and len(batch) < self._max_batch:
@@ -191,5 +194,5 @@ class BatchQueue(Generic[Item, Result]):
 
 
 def padded_cost(batch: Sequence[Job[Item, Result]]) -> float:
-    """What a batch costs whose items are all made as long as its dearest."""
+    """What a batch costs: engines make all of its items as long as the longest."""
     return len(batch) * max(job.cost for job in batch)

@@ -1,9 +1,9 @@
 """One engine in a process of its own.
 
-A native crash, an out-of-memory kill or a hang takes the worker with it, never the service. Arrays
-cross through a block of anonymous shared memory that both sides map, everything else through a
-pipe; neither leaves a name behind that could outlive the processes. An engine that streams sends
-parts of its results ahead of them, and hears in the middle of a batch who has given up.
+A crash in a native library, a kill for want of memory or a hang ends the worker, never the service.
+Arrays cross through anonymous shared memory that both sides map, everything else through a pipe.
+Neither has a name that could be left behind. An engine that streams sends parts of its results
+before their end. In the middle of a batch it is told which items nobody waits for any more.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Worker:
             self._watchdog.close()
             raise
         theirs.close()
-        self._news = select.poll()  # made once: `multiprocessing.connection.wait` makes one a time
+        self._news = select.poll()  # `multiprocessing.connection.wait` would make one each time
         for source in (self._pipe.fileno(), self._process.sentinel):
             self._news.register(source, select.POLLIN)
         loading = Batch(timeout=load_timeout, abandoned=abandoned)
@@ -137,7 +137,7 @@ class Worker:
                         send_handle(self._pipe, item.fileno(), self.pid)
             except OSError as error:
                 raise self.death() from error
-            except Exception as error:  # whatever pickling throws, and then nothing has been sent
+            except Exception as error:  # pickling may raise anything, and has sent nothing then
                 raise EngineFailed(f"An item cannot reach the engine: {error}") from error
             reply = self._receive(batch)
         if isinstance(reply, ReflectorError):
@@ -147,7 +147,7 @@ class Worker:
         return reply
 
     def stop(self) -> None:
-        """End the process, politely if it is idle. Safe to call twice."""
+        """Ask the process to end, and kill it if it is busy. Safe to call twice."""
         try:
             self._pipe.send(None)
             self._process.join(0.5)
@@ -160,7 +160,7 @@ class Worker:
         self._watchdog.close()
 
     def kill(self) -> None:
-        """End the process in the middle of what it does."""
+        """End the process at once."""
         self._process.kill()
         self._process.join()
 
@@ -181,7 +181,7 @@ class Worker:
         self._process.kill()
 
     def _receive(self, batch: Batch) -> object:
-        """The worker's answer. Parts of results that come before it go to their listeners."""
+        """Wait for the worker's answer. Listeners get the parts of results that come before it."""
         told: set[int] = set()
         looked = time.monotonic()
         while True:
@@ -189,7 +189,7 @@ class Worker:
                 try:
                     message = self._message()
                 except EngineFailed:
-                    if batch.listeners:  # it may be a part, and the rest of the batch follows
+                    if batch.listeners:  # it may have been a part, and the answer still to come
                         self.kill()
                     raise
                 if not isinstance(message, Said):
@@ -201,7 +201,7 @@ class Worker:
             if batch.abandoned():
                 self.kill()
                 raise Abandoned
-            if self._streams:  # other engines do not listen in the middle of a batch
+            if self._streams:  # other engines read no messages in the middle of a batch
                 for index in set(batch.given_up()) - told:
                     told.add(index)
                     self._tell(GivenUp(index))
@@ -211,7 +211,7 @@ class Worker:
             return self._pipe.recv()
         except (EOFError, OSError) as error:
             raise self.death() from error
-        except Exception as error:  # whatever unpickling throws; the pipe itself is sound
+        except Exception as error:  # unpickling may raise anything; the pipe still works
             raise EngineFailed("The engine's answer cannot be read.") from error
 
     def _tell(self, message: object) -> None:
@@ -241,10 +241,10 @@ _STARTING = threading.Lock()
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep new processes from running this program's main module, as multiprocessing has them do.
+    """Keep new processes from importing this program's main module, as multiprocessing tells them.
 
-    Engines need nothing of it, and a script without ``if __name__ == "__main__"`` would start
-    from its beginning in every worker.
+    Engines do not need it. A script without ``if __name__ == "__main__"`` would begin anew in every
+    worker.
     """
     main = vars(sys.modules["__main__"])
     origin = [(name, main[name]) for name in ("__file__", "__spec__") if name in main]
@@ -257,10 +257,14 @@ def _without_main() -> Iterator[None]:
 
 
 def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
-    """Start ``process`` with these variables: it inherits ours, and has read them before it
-    could set any itself."""
-    # They reach the whole process group; until `serve` ignores them, they have to wait.
-    resource_tracker.ensure_running()  # first: starting it would unblock the signal again
+    """Start ``process`` with the variables of ``environment``.
+
+    They are set here while it starts, because it inherits ours. Libraries read some of them as soon
+    as they are imported, before the process could set them itself.
+    """
+    # Ctrl-C and service managers signal the whole process group. The process inherits that these
+    # signals are blocked, until `serve` ignores them.
+    resource_tracker.ensure_running()  # starting it would unblock the signals again
     with _STARTING:
         before = {name: os.environ.get(name) for name in environment}
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)

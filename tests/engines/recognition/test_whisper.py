@@ -148,7 +148,9 @@ def test_on_a_cpu_nothing_depends_on_what_is_beside_it(engine: WhisperRecogniser
     assert hear(engine, heard, TranscribeOptions()) == alone
 
 
-def test_on_a_cpu_each_chunk_has_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_the_chunks_of_a_batch_are_heard_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     engine = WhisperRecogniser(str(WHISPER))
     engine.load()

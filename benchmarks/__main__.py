@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     accuracy,
+    deaths,
     diarization,
     first_word,
     history,
@@ -30,6 +31,7 @@ from benchmarks.figures import Figure, print_table
 
 BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "accuracy": accuracy.run,
+    "deaths": deaths.run,
     "diarization": diarization.run,
     "first_word": first_word.run,
     "latency": latency.run,

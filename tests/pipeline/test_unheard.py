@@ -137,7 +137,7 @@ def test_a_word_that_swallows_a_pause_is_where_the_voice_is() -> None:
     recogniser = Recogniser(words)
     found = heard(chunk(30, (0.9, 2.0), (17.5, 18.2)), recogniser)
     (segment,) = found.recognition.segments
-    assert (segment.words[2].start, segment.words[2].end) == (17.5, 17.7)
+    assert (segment.words[2].start, segment.words[2].end) == (17.5, 17.8)  # the voice goes on
     assert recogniser.asked == [(100.0, 130.0)]
 
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
-from statistics import median
 
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.pipeline.spoken_languages import sure
+from reflector_gpu.pipeline.word_edges import bounded, prolonged
 from reflector_gpu.types import (
     SAMPLE_RATE,
     Chunk,
@@ -31,9 +31,6 @@ LEAST_SECONDS = 1.0
 """Less speech than that without a word is a breath, a laugh, or an aligner's inaccuracy."""
 
 _TOLERANCE = 0.25  # seconds by which aligners and the detector may disagree
-_LONGEST_WORD, _SHORTEST_LIMIT = 2.0, 0.5  # times the median word; seconds
-_USUAL = 0.7  # seconds: the median of slow speech, as in openai/whisper
-_LEAST_PIECE = 0.1  # seconds of voice that a word is more than the edge of
 _ROUNDS = 4  # of decoding again, each of which goes on where the one before it was stopped
 _PADDING = 0.2  # seconds of audio kept around what is decoded again
 _MOST = 0.9  # of a chunk: decoding so much of it again would give the same
@@ -122,7 +119,7 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         found = replace(found, segments=tuple(_merged(found.segments, inserted)))
         found = bounded(found, chunk.voiced)
         gaps = unheard(_words(found), chunk.voiced)
-    return Heard(found, tuple(span for _, span in gaps), failure)
+    return Heard(prolonged(found, chunk.voiced), tuple(span for _, span in gaps), failure)
 
 
 def _speech(chunk: Chunk) -> Span:
@@ -167,32 +164,6 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
         if sum(b - a for a, b in pieces) >= LEAST_SECONDS:
             found.append((index, (pieces[0][0], pieces[-1][1])))
     return found
-
-
-def bounded(found: Recognition, voiced: Sequence[Span]) -> Recognition:
-    """``found``, its words cut so that none covers the pause beside it.
-
-    A word that takes far longer than most is moved to the last stretch of voice in it.
-    """
-    words = _words(found)
-    if not words:
-        return found
-    usual = min(_USUAL, median(word.end - word.start for word in words))
-    limit = max(_SHORTEST_LIMIT, _LONGEST_WORD * usual)
-    segments = tuple(
-        replace(segment, words=tuple(_bounded(word, limit, voiced) for word in segment.words))
-        for segment in found.segments
-    )
-    return replace(found, segments=segments)
-
-
-def _bounded(word: Word, limit: float, voiced: Sequence[Span]) -> Word:
-    if word.end - word.start <= limit:
-        return word
-    pieces = [(max(a, word.start), min(b, word.end)) for a, b in voiced]
-    heard = [(a, b) for a, b in pieces if b - a >= _LEAST_PIECE]
-    begin, end = heard[-1] if heard else (word.start, word.end)
-    return replace(word, start=max(begin, end - limit), end=end)
 
 
 def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:

@@ -340,6 +340,8 @@ def test_each_name_is_compared_once_and_not_endlessly() -> None:
         {"timestamp_granularities[0]": "word", "timestamp_granularities[1]": "segment"},
         {"timestamp_granularities": '["word", "segment"]'},
         {"timestamp_granularities[]": ' ["word","segment"]'},
+        {"timestamp_granularities": " [word, segment]"},
+        {"timestamp_granularities[word]": "word", "timestamp_granularities[segment]": "segment"},
     ],
 )
 def test_lists_are_written_in_many_ways(

@@ -42,6 +42,13 @@ def _decoded(value: object) -> object:
     return not_empty(value)
 
 
+def _granularities(value: object) -> object:
+    """A list, which some clients write as ``[word]``."""
+    if isinstance(value, str):
+        value = value.strip().removeprefix("[").removesuffix("]")
+    return listed(value)
+
+
 def _stripped(value: object) -> object:
     """A pasted URL may have white space around it."""
     return not_empty(value.strip()) if isinstance(value, str) else value
@@ -136,8 +143,11 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
     response_format: Annotated[Format | None, BeforeValidator(not_empty)] = Field(
         None, description="Left out: text and words, the form that Reflector reads."
     )
-    timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(listed)] = Field(
-        DEFAULT_GRANULARITIES, description="What `verbose_json` holds: `word`, `segment` or both."
+    timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(_granularities)] = (
+        Field(
+            DEFAULT_GRANULARITIES,
+            description="What `verbose_json` holds: `word`, `segment` or both.",
+        )
     )
     stream: Annotated[bool | None, BeforeValidator(not_empty)] = Field(
         None,

@@ -17,18 +17,19 @@ _BRACKETED = re.compile(r"^(?P<name>[\w-]+)\[(?P<key>\w*)\]$")
 def form_values(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dict[str, object]:
     """Values of ``name``, of ``name[]`` and ``name[0]`` (lists), and of ``name[key]`` (objects).
 
-    A list may also be written as JSON. Where ``model`` has no list, the last value counts.
+    Where ``model`` has a list, it may also be written as JSON, and ``name[key]`` is one more of its
+    values. Elsewhere the last value counts.
     """
+    lists = {name for name, field in model.model_fields.items() if _is_list(field.annotation)}
     texts: dict[str, list[str]] = {}
     objects: dict[str, dict[str, str]] = {}
     for raw, text in pairs:
         bracketed = _BRACKETED.match(raw)
         name, key = (bracketed["name"], bracketed["key"]) if bracketed else (raw, "")
-        if key and not key.isdecimal():
+        if key and not key.isdecimal() and name not in lists:
             objects.setdefault(name, {})[key] = text
         else:
             texts.setdefault(name, []).append(text)
-    lists = {name for name, field in model.model_fields.items() if _is_list(field.annotation)}
     values: dict[str, object] = {
         name: _listed(sent) if name in lists else sent[-1] for name, sent in texts.items()
     }

@@ -36,6 +36,8 @@ _SLOWEST_READER = 1_000.0
 _REST_SECONDS = 30.0
 """How long a client may go on sending a body after its request has been answered."""
 
+_GRACE_SECONDS = 0.1  # in which a connection that says nothing is not closed for others
+
 _SELDOM_SECONDS = 60.0  # between two lines of the log that say the same
 
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -108,7 +110,7 @@ class Server(uvicorn.Server):
             error.strerror,
             len(connections),
         )
-        for connection in waiting(connections):
+        for connection in dispensable(connections, loop.time()):
             connection.give_way()
 
 
@@ -169,9 +171,11 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._look()
         if len(self.connections) > self._limits.most:
-            self._find_room()
+            self.loop.call_later(_GRACE_SECONDS, self._make_room)
 
     def data_received(self, data: bytes) -> None:
+        if self.waits:
+            self.app = _no_room if self._is_crowded() else self.config.loaded_app
         super().data_received(data)
         self._look()
 
@@ -263,27 +267,45 @@ class Connection(H11Protocol):
         """Whether it has no request, so that nothing is lost when it is closed."""
         return self._phase in _WAITING
 
+    @property
+    def rests(self) -> bool:
+        """Whether its request has been answered before all of it had come."""
+        return self._phase is _Phase.REST
+
     def give_way(self) -> None:
         self.transport.abort()
         self._look()
 
-    def _find_room(self) -> None:
-        """Close the connection that has waited longest. If all work, this one is refused."""
-        self._full(
-            "All %d connections are in use; one that waits for a request makes room for each new "
-            "one",
-            self._limits.most,
-        )
-        others = [other for other in waiting(self.connections) if other is not self]
-        if others:
-            min(others, key=lambda other: other.since).give_way()
-        else:
-            self.app = _no_room
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest, if there are too many."""
+        idle = dispensable(self.connections, self.loop.time())
+        if idle and len(self.connections) > self._limits.most:
+            self._full(
+                "All %d connections are in use; those that wait for a request make room for others",
+                self._limits.most,
+            )
+            min(idle, key=lambda other: other.since).give_way()
+
+    def _is_crowded(self) -> bool:
+        """Whether as many others as may be have requests."""
+        if len(self.connections) <= self._limits.most:
+            return False
+        busy = [one for one in self.connections if isinstance(one, Connection) and not one.waits]
+        return len(busy) >= self._limits.most
 
 
-def waiting(connections: Iterable[object]) -> list[Connection]:
-    """Those of the ``connections`` that have no request."""
-    return [one for one in connections if isinstance(one, Connection) and one.waits]
+def dispensable(connections: Iterable[object], now: float) -> list[Connection]:
+    """Those of the ``connections`` that have no request, though there was time to send one.
+
+    Those that still send the body of an answered request are among them only if there are no
+    others: their clients may not have read the answer.
+    """
+    found = [
+        one
+        for one in connections
+        if isinstance(one, Connection) and one.waits and now - one.since >= _GRACE_SECONDS
+    ]
+    return [one for one in found if not one.rests] or found
 
 
 async def _no_room(scope: Any, receive: Any, send: Any) -> None:
@@ -291,5 +313,4 @@ async def _no_room(scope: Any, receive: Any, send: Any) -> None:
     response = error_response(
         Unavailable("The server has as many connections as it can; try again.", retry_after=1.0)
     )
-    response.headers["Connection"] = "close"
     await response(scope, receive, send)

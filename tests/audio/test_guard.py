@@ -149,6 +149,30 @@ def test_refuses_private_ipv4_in_any_notation(host: str, scheme: str, port: str)
     assert names.asked == []
 
 
+@given(
+    st.text(max_size=40)
+    | st.lists(
+        st.sampled_from(
+            "http:// // : @ [ ] ::1 127.0.0.1 %00 \\ . / # ? 0x7f \u3002 \ud800 xn--".split(" ")
+        )
+        | st.text(max_size=3),
+        max_size=8,
+    ).map("".join)
+)
+def test_any_text_is_a_url_or_refused(text: str) -> None:
+    """And whatever is read as its host, nothing but public names is looked up."""
+    names = Names()
+    for url in (text, f"http://{text}"):
+        try:
+            resolve(url, names=names)
+        except (InvalidRequest, UrlForbidden, NameNotResolved):
+            continue
+    for asked in names.asked:
+        assert asked == asked.lower()
+        assert not asked.rstrip(".").endswith("localhost")
+        assert not asked.rstrip(".").rpartition(".")[2].isdecimal()
+
+
 @given(st.sampled_from(PRIVATE), st.data(), st.integers(0, 3))
 def test_refuses_a_name_with_one_private_address(
     network: IPv4Network, data: st.DataObject, position: int

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reflector_gpu.errors import InvalidRequest, Overloaded, ReflectorError, UpstreamFailed
 from reflector_gpu.llm.base import CompletionRequest
@@ -133,3 +135,30 @@ def test_a_server_that_is_busy_for_ever_is_asked_again_after_an_hour() -> None:
     error = failure(status=429, headers={"retry-after": "9" * 400})
     assert isinstance(error, Overloaded)
     assert error.retry_after == 3600
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data:", b"data: {", b'{"choices":[{"delta":{"content":"a"}}]}', b"[DONE]"]
+        )
+        | st.sampled_from([b"\n", b"\n\n", b"\r\n", b"event: x", b"[[[[", b"null", b"\xff", b": "])
+        | st.binary(max_size=20),
+        max_size=12,
+    )
+)
+def test_whatever_a_server_streams_is_an_answer_or_an_error_of_ours(parts: list[bytes]) -> None:
+    try:
+        pieces = answer(*parts)
+    except ReflectorError:
+        return
+    assert pieces
+
+
+@given(st.integers(1, 60))
+def test_an_answer_in_any_pieces(size: int) -> None:
+    said = {"choices": [{"delta": {"content": "Hello."}, "finish_reason": "stop"}]}
+    body = event(said) + b"data: [DONE]\n\n"
+    whole = answer(body)
+    assert whole[-1] == HELLO
+    assert answer(*(body[at : at + size] for at in range(0, len(body), size))) == whole

@@ -78,7 +78,7 @@ def test_bazarr_asks_for_the_language(scripted: LiveServer, clip: bytes) -> None
     }
 
 
-def test_a_language_that_can_not_be_told(scripted: LiveServer, quiet: bytes) -> None:
+def test_a_language_that_cannot_be_told(scripted: LiveServer, quiet: bytes) -> None:
     """Bazarr understands ``und``."""
     answer = as_bazarr(scripted, DETECT, bare(quiet), encode="false")
     assert answer.json() == {
@@ -169,7 +169,7 @@ def test_what_the_prompt_says(scripted: LiveServer, clip: bytes, gate: Gate) -> 
         ({"diarize": "true", "min_speakers": "3", "max_speakers": "2"}, "min_speakers"),
     ],
 )
-def test_what_can_not_be(
+def test_400_names_the_parameter_that_is_wrong(
     scripted: LiveServer, clip: bytes, params: dict[str, str], param: str
 ) -> None:
     assert error_of(post(scripted, clip, **params), 400)["param"] == param

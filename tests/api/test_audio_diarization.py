@@ -102,7 +102,7 @@ def test_a_recording_by_its_url(scripted: LiveServer, meeting: bytes, host: Audi
         ({"known_speaker_names[]": "Anna"}, "known_speaker_names"),
     ],
 )
-def test_what_can_not_be(
+def test_400_names_the_field_that_is_wrong(
     scripted: LiveServer, meeting: bytes, fields: dict[str, str], param: str
 ) -> None:
     assert error_of(ask(scripted, meeting, **fields), 400)["param"] == param

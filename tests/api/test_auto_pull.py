@@ -79,7 +79,7 @@ def test_nothing_is_downloaded_unless_that_is_allowed(hub: Hub, start: START) ->
     assert hub.looked_up == []
 
 
-def test_nothing_is_downloaded_for_a_request_that_can_not_work(hub: Hub, start: START) -> None:
+def test_nothing_is_downloaded_for_a_request_that_cannot_work(hub: Hub, start: START) -> None:
     with connect(start(model="scripted")) as client:
         answer = ask(client, model="tiny.en", language="fr")
         assert error_of(answer, 400)["code"] == "unsupported_language"
@@ -111,7 +111,7 @@ def test_auto_works_with_what_is_here_meanwhile(hub: Hub, start: START) -> None:
         eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
 
 
-def test_auto_leaves_out_what_can_not_be_downloaded(
+def test_auto_leaves_out_what_cannot_be_downloaded(
     hub: Hub, start: START, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))
@@ -120,7 +120,7 @@ def test_auto_leaves_out_what_can_not_be_downloaded(
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
 
 
-def test_of_what_is_absent_the_nearest_is_named(
+def test_the_error_names_the_model_that_a_download_would_bring(
     hub: Hub, start: START, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))

@@ -64,7 +64,7 @@ def test_a_header_says_which_model_answered(either: LiveServer, stream: bool) ->
     assert answer.headers["X-Reflector-Model"] == "llm-tiny"
 
 
-def test_and_the_same_in_pieces(either: LiveServer) -> None:
+def test_a_streamed_answer_comes_in_pieces_with_its_usage(either: LiveServer) -> None:
     chunks = streamed(either, "Summarize the meeting.", stream_options={"include_usage": True})
     *pieces, end, usage = chunks
     assert text_of(pieces) == SUMMARY
@@ -211,7 +211,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_can_not_be_done_is_a_400_that_names_the_field(
+def test_what_cannot_be_done_is_a_400_that_names_the_field(
     llm: LiveServer, fields: dict[str, Any], param: str, stream: bool
 ) -> None:
     assert error_of(chat(llm, "Say hello.", stream=stream, **fields), 400)["param"] == param

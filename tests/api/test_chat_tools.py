@@ -300,7 +300,7 @@ def test_what_is_wrong_with_tools_is_a_400_that_names_the_field(
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_model_that_runs_here_says_that_it_calls_none(
+def test_a_model_that_runs_here_refuses_tools(
     llm: LiveServer, fields: dict[str, Any], param: str, stream: bool
 ) -> None:
     error = error_of(chat(llm, "Say hello.", stream=stream, **fields), 400)

@@ -134,7 +134,7 @@ def test_where_nobody_speaks_there_are_no_turns(scripted: LiveServer, quiet: byt
         ({"timestamp": "nan"}, "timestamp"),
     ],
 )
-def test_400_for_what_can_not_be(
+def test_400_names_the_query_parameter_that_is_wrong(
     scripted: LiveServer, quiet: bytes, query: dict[str, str | int], param: str
 ) -> None:
     with connect(scripted) as client:

@@ -63,7 +63,7 @@ def test_words_say_whose_they_are(own: LiveServer, meeting: bytes) -> None:
     assert {word["speaker"] for word in words} == {"A", "B", "C"}
 
 
-def test_hints_count(own: LiveServer, meeting: bytes) -> None:
+def test_a_number_of_speakers_is_kept_to(own: LiveServer, meeting: bytes) -> None:
     with connect(own) as client:
         answer = client.post("/diarize", files={"file": meeting}, params={"num_speakers": 2})
     assert {turn["speaker"] for turn in answer.json()["diarization"]} == {0, 1}
@@ -74,7 +74,7 @@ def test_where_nobody_speaks_there_are_no_turns(own: LiveServer, quiet: bytes) -
         assert client.post("/diarize", files={"file": quiet}).json() == {"diarization": []}
 
 
-def test_it_is_listed_as_what_it_is(own: LiveServer) -> None:
+def test_the_list_says_that_a_model_is_a_diarizer(own: LiveServer) -> None:
     with connect(own) as client:
         eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
         cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}

@@ -439,7 +439,7 @@ def test_a_worker_that_is_stopped_is_replaced(
 
 
 @pytest.mark.parametrize("name", ["prompt", "hotwords"])
-def test_a_client_can_not_tell_the_engine_more_than_it_reads(
+def test_a_client_cannot_tell_the_engine_more_than_it_reads(
     calm: Stage, bench: Bench, name: str
 ) -> None:
     error = error_of(upload(calm.server, bench.clips[0], data={name: "x" * 10_001}), 400)

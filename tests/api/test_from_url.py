@@ -260,7 +260,7 @@ def test_the_same_words_as_from_an_upload(
 
 
 @pytest.mark.parametrize("content", [b"", b"no audio"])
-def test_audio_that_can_not_be_used_is_the_urls_fault(
+def test_audio_that_cannot_be_used_is_the_urls_fault(
     scripted: LiveServer, host: AudioHost, content: bytes
 ) -> None:
     response = ask_url(scripted, host.put("/a.wav", Answer(content)))

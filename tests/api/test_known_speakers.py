@@ -142,7 +142,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("names", "references", "param", "told"), BAD)
-def test_400_for_voices_that_are_none(
+def test_400_for_voices_that_cannot_be_used(
     scripted: LiveServer,
     quiet: bytes,
     names: list[str],

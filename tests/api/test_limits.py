@@ -83,7 +83,9 @@ def test_429_for_a_key_that_has_used_its_audio_of_the_hour(bare: START, clip: by
 
 @pytest.mark.parametrize("route", [*UPLOAD_ROUTES, FROM_URL])
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", ""])
-def test_400_for_a_timeout_that_is_none(scripted: LiveServer, route: str, value: str) -> None:
+def test_400_for_a_timeout_that_is_no_number_of_seconds(
+    scripted: LiveServer, route: str, value: str
+) -> None:
     with connect(scripted) as client:
         response = client.post(route, headers={"X-Request-Timeout": value})
     assert error_of(response, 400)["param"] == "X-Request-Timeout"

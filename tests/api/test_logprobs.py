@@ -131,7 +131,7 @@ def test_several_files_have_their_own(server: LiveServer) -> None:
         assert b"".join(bytes(one["bytes"]) for one in result["logprobs"]).decode() == clip.text
 
 
-def test_silence_has_none_and_says_so(client: OpenAI) -> None:
+def test_silence_has_an_empty_list_of_logprobs(client: OpenAI) -> None:
     answer = client.audio.transcriptions.create(
         file=("a.wav", wav(silence(1.0))), model="parakeet", include=["logprobs"]
     )
@@ -139,7 +139,7 @@ def test_silence_has_none_and_says_so(client: OpenAI) -> None:
 
 
 @pytest.mark.parametrize("form", [None, "json"])
-def test_nobody_gets_them_unasked(server: LiveServer, form: str | None) -> None:
+def test_answers_have_no_logprobs_unless_asked(server: LiveServer, form: str | None) -> None:
     fields = {"include[]": "", **({"response_format": form} if form else {})}
     assert "logprobs" not in post(server, **fields).json()
     assert '"logprobs"' not in post(server, stream="true", **fields).text
@@ -163,7 +163,7 @@ def test_a_model_without_them_names_those_that_have_them(server: LiveServer) -> 
     assert "Whisper" in error["message"]
 
 
-def test_openai_translations_have_none(server: LiveServer) -> None:
+def test_translations_have_no_logprobs(server: LiveServer) -> None:
     with server.client() as client:
         answer = client.post(
             "/v1/audio/translations",

@@ -158,14 +158,14 @@ def test_every_answer_says_which_model_it_is_from(
     assert sum(" model=scripted" in record.getMessage() for record in caplog.records) == 15
 
 
-def test_so_does_a_stream(named: LiveServer, clip: bytes) -> None:
+def test_the_head_of_a_stream_says_which_model_it_is_from(named: LiveServer, clip: bytes) -> None:
     fields = {"model": "gpt-4o-transcribe", "stream": "true"}
     answer = upload(named, clip, data=fields)
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert answer.headers[MODEL_HEADER] == "scripted"
 
 
-def test_and_the_other_routes(named: LiveServer, clip: bytes) -> None:
+def test_diarize_and_translate_say_which_model_answered(named: LiveServer, clip: bytes) -> None:
     with connect(named) as client:
         answer = client.post("/diarize", files={"file": clip})
         assert answer.headers[MODEL_HEADER] == "bic"

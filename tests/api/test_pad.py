@@ -357,7 +357,7 @@ def test_a_bad_url_is_the_fault_of_its_field(
         (Answer(b"x" * 9, headers={"Content-Length": "999999999999"}), 413, "too_large"),
     ],
 )
-def test_a_track_that_can_not_be_padded_is_put_nowhere(
+def test_a_track_that_cannot_be_padded_is_put_nowhere(
     server: LiveServer,
     host: AudioHost,
     receiver: Receiver,
@@ -377,13 +377,13 @@ def test_too_long_a_track(small: LiveServer, host: AudioHost, receiver: Receiver
     assert (error["code"], error["param"]) == ("too_large", "track_url")
 
 
-def test_a_key_is_wanted(small: LiveServer) -> None:
+def test_padding_needs_a_key(small: LiveServer) -> None:
     for key, status in ((None, 401), ("wrong", 401), (OTHER_KEY, 400)):
         with connect(small, key) as client:
             error_of(client.post(PAD, json={}), status)
 
 
-def test_its_time_may_be_over(
+def test_a_timeout_of_the_client_ends_the_padding(
     server: LiveServer, host: AudioHost, receiver: Receiver, slow: Answer
 ) -> None:
     body = fields(host.put("/slow.webm", slow), receiver.at("/late", Reception()))

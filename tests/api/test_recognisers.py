@@ -173,7 +173,7 @@ def test_whispers_arithmetic_is_a_setting() -> None:
         assert transcribe(client, clip).json()["text"] == clip.text
 
 
-def test_an_arithmetic_that_this_machine_can_not_do_is_told() -> None:
+def test_an_arithmetic_that_this_machine_cannot_do_is_told() -> None:
     paths = {"whisper": str(WHISPER)}
     with (
         LiveServer(

@@ -84,7 +84,7 @@ def test_a_file_has_text_and_speakers(reflector: Reflector, url: str) -> None:
     assert first == third != second
 
 
-def test_speakers_of_what_was_live(reflector: Reflector, url: str) -> None:
+def test_speakers_are_assigned_to_the_words_of_a_live_call(reflector: Reflector, url: str) -> None:
     said = reflector.topics(url, [(" Hello.", 0.5, 1.02), (" Yes.", 5.0, 5.4), (" Is", 15.2, 15.4)])
     assert [one.text for one in said] == [" Hello.", " Yes.", " Is"]
     assert said[0].speaker == said[2].speaker != said[1].speaker

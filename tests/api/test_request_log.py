@@ -108,11 +108,11 @@ def test_a_stream_that_fails_midway_says_why_in_the_log(
         ("x" * 1000, "x" * 300 + "..."),
     ],
 )
-def test_values_in_the_log_can_not_look_like_anything_else(text: str, written: str) -> None:
+def test_values_in_the_log_cannot_look_like_anything_else(text: str, written: str) -> None:
     assert value_of(text) == written
 
 
-def test_a_client_can_not_write_fields_of_its_own(
+def test_a_client_cannot_write_fields_of_its_own(
     scripted: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "reflector_gpu.access")

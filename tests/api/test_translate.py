@@ -136,7 +136,7 @@ def test_the_same_language_is_the_same_text(server: LiveServer, source: str, tar
     assert translation(server, ENGLISH, source, target) == {source: ENGLISH, target: ENGLISH}
 
 
-def test_neighbours_are_translated_by_whoever_tells_them_apart(bare: START, tmp_path: Path) -> None:
+def test_near_languages_go_to_a_translator_that_has_both(bare: START, tmp_path: Path) -> None:
     folder = shutil.copytree(TRANSLATION, tmp_path / "nordic")
     file = folder / "shared_vocabulary.json"
     names = {"__en__": "nor_Latn", "__fr__": "nob_Latn", "__es__": "srp_Cyrl"}
@@ -250,13 +250,13 @@ def test_half_a_character_is_no_text(server: LiveServer) -> None:
         error_of(client.post(TRANSLATE, content=b'{"text": "\\ud83d"}'), 400)
 
 
-def test_a_key_is_wanted(server: LiveServer) -> None:
+def test_translation_needs_a_key(server: LiveServer) -> None:
     with connect(server, key=None) as client:
         error_of(client.post(TRANSLATE, params=TEXT), 401)
         error_of(client.get(LANGUAGES), 401)
 
 
-def test_time_that_is_over(server: LiveServer) -> None:
+def test_a_timeout_of_the_client_is_a_504(server: LiveServer) -> None:
     error_of(ask(server, TEXT, headers={"X-Request-Timeout": "0.00001"}), 504)
 
 
@@ -426,7 +426,9 @@ def test_a_stream_ends_with_the_translation(server: LiveServer, clip: bytes) -> 
     assert " ".join(segment["translation"] for segment in segments) == FRENCH
 
 
-def test_the_other_routes(server: LiveServer, clip: bytes, host: AudioHost) -> None:
+def test_all_routes_translate_the_transcript(
+    server: LiveServer, clip: bytes, host: AudioHost
+) -> None:
     fields = {"translate_to": "fr"}
     assert upload(server, clip, route=TRANSCRIBE, data=fields).json()["translation"] == FRENCH
     english = upload(server, clip, route=TRANSLATIONS, data=fields).json()

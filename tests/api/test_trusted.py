@@ -35,7 +35,7 @@ def test_a_caller_from_a_trusted_network_needs_no_key(bare: START) -> None:
     assert models(server).status_code == 200
 
 
-def test_everybody_else_is_told_what_can_be_done(bare: START) -> None:
+def test_callers_from_other_networks_learn_which_setting_would_let_them_in(bare: START) -> None:
     server = bare(host=EVERYWHERE, trusted_networks=ELSEWHERE)
     error = error_of(models(server), 401)
     assert "127.0.0.1" in error["message"]

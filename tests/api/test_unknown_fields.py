@@ -248,7 +248,7 @@ def test_other_unknown_fields_are_named_in_the_answer_and_the_log(
     assert IGNORED_HEADER not in upload(scripted, clip, data={"model": "scripted"}).headers
 
 
-def test_streams_name_them_too(scripted: LiveServer, clip: bytes) -> None:
+def test_streams_name_the_fields_they_ignore(scripted: LiveServer, clip: bytes) -> None:
     response = upload(scripted, clip, data={"stream": "true", "user": "u"})
     assert response.headers[IGNORED_HEADER] == "user"
 

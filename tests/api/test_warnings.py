@@ -116,7 +116,7 @@ def test_each_of_several_files_says_it(scripted: LiveServer, cut: bytes, clip: b
 
 
 @pytest.mark.parametrize(("route", "fields"), FORMS)
-def test_tracks_that_nobody_asked_for_are_told(
+def test_tracks_that_were_left_out_are_in_the_warnings(
     scripted: LiveServer, film: bytes, route: str, fields: dict[str, str]
 ) -> None:
     answer = sent(scripted, film, route, fields)

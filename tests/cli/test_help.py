@@ -59,7 +59,7 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_h_is_help(command: list[str]) -> None:
+def test_h_shows_the_help(command: list[str]) -> None:
     done = run(*command, "-h")
     assert done.stdout == run(*command, "--help").stdout
     assert "Usage: reflector-gpu" in done.stdout

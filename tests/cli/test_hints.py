@@ -81,7 +81,7 @@ def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         "uv pip",
     ],
 )
-def test_other_text_stays(text: str) -> None:
+def test_text_without_our_commands_stays(text: str) -> None:
     assert here(text) == text
 
 

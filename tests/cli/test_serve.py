@@ -223,7 +223,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSALS)
-def test_what_can_not_work_is_refused_in_one_line(
+def test_what_cannot_work_is_refused_in_one_line(
     typed: Typed,
     arguments: list[str],
     message: str,

@@ -229,7 +229,7 @@ def test_what_would_be_lost_is_refused_before_any_work(
         (["--server", "http://a.host.invalid", "--key", "schlüssel\n"], "not valid"),
     ],
 )
-def test_what_can_not_work_ends_at_once(
+def test_what_cannot_work_ends_at_once(
     typed: Typed, clip: Path, arguments: list[str], message: str
 ) -> None:
     done = typed("transcribe", clip, *arguments)

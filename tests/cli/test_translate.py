@@ -37,7 +37,9 @@ def test_text_from_standard_input() -> None:
     ("typed", "told"),
     [(("hello", "--to", "tlh"), "'tlh', but to: af"), (("hello", "--from", "?"), "not a language")],
 )
-def test_a_language_that_is_none(typed: tuple[str, ...], told: str) -> None:
+def test_an_unknown_language_is_refused_without_a_traceback(
+    typed: tuple[str, ...], told: str
+) -> None:
     done = run("translate", *typed, env=environment(**TINY))
     assert done.returncode != 0
     assert told in done.stderr

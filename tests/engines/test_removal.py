@@ -85,7 +85,7 @@ def test_what_is_beside_goes_too_unless_it_is_somebodys() -> None:
     assert remove(PAIR, []) == about(3.501)
 
 
-def test_nothing_is_nothing() -> None:
+def test_removing_what_is_not_there_frees_nothing() -> None:
     assert remove(LARGE, [SMALL]) == 0
 
 

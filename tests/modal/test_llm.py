@@ -8,7 +8,7 @@ from tests.api.llms import COUNT, LLM
 from tests.api.support import connect, error_of
 from tests.api.test_chat import (  # noqa: F401
     test_a_client_that_leaves_ends_the_work,
-    test_and_the_same_in_pieces,
+    test_a_streamed_answer_comes_in_pieces_with_its_usage,
     test_requests_share_batches_and_get_their_own_answers,
     test_stop_sequences,
     test_the_openai_client_gets_an_answer,

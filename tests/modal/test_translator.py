@@ -12,13 +12,13 @@ from reflector_gpu.errors import UpstreamFailed
 from tests.api.support import connect
 from tests.api.test_translate import (  # noqa: F401
     test_a_bad_field_is_named,
-    test_a_key_is_wanted,
     test_a_long_text_keeps_its_shape,
     test_a_pair_after_its_opposite,
     test_an_unknown_pair_lists_the_known_ones,
     test_from_english_to_french_unless_told,
     test_the_forms_of_the_request,
     test_the_languages,
+    test_translation_needs_a_key,
 )
 from tests.engines.tongues import TRANSLATION
 from tests.live import LiveServer

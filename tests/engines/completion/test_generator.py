@@ -92,7 +92,7 @@ PROMPTS = {
 
 
 @pytest.mark.parametrize("text", PROMPTS)
-def test_it_answers_what_it_was_taught(tiny: Generator, text: str) -> None:
+def test_the_tiny_model_gives_the_answers_of_its_corpus(tiny: Generator, text: str) -> None:
     found = one(tiny, PROMPTS[text])
     assert (found.text, found.finish) == (text, "stop")
     assert found.prompt_tokens > 10

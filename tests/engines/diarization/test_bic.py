@@ -133,7 +133,7 @@ def test_where_nobody_speaks_there_are_no_turns() -> None:
 
 
 @pytest.mark.parametrize("span", [(1.0, 1.0), (1.0, 1.09), (4.99, 5.0), (5.0, 5.0)])
-def test_speech_of_less_than_a_tenth_of_a_second_is_nobodys(span: Span) -> None:
+def test_speech_under_a_tenth_of_a_second_has_no_turn(span: Span) -> None:
     assert diarize(PcmRecording(Waveform(noise(5)), [span])) == []
 
 
@@ -144,13 +144,13 @@ def test_a_sound_that_never_changes_is_one_speaker(samples: Samples) -> None:
     assert found == [SpeakerTurn(0.0, 10.0, 0), SpeakerTurn(11.0, 30.0, 0)]
 
 
-def test_one_who_speaks_alone_is_one(meeting: Meeting) -> None:
+def test_a_single_speaker_is_one_speaker(meeting: Meeting) -> None:
     for name in meeting.people:
         alone = meeting.only(name)
         assert count(diarize(alone.recording())) == 1, name
 
 
-def test_two_are_told_apart(meeting: Meeting) -> None:
+def test_two_speakers_have_the_turns_of_the_script(meeting: Meeting) -> None:
     for pair in pairwise(meeting.people):
         two = meeting.only(*pair)
         found = diarize(two.recording())
@@ -172,7 +172,9 @@ def test_two_are_told_apart(meeting: Meeting) -> None:
         (DiarizeOptions(num_speakers=2, min_speakers=1, max_speakers=9), 2, 2),
     ],
 )
-def test_hints_are_honoured(meeting: Meeting, options: DiarizeOptions, few: int, many: int) -> None:
+def test_numbers_of_speakers_are_kept_to(
+    meeting: Meeting, options: DiarizeOptions, few: int, many: int
+) -> None:
     assert few <= count(diarize(meeting.first(6).recording(), options)) <= many
 
 

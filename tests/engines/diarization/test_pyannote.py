@@ -161,7 +161,7 @@ def test_turns_cover_what_the_tracks_do(tracks: list[tuple[int, int, str]]) -> N
 # Recordings
 
 
-def test_hints_are_passed_on() -> None:
+def test_numbers_of_speakers_reach_the_pipeline() -> None:
     pipeline = Pipeline()
     diarize(pipeline, RECORDING)
     diarize(pipeline, RECORDING, options=DiarizeOptions(num_speakers=2))
@@ -177,7 +177,7 @@ def test_where_there_are_too_few_voices_for_so_many_speakers_those_are_found() -
     assert {turn.speaker for turn in found} == {0, 1}
 
 
-def test_one_that_fails_fails_alone() -> None:
+def test_a_recording_that_fails_does_not_fail_the_others() -> None:
     found = diarize(
         Pipeline(most=0),
         RECORDING,

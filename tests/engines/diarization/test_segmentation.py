@@ -106,7 +106,7 @@ def test_turns_are_in_order_and_inside_the_recording(engine: SegmentationDiarize
         assert all(one.end < other.start for one, other in pairwise(own))
 
 
-def test_people_who_speak_at_once_both_do(engine: SegmentationDiarizer) -> None:
+def test_overlapping_speech_has_overlapping_turns(engine: SegmentationDiarizer) -> None:
     sound, truth = conversation(OVERLAPPING)
     turns = told(engine, sound)
     assert together(turns) == pytest.approx(together(truth), rel=0.5)

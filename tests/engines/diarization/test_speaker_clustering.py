@@ -134,7 +134,7 @@ def windows_of(
 
 
 @given(data=st.data())
-def test_what_all_windows_hear_is_what_is_told(data: st.DataObject) -> None:
+def test_turns_are_those_that_all_windows_hear(data: st.DataObject) -> None:
     slots, length = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 60))
     cells = st.lists(st.booleans(), min_size=slots * length, max_size=slots * length)
     truth = np.array(data.draw(cells)).reshape(length, slots)

@@ -119,7 +119,7 @@ def test_what_others_made_is_not_taken_for_ours(name: str) -> None:
         Recognisers("scripted").resolve(name)
 
 
-def test_of_two_forms_of_a_model_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_name_means_the_form_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     small = MODELS["nvidia/parakeet-tdt-0.6b-v2-int8"]
     here = replace(small, packages=(), arguments={"weights": "/here"})
     monkeypatch.setitem(cast("dict[str, RecogniserModel]", MODELS), small.name, here)

@@ -64,7 +64,7 @@ def test_words_are_where_they_were_spoken(batched: list[Recognition], spoken: li
         assert ends <= TOLERANCE, clip.path.name
 
 
-def test_alone_is_as_in_a_batch(
+def test_a_chunk_alone_gives_what_it_gives_in_a_batch(
     engine: ParakeetRecogniser, batched: list[Recognition], spoken: list[Clip]
 ) -> None:
     for result, clip in list(zip(batched, spoken, strict=True))[::6]:

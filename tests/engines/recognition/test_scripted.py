@@ -54,5 +54,5 @@ def test_any_change_to_the_audio_shows(seed: int, where: int) -> None:
 
 
 @pytest.mark.parametrize(("asked", "told"), [(None, "en"), ("en", "en"), ("fr", "fr")])
-def test_it_speaks_what_it_was_asked_for(asked: str | None, told: str) -> None:
+def test_its_words_are_in_the_language_of_the_request(asked: str | None, told: str) -> None:
     assert hear(ramp(1), asked).language == told

@@ -43,7 +43,9 @@ def test_nobody_speaks_in_a_sound_that_never_changes(name: str) -> None:
     level=st.floats(1e-4, 1),
     slope=st.sampled_from([None, 0.0, 0.5, 1.0]),
 )
-def test_nor_in_any_other(hertz: float, seconds: float, level: float, slope: float | None) -> None:
+def test_nobody_speaks_in_tones_and_noise_of_any_kind(
+    hertz: float, seconds: float, level: float, slope: float | None
+) -> None:
     sound = tone(hertz, seconds, level) if slope is None else noise(seconds, level, slope)
     assert not any(spoken(words_over(sound), sound))
 

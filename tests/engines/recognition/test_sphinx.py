@@ -65,7 +65,7 @@ def test_words_are_plain(heard: list[tuple[Spoken, list[Word]]]) -> None:
             assert spell(word.text) == [word.text]
 
 
-def test_probabilities_are_told(heard: list[tuple[Spoken, list[Word]]]) -> None:
+def test_every_word_has_a_probability(heard: list[tuple[Spoken, list[Word]]]) -> None:
     probabilities = [word.probability for _, words in heard for word in words]
     assert all(p is not None and 0 <= p <= 1 for p in probabilities)
     assert len(set(probabilities)) > 10

@@ -507,7 +507,7 @@ def test_what_is_spelled_without_a_space_is_one_word(parts: list[str], expected:
 
 
 @pytest.mark.parametrize("temperature", [None, 0.4])
-def test_what_a_prompt_keeps_from_being_heard_is_heard_without_it(
+def test_a_chunk_that_a_prompt_leaves_empty_is_decoded_without_it(
     engine: WhisperRecogniser,
     inner: WhisperModel,
     monkeypatch: pytest.MonkeyPatch,

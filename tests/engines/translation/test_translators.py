@@ -41,7 +41,7 @@ def tiny() -> Iterator[CTranslate2Translator]:
 
 
 @pytest.mark.parametrize(("source", "target"), list(permutations(("en", "fr", "es"), 2)))
-def test_it_says_what_it_has_learnt_in_every_direction(
+def test_the_tiny_model_translates_its_corpus_in_every_direction(
     tiny: CTranslate2Translator, source: str, target: str
 ) -> None:
     known = sentences()
@@ -61,7 +61,7 @@ def test_text_does_not_choose_a_language(tiny: CTranslate2Translator) -> None:
     assert "__" not in str(told)
 
 
-def test_what_can_not_be_read_stays(tiny: CTranslate2Translator) -> None:
+def test_what_cannot_be_read_stays(tiny: CTranslate2Translator) -> None:
     assert tiny.translate(["", " "], EN_FR) == ["", " "]
 
 
@@ -214,7 +214,7 @@ def test_of_several_regions_the_nearest_is_taken(code: str, found: str) -> None:
     assert Directions({"en": regions}).resolve("en", code).target == found
 
 
-def test_pairs_are_kept_apart() -> None:
+def test_only_the_listed_pairs_are_translated() -> None:
     some = Directions({"eng": ("spa", "cat_valencia", "not a language"), "spa": ("eng",)})
     assert some.pairs == [("en", "ca-valencia"), ("en", "es"), ("es", "en")]
     assert some.resolve("en", "ca-valencia") == TranslateOptions("eng", "cat_valencia")
@@ -291,7 +291,7 @@ def test_apertium_leaves_the_marks_at_the_end(rules: ApertiumTranslator, marks: 
 
 
 @installed
-def test_apertium_gives_what_it_has_though_its_next_process_can_not_start(
+def test_apertium_gives_what_it_has_though_its_next_process_cannot_start(
     rules: ApertiumTranslator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = TranslateOptions("eng", "spa")

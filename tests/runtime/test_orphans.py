@@ -14,12 +14,13 @@ import pytest
 from tests.waiting import until
 
 SERVICE = """
-    import asyncio, sys
+    import asyncio, pathlib
     from reflector_gpu.runtime.pool import Pool
     from reflector_gpu.runtime.supervisor import PoolOptions
     from reflector_gpu.types import Priority
     from tests.runtime import engines
     from tests.runtime.engines import recipe
+    from tests.waiting import until
 
     async def main():
         pool = Pool("test", [recipe({engine})] * 2, PoolOptions())
@@ -29,13 +30,39 @@ SERVICE = """
             pool.submit("{item}", "", cost=1.0, priority=Priority.FILE))
         await asyncio.sleep(0)
         print("up", flush=True)
-        await asyncio.sleep(3600)
+        await {then}
 
     asyncio.run(main())
 """
-
+ROOT = Path(__file__).parent.parent.parent
 
 WORKING = "engines.Obedient, notes='{notes}'"
+
+
+def program(engine: str, ready: str, item: str, then: str) -> list[str]:
+    """The command of a program that awaits ``then`` once its pool is in some state."""
+    code = textwrap.dedent(SERVICE).format(engine=engine, ready=ready, item=item, then=then)
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize(
+    ("engine", "ready", "item", "then"),
+    [
+        ("engines.Echo", "pool.wait_ready()", "a", "task"),
+        (WORKING, "pool.wait_ready()", "hang", "asyncio.to_thread(until, {notes}.exists)"),
+        ("engines.Unloadable, how='hang'", "", "a", "asyncio.sleep(0)"),
+    ],
+    ids=["idle", "working", "loading"],
+)
+def test_a_program_that_leaves_a_pool_open_ends(
+    engine: str, ready: str, item: str, then: str, tmp_path: Path
+) -> None:
+    """Multiprocessing waits for workers at the end, and they do not end when they are asked to."""
+    notes = tmp_path / "notes"
+    made, awaited = engine.format(notes=notes), then.format(notes=f"pathlib.Path('{notes}')")
+    command = program(made, ready, item, awaited)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"up\n"
 
 
 @pytest.mark.parametrize(
@@ -58,10 +85,8 @@ def test_no_worker_outlives_a_service_that_is_killed(
 ) -> None:
     notes = tmp_path / "notes"
     made = engine.format(notes=notes)
-    code = textwrap.dedent(SERVICE).format(engine=made, ready=ready, item=item)
-    root = Path(__file__).parent.parent.parent
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE
+        program(made, ready, item, "asyncio.sleep(3600)"), cwd=ROOT, stdout=subprocess.PIPE
     ) as service:
         assert service.stdout
         assert service.stdout.readline() == b"up\n"

@@ -21,12 +21,13 @@ ended to free its memory, and the next job starts it again.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, EngineNotLoaded, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.batch import Batch
@@ -119,6 +120,7 @@ class Supervisor(Generic[Item, Result]):
         """Work until the queue is closed and empty."""
         idle = self._options.idle_seconds
         unless = None if self._is_elsewhere else self._worker_is_dead
+        _running.add(self)
         try:
             while self._ensure_worker():
                 batch = self._queue.take(idle, unless)
@@ -131,6 +133,14 @@ class Supervisor(Generic[Item, Result]):
         finally:
             if self._worker is not None:
                 self._drop_worker()
+            _running.discard(self)
+
+    def end(self) -> None:
+        """Kill the worker in whatever it does, from any thread. It is not replaced."""
+        self._readiness.close()
+        self._queue.close()
+        if isinstance(self._worker, Worker):
+            self._worker.kill()
 
     def _answer(self, batch: list[Job[Item, Result]]) -> None:
         for job, outcome in zip(batch, self._outcomes(batch), strict=True):
@@ -151,6 +161,8 @@ class Supervisor(Generic[Item, Result]):
         self._drop_worker()
 
     def _log_death(self, death: WorkerDied, when: str) -> None:
+        if self._readiness.closing.is_set():
+            return  # it was to end
         # As text: a handler that keeps records would keep alive all that the exception refers to.
         logger.error("%s: worker %s died %s: %s", self._name, death.pid, when, str(death))
 
@@ -326,6 +338,16 @@ def _fault(jobs: Sequence[Job[Item, Result]]) -> EngineFailed | None:
             "perhaps for want of memory."
         )
     return None
+
+
+_running: set[Supervisor[Any, Any]] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Let a program end that has left a pool open: multiprocessing waits for its processes."""
+    for supervisor in list(_running):
+        supervisor.end()
 
 
 def _all_fail(jobs: Sequence[Job[Item, Result]], error: ReflectorError) -> list[_Outcome[Result]]:

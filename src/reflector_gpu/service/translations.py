@@ -39,7 +39,7 @@ class Translations:
     """The configured translators, of which the first that knows a pair gets it."""
 
     def __init__(
-        self, settings: Settings, hosts: WorkerPools, check_here: Callable[[AnyModel], None]
+        self, settings: Settings, workers: WorkerPools, check_here: Callable[[AnyModel], None]
     ) -> None:
         """``check_here`` raises `Unavailable` for what is not installed.
 
@@ -48,7 +48,7 @@ class Translations:
         """
         self.models = [TRANSLATORS.find(name, {}) for name in settings.translator]
         self._settings = settings
-        self._workers = hosts
+        self._workers = workers
         self._check_here = check_here
 
     async def translate(

@@ -19,7 +19,7 @@ from reflector_gpu.formats.schemas import (
     TranscribeWord,
 )
 from reflector_gpu.formats.translated_segments import translated_segments
-from reflector_gpu.formats.words import probability, spans, spelled, spoken_words
+from reflector_gpu.formats.words import spoken_words
 from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordSpaces
 
 
@@ -50,18 +50,17 @@ def file(source: Transcript, filename: str, *, spaces: WordSpaces = "leading") -
 
 def transcribe(source: Transcript, *, spaces: WordSpaces = "leading") -> TranscribeTranscript:
     """The format of /transcribe, whose words have ``text`` in place of ``word``."""
-    words = source.words
     return TranscribeTranscript(
         text=source.text,
         words=tuple(
             TranscribeWord(
-                text=spelled(word, spaces),
-                start=start,
-                end=end,
-                probability=probability(word),
+                text=word.word,
+                start=word.start,
+                end=word.end,
+                probability=word.probability,
                 speaker=word.speaker,
             )
-            for word, (start, end) in zip(words, spans(words), strict=True)
+            for word in spoken_words(source.words, spaces)
         ),
         translation=source.translation,
         warnings=audio_warnings.of_transcript(source),

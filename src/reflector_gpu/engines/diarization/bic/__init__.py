@@ -10,6 +10,7 @@ speaker, assumes one speaker at a time, and misses interjections under a second 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -69,7 +70,7 @@ def _diarize(recording: PcmRecording, options: DiarizeOptions) -> list[SpeakerTu
     spans = [span for span in spans if span.blocks]
     if not spans:
         return []
-    with FrameStore() as store:
+    with closing(FrameStore()) as store:
         for span in spans:
             for rows in span.frames(recording.pcm):
                 store.append(rows)

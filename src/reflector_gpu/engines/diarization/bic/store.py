@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -27,22 +25,14 @@ class FrameStore:
     """Rows that are appended once, and can then be read in order any number of times."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by __exit__
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by `close`
         self._count = 0
 
     @property
     def blocks(self) -> int:
         return self._count // BLOCK
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def append(self, rows: Frames) -> None:

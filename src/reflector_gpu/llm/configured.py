@@ -27,16 +27,7 @@ def language_model(
         ConfigurationError: the engine lacks a setting or a file.
     """
     if settings.llm_engine == "openai":
-        key = settings.llm_api_key
-        return UpstreamModel(
-            UpstreamOptions(
-                settings.llm_base_url,
-                settings.llm_model,
-                key.get_secret_value() if key else "",
-                settings.llm_silence_seconds,
-                settings.llm_retries,
-            )
-        )
+        return UpstreamModel(UpstreamOptions.of(settings))
     if settings.llm_engine == "ctranslate2":
         model = completer_of(settings.llm_model, settings.llm_context)
         return PooledModel(model, lambda: pool(model), settings.llm_max_tokens)

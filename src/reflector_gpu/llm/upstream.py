@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import httpx
 
@@ -30,6 +30,7 @@ from reflector_gpu.errors import (
 from reflector_gpu.llm.base import Answer, CompletionRequest
 from reflector_gpu.llm.bodies import body_of
 from reflector_gpu.llm.chunks import CompletionChunk, ToolCalls, Usage, characters
+from reflector_gpu.settings import Settings
 from reflector_gpu.types import Completion
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,18 @@ class UpstreamOptions:
     retries: int = 2
     backoff: float = 0.5
     key_name: str = "REFLECTOR_LLM_API_KEY"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """What an operator has set."""
+        key = settings.llm_api_key
+        return cls(
+            settings.llm_base_url,
+            settings.llm_model,
+            key.get_secret_value() if key else "",
+            settings.llm_silence_seconds,
+            settings.llm_retries,
+        )
 
 
 class _Transient(Exception):

@@ -1,4 +1,4 @@
-"""The models that the settings name, and that no two kinds of them share a name."""
+"""Find the models that the settings name, and check that no two kinds share a name."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def recognisers_of(settings: Settings) -> Recognisers:
 
 
 def check_language_model(recognisers: Recognisers, name: str) -> None:
-    """Raise `ConfigurationError` if the language model is called as the operator calls another."""
+    """Raise `ConfigurationError` if another model has the ``name`` of the language model."""
     _check_free(recognisers, [name], "the language model")
 
 
 def _check_free(recognisers: Recognisers, taken: Iterable[str], what: str) -> None:
-    """Raise `ConfigurationError` if one of the operator's names is ``taken``."""
+    """Raise `ConfigurationError` if the operator has given a name that is ``taken``."""
     folded = {name.casefold() for name in taken}
     for variable, names in recognisers.chosen.items():
         for name in names:

@@ -1,7 +1,7 @@
 """Weights that are downloaded while the server runs, one model after the other.
 
-Each download is a process of its own, because a thread inside the hub library cannot be stopped;
-what it leaves behind when it is, the next one goes on with.
+Each download is a process of its own, because a thread inside the hub library cannot be stopped.
+A download that was stopped is continued by the next one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
-"""How long a failure stands before anybody tries again."""
+"""How long nobody tries again after a failure."""
 
 _LONGEST_DOWNLOAD = 24 * 3600.0  # seconds; then it starts anew, from where it was
 _SHORTEST, _UNKNOWN, _LONGEST = 5.0, 30.0, 300.0  # seconds that a client is told to wait
 
 
 class Downloads:
-    """Downloads for one event loop: `start` them, `check` on them, `close` it."""
+    """Downloads weights, one model at a time. For one event loop."""
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Downloads:
         clock: Callable[[], float] = time.monotonic,
         sources: Sequence[str] = SOURCES,
     ) -> None:
-        """``downloaded`` is called with each model whose weights have come. ``sources`` are tried
-        in order; see `Weights.pull`."""
+        """``downloaded`` is called with each model whose weights are here now. ``sources`` are
+        tried in order, as by `Weights.pull`."""
         self._downloaded = downloaded
         self._sources = tuple(sources)
         self._clock = clock
@@ -50,7 +50,7 @@ class Downloads:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, model: AnyModel) -> None:
-        """Download the weights of ``model``, unless that is under way or has just failed."""
+        """Download the weights of ``model``, unless that goes on already or has just failed."""
         failure = self._failures.get(model.name)
         if model in self or self._closing.is_set() or (failure and self._clock() < failure.until):
             return
@@ -63,14 +63,14 @@ class Downloads:
         return any(one.name == model.name for one in self._queue)
 
     def failed(self, model: AnyModel) -> bool:
-        """Whether ``model`` did not come when it was last tried."""
+        """Whether the last download of ``model`` failed."""
         return model.name in self._failures and model not in self
 
     def check(self, model: AnyModel) -> None:
-        """Raise what there is to know about ``model``, if anything is.
+        """Raise an error if ``model`` is being downloaded or could not be.
 
         Raises:
-            EngineLoading: it is on its way, or waits for its turn.
+            EngineLoading: it is being downloaded, or waits for its turn.
             ModelNotInstalled: it could not be downloaded, and why.
         """
         if model in self:
@@ -89,7 +89,7 @@ class Downloads:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:
-        """End the download that runs; those that wait do not begin."""
+        """Stop the download that runs. Those that wait do not begin."""
         self._closing.set()
         await self.finished()
 
@@ -111,7 +111,7 @@ class Downloads:
                     logger.error("%s does not start: %s", model.name, error.message)
 
     async def _download(self, model: AnyModel) -> ReflectorError | None:
-        """Why it did not come, if it did not."""
+        """Download ``model``. The result is the error, if it failed."""
         weights = _weights(model)
         self._began, self._had = self._clock(), weights.fetched
         logger.info(
@@ -151,7 +151,7 @@ class Downloads:
 
 
 class Puller:
-    """`Weights.pull` as the work of a `Worker`, which is ended with the server and before it."""
+    """`Weights.pull` as an engine, so that a `Worker` runs it and can be stopped."""
 
     def load(self) -> None:
         """Nothing to load."""
@@ -167,14 +167,14 @@ class Puller:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why, and until when nobody tries again."""
+    """Why a download failed, and until when nobody tries again."""
 
     error: ReflectorError
     until: float
 
 
 def patience(missing: float, came: float, seconds: float) -> float:
-    """Seconds until ``missing`` megabytes are here, within reason: ``came`` took ``seconds``."""
+    """How many seconds to wait for ``missing`` megabytes, if ``came`` of them took ``seconds``."""
     if came <= 0:
         return _UNKNOWN
     return min(max(missing * seconds / came, _SHORTEST), _LONGEST)

@@ -1,4 +1,4 @@
-"""Recordings put behind silence: fetched, encoded and sent at the same time."""
+"""Put silence before recordings. Fetching, encoding and sending go on at the same time."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Padding:
 
 
 def _told(steps: Iterator[float], silence: float, spool: Spool, tally: Tally) -> Iterator[float]:
-    """``steps``, of which ``tally`` hears; the seconds of ``silence`` are not the recording's."""
+    """Pass ``steps`` on, and tell ``tally`` of them without the seconds of ``silence``."""
     for written in steps:
         tally.decoded(max(0.0, written - silence), spool.plausible_seconds)
         yield written
 
 
 class _Growing:
-    """What the encoder has written so far, for one sender."""
+    """The file that the encoder is writing, as the sender reads it."""
 
     def __init__(self, encoder: ThreadStream[float], file: WebmFile, spool: Spool) -> None:
         self._encoder = encoder

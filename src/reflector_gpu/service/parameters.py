@@ -35,7 +35,7 @@ _DETECTED = {"", "auto", "und"}
 
 
 def listed(value: object) -> object:
-    """Make a list of text between commas; empty entries are left out."""
+    """Split text at its commas. Empty entries are left out."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
     if isinstance(value, list):
@@ -44,17 +44,17 @@ def listed(value: object) -> object:
 
 
 def not_empty(value: object) -> object:
-    """HTML forms send an empty text for what was left out."""
+    """Turn an empty text into None, because HTML forms send one for a field that was left out."""
     return None if value == "" else value
 
 
 def _spoken(value: object) -> object:
-    """``auto`` asks for the language to be detected, as if none were given."""
+    """Turn ``auto`` and its like into None, which has the language detected."""
     return None if isinstance(value, str) and value.strip().lower() in _DETECTED else value
 
 
 def _track(value: object) -> object:
-    """A track's number may be an integer; blank text is as good as none."""
+    """Make text of a track's number. Blank text is None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return (value.strip() or None) if isinstance(value, str) else value
@@ -169,7 +169,7 @@ class TranscriptionParameters(SpeakerParameters):
 
     @classmethod
     def of(cls, **values: object) -> Self:
-        """Check ``values``; one that is None was not given.
+        """Check ``values``. Those that are None count as not given.
 
         Raises:
             InvalidRequest: a value does not fit.
@@ -179,7 +179,7 @@ class TranscriptionParameters(SpeakerParameters):
             return cls.model_validate(given)
 
     def options(self, task: Task = "transcribe") -> TranscribeOptions:
-        """What of it concerns the recogniser."""
+        """The part that concerns the recogniser."""
         return TranscribeOptions(
             language=self.language,
             task=task,
@@ -191,7 +191,7 @@ class TranscriptionParameters(SpeakerParameters):
 
     @property
     def speakers(self) -> DiarizeOptions | None:
-        """How to tell speakers apart; None: they need not be.
+        """How to tell speakers apart, or None if they need not be.
 
         Raises:
             InvalidRequest: their numbers contradict each other.
@@ -206,21 +206,21 @@ class TranscriptionParameters(SpeakerParameters):
 
     @property
     def shows_speakers(self) -> bool:
-        """Whether the answer has a place for who says what."""
+        """Whether the answer can say who speaks."""
         return True
 
     def with_speakers(self) -> Self:
-        """The same for a model that tells speakers apart wherever the answer can show them."""
+        """These parameters, with speakers told apart if the answer can show them."""
         if self.diarize is not None or not self.shows_speakers:
             return self
         return self.model_copy(update={"diarize": True})
 
 
 class RecordingParameters(TranscriptionParameters):
-    """The same for recordings of this machine, whose speakers' voices are files here."""
+    """The parameters of recordings on this machine, where voices are files as well."""
 
     voices: Annotated[dict[SpeakerName, bytes], Field(max_length=MOST_KNOWN_SPEAKERS)] = {}
-    """By the name of a speaker: a file that holds their voice."""
+    """Speakers' names, each with the content of a file that holds their voice."""
 
     @property
     def describes_speakers(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the service does with recordings: gets them here, transcribes them, tells speakers apart."""
+"""Get recordings here, transcribe them, and tell their speakers apart."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from reflector_gpu.types import (
 
 
 class Recordings:
-    """Recordings and what is done with them. Safe to share between tasks."""
+    """Works on recordings. Safe to share between tasks."""
 
     def __init__(
         self,
@@ -49,7 +49,10 @@ class Recordings:
         diarizers: Callable[[], Pool[PcmRecording, Sequence[SpeakerTurn]]],
         translations: Translations,
     ) -> None:
-        """``diarizers`` gives the workers of the diarizer, or raises `Unavailable`."""
+        """Long recordings lie in ``scratch``.
+
+        ``diarizers`` gives the workers of the diarizer, or raises `Unavailable`.
+        """
         self._settings = settings
         self._scratch = scratch
         self._fetcher = fetcher
@@ -78,7 +81,7 @@ class Recordings:
                     release_frames(error)  # nobody else looks at it, because readers were told
 
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
-        """How speakers sound: each has a name, and a short file of any audio format.
+        """Decode the voices of speakers. Each has a name, and a short file of any audio format.
 
         Raises:
             InvalidRequest, StorageFull: as `pipeline.voices.voice`.
@@ -154,7 +157,7 @@ class Recordings:
         whose: SubmitRecording,
         voices: Sequence[Voice],
     ) -> AsyncGenerator[Part, None]:
-        """Parts with their speakers. What the diarizer hears is recorded until they end."""
+        """Transcribe with speakers. The decoded audio is kept for the diarizer until the end."""
         with closing(Recorder(self._scratch)) as recorder:
             parts = transcribe(spool, replace(plan, recorder=recorder), submit)
             async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
@@ -170,7 +173,7 @@ class Recordings:
         track: str | None = None,
         tally: Tally = UNCOUNTED,
     ) -> Diarized:
-        """Who speaks when in ``spool``, which may still fill: by name where ``voices`` tell it.
+        """Tell who speaks when in ``spool``, which may still fill. Those with ``voices`` get names.
 
         The caller closes the spool. ``tally`` hears how long the recording is.
         """

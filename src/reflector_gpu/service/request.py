@@ -1,4 +1,4 @@
-"""How one recording is to be transcribed, once what the client sent is checked."""
+"""What a client wants of one recording, once it has been checked."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class TranscriptionRequest:
 
     model: RecogniserModel
     options: TranscribeOptions = field(default_factory=TranscribeOptions)
-    """Their language is the model's own code for `language`."""
+    """What the recogniser is told. The language in it is the model's own code for `language`."""
     language: str | None = None
-    """What is spoken, if that is told, as the client writes it."""
+    """The spoken language as the client writes it, or None if the client does not say."""
     priority: Priority = Priority.LIVE
     vad: VadOptions = field(default_factory=VadOptions)
     speakers: DiarizeOptions | None = None
-    """How to tell them apart; None: not at all."""
+    """How to tell speakers apart, or None if they need not be."""
     voices: Sequence[Voice] = ()
-    """Of speakers whose names are known."""
+    """The voices of speakers whose names are known."""
     waited: Callable[[float], None] | None = None
-    """Told, by a thread, how many seconds each chunk waited for a worker."""
+    """Called by a thread with the seconds that each chunk waited for a worker."""
     translate_to: str | None = None
-    """The language that segments are translated to, if any, as the client writes it."""
+    """The language to translate segments to, as the client writes it, or None."""
     translated: bool = False
-    """Whether their translations stand in their place."""
+    """Whether translations replace the text, instead of standing beside it."""
     track: TrackWish = ANY_TRACK
-    """Which of the file's audio tracks."""
+    """Which of the file's audio tracks to transcribe."""
     streamed: bool = False
-    """Whether somebody reads along, so that the first words have to come early."""
+    """Whether the client reads along, so that the first words have to come early."""
     strict: bool = False
     """Whether it fails if the engine fails on a part of it."""
 
     @property
     def written(self) -> str | None:
-        """The language of the transcript, if that is told."""
+        """The language of the transcript, or None if the client does not say."""
         return "en" if self.options.task == "translate" else self.language

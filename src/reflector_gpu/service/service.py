@@ -1,4 +1,4 @@
-"""The composition root: the one place where settings, catalog, runtime and pipeline meet."""
+"""The composition root: the only place that knows settings, catalogs, runtime and pipeline."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Service:
 
     @property
     def configured(self) -> list[RecogniserModel]:
-        """What to have ready: what is needed of the models that are here, or may be downloaded.
+        """The recognisers to have ready. They are here, or may be downloaded.
 
         A service with models elsewhere answers for those alone.
         """
@@ -139,13 +139,13 @@ class Service:
 
     @property
     def prepared(self) -> list[AnyModel]:
-        """`configured`, and the diarizer if it has a model to load."""
+        """All models to have ready: `configured`, and the diarizer if it has a model to load."""
         ours = self._elsewhere is None or self.diarizer.name in self._elsewhere
         diarizers = [self.diarizer] if self.diarizer.trained and ours else []
         return [*self.configured, *diarizers]
 
     def may_download(self, model: AnyModel) -> bool:
-        """Whether ``model`` is only a download away, and downloads are wanted."""
+        """Whether nothing but a download is missing of ``model``, and downloads are allowed."""
         return self.settings.auto_pull and self.workers.missing(model) == ("weights",)
 
     def check_ready(self) -> None:
@@ -158,11 +158,11 @@ class Service:
 
     @property
     def language_models(self) -> list[LanguageModel]:
-        """The one that is configured, if any is."""
+        """The configured language model, if there is one."""
         return [self._llm] if self._llm else []
 
     def language_model(self, name: str | None = None) -> LanguageModel:
-        """The one that a client means; without a name, the configured one.
+        """The language model that a client means by ``name``, or the configured one.
 
         Raises:
             ModelNotInstalled: none is configured.
@@ -171,7 +171,7 @@ class Service:
         return chosen(self._llm, name)
 
     def check_here(self, model: AnyModel) -> None:
-        """Raise `Unavailable` if ``model`` is not installed; begin to download it if it may be."""
+        """Raise `Unavailable` if ``model`` is not installed, and download it if that is allowed."""
         if self.workers.state(model) is PoolState.READY:
             return  # it is here, and need not be looked for on disk
         if self.may_download(model):
@@ -198,7 +198,7 @@ class Service:
         vad: VadOptions | None = None,
         streamed: bool = False,
     ) -> TranscriptionRequest:
-        """What ``parameters`` ask of ``model``, which `resolve` has chosen.
+        """The request that ``parameters`` make of ``model``, which `resolve` has chosen.
 
         Speech that it cannot translate itself is transcribed, and its text translated.
 
@@ -232,13 +232,13 @@ class Service:
     def speakers(
         self, parameters: TranscriptionParameters, task: Task = "transcribe"
     ) -> DiarizeOptions | None:
-        """How ``parameters``, or the name of their model, ask for speakers; None: not at all."""
+        """How to tell speakers apart, if ``parameters`` or the name of their model ask for that."""
         if task == "transcribe" and self.recognisers.meaning(parameters.model).speakers:
             parameters = parameters.with_speakers()
         return parameters.speakers
 
     def resolve(self, model: str | None, options: TranscribeOptions) -> RecogniserModel:
-        """The model that a client means, if it knows what is spoken.
+        """The model that a client means. It knows the spoken language.
 
         Raises:
             UnknownModel, UnsupportedLanguage

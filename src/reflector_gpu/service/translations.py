@@ -1,4 +1,4 @@
-"""Translation as the service does it: which translator, on which workers, how cut."""
+"""Choose a translator for each text, cut the text for it, and give it to its workers."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority, TranslateOptions
 
 DEFAULT_SOURCE = "en"
-"""Of a transcript whose language nobody told and nothing detected."""
+"""The language of a transcript if nobody has said it and nothing has detected it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """``texts`` in another language, by the translator ``model``; None: they are in it already."""
+    """Translated ``texts``, and the name of the translator.
+
+    Without a translator, the texts were in the wanted language already.
+    """
 
     texts: Sequence[str]
     model: str | None
 
 
 class Translations:
-    """The configured translators, of which the first that knows a pair gets it."""
+    """The configured translators. The first one that knows a pair of languages translates it."""
 
     def __init__(
         self, settings: Settings, workers: WorkerPools, check_here: Callable[[AnyModel], None]
@@ -54,7 +57,7 @@ class Translations:
     async def translate(
         self, texts: Sequence[str], source: str, target: str, priority: Priority
     ) -> Translated:
-        """``texts`` in the language ``target``, which like ``source`` is a code, a tag or a name.
+        """Translate ``texts`` to the language ``target``. Languages are codes, tags or names.
 
         Raises:
             UnsupportedLanguage: one is no language, or no translator knows this pair.
@@ -82,7 +85,7 @@ class Translations:
         return Translated(found, model.name)
 
     def of_segments(self, target: str, priority: Priority) -> TranslateAll:
-        """For `pipeline.translate.with_translations`; recordings may be of any length."""
+        """What `pipeline.translation.with_translations` calls. Recordings may have any length."""
 
         async def translate_all(texts: Sequence[str], language: str | None) -> Sequence[str]:
             longest = self._settings.translate_characters
@@ -98,7 +101,7 @@ class Translations:
     async def check_target(
         self, source: str | None, target: str, field: str = "translate_to"
     ) -> None:
-        """See that a transcript in ``source``, if that is known, can be translated.
+        """Check that a transcript can be translated. ``source`` is None if it is not known yet.
 
         Raises:
             As `translate`; what is wrong is blamed on ``field``.
@@ -108,7 +111,7 @@ class Translations:
             await self._resolve(source, target)
 
     async def known(self) -> list[tuple[TranslatorModel, Directions]]:
-        """What the translators that are here translate.
+        """The translators that are here, and the directions that they know.
 
         Raises:
             Unavailable: none is.
@@ -119,7 +122,7 @@ class Translations:
         return found
 
     def check_possible(self, recogniser: str, also: str | None) -> None:
-        """See that what ``recogniser`` writes can be translated in place of what is said.
+        """Check that text can be translated in place of speech that ``recogniser`` hears.
 
         ``also`` is a language that it is to be translated to besides.
 
@@ -150,9 +153,9 @@ class Translations:
     async def _resolve(
         self, source: str | None, target: str
     ) -> tuple[TranslatorModel, TranslateOptions] | None:
-        """Who translates this; ``source`` None: whatever it may be.
+        """The translator of a pair of languages. ``source`` is None if it is not known yet.
 
-        None: nobody need, for no translator that is here tells the two languages apart.
+        The result is None if the languages are the same to every translator that is here.
         """
         if source is not None and read(source) == read(target):
             return None
@@ -185,7 +188,7 @@ def _directions(model: TranslatorModel) -> Directions:
 
 
 def _portions(texts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
-    """``texts`` in runs of no more than ``longest`` characters, as far as single ones allow."""
+    """Group ``texts`` into runs of at most ``longest`` characters. A longer text stands alone."""
     run: list[str] = []
     characters = 0
     for text in texts:
@@ -199,5 +202,5 @@ def _portions(texts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
 
 
 def _blaming(field: str) -> AbstractContextManager[None]:
-    """What is wrong with a language is the fault of the ``field`` that says it."""
+    """Errors about a language name ``field``, because the client gave the language there."""
     return blaming({"source_language": field, "target_language": field})

@@ -1,4 +1,4 @@
-"""Engines as pools of workers, of this machine or elsewhere, started when they are first used."""
+"""Pools of workers for engines, here or elsewhere. Each starts when it is first used."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
-"""By a model's name: its workers that are no processes of this machine, for each priority."""
+"""The workers of models that run on other machines, by a model's name and by priority."""
 
 NOWHERE: Elsewhere = {}
 
 _Key: TypeAlias = tuple[str, str, str]
-"""The kind of model (a translator may have a recogniser's name), its name, and the priority that
-its workers serve, where each has its own."""
+"""The kind of a model, its name, and a priority if each has workers of its own.
+
+A translator may have the name of a recogniser, so the name alone does not do."""
 
 
 class WorkerPools:
-    """The workers of every model that somebody has asked for."""
+    """The workers of every model that has been asked for."""
 
     def __init__(
         self,
@@ -41,9 +42,12 @@ class WorkerPools:
         elsewhere: Elsewhere = NOWHERE,
         scratch: os.PathLike[str] | None = None,
     ) -> None:
-        """The models named in ``kept`` are never unloaded. Those ``elsewhere`` have no process
-        here, and need not be installed. ``scratch`` is the folder for the workers' temporary
-        files, if not the system's."""
+        """Nothing is started yet.
+
+        Models named in ``kept`` are never unloaded. Models ``elsewhere`` have no process here, and
+        need not be installed. Workers put temporary files into ``scratch``, or else where the
+        system has them.
+        """
         self._settings = settings
         self._kept = kept
         self._elsewhere = elsewhere
@@ -58,18 +62,18 @@ class WorkerPools:
         return list(self._pools.values())
 
     def state(self, model: AnyModel) -> PoolState | None:
-        """None: nobody has asked for this model yet."""
+        """The state of the workers of ``model``, or None if it has not been asked for yet."""
         keys = {self._key(model, priority) for priority in Priority}
         return next((pool.state for key, pool in self._pools.items() if key in keys), None)
 
     def missing(self, model: AnyModel) -> tuple[str, ...]:
-        """What ``model`` lacks to be used; see `Model.missing`."""
+        """What this machine lacks to use ``model``. See `Model.missing`."""
         return () if model.name in self._elsewhere else model.missing
 
     def pool(
         self, model: Model[Item, Result], priority: Priority = Priority.LIVE
     ) -> Pool[Item, Result]:
-        """The workers of ``model`` that do work of this ``priority``, started if need be.
+        """The workers of ``model`` for this ``priority``. They are started if need be.
 
         Raises:
             ModelNotInstalled: it is not here.
@@ -91,8 +95,7 @@ class WorkerPools:
         return self._pools[key]
 
     def cpu_threads(self, model: AnyModel) -> int | None:
-        """The threads of each worker of ``model``; None unless all of them are processes of this
-        machine that run on its CPUs."""
+        """The threads of each worker of ``model``, or None if not all run on CPUs here."""
         if model.name in self._elsewhere:
             return None
         placements = self.layout(model)
@@ -111,12 +114,12 @@ class WorkerPools:
         )
 
     async def close(self) -> None:
-        """Stop every worker; what they work on fails with `ShuttingDown`."""
+        """Stop every worker. Their work fails with `ShuttingDown`."""
         self._closed = True
         await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in self._pools.values()))
 
     def _key(self, model: AnyModel, priority: Priority) -> _Key:
-        """What tells the pools apart; here one serves both priorities."""
+        """The key of a pool. On this machine, one pool serves both priorities."""
         elsewhere = model.name in self._elsewhere
         return model.capability.kind, model.name, priority.name.lower() if elsewhere else ""
 

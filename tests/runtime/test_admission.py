@@ -368,7 +368,7 @@ def test_nobody_is_slow_in_the_beginning_or_once_all_is_there(
     sender = Sender()
     with admission.permit(FILE) as permit:
         with permit.arriving(sender.received, sender.leave):
-            clock.advance(10)
+            clock.advance(5)
             assert refusal(admission, FILE)
         clock.advance(1_000)
         assert refusal(admission, FILE)

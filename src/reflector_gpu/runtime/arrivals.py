@@ -13,7 +13,7 @@ H = TypeVar("H")
 STEADY_RATE = 32_000.0
 """Bytes a second of a sender who may stay: what uncompressed speech takes while it is spoken."""
 
-_GRACE_SECONDS = 10.0  # in which nobody is called slow
+_GRACE_SECONDS = 5.0  # in which nobody is called slow
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,12 @@ def test_the_last_word_of_a_sentence_is_before_the_pause_behind_it() -> None:
     assert times(bounded(found(*words), [(6.0, 6.66), (8.05, 9.0)]))[0] == (6.2, 6.66)
 
 
+def test_what_is_spelled_letter_by_letter_takes_as_long_as_its_letters() -> None:
+    words = Word("so", 0.2, 0.5), Word("C-L-S-G-O-F-H-Z", 0.6, 4.5)
+    after = times(bounded(found(*words), [(0.2, 0.5), (0.6, 2.9), (3.4, 4.5)]))
+    assert after == [(0.2, 0.5), (0.6, 4.5)]
+
+
 def test_a_word_whose_full_stop_took_its_end_lasts_as_long_as_the_voice() -> None:
     words = Word("corpus.", 1.8, 2.2), Word("I'm", 2.6, 3.0)
     assert times(prolonged(found(*words), [(1.7, 2.5), (2.55, 3.1)])) == [(1.8, 2.5), (2.6, 3.1)]

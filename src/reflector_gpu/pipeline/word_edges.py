@@ -63,7 +63,8 @@ def _limit(words: Sequence[Word]) -> float:
     return max(_SHORTEST_LIMIT, _LONGEST_WORD * min(_USUAL, usual))
 
 
-def _cut(word: Word, limit: float, voiced: Sequence[Span]) -> Word:
+def _cut(word: Word, usual: float, voiced: Sequence[Span]) -> Word:
+    limit = usual * (1 + word.text.strip("-").count("-"))  # what is spelled, as in "1-0-0-3"
     if word.end - word.start <= limit:
         return word
     least = _NEXT_VOICE if word.text[-1:] in _PAUSED else 0.0

@@ -45,17 +45,17 @@ Any format that FFmpeg reads will do. An open file is read from its beginning an
 
 
 class Options(TypedDict, total=False):
-    """What a transcription may be told; everything has a default."""
+    """Options of a transcription. All have defaults."""
 
     model: str
-    """A name from ``reflector-gpu models list``; else the configured one."""
+    """A name from ``reflector-gpu models list``. Left out, the configured model."""
     language: str
-    """The spoken language: ``en``, ``pt-BR``, ``Spanish``. Left out, the model detects it if it
+    """The spoken language: ``en``, ``pt-BR``, ``Spanish``. Left out, it is detected if the model
     can."""
     languages: Sequence[str]
-    """Those that may be spoken, where the language is left out."""
+    """Languages that may be spoken, if ``language`` is left out."""
     prompt: str
-    """Text that the recording might follow: style and spelling."""
+    """Text that sets the style and the spelling."""
     hotwords: Sequence[str]
     """Words to expect."""
     temperature: float
@@ -88,8 +88,7 @@ class Transcriber:
     """
 
     def __init__(self, settings: Settings | None = None, **options: Unpack[Options]) -> None:
-        """Check the options; nothing is started yet. ``settings`` are the environment's if not
-        given.
+        """Check the options. Nothing is started yet. Without ``settings``, the environment's count.
 
         Raises:
             ReflectorError: a setting or an option does not fit.
@@ -100,7 +99,7 @@ class Transcriber:
             raise TypeError(f"There is no option {unknown[0]!r}; there are {known}.")
         voices = {name: _bytes(voice) for name, voice in options.get("voices", {}).items()}
         self._parameters = RecordingParameters.of(**{**options, "voices": voices})
-        # Limits protect a server from its clients; these recordings are one's own.
+        # Limits protect a server from its clients, and these recordings are the caller's own.
         own = {
             "max_audio_seconds": math.inf,
             "translate_characters": sys.maxsize,
@@ -144,7 +143,7 @@ class Transcriber:
 
     @property
     def absent(self) -> list[AnyModel]:
-        """Those of them that are only a download away, and may be downloaded."""
+        """Those of `models` that lack only their weights, and may be downloaded."""
         return [model for model in self.models if self._service.may_download(model)]
 
     @property
@@ -153,7 +152,7 @@ class Transcriber:
         return self._service.workers.pool(self._model).workers
 
     def check_installed(self) -> None:
-        """Raise `ReflectorError` if the models are not here, or do not do what is asked."""
+        """Raise `ReflectorError` if a model is not installed, or cannot do what the options ask."""
         self._checked()
 
     async def loaded(self) -> None:
@@ -175,10 +174,10 @@ class Transcriber:
             return await collect(parts)
 
     async def parts(self, recording: Recording) -> AsyncGenerator[Part, None]:
-        """The transcript of ``recording`` while it comes into being.
+        """The transcript of ``recording`` in parts, as they come.
 
-        The first words come early. Where speakers are told apart or text is translated, the last
-        part has all segments again.
+        The first words come early. With speakers or translations, the last part has all segments
+        again.
 
         Raises:
             ReflectorError, OSError: as `transcribe`.
@@ -232,12 +231,12 @@ class Transcriber:
 def transcribe(
     recording: Recording, *, settings: Settings | None = None, **options: Unpack[Options]
 ) -> Transcript:
-    """Transcribe one recording, and wait for it; see `Options` for what may be said.
+    """Transcribe one recording; see `Options`.
 
-    Works in scripts, in threads, and in notebooks, whose event loop then waits as well.
+    This works in scripts, in threads, and in notebooks, whose event loop waits meanwhile.
 
     Raises:
-        ReflectorError: a setting, an option, the recording or the model does not do.
+        ReflectorError: a setting, an option, the recording or the model does not work.
         OSError: a file cannot be read.
     """
     return _result(transcribe_async(recording, settings=settings, **options))
@@ -246,7 +245,7 @@ def transcribe(
 async def transcribe_async(
     recording: Recording, *, settings: Settings | None = None, **options: Unpack[Options]
 ) -> Transcript:
-    """`transcribe` for an event loop. Cancelling it ends the work."""
+    """`transcribe`, for event loops. Cancelling it ends the work."""
     async with Transcriber(settings, **options) as transcriber:
         return await transcriber.transcribe(recording)
 
@@ -272,7 +271,7 @@ def _bytes(voice: str | os.PathLike[str] | bytes) -> bytes:
 
 
 def _result(work: Coroutine[object, object, T]) -> T:
-    """The result of ``work``, also where this thread has an event loop that runs."""
+    """The result of ``work``, even if an event loop already runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -281,7 +280,7 @@ def _result(work: Coroutine[object, object, T]) -> T:
     with ThreadPoolExecutor(1, thread_name_prefix="transcribe") as thread:
         try:
             return thread.submit(asyncio.run, _unless(interrupted, work)).result()
-        except BaseException:  # as Ctrl-C: the executor waits until the work has ended
+        except BaseException:  # Ctrl-C, say: the executor waits until the work has ended
             interrupted.cancel()
             raise
 

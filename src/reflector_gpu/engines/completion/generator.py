@@ -126,7 +126,7 @@ class Generator:
     def complete(
         self, prompts: Sequence[Prompt], options: SamplingOptions, progress: Progress
     ) -> Sequence[Completion | ReflectorError]:
-        """As `Completer` has it.
+        """Answer ``prompts``, as `Completer` says.
 
         Raises:
             EngineFailed: the device has no memory for so many prompts at once.

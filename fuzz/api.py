@@ -93,7 +93,7 @@ def _answers(events: Path) -> Iterator[_Answer]:
     with events.open(encoding="utf-8") as lines:
         for line in lines:
             finished = json.loads(line).get("ScenarioFinished")
-            exchanges = finished["recorder"]["interactions"].values() if finished else ()
+            exchanges = finished["recorder"].get("interactions", {}).values() if finished else ()
             for exchange in exchanges:
                 request, response = exchange["request"], exchange["response"] or {}
                 status = response.get("status_code", NO_ANSWER)

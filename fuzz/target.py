@@ -42,7 +42,7 @@ _SETTINGS = {
     "LLM_ENGINE": "ctranslate2",
     "LLM_MODEL": str(_FIXTURES / "llm-tiny"),
     "TRANSLATOR": str(_FIXTURES / "translation-tiny"),
-    "MAX_AUDIO_SECONDS": "3600",
+    "MAX_AUDIO_SECONDS": "1200",
 }
 
 

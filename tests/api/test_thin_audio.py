@@ -37,7 +37,7 @@ FIELDS_OF_URLS = {FROM_URL: "audio_file_url", "/diarize": "audio_file_url", "/pa
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LiveServer]:
-    """A server that takes on a few minutes of such audio at once."""
+    """A server that takes on a minute or two of such audio at once."""
     with LiveServer(
         model="scripted",
         apikey=KEY,
@@ -125,7 +125,7 @@ def test_a_client_pays_for_what_was_decoded_though_it_got_no_answer(
     server = bare(
         model="scripted",
         apikey=f"{KEY}, {OTHER_KEY}",
-        live_audio_seconds=60,
+        live_audio_seconds=240,
         key_hourly_audio_seconds=30,
     )
     assert upload(server, SIX_HOURS).status_code == 413

@@ -178,29 +178,35 @@ def test_nobody_is_told_to_wait_for_longer_than_an_hour(narrow: Admission, clock
 # Audio that is longer than its size tells
 
 
-def test_what_is_implausible_is_not_counted_against_others(narrow: Admission) -> None:
-    with narrow.permit(FILE) as permit, permit.recording() as recording:
+@pytest.fixture
+def thin(clock: Clock) -> Admission:
+    """A minute of such audio may wait, a quarter of all."""
+    return Admission({LIVE: Limits(9, 240), FILE: Limits(9, 240)}, clock=clock)
+
+
+def test_what_is_implausible_is_not_counted_against_others(thin: Admission) -> None:
+    with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.expect(7_200)
         recording.decoded(1, plausible=36)
-        assert narrow.backlog(FILE) == 36
+        assert thin.backlog(FILE) == 36
         recording.decoded(50, plausible=36)
-        assert narrow.backlog(FILE) == 36
-        with narrow.permit(FILE):
+        assert thin.backlog(FILE) == 36
+        with thin.permit(FILE):
             """There is a place."""
         assert recording.seconds == 7_200
 
 
-def test_a_recording_whose_bytes_arrive_becomes_plausible(narrow: Admission) -> None:
-    with narrow.permit(FILE) as permit, permit.recording() as recording:
+def test_a_recording_whose_bytes_arrive_becomes_plausible(thin: Admission) -> None:
+    with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.expect(7_200)
         recording.decoded(1, plausible=36)
         recording.decoded(500, plausible=7_000)
-        assert narrow.backlog(FILE) == 7_000
-        assert "7000 seconds" in refusal(narrow, FILE).message
+        assert thin.backlog(FILE) == 7_000
+        assert "7000 seconds" in refusal(thin, FILE).message
 
 
-def test_what_is_implausible_ends_once_it_is_more_than_may_wait(narrow: Admission) -> None:
-    with narrow.permit(FILE) as permit, permit.recording() as recording:
+def test_what_is_implausible_ends_once_it_is_more_than_may_wait(thin: Admission) -> None:
+    with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.decoded(60, plausible=36)
         with pytest.raises(TooLarge, match="longer than its size"):
             recording.decoded(61, plausible=36)
@@ -208,24 +214,24 @@ def test_what_is_implausible_ends_once_it_is_more_than_may_wait(narrow: Admissio
         recording.decoded(90, plausible=36)  # only what waits counts
 
 
-def test_what_is_plausible_never_ends(narrow: Admission) -> None:
-    with narrow.permit(FILE) as permit, permit.recording() as recording:
+def test_what_is_plausible_never_ends(thin: Admission) -> None:
+    with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.decoded(7_200, plausible=7_200)
 
 
-def test_implausible_recordings_share_what_may_wait(narrow: Admission, clock: Clock) -> None:
+def test_implausible_recordings_share_what_may_wait(thin: Admission, clock: Clock) -> None:
     for _ in range(100):
-        spend(narrow, clock, FILE, 20)
-    with narrow.permit(FILE) as one, one.recording() as first:
+        spend(thin, clock, FILE, 20)
+    with thin.permit(FILE) as one, one.recording() as first:
         first.decoded(40, plausible=1)
-        with narrow.permit(FILE) as another, another.recording() as second:
+        with thin.permit(FILE) as another, another.recording() as second:
             second.decoded(20, plausible=1)
             with pytest.raises(Overloaded, match="with that of other requests") as refused:
                 second.decoded(21, plausible=1)
             assert refused.value.retry_after == pytest.approx(20, rel=1e-6)
-        with narrow.permit(LIVE) as live, live.recording() as third:
+        with thin.permit(LIVE) as live, live.recording() as third:
             third.decoded(60, plausible=1)  # classes are counted apart
-        with narrow.permit(FILE) as another, another.recording() as fourth:
+        with thin.permit(FILE) as another, another.recording() as fourth:
             fourth.decoded(20, plausible=1)  # the second one is gone
 
 

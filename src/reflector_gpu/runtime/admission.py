@@ -32,6 +32,7 @@ from reflector_gpu.types import Priority
 _SMOOTHING = 0.2  # weight of the newest request in the average
 _FIRST_GUESS = 5.0  # seconds, until a request has been measured
 _FADING_SECONDS = 60.0  # work that was done so long ago counts a third of what is done now
+_IMPLAUSIBLE_SHARE = 0.25  # of the audio that may wait: an hour of uploads takes seconds to decode
 _LONGEST_WAIT = 3600.0
 _HOUR = 3600.0
 _HOURLY_AUDIO = 100 * _HOUR  # more than a machine without GPUs transcribes in an hour
@@ -294,7 +295,7 @@ class _Class:
             TooLarge: ``recording`` alone is more than is taken on at once.
             Overloaded: with the others it is.
         """
-        limit = self._limits.audio_seconds
+        limit = self._limits.audio_seconds * _IMPLAUSIBLE_SHARE
         if recording.undone > limit:
             raise TooLarge(
                 "The audio is much longer than its size tells, and longer than the "

@@ -20,6 +20,7 @@ from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.streaming import Recording, real_recording
 from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.formats.audio_warnings import WARNINGS_HEADER
 
 MODEL = "tiny.en"
 SECONDS = 333
@@ -64,7 +65,7 @@ def run() -> list[Figure]:
         return []
     recording = real_recording(SECONDS, 1)
     disturbed: list[float] = []
-    changed = failed = 0
+    changed = failed = lost = 0
     with Server(model=MODEL) as server, server.client() as client:
         undisturbed, alone = _heard(client, recording)
         with Killer(server.pid) as killer:
@@ -72,9 +73,11 @@ def run() -> list[Figure]:
                 answer, took = _heard(client, recording)
                 disturbed.append(took)
                 failed += answer.status_code != 200
+                lost += WARNINGS_HEADER in answer.headers
                 changed += answer.content != undisturbed.content
     times = f"{statistics.median(disturbed):.0f} s each, {alone:.0f} s undisturbed"
-    detail = f"{killer.kills} kills, one every {INTERVAL:g} s; {times}; {failed} failed"
+    kills = f"{killer.kills} kills, one every {INTERVAL:g} s"
+    detail = f"{kills}; {times}; {failed} failed, {lost} lack a part"
     share = (len(disturbed) - changed) / len(disturbed)
     return [
         Figure(

@@ -150,6 +150,21 @@ class Condemned(Engine):
         return list(items)
 
 
+class Hunted(Condemned):
+    """Is killed at a batch, once for each file in a folder, which it deletes; and while it loads
+    after that, the first time."""
+
+    def load(self) -> None:
+        if (mark := self._folder.with_suffix(".loading")).exists():
+            mark.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, items: Sequence[object], options: object) -> list[object]:
+        self._folder.with_suffix(".loading").touch()
+        super().load()
+        return list(items)
+
+
 class Miscounting(Engine):
     def run(self, items: Sequence[object], options: object) -> list[object]:
         return [*items, "one too many"]

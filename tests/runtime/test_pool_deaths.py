@@ -66,6 +66,20 @@ def test_three_kills_from_outside_are_no_items_fault(items: list[str], tmp_path:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize(("kills", "survives"), [(5, True), (20, False)])
+def test_kills_that_hit_loading_as_well_are_held_against_no_item_until_there_are_a_dozen(
+    kills: int, survives: bool, tmp_path: Path
+) -> None:
+    """Every second kill comes while a worker loads, so the others are not in a row."""
+    for number in range(kills):
+        (tmp_path / f"{number:02}").touch()
+    with pooled(engines.Hunted, QUICK, folder=str(tmp_path)) as pool:
+        (found,) = outcomes(pool, "a")
+    assert (found == "a") is survives
+    left = len(list(tmp_path.iterdir()))
+    assert left == 0 if survives else left == kills - 13
+
+
 def test_a_worker_killed_three_times_while_it_loads_is_started_a_fourth_time(
     tmp_path: Path,
 ) -> None:

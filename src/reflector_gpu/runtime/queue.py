@@ -52,6 +52,8 @@ class Job(Generic[Item, Result]):
     """Is called with the seconds that the job waited until a worker took it."""
     killed: int = 0
     """How often its worker was killed from outside."""
+    killed_in_a_row: int = 0
+    """The same since a kill last hit something else."""
     crashed: int = 0
     """How often its worker crashed or hung, and no other job can be to blame."""
     queued: float = 0.0

@@ -6,7 +6,8 @@ What becomes of a batch that fails:
   and so on, until the item at fault is alone. An item that crashes its worker twice alone fails.
 - Its worker is killed from outside, as the kernel does when memory runs out: each half runs by
   itself, because less needs less memory. The first three times that is not an item's fault. At the
-  fourth kill an item that is alone fails.
+  fourth kill in a row an item that is alone fails. A kill that hits other work or a worker that
+  loads breaks the row: somebody kills whatever runs. But no item survives more than twelve kills.
 - Its worker is elsewhere and dies: the whole batch runs again, up to three times. A call that ends
   early seldom ends because of what it was about.
 - Parts of some results have been heard already: those items fail, because a second run would tell
@@ -44,7 +45,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Outcome: TypeAlias = "Result | ReflectorError"
 
-_FORGIVEN_KILLS = 3
+_FORGIVEN_KILLS = 3  # in a row
+_MOST_KILLS = 12
 _CRASHES = 2  # of an item that is alone, until it is at fault
 
 _NOBODY_WAITS = "Nobody waits for this result."
@@ -115,6 +117,7 @@ class Supervisor(Generic[Item, Result]):
         self._failing = False
         self._pause = 0.0  # before the next try to load; 0 once a worker has been given work
         self._pause_after_kill = 0.0  # 0 once a worker has done a batch
+        self._last_killed: frozenset[int] = frozenset()  # ids of the jobs that the last kill hit
 
     def run(self) -> None:
         """Work until the queue is closed and empty."""
@@ -248,7 +251,15 @@ class Supervisor(Generic[Item, Result]):
                     raise
                 self._log_death(death, "while loading")
                 if death.from_outside:
+                    self._last_killed = frozenset()
                     self._recover()
+
+    def _count_kill(self, jobs: Sequence[Job[Item, Result]]) -> None:
+        for job in jobs:
+            again = id(job) in self._last_killed
+            job.killed += 1
+            job.killed_in_a_row = 1 + (job.killed_in_a_row if again else 0)
+        self._last_killed = frozenset(map(id, jobs))
 
     def _recover(self) -> None:
         """After a kill, wait before a worker is started; longer if kills follow each other."""
@@ -281,9 +292,11 @@ class Supervisor(Generic[Item, Result]):
             if any(job.begun for job in jobs):
                 return self._without_begun(jobs)
             whole = len(jobs) == 1 or self._is_elsewhere
-            for job in jobs:
-                job.killed += death.from_outside
-                job.crashed += whole and not death.from_outside
+            if death.from_outside:
+                self._count_kill(jobs)
+            elif whole:
+                for job in jobs:
+                    job.crashed += 1
             if whole and (fault := _fault(jobs)):
                 return _all_fail(jobs, fault)
             if death.from_outside:
@@ -332,7 +345,8 @@ def _fault(jobs: Sequence[Job[Item, Result]]) -> EngineFailed | None:
     """The error of ``jobs`` that run together once too many of their workers have died."""
     if max(job.crashed for job in jobs) >= _CRASHES:
         return EngineFailed("The engine died twice on this piece of work.")
-    if (killed := max(job.killed for job in jobs)) > _FORGIVEN_KILLS:
+    killed = max(job.killed for job in jobs)
+    if killed > _MOST_KILLS or max(job.killed_in_a_row for job in jobs) > _FORGIVEN_KILLS:
         return EngineFailed(
             f"The engine was killed {killed} times while it worked on this, "
             "perhaps for want of memory."

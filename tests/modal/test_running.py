@@ -67,7 +67,7 @@ def test_a_container_that_dies_on_a_long_file_costs_none_of_its_words(
 def test_a_chunk_that_kills_every_container_is_an_engines_failure(
     transcriber: Running, clip: bytes, text: str
 ) -> None:
-    transcriber.containers["Live"].faults += [dies, dies]
+    transcriber.containers["Live"].faults += [dies] * 4
     error = error_of(upload(transcriber.server, clip), 503)
     assert error["code"] == "engine_failed"
     assert upload(transcriber.server, clip).json()["text"] == text

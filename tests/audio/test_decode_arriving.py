@@ -155,7 +155,8 @@ def test_a_failed_arrival_is_told_and_not_taken_for_the_end(
     work = pool.submit(lambda: list(decode(spool.reader())))
     until(lambda: spool.starving)
     spool.fail(error)
-    assert work.exception(PATIENCE_SECONDS) is error
+    found = work.exception(PATIENCE_SECONDS)
+    assert (type(found), str(found)) == (type(error), str(error))
     assert capfd.readouterr().err == ""  # where PyAV writes tracebacks
 
 

@@ -305,8 +305,13 @@ def test_the_only_client_may_take_everything(settings: dict[str, str]) -> None:
     ],
 )
 def test_of_several_clients_none_may_take_everything(settings: dict[str, str]) -> None:
-    admission = Admission.of(load_settings(live_requests=10, **settings))
-    assert admission._each_client == Limits(5, 360_000)
+    admission = Admission.of(load_settings(live_requests=10, file_requests=8, **settings))
+    assert admission._each_client == Limits(9, 360_000)
+
+
+def test_each_client_may_have_an_upload_and_a_url_however_few_places_there_are() -> None:
+    admission = Admission.of(load_settings(live_requests=1, file_requests=1, apikey="a,b"))
+    assert admission._each_client.requests == 2
 
 
 def test_what_an_operator_sets_holds_for_the_only_client_too() -> None:

@@ -18,5 +18,12 @@ def base_url(server: str) -> str:
 
 
 def first_key(keys: str | None) -> str:
-    """One of ``keys``: a server's own setting may hold several, any of which will do."""
-    return (keys or "").split(",")[0].strip(" \t\r\n")
+    """One of ``keys``: a server's own setting may hold several, any of which will do.
+
+    Raises:
+        InvalidRequest: no header can carry it.
+    """
+    key = (keys or "").split(",")[0].strip(" \t\r\n")
+    if any(ord(character) < ord(" ") for character in key):
+        raise InvalidRequest("The key is not valid: there is a line break or the like in it.")
+    return key

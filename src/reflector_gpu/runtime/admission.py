@@ -130,12 +130,17 @@ class Admission:
             )
 
 
+_FEWEST = 2
+"""Requests that each client may have at once however few places there are: an upload and a URL."""
+
+
 def _each_client(settings: Settings) -> Limits:
     """What one client may take. Where nobody else can come, it may take everything."""
     requests, seconds = settings.key_requests, settings.key_hourly_audio_seconds
     alone = _sole_client(settings)
     if requests is None:
-        requests = 0 if alone else max(1, settings.live_requests // 2)
+        places = settings.live_requests + settings.file_requests
+        requests = 0 if alone else max(_FEWEST, places // 2)
     if seconds is None:
         seconds = 0 if alone else _HOURLY_AUDIO
     return Limits(requests or math.inf, seconds or math.inf)

@@ -21,14 +21,15 @@ from reflector_gpu.api.app import create_app
 from reflector_gpu.api.upload import read_form
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VoiceActivity
+from reflector_gpu.decoding import jobs
+from reflector_gpu.decoding.jobs import Chunking
 from reflector_gpu.engines.recognition.scripted import SPEC
-from reflector_gpu.pipeline import transcription
-from reflector_gpu.pipeline.threads import ThreadStream
-from reflector_gpu.pipeline.transcription import Plan, collect, transcribe
+from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.settings import load_settings
-from reflector_gpu.types import Chunk, Priority, Recognition, Samples, TranscribeOptions
+from reflector_gpu.types import Condition, Samples
 
 SECONDS = 4.0
 
@@ -66,13 +67,11 @@ def shares(message: bytes) -> dict[str, float]:
         for owner, name, wrapped in (
             (intake, "read_form", awaited("form", read_form)),
             (Pool, "submit", awaited("queue and worker", Pool.submit)),
-            (ThreadStream, "_pump", timed("decoding", ThreadStream._pump)),
-            (VoiceActivity, "probabilities", timed("voice", VoiceActivity.probabilities)),
+            (Reading, "_decode", awaited("decoding and voice", Reading._decode)),
             (responses, "of_body", timed("answer", responses.of_body)),
         ):
             patches.enter_context(patch.object(owner, name, wrapped))
         asyncio.run(keep_asking("127.0.0.1", port, message, SECONDS, tally))
-    spent["decoding"] -= spent["voice"]
     total = sum(tally.seconds)
     spent["everything else"] = total - sum(spent.values())
     return {stage: seconds / total for stage, seconds in spent.items()}
@@ -93,31 +92,32 @@ def shares_of_recording(path: Path) -> dict[str, float]:
         return measured
 
     def noted_blocks(
-        reader: SpoolReader, *, max_seconds: float, expect: Callable[[float], None]
+        reader: SpoolReader,
+        *,
+        max_seconds: float,
+        expect: Callable[[float], None],
+        track: TrackWish,
+        notice: Callable[[Condition], None],
     ) -> Iterator[Samples]:
-        blocks = decode(reader, max_seconds=max_seconds, expect=expect)
+        blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
         following = noted("decoding", blocks.__next__)
         with suppress(StopIteration):
             while True:
                 yield following()
 
-    async def heard_at_once(chunk: Chunk, options: TranscribeOptions, _: Priority) -> Recognition:
-        return Recognition()
-
-    async def whole() -> None:
-        plan = Plan(
-            TranscribeOptions(), Priority.FILE, SPEC.max_chunk_seconds, SPEC.max_gap_seconds
-        )
+    def whole() -> None:
+        job = Chunking(SPEC.max_chunk_seconds, SPEC.max_gap_seconds)
         with Spool.of(path) as spool:
-            await collect(transcribe(spool, plan, heard_at_once))
+            for _ in job.run(spool.reader(), None, lambda _: None):
+                pass
 
     probabilities = noted("voice", VoiceActivity.probabilities)
     with (
-        patch.object(transcription, "decode", noted_blocks),
+        patch.object(jobs, "decode", noted_blocks),
         patch.object(VoiceActivity, "probabilities", probabilities),
     ):
         began = time.process_time()
-        asyncio.run(whole())
+        whole()
         total = time.process_time() - began
     spent["everything else"] = total - sum(spent.values())
     return {stage: seconds / total for stage, seconds in spent.items()}

@@ -28,10 +28,11 @@ ALLOWED = {
     "audio": set(),
     "engines": set(),
     "runtime": set(),
-    "pipeline": {"audio"},  # what it decodes and chunks with; engines and runtime come as `submit`
+    "decoding": {"audio"},
+    "pipeline": {"audio", "decoding"},  # engines and runtime come as `submit`
     "formats": {"pipeline"},
     "llm": {"engines", "runtime"},
-    "service": {"audio", "engines", "runtime", "pipeline", "llm"},
+    "service": {"audio", "decoding", "engines", "runtime", "pipeline", "llm"},
     "api": {"audio", "engines", "runtime", "pipeline", "llm", "service", "formats"},
     "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
     "transcriber": {"audio", "engines", "pipeline", "service"},

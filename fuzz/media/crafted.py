@@ -63,6 +63,5 @@ time that nothing can end."""
 def crafted() -> Iterator[Media]:
     """The files that are sent by the tests and by `make fuzz`."""
     files = {**CRAFTED, **BOMBS}
-    files = {**CRAFTED}  # Delete this line once recordings are decoded in processes of their own.
     for name, make in files.items():
         yield Media(name, make())

@@ -172,6 +172,9 @@ class Settings(BaseSettings):
     # Limits
     max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
     max_audio_seconds: float = Field(6 * 3600, gt=0, description="Longest recording")
+    decoding_memory_mb: float = Field(
+        256, gt=0, description="Most memory that decoding one recording may take, in MB (Linux)"
+    )
     translate_characters: int = Field(
         100_000, ge=1, description="Longest text of one translation request"
     )
@@ -194,7 +197,7 @@ class Settings(BaseSettings):
         None,
         ge=0,
         description="Requests of one client at once; more get 429. 0: no limit; if not set, half "
-        "of live_requests where there can be several clients",
+        "of all places where there can be several clients",
     )
     key_hourly_audio_seconds: float | None = Field(
         None,
@@ -254,6 +257,10 @@ class Settings(BaseSettings):
     @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * 1_000_000)
+
+    @property
+    def decoding_memory_bytes(self) -> int:
+        return int(self.decoding_memory_mb * 1_000_000)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 `FakeSubmit` stands in for the workers that a recording's chunks are submitted to::
 
     submit = FakeSubmit()
-    transcript = await collect(transcribe(spool, plan, submit))
+    transcript = await collect(transcribe(spool, plan, ThreadDecoders(), submit))
     assert [asked.chunk.start for asked in submit.asked] == [0.0, 27.5]
 
 `EchoRecogniser` is the smallest engine there can be, and a pattern for a real one: a class with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.audio.chunk import chunks
+from reflector_gpu.audio.chunk import chunker, chunks
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.speech import speech_spans
-from reflector_gpu.errors import ShuttingDown, UndecodableAudio
+from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 HALF_A_STEP = 0.5 / 32768 + 1e-7
@@ -43,7 +45,6 @@ def test_listening_finds_the_speech_that_is_there(speech: Samples) -> None:
         times = list(recorder.listen(blocks(speech, 9_999)))
         assert times == sorted(times)
         assert times[-1] == recorder.seconds == len(speech) / SAMPLE_RATE
-        assert recorder.complete.done()
         assert recorder.speech == speech_spans([speech])
 
 
@@ -63,24 +64,25 @@ def test_what_is_appended_is_speech_where_it_was_spoken(speech: Samples) -> None
 
 def test_a_recognisers_detector_serves_both(speech: Samples) -> None:
     with closing(Recorder()) as recorder:
-        cut = list(
-            chunks(
-                recorder.kept(blocks(speech, 16_384)),
-                max_seconds=20,
-                max_gap=1,
-                detector=recorder.detector(),
-            )
-        )
+        cutter = chunker(recorder.detector(), max_seconds=20, max_gap=1, options=VadOptions())
+        cut = [
+            chunk for block in recorder.kept(blocks(speech, 16_384)) for chunk in cutter.push(block)
+        ]
+        cut += cutter.finish()
         alone = list(chunks(blocks(speech, 16_384), max_seconds=20, max_gap=1))
         assert [chunk.start for chunk in cut] == [chunk.start for chunk in alone]
         assert recorder.speech == speech_spans([speech])
 
 
-def test_how_it_ended_is_told_to_those_who_wait() -> None:
-    with closing(Recorder()) as recorder:
-        with pytest.raises(UndecodableAudio), recorder.completing():
-            raise UndecodableAudio("Broken.")
-        assert isinstance(recorder.complete.exception(), UndecodableAudio)
+def test_what_another_process_has_written_can_be_taken_over(speech: Samples) -> None:
+    with closing(Recorder()) as recorder, closing(Recorder()) as other:
+        list(other.listen(blocks(speech, 9_999)))
+        os.write(recorder.descriptor, os.pread(other.descriptor, 2 * len(speech), 0))
+        recorder.pcm.measure()
+        recorder.settle(other.probabilities)
+        assert recorder.complete.done()
+        assert recorder.seconds == other.seconds
+        assert recorder.speech == other.speech == speech_spans([speech])
 
 
 def test_nothing_is_kept_once_it_is_closed(speech: Samples) -> None:

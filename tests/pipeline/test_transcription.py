@@ -7,7 +7,6 @@ import gc
 import io
 import threading
 import wave
-import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.decoding import jobs
+from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import (
     EngineFailed,
     EngineNotLoaded,
@@ -28,7 +28,6 @@ from reflector_gpu.errors import (
     UndecodableAudio,
     UpstreamFailed,
 )
-from reflector_gpu.pipeline import transcription as pipeline
 from reflector_gpu.pipeline.transcription import LIVE_SECONDS, Part, Plan, collect, transcribe
 from reflector_gpu.testing import FakeSubmit, HeldSubmit
 from reflector_gpu.types import (
@@ -44,6 +43,9 @@ from reflector_gpu.types import (
     Word,
 )
 from tests.waiting import PATIENCE_SECONDS, until
+
+DECODERS = ThreadDecoders()
+"""In this process, where tests can put other things in place of what they decode."""
 
 OPTIONS = TranscribeOptions(language="en", prompt="names")
 
@@ -98,22 +100,25 @@ def recognised(chunk: Chunk, _: TranscribeOptions = OPTIONS) -> Recognition:
 
 
 @pytest.fixture
-def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Samples]]:
-    """Cut every second, whether anybody speaks or not; returns the chunks, held weakly."""
-    made: list[weakref.ref[Samples]] = []
+def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Cut every second, whether anybody speaks or not; returns where the chunks begin."""
+    made: list[float] = []
 
-    def cut(blocks: Iterable[Samples], **_: object) -> Iterator[Chunk]:
-        rest, position = np.zeros(0, np.float32), 0.0
-        for block in blocks:
-            rest = np.concatenate([rest, block])
-            while len(rest) >= SAMPLE_RATE:
-                samples = rest[:SAMPLE_RATE].copy()
-                made.append(weakref.ref(samples))
-                yield Chunk(samples, position)
-                del samples
-                rest, position = rest[SAMPLE_RATE:], position + 1
+    class EverySecond:
+        def __init__(self, *_: object, **__: object) -> None:
+            self._rest, self._position = np.zeros(0, np.float32), 0.0
 
-    monkeypatch.setattr(pipeline, "chunks", cut)
+        def push(self, block: Samples) -> Iterator[Chunk]:
+            self._rest = np.concatenate([self._rest, block])
+            while len(self._rest) >= SAMPLE_RATE:
+                made.append(self._position)
+                yield Chunk(self._rest[:SAMPLE_RATE], self._position)
+                self._rest, self._position = self._rest[SAMPLE_RATE:], self._position + 1
+
+        def finish(self) -> Iterator[Chunk]:
+            return iter(())
+
+    monkeypatch.setattr(jobs, "chunker", EverySecond)
     return made
 
 
@@ -131,7 +136,7 @@ def test_parts_are_in_order_though_results_are_not() -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(8))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(4), engine)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(4), DECODERS, engine)))
             for first in (0, 4):
                 await engine.asked_for(first + 4)
                 for number in reversed(range(first, first + 4)):
@@ -149,7 +154,7 @@ def test_a_part_leaves_as_soon_as_it_is_its_turn() -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(6))) as spool:
-            async with aclosing(transcribe(spool, plan(3), engine)) as parts:
+            async with aclosing(transcribe(spool, plan(3), DECODERS, engine)) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await engine.asked_for(3)
                 engine.answer(1)
@@ -162,23 +167,18 @@ def test_a_part_leaves_as_soon_as_it_is_its_turn() -> None:
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5])
-def test_no_more_in_flight_than_planned(
-    ahead: int, second_by_second: list[weakref.ref[Samples]]
-) -> None:
+def test_no_more_in_flight_than_planned(ahead: int, second_by_second: list[float]) -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
-        most = 0
         with spooled(wav(seconds_of(40))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(ahead), engine)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(ahead), DECODERS, engine)))
             for number in range(40):
                 await engine.asked_for(number + 1)
-                until(lambda: len(second_by_second) > min(number + 2, 39))  # noqa: B023
                 assert engine.count <= number + ahead
+                # In flight, waiting, in the hands of either side, and ahead in the decoder.
+                assert len(second_by_second) <= number + ahead + 2 + 2 + 4
                 engine.answer(number)
-                most = max(most, sum(chunk() is not None for chunk in second_by_second))
             assert len(await work) == 41
-        # Those in flight, two that wait, one in the hands of each side.
-        assert most <= ahead + 2 + 2
 
     run(scene)
 
@@ -188,7 +188,7 @@ def test_closing_cancels_what_is_in_flight() -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(30))) as spool:
-            async with aclosing(transcribe(spool, plan(3), engine)) as parts:
+            async with aclosing(transcribe(spool, plan(3), DECODERS, engine)) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await engine.asked_for(3)
                 engine.answer(0)
@@ -204,7 +204,7 @@ def test_cancelling_the_consumer_cancels_what_is_in_flight() -> None:
     async def scene() -> None:
         engine = HeldSubmit(recognised)
         with spooled(wav(seconds_of(30))) as spool:
-            work = asyncio.ensure_future(drain(transcribe(spool, plan(3), engine)))
+            work = asyncio.ensure_future(drain(transcribe(spool, plan(3), DECODERS, engine)))
             await engine.asked_for(3)
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -218,7 +218,9 @@ def test_closing_while_bytes_are_awaited() -> None:
     async def scene() -> None:
         with Spool(limit=10**9) as spool:
             spool.write(wav(seconds_of(5))[:40_000])
-            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
+            async with aclosing(
+                transcribe(spool, plan(), DECODERS, FakeSubmit(recognised))
+            ) as parts:
                 first = asyncio.ensure_future(anext(parts))
                 await asyncio.sleep(0)
                 first.cancel()
@@ -247,7 +249,7 @@ def transcript_of(seconds: float, engine: Failing, *, strict: bool = False) -> T
 
     async def scene() -> None:
         with spooled(wav(seconds_of(seconds))) as spool:
-            parts = transcribe(spool, replace(plan(), strict=strict), engine)
+            parts = transcribe(spool, replace(plan(), strict=strict), DECODERS, engine)
             async with aclosing(parts):
                 found.append(await collect(parts))
 
@@ -302,7 +304,7 @@ def test_a_failure_comes_after_the_parts_before_it() -> None:
         engine = HeldSubmit(recognised)
         found: list[Part] = []
         with spooled(wav(seconds_of(20))) as spool:
-            parts = transcribe(spool, replace(plan(4), strict=True), engine)
+            parts = transcribe(spool, replace(plan(4), strict=True), DECODERS, engine)
 
             async def consume() -> None:
                 async with aclosing(parts):
@@ -324,7 +326,7 @@ def test_a_failure_comes_after_the_parts_before_it() -> None:
 def test_what_is_no_audio() -> None:
     async def scene() -> None:
         with spooled(b"no audio at all" * 100) as spool, pytest.raises(UndecodableAudio):
-            await drain(transcribe(spool, plan(), FakeSubmit(recognised)))
+            await drain(transcribe(spool, plan(), DECODERS, FakeSubmit(recognised)))
 
     run(scene)
 
@@ -336,7 +338,7 @@ def test_audio_that_is_too_long() -> None:
             spooled(wav(seconds_of(20))) as spool,
             pytest.raises(TooLarge, match="limit of 10 seconds"),
         ):
-            await drain(transcribe(spool, plan(max_seconds=10), FakeSubmit(recognised)))
+            await drain(transcribe(spool, plan(max_seconds=10), DECODERS, FakeSubmit(recognised)))
 
     run(scene)
 
@@ -346,7 +348,9 @@ def test_a_download_that_fails_midway() -> None:
     async def scene() -> None:
         with Spool(limit=10**9) as spool:
             spool.write(wav(seconds_of(20))[:300_000])
-            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
+            async with aclosing(
+                transcribe(spool, plan(), DECODERS, FakeSubmit(recognised))
+            ) as parts:
                 assert texts([await anext(parts)]) == ["0"]
                 spool.fail(UpstreamFailed("The audio host misbehaves."))
                 with pytest.raises(UpstreamFailed):
@@ -362,7 +366,9 @@ def test_parts_come_while_bytes_still_arrive() -> None:
         data = wav(seconds_of(20))
         with Spool(limit=10**9) as spool:
             spool.write(data[:300_000])
-            async with aclosing(transcribe(spool, plan(), FakeSubmit(recognised))) as parts:
+            async with aclosing(
+                transcribe(spool, plan(), DECODERS, FakeSubmit(recognised))
+            ) as parts:
                 first = await anext(parts)
                 assert (first.position, first.duration) == (1.0, None)
                 spool.write(data[300_000:])
@@ -379,7 +385,9 @@ def test_progress_never_goes_back_nor_past_the_end(length: float, speech: Sample
         first = int(1.0 * SAMPLE_RATE)
         samples = speech[first : first + int(length * SAMPLE_RATE)]
         with spooled(wav(samples)) as spool:
-            parts = await drain(transcribe(spool, plan(chunk_seconds=3), FakeSubmit(recognised)))
+            parts = await drain(
+                transcribe(spool, plan(chunk_seconds=3), DECODERS, FakeSubmit(recognised))
+            )
         positions = [part.position for part in parts]
         assert len(parts) > 1
         assert positions == sorted(positions)
@@ -393,7 +401,7 @@ def test_a_whole_meeting(speech: Samples) -> None:
     async def scene() -> None:
         submit = FakeSubmit(recognised)
         with spooled(wav(speech)) as spool:
-            transcript = await collect(transcribe(spool, plan(chunk_seconds=8), submit))
+            transcript = await collect(transcribe(spool, plan(chunk_seconds=8), DECODERS, submit))
         assert {(asked.options, asked.priority) for asked in submit.asked} == {
             (OPTIONS, Priority.FILE)
         }
@@ -414,7 +422,9 @@ def test_the_clients_detector_options_are_used(speech: Samples) -> None:
         for silence in (0.2, 5.0):
             one = Plan(OPTIONS, Priority.FILE, 30, 1, vad=VadOptions(silence=silence))
             with spooled(wav(speech)) as spool:
-                counts.append(len(await drain(transcribe(spool, one, FakeSubmit(recognised)))))
+                counts.append(
+                    len(await drain(transcribe(spool, one, DECODERS, FakeSubmit(recognised))))
+                )
         assert counts[0] > counts[1]
 
     run(scene)
@@ -424,7 +434,7 @@ async def heard(speech: Samples, one: Plan) -> list[tuple[float, Priority]]:
     """The length of each chunk of ``speech``, and who is said to wait for it."""
     submit = FakeSubmit(recognised)
     with spooled(wav(speech)) as spool:
-        await drain(transcribe(spool, one, submit))
+        await drain(transcribe(spool, one, DECODERS, submit))
     return [(asked.chunk.duration, asked.priority) for asked in submit.asked]
 
 
@@ -467,12 +477,12 @@ def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
     def unannounced(*_: object, **__: object) -> Iterator[Samples]:
         yield from np.array_split(np.concatenate([speech, speech]), 100)
 
-    monkeypatch.setattr(pipeline, "decode", unannounced)
+    monkeypatch.setattr(jobs, "decode", unannounced)
     submit = FakeSubmit(recognised)
 
     async def scene() -> None:
         with spooled(b"") as spool:
-            await drain(transcribe(spool, Plan(OPTIONS, Priority.LIVE, 8, 1), submit))
+            await drain(transcribe(spool, Plan(OPTIONS, Priority.LIVE, 8, 1), DECODERS, submit))
         found = [(asked.chunk.end, asked.priority) for asked in submit.asked]
         assert {who for _, who in found} == set(Priority)
         assert all((who is Priority.LIVE) == (end <= LIVE_SECONDS) for end, who in found)
@@ -483,7 +493,7 @@ def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
 def test_silence_has_a_duration_and_nothing_else() -> None:
     async def scene() -> None:
         with spooled(wav(np.zeros(3 * SAMPLE_RATE, np.float32))) as spool:
-            parts = await drain(transcribe(spool, plan(), FakeSubmit(recognised)))
+            parts = await drain(transcribe(spool, plan(), DECODERS, FakeSubmit(recognised)))
         assert parts == [Part((), 3.0, "en", duration=3.0)]
 
     run(scene)
@@ -499,11 +509,11 @@ def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
             begun.set()
             yield np.zeros(SAMPLE_RATE, np.float32)
 
-    monkeypatch.setattr(pipeline, "decode", silence)
+    monkeypatch.setattr(jobs, "decode", silence)
 
     async def scene() -> None:
         with spooled(b"") as spool:
-            parts = transcribe(spool, plan(), FakeSubmit(recognised))
+            parts = transcribe(spool, plan(), DECODERS, FakeSubmit(recognised))
             first = asyncio.ensure_future(anext(parts))
             await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
             first.cancel()
@@ -512,14 +522,6 @@ def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
             await parts.aclose()
 
     run(scene)  # which waits for the decoder's thread
-
-
-def test_all_that_came_before_an_error_is_heard() -> None:
-    """Though blocks of a long recording are joined."""
-    blocks: list[Samples] = []
-    with spooled(wav(seconds_of(60))) as spool, pytest.raises(TooLarge):
-        blocks.extend(pipeline.decoded(spool, 38.0, lambda _: None))
-    assert sum(map(len, blocks)) == 37 * BLOCK_SAMPLES  # of 1.024 s
 
 
 @pytest.mark.usefixtures("second_by_second")
@@ -554,7 +556,7 @@ def test_a_chunk_of_doubtful_language_is_heard_in_that_of_its_neighbours(
 
         wanted = replace(plan(4), options=TranscribeOptions())
         with spooled(wav(seconds_of(len(detected)))) as spool:
-            parts = await drain(transcribe(spool, wanted, submit))
+            parts = await drain(transcribe(spool, wanted, DECODERS, submit))
         assert texts(parts) == [f"heard-as-{language}" for language in spoken]
         assert [s.language for part in parts for s in part.segments] == spoken
 

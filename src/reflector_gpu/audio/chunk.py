@@ -39,26 +39,42 @@ def chunks(
     max_seconds: float,
     max_gap: float,
     options: VadOptions | None = None,
-    detector: Callable[[Samples], Samples] | None = None,
     schedule: Schedule = PLAIN,
 ) -> Iterator[Chunk]:
-    """Cut a recording's ``blocks`` into speech chunks of at most ``max_seconds``.
+    """Cut a recording's ``blocks`` into speech chunks; the rest is as in `chunker`."""
+    cutter = chunker(
+        VoiceActivity().probabilities,
+        max_seconds=max_seconds,
+        max_gap=max_gap,
+        options=options or VadOptions(),
+        schedule=schedule,
+    )
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.finish()
+
+
+def chunker(
+    detector: Callable[[Samples], Samples],
+    *,
+    max_seconds: float,
+    max_gap: float,
+    options: VadOptions,
+    schedule: Schedule = PLAIN,
+) -> Chunker:
+    """What cuts one recording into speech chunks of at most ``max_seconds``.
 
     ``max_gap`` is the longest silence, in seconds, that is kept inside a chunk. ``detector`` is
-    `VoiceActivity.probabilities` for one recording, or does the same.
+    `VoiceActivity.probabilities` for the recording, or does the same.
     """
-    options = options or VadOptions()
-    chunker = Chunker(
-        detector or VoiceActivity().probabilities,
+    return Chunker(
+        detector,
         max_seconds=max_seconds,
         max_gap=max_gap if options.silence is None else options.silence,
         threshold=options.threshold,
         padding=options.padding,
         schedule=schedule,
     )
-    for block in blocks:
-        yield from chunker.push(block)
-    yield from chunker.finish()
 
 
 class Chunker:

@@ -28,8 +28,21 @@ READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac, au, wv, flv, ac
 _DEMUXERS = (
     "aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"
 )
+_DECODERS = (
+    "aac,aac_latm,ac3,alac,amrnb,amrwb,dca,eac3,flac,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,ilbc,"
+    "libopencore_amrnb,libopencore_amrwb,libopus,mlp,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
+    "nellymoser,opus,pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,"
+    "pcm_mulaw,pcm_s16be,pcm_s16be_planar,pcm_s16le,pcm_s16le_planar,pcm_s24be,pcm_s24le,"
+    "pcm_s24le_planar,pcm_s32be,pcm_s32le,pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,"
+    "pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,speex,"
+    "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice,"
+    "adpcm_g722,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,adpcm_yamaha"
+)
+_MOST_TRACKS = 128  # of any kind; what has more was made to be a burden
 _OPTIONS = {
     "format_whitelist": _DEMUXERS,
+    "codec_whitelist": _DECODERS,  # pictures and films are not even looked into
+    "max_streams": str(_MOST_TRACKS),
     "protocol_whitelist": "none",
     "max_probe_packets": "1",  # else every packet of a short WAV is searched for DTS, which is slow
 }
@@ -39,6 +52,8 @@ _FLAGS_DAMAGE = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "mpegts", "mpeg")  # others: 
 _ANY_CLOCK = ("mpeg", "mpegts")  # broadcasts, put together from parts that count anew
 _MOST_FAILURES = 20_000  # in a row, of a demuxer; 64 KB of damage are one in Ogg, 2,048 in WavPack
 _A_DAY = 86_400.0
+_HONEST_BYTES = 32 << 20  # more than any packet of a recording needs
+_LONGEST_FRAME = 1 << 20  # samples; FLAC has 65,535 at most
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
@@ -61,6 +76,7 @@ def opened(reader: SpoolReader) -> InputContainer:
 
     Raises:
         UndecodableAudio: it is of no kind that we read.
+        MemoryError
     """
     if not reader.seekable() and _index_comes_last(reader):
         reader.allow_seeking()
@@ -71,6 +87,11 @@ def opened(reader: SpoolReader) -> InputContainer:
             container_options=_OPTIONS,
             metadata_errors="ignore",
         )
+    except MemoryError as error:
+        _check_memory(error)
+        raise UndecodableAudio(
+            f"The file is damaged, or has more than {_MOST_TRACKS} tracks.", param="file"
+        ) from error
     except av.FFmpegError as error:
         raise UndecodableAudio(
             f"The file is not audio that this server reads; send one of: {READABLE}.", param="file"
@@ -106,6 +127,10 @@ def frames(
     """What can be decoded: damage is skipped, and a truncated file gives what it holds.
 
     ``damage`` is told of what cannot be decoded.
+
+    Raises:
+        UndecodableAudio: a packet holds more than any encoder puts into one.
+        MemoryError
     """
     failures = 0
     while failures < _MOST_FAILURES:
@@ -117,11 +142,13 @@ def frames(
                     continue
                 try:
                     found = packet.decode()
-                except av.FFmpegError:  # a damaged packet: the next one may be sound
+                except av.FFmpegError as error:  # a damaged packet: the next one may be sound
+                    _check_memory(error)
                     damage.failed(packet)
                     continue
                 for frame in found:
                     if isinstance(frame, AudioFrame):
+                        _check_length(frame)
                         yield packet, frame
                 if packet.is_corrupt and container.format.name in _FLAGS_DAMAGE:
                     damage.failed(packet)
@@ -129,9 +156,31 @@ def frames(
         except av.InvalidDataError:
             failures += 1  # a damaged stretch of the container, behind which it may go on
             damage.failed()
-        except (av.FFmpegError, IndexError):  # IndexError: PyAV, where a track appears midway
+        except (av.FFmpegError, IndexError) as error:  # IndexError: PyAV, a track appears midway
+            _check_memory(error)
             damage.failed()
             return  # a truncated container: what came before it counts
+
+
+def _check_memory(error: Exception) -> None:
+    """Raise ``error`` if there is no memory left, which is no damage of the recording.
+
+    FFmpeg says so as well of sizes that damage has made impossible, and of too many tracks.
+    """
+    if isinstance(error, MemoryError):
+        try:
+            bytearray(_HONEST_BYTES)
+        except MemoryError:
+            raise error from None
+
+
+def _check_length(frame: AudioFrame) -> None:
+    if frame.samples > _LONGEST_FRAME:
+        raise UndecodableAudio(
+            f"A single packet of the file holds {frame.samples} samples;"
+            f" {_LONGEST_FRAME} can be read.",
+            param="file",
+        )
 
 
 def check_rate(rate: int) -> None:

@@ -231,6 +231,8 @@ class _Resampler:
             frame.time_base = self._tick
         try:
             resampled = self._resampler.resample(frame)
+        except MemoryError:
+            raise
         except (av.FFmpegError, ValueError):
             return  # damage that made a frame of no possible shape
         for out in resampled:

@@ -199,6 +199,8 @@ class _Resampler:
         assert self._resampler
         try:
             resampled = self._resampler.resample(frame)
+        except MemoryError:
+            raise
         except (av.FFmpegError, ValueError):
             return  # damage that made a frame of no possible shape
         for out in resampled:

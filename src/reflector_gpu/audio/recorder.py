@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 
@@ -15,29 +14,37 @@ from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.speech import spans, whole_windows
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
-from reflector_gpu.pcm import PcmFile, encoded
+from reflector_gpu.pcm import SAMPLE_BYTES, PcmFile, encoded
 from reflector_gpu.types import SAMPLE_RATE, Samples
+
+MOST_BYTES = 2**62
+"""The limit of a spool that has none: what is decoded is limited by its seconds."""
 
 
 class Recorder:
     """Keeps a recording for a diarizer while a recogniser hears it. The caller closes it."""
 
-    def __init__(self, directory: os.PathLike[str] | None = None) -> None:
-        """The samples go to a file without a name in ``directory``."""
+    def __init__(self, pcm: Spool | None = None) -> None:
+        """The samples go to ``pcm``, which must be empty; closing the recorder closes it."""
+        self.pcm = pcm or Spool(limit=MOST_BYTES)
         self.complete: Future[None] = Future()
         """Done once the whole recording is kept; fails with the error that ended it early."""
-        self._pcm = Spool(limit=2**62, directory=directory)
         self._probabilities = array("f")
         self._samples = 0
 
     @property
     def descriptor(self) -> int:
         """The open file: nothing but 16-bit mono samples at `SAMPLE_RATE`."""
-        return self._pcm.fileno()
+        return self.pcm.fileno()
 
     @property
     def seconds(self) -> float:
         return self._samples / SAMPLE_RATE
+
+    @property
+    def probabilities(self) -> Samples:
+        """What the detector found in each of its windows so far, ``float32[n]``."""
+        return np.array(self._probabilities, np.float32)
 
     @property
     def speech(self) -> list[tuple[float, float]]:
@@ -51,7 +58,7 @@ class Recorder:
             StorageFull: the disk is full.
         """
         for block in blocks:
-            self._pcm.write(encoded(block))
+            self.pcm.write(encoded(block))
             self._samples += len(block)
             yield block
 
@@ -69,10 +76,21 @@ class Recorder:
     def listen(self, blocks: Iterable[Samples]) -> Iterator[float]:
         """Keep ``blocks`` and detect their speech, without a recogniser; yields seconds so far."""
         probabilities = self.detector()
-        with self.completing():
-            for windows, _ in whole_windows(self.kept(blocks)):
-                probabilities(windows)
-                yield self.seconds
+        for windows, _ in whole_windows(self.kept(blocks)):
+            probabilities(windows)
+            yield self.seconds
+
+    def settle(self, probabilities: Samples) -> None:
+        """The whole recording has been written to `pcm`; the detector found ``probabilities``."""
+        self._probabilities = array("f", probabilities.tolist())
+        self._samples = self.pcm.size // SAMPLE_BYTES
+        with suppress(InvalidStateError):  # those who waited have left, and so cancelled it
+            self.complete.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """The recording will not be complete."""
+        with suppress(InvalidStateError):
+            self.complete.set_exception(error)
 
     def append(self, samples: Samples) -> None:
         """Add ``samples`` to a recording that is complete, from the next whole window on.
@@ -87,21 +105,9 @@ class Recorder:
         for windows, _ in whole_windows(self.kept(blocks)):
             probabilities(windows)
 
-    @contextmanager
-    def completing(self) -> Iterator[None]:
-        """Settle `complete` when the block, which keeps the whole recording, ends or fails."""
-        try:
-            yield
-        except Exception as error:  # any error has to reach the waiters
-            with suppress(InvalidStateError):  # they have left, and so cancelled it
-                self.complete.set_exception(error)
-            raise
-        with suppress(InvalidStateError):
-            self.complete.set_result(None)
-
     def read(self, first: int, last: int) -> Samples:
         """The samples from ``first`` to before ``last``; silence past the end."""
         return PcmFile(self.descriptor).read(first, last)
 
     def close(self) -> None:
-        self._pcm.close()
+        self.pcm.close()

@@ -6,15 +6,17 @@ them has no name, so nothing is left on disk however the process ends.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge
 
@@ -39,6 +41,7 @@ class Spool:
         self._closed = False
         self._error: ReflectorError | None = None
         self._grown = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
 
     @classmethod
     def of(cls, path: Path) -> Spool:
@@ -57,6 +60,19 @@ class Spool:
         spool._size = os.fstat(file.fileno()).st_size
         spool.finish()
         return spool
+
+    @classmethod
+    def onto(cls, file: io.FileIO, limit: int) -> Spool:
+        """An empty spool that appends to ``file``. Closing the spool closes it."""
+        spool = cls(limit)
+        spool._file = file
+        return spool
+
+    @property
+    def in_memory(self) -> bytes | None:
+        """The recording, if it is complete and short enough to have no file."""
+        with self._grown:
+            return bytes(self._held) if self._complete and self._file is None else None
 
     @property
     def size(self) -> int:
@@ -97,11 +113,7 @@ class Spool:
             StorageFull: the disk is full.
             ShuttingDown: the spool is closed.
         """
-        if self._size + len(data) > self._limit:
-            raise TooLarge(
-                f"The audio is larger than this server's limit of {_megabytes(self._limit)}.",
-                param="file",
-            )
+        self._check_size(self._size + len(data))
         with self._grown:
             if self._closed:
                 raise ShuttingDown("The recording was dropped before it was complete.")
@@ -110,13 +122,13 @@ class Spool:
                 self._size += len(data)
             else:
                 self._append(data)
-            self._grown.notify_all()
+            self._tell()
 
     def finish(self) -> None:
         """No more bytes will come."""
         with self._grown:
             self._complete = True
-            self._grown.notify_all()
+            self._tell()
 
     def fail(self, error: ReflectorError) -> None:
         """Readers get ``error`` instead of waiting for bytes that will not come.
@@ -125,7 +137,7 @@ class Spool:
         """
         with self._grown:
             self._error = self._error or error
-            self._grown.notify_all()
+            self._tell()
 
     def close(self) -> None:
         """Free the file and wake every reader. Safe to call twice."""
@@ -136,7 +148,7 @@ class Spool:
             self._held = bytearray()
             if self._file is not None:
                 self._file.close()
-            self._grown.notify_all()
+            self._tell()
 
     def __enter__(self) -> Self:
         return self
@@ -156,16 +168,66 @@ class Spool:
             ReflectorError: the error that `fail` was given, or the spool is closed.
         """
         with self._grown:
-            self._grown.wait_for(
-                lambda: self._error is not None or self._complete or self._size > offset
-            )
-            if self._error is not None and (self._closed or self._size <= offset):
-                raise copy(self._error)  # the traceback of one that is kept would keep the reader
+            self._grown.wait_for(lambda: self._is_settled(offset))
+            self._check_open(offset)
             if offset >= self._size:
                 return b""
             if self._file is None:
                 return bytes(self._held[offset : offset + count])
             return os.pread(self._file.fileno(), min(count, self._size - offset), offset)
+
+    async def reached(self, offset: int) -> None:
+        """Wait for the byte at ``offset``, or to learn that there is none.
+
+        Raises:
+            ReflectorError: as `read_at`.
+        """
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(news.set)
+
+        self._listeners.append(tell)
+        try:
+            while not self._is_settled(offset):
+                await news.wait()
+                news.clear()
+        finally:
+            self._listeners.remove(tell)
+        with self._grown:
+            self._check_open(offset)
+
+    def measure(self) -> None:
+        """Take note of what another process has appended to the file.
+
+        Raises:
+            TooLarge: that is more than the limit.
+        """
+        with self._grown:
+            if self._file is not None and not self._closed:
+                self._size = os.fstat(self._file.fileno()).st_size
+                self._tell()
+        self._check_size(self._size)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise TooLarge(
+                f"The audio is larger than this server's limit of {_megabytes(self._limit)}.",
+                param="file",
+            )
+
+    def _is_settled(self, offset: int) -> bool:
+        """Whether it is known if there is a byte at ``offset``."""
+        return self._error is not None or self._complete or self._size > offset
+
+    def _check_open(self, offset: int) -> None:
+        if self._error is not None and (self._closed or self._size <= offset):
+            raise copy(self._error)  # the traceback of one that is kept would keep the reader
+
+    def _tell(self) -> None:
+        self._grown.notify_all()
+        for listener in self._listeners:
+            listener()
 
     def _append(self, data: bytes | bytearray) -> None:
         view, file = memoryview(data), self._on_disk()
@@ -194,6 +256,16 @@ class Spool:
         return SpoolReader(self)
 
 
+class Source(Protocol):
+    """Where a reader's bytes come from: a `Spool`, or a view of one in another process."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def complete(self) -> bool: ...
+    def read_at(self, offset: int, count: int) -> bytes: ...
+
+
 class SpoolReader:
     """A file-like view of a spool for PyAV. It can seek once the recording is complete.
 
@@ -202,7 +274,7 @@ class SpoolReader:
     otherwise, such as an MP4 whose index stands at the end.
     """
 
-    def __init__(self, spool: Spool, begin: int = 0) -> None:
+    def __init__(self, spool: Source, begin: int = 0) -> None:
         """The view starts at byte ``begin`` of ``spool``."""
         self._spool = spool
         self._begin = begin

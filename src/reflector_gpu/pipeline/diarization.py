@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
+from reflector_gpu.decoding.base import Decoders
+from reflector_gpu.decoding.jobs import Listening
 from reflector_gpu.pipeline import voices as known
 from reflector_gpu.pipeline.attribution import attribute
-from reflector_gpu.pipeline.tally import UNCOUNTED, Meter, Tally
-from reflector_gpu.pipeline.threads import ThreadStream
-from reflector_gpu.pipeline.transcription import Part, decoded
+from reflector_gpu.pipeline.reading import Reading
+from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
+from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
 
@@ -34,6 +36,7 @@ class Diarized:
 async def diarize(
     spool: Spool,
     recorder: Recorder,
+    decoders: Decoders,
     submit: SubmitRecording,
     voices: Sequence[Voice] = (),
     *,
@@ -48,20 +51,14 @@ async def diarize(
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
-    meter, noticed = Meter(tally, spool), [SOUND]
-    blocks = meter.count(decoded(spool, max_seconds, tally.expect, track, noticed.append))
-    source = ThreadStream(recorder.listen(blocks), ahead=64, name="listen")
+    source = Reading(decoders, Listening(max_seconds, track), spool, tally, recorder)
     try:
-        async for _ in source:
-            pass
-        seconds = recorder.seconds
         turns, called = await _turns(recorder, submit, voices)
         known = {voice.name for voice in voices}
         names = {speaker: name for speaker, name in called.items() if name in known}
-        return Diarized(turns, seconds, names, noticed[-1])
+        return Diarized(turns, source.seconds, names, source.condition)
     finally:
-        meter.stop()
-        source.close()
+        await source.aclose()
 
 
 async def with_speakers(

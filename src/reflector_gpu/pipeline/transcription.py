@@ -9,45 +9,33 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
-    Iterator,
 )
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 
-import numpy as np
-
-from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.decoding.base import Decoders
+from reflector_gpu.decoding.jobs import Chunking
+from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.stitching import place
-from reflector_gpu.pipeline.tally import UNCOUNTED, Meter, Tally
-from reflector_gpu.pipeline.threads import ThreadStream, prefetched
+from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.unheard import Heard, Losses, hear
 from reflector_gpu.types import (
     PLAIN,
-    SAMPLE_RATE,
     SOUND,
     Chunk,
     Condition,
     Priority,
     Recognition,
-    Samples,
     Schedule,
     Segment,
     Span,
     TranscribeOptions,
     Transcript,
 )
-
-_UNBOUNDED = 2**31  # places of chunks, a few bytes each
-
-_SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
-_TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
 
 LIVE_SECONDS = 60.0
 """An upload that is longer waits with the long files from its second chunk on: otherwise it would
@@ -101,7 +89,9 @@ class Plan:
     strict: bool = False
 
 
-async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator[Part, None]:
+async def transcribe(
+    spool: Spool, plan: Plan, decoders: Decoders, submit: Submit
+) -> AsyncGenerator[Part, None]:
     """Decode, chunk and recognise side by side; yield the parts in the recording's order.
 
     The caller closes the generator and the spool, which ends all work at once.
@@ -110,16 +100,16 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
         ReflectorError: the audio is unusable or too long, or the engine cannot be had.
         EngineFailed: it failed on all chunks; on any of them, if the plan is strict.
     """
-    meter, claim = Meter(plan.tally, spool), _Claim(plan.tally)
     losses = Losses(plan.strict)
-    blocks = meter.count(decoded(spool, plan.max_seconds, claim.expect, plan.track, claim.notice))
-    source: ThreadStream[Chunk] | ThreadStream[_Kept]
-    if plan.recorder:
-        kept = _recorded(blocks, plan, claim, plan.recorder)
-        source = ThreadStream(kept, ahead=_UNBOUNDED, name="decode", ending=meter.at_end)
-    else:
-        cut = _chunks(blocks, plan, claim)
-        source = ThreadStream(cut, ahead=2, name="decode", ending=meter.at_end)
+    job = Chunking(
+        plan.max_chunk_seconds,
+        plan.max_gap_seconds,
+        plan.vad,
+        plan.schedule,
+        plan.max_seconds,
+        plan.track,
+    )
+    source = Reading(decoders, job, spool, plan.tally, plan.recorder)
     in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
     tongues, first = Tongues(), True
 
@@ -147,62 +137,27 @@ async def transcribe(spool: Spool, plan: Plan, submit: Submit) -> AsyncGenerator
                     start(chunk, again, in_flight.appendleft)
                     continue
                 losses.count(heard)
-                position = min(chunk.end, meter.seconds)  # the last chunk may be padded
+                position = min(chunk.end, source.seconds)  # the last chunk may be padded
                 yield Part(
                     place(heard.recognition, chunk),
                     position,
                     heard.recognition.language,
                     unheard=tuple((chunk.start + a, chunk.start + b) for a, b in heard.unheard),
                 )
-            while len(in_flight) < plan.ahead and (found := source.taken()) is not None:
-                chunk = found.loaded() if isinstance(found, _Kept) else found
-                priority = plan.priority if first or not claim.long(chunk.end) else Priority.FILE
+            while len(in_flight) < plan.ahead and (cut := source.taken()) is not None:
+                long = not first and max(cut.end, source.claimed) > LIVE_SECONDS
+                priority = Priority.FILE if long else plan.priority
                 first = False
-                start(chunk, replace(plan, priority=priority), in_flight.append)
+                start(cut, replace(plan, priority=priority), in_flight.append)
         losses.end()
-        seconds = meter.seconds
-        yield Part((), seconds, plan.options.language, seconds, condition=claim.condition)
+        seconds = source.seconds
+        yield Part((), seconds, plan.options.language, seconds, condition=source.condition)
     finally:
-        meter.stop()
-        source.close()
+        await source.aclose()
         tasks = [task for _, task in in_flight]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # no chunk outlives its request
-
-
-def decoded(
-    spool: Spool,
-    max_seconds: float,
-    expect: Callable[[float], None],
-    track: TrackWish = ANY_TRACK,
-    notice: Callable[[Condition], None] = lambda _: None,
-) -> Iterator[Samples]:
-    """`decode`, faster for a long recording: a thread decodes ahead of the consumer.
-
-    Blocks are larger once all bytes have arrived; until then nothing is held back.
-    """
-    reader = spool.reader()
-    blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
-    return prefetched(_growing(blocks, lambda: spool.complete), after=_SHORT, ahead=_AHEAD)
-
-
-def _growing(blocks: Iterator[Samples], complete: Callable[[], bool]) -> Iterator[Samples]:
-    yield from islice(blocks, _SHORT)
-    several: list[Samples] = []
-    error: ReflectorError | None = None
-    try:
-        for block in blocks:
-            several.append(block)
-            if len(several) == _TOGETHER or not complete():
-                yield np.concatenate(several)
-                several = []
-    except ReflectorError as failure:
-        error = failure  # what came before it counts
-    if several:
-        yield np.concatenate(several)
-    if error:
-        raise error
 
 
 class Gathered:
@@ -245,73 +200,6 @@ async def collect(parts: AsyncIterable[Part]) -> Transcript:
     async for part in parts:
         gathered.add(part)
     return gathered.transcript
-
-
-class _Claim:
-    """What a recording's header claims; its length is known once the first block is decoded."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._seconds: float | None = None
-        self.condition = SOUND
-
-    def expect(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._tally.expect(seconds)
-
-    def notice(self, condition: Condition) -> None:
-        self.condition = condition
-
-    def within(self, seconds: float) -> bool:
-        """Whether it claims to be no longer than that."""
-        return self._seconds is not None and self._seconds <= seconds
-
-    def long(self, position: float) -> bool:
-        """Whether it claims to be a long file, or has proved to be one at ``position``."""
-        return max(position, self._seconds or 0.0) > LIVE_SECONDS
-
-
-def _chunks(
-    blocks: Iterator[Samples],
-    plan: Plan,
-    claim: _Claim,
-    detector: Callable[[Samples], Samples] | None = None,
-) -> Iterator[Chunk]:
-    opening = list(islice(blocks, 1))
-    schedule = plan.schedule
-    if claim.within(schedule.whole_seconds):
-        schedule = replace(schedule, early_seconds=())
-    yield from chunks(
-        chain(opening, blocks),
-        max_seconds=plan.max_chunk_seconds,
-        max_gap=plan.max_gap_seconds,
-        options=plan.vad,
-        detector=detector,
-        schedule=schedule,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A chunk that lies on disk, so that any number of them may wait."""
-
-    recorder: Recorder
-    start: float
-    length: int
-    voiced: tuple[Span, ...]
-
-    def loaded(self) -> Chunk:
-        first = round(self.start * SAMPLE_RATE)
-        samples = self.recorder.read(first, first + self.length)
-        return Chunk(samples, self.start, self.voiced)
-
-
-def _recorded(
-    blocks: Iterator[Samples], plan: Plan, claim: _Claim, recorder: Recorder
-) -> Iterator[_Kept]:
-    with recorder.completing():
-        for chunk in _chunks(recorder.kept(blocks), plan, claim, recorder.detector()):
-            yield _Kept(recorder, chunk.start, len(chunk.samples), chunk.voiced)
 
 
 def _succeeded(task: asyncio.Task[Heard] | None) -> Recognition | None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
 
-from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.recorder import Recorder
-from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.decoding.base import Decoders
+from reflector_gpu.decoding.jobs import Sampling
+from reflector_gpu.decoding.messages import Ended, Passed
 from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio
 from reflector_gpu.pipeline.attribution import label
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Span, SpeakerTurn
@@ -38,23 +40,28 @@ class Voice:
     samples: Samples
 
 
-def voice(name: str, spool: Spool) -> Voice:
+async def voice(name: str, spool: Spool, decoders: Decoders) -> Voice:
     """Decode the voice that is in ``spool``, which must be complete.
 
     Raises:
         InvalidRequest: not audio, longer than `LONGEST`, or less speech than `SHORTEST`.
     """
+    heard, samples = 0.0, np.zeros(0, np.float32)
     try:
-        blocks = list(decode(spool.reader(), max_seconds=LONGEST))
+        async with aclosing(decoders.run(Sampling(LONGEST), spool)) as told:
+            async for message, data in told:
+                if isinstance(message, Passed):
+                    heard = message.seconds
+                elif isinstance(message, Ended):
+                    samples = np.frombuffer(data, np.float32)
     except (UndecodableAudio, TooLarge) as error:
         raise InvalidRequest(f"The voice of '{name}': {error}", param=_PARAM) from error
-    heard = sum(end - begin for begin, end in speech_spans(blocks))
     if heard < SHORTEST:
         raise InvalidRequest(
             f"The voice of '{name}' holds {heard:.1f} seconds of speech; send two to ten.",
             param=_PARAM,
         )
-    return Voice(name, np.concatenate(blocks))
+    return Voice(name, samples)
 
 
 _PARAM = "known_speaker_references"

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import closing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
 
 from reflector_gpu.audio.fetch import FetchLimits
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.audio.padding import WebmFile, pad
 from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.send import Sender
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.decoding.base import Decoders
+from reflector_gpu.decoding.jobs import Padding as PaddingJob
+from reflector_gpu.decoding.messages import Claimed, Ended, Passed, Told
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
-from reflector_gpu.pipeline.threads import ThreadStream
 from reflector_gpu.settings import Settings
 
 OUTPUT_FIELD = "output_url"
 """The request field that says where the result goes."""
 
 _PIECE = 65_536  # bytes that are sent at once
-_AHEAD = 64  # steps of the encoder that nobody has taken note of
 
 
 class Padding:
     """Puts silence before recordings. Safe to share between tasks."""
 
     def __init__(
-        self, settings: Settings, scratch: ScratchFolder, guard: AddressGuard, limits: FetchLimits
+        self,
+        settings: Settings,
+        scratch: ScratchFolder,
+        guard: AddressGuard,
+        limits: FetchLimits,
+        decoders: Decoders,
     ) -> None:
         self._settings = settings
         self._scratch = scratch
+        self._decoders = decoders
         self._sender = Sender(guard, limits, field=OUTPUT_FIELD)
 
     async def aclose(self) -> None:
@@ -57,17 +63,9 @@ class Padding:
         """
         settings = self._settings
         with closing(Spool(settings.max_upload_bytes, self._scratch)) as output:
-            file = WebmFile(output)
-            steps = pad(
-                spool.reader(),
-                file,
-                seconds,
-                max_seconds=settings.max_audio_seconds,
-                expect=tally.expect,
-            )
-            encoder = ThreadStream(_told(steps, seconds, spool, tally), ahead=_AHEAD, name="encode")
-            with closing(encoder):
-                result = _Growing(encoder, file, output)
+            job = PaddingJob(seconds, settings.max_audio_seconds)
+            async with aclosing(self._decoders.run(job, spool, output)) as told:
+                result = _Growing(told, spool, output, tally)
                 await result.begun()
                 if spool.complete:
                     await result.completed()  # soon, and then more receivers take it
@@ -75,53 +73,66 @@ class Padding:
                 return result.size
 
 
-def _told(steps: Iterator[float], silence: float, spool: Spool, tally: Tally) -> Iterator[float]:
-    """Pass ``steps`` on, and tell ``tally`` of them without the seconds of ``silence``."""
-    for written in steps:
-        tally.decoded(max(0.0, written - silence), spool.plausible_seconds)
-        yield written
-
-
 class _Growing:
     """The file that the encoder is writing, as the sender reads it."""
 
-    def __init__(self, encoder: ThreadStream[float], file: WebmFile, spool: Spool) -> None:
-        self._encoder = encoder
-        self._file = file
+    def __init__(
+        self, told: AsyncGenerator[Told], spool: Spool, output: Spool, tally: Tally
+    ) -> None:
+        self._told = told
         self._spool = spool
+        self._output = output
+        self._tally = tally
+        self._beginning: bytes | None = None
 
     @property
     def size(self) -> int:
-        return self._spool.size
+        return self._output.size
 
     @property
     def complete(self) -> bool:
-        return self._encoder.ended
+        return self._beginning is not None
 
     async def begun(self) -> None:
         """Wait until the recording is known to have audio."""
-        await anext(self._encoder, None)
+        await self._step()
 
     async def completed(self) -> None:
-        async for _ in self._encoder:
+        while await self._step():
             pass
+
+    async def _step(self) -> bool:
+        """Wait until more is written; False once everything is."""
+        if self.complete:
+            return False
+        async for message, data in self._told:
+            if isinstance(message, Claimed):
+                self._tally.expect(message.seconds)
+            elif isinstance(message, Passed):
+                self._tally.decoded(message.seconds, self._spool.plausible_seconds)
+                return True
+            elif isinstance(message, Ended):
+                self._tally.expect(message.seconds)
+                self._beginning = bytes(data)
+        return False
 
     async def arriving(self) -> AsyncGenerator[bytes, None]:
         position = 0
         while True:
-            ended = await anext(self._encoder, None) is None
+            ended = not await self._step()
             while position < self.size:
-                data = self._spool.read_at(position, _PIECE)
+                data = self._output.read_at(position, _PIECE)
                 position += len(data)
                 yield data
             if ended:
                 return
 
     async def whole(self) -> AsyncGenerator[bytes, None]:
-        beginning = bytes(self._file.beginning)
+        assert self._beginning is not None
+        beginning = self._beginning
         yield beginning
         position = len(beginning)
         while position < self.size:
-            data = self._spool.read_at(position, _PIECE)
+            data = self._output.read_at(position, _PIECE)
             position += len(data)
             yield data

@@ -8,10 +8,11 @@ from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 
 from reflector_gpu.audio.fetch import Fetcher
-from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.recorder import MOST_BYTES, Recorder
 from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
+from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.errors import release_frames
@@ -45,6 +46,7 @@ class Recordings:
         settings: Settings,
         scratch: ScratchFolder,
         fetcher: Fetcher,
+        decoders: Decoders,
         workers: WorkerPools,
         diarizers: Callable[[], Pool[PcmRecording, Sequence[SpeakerTurn]]],
         translations: Translations,
@@ -56,6 +58,7 @@ class Recordings:
         self._settings = settings
         self._scratch = scratch
         self._fetcher = fetcher
+        self._decoders = decoders
         self._workers = workers
         self._diarizers = diarizers
         self._translations = translations
@@ -87,13 +90,13 @@ class Recordings:
             InvalidRequest, StorageFull: as `pipeline.voices.voice`.
         """
 
-        def decoded(name: str, audio: bytes) -> Voice:
-            with closing(self.spool()) as spool:
+        found: list[Voice] = []
+        for name, audio in known:
+            with self.spool() as spool:
                 spool.write(audio)
                 spool.finish()
-                return voice(name, spool)
-
-        return [await asyncio.to_thread(decoded, name, audio) for name, audio in known]
+                found.append(await voice(name, spool, self._decoders))
+        return found
 
     def transcribe(
         self,
@@ -143,7 +146,7 @@ class Recordings:
             strict=request.strict,
         )
         if request.speakers is None:
-            return transcribe(spool, plan, submit)
+            return transcribe(spool, plan, self._decoders, submit)
         # A recogniser writes down one of those who speak at once: the one whom it hears best.
         speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
         whose = self._submit_recording(speakers)
@@ -158,8 +161,9 @@ class Recordings:
         voices: Sequence[Voice],
     ) -> AsyncGenerator[Part, None]:
         """Transcribe with speakers. The decoded audio is kept for the diarizer until the end."""
-        with closing(Recorder(self._scratch)) as recorder:
-            parts = transcribe(spool, replace(plan, recorder=recorder), submit)
+        with closing(self._recorder()) as recorder:
+            plan = replace(plan, recorder=recorder)
+            parts = transcribe(spool, plan, self._decoders, submit)
             async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
                 async for part in told:
                     yield part
@@ -177,16 +181,20 @@ class Recordings:
 
         The caller closes the spool. ``tally`` hears how long the recording is.
         """
-        with closing(Recorder(self._scratch)) as recorder:
+        with closing(self._recorder()) as recorder:
             return await diarize(
                 spool,
                 recorder,
+                self._decoders,
                 self._submit_recording(allowing_for(options, voices)),
                 voices,
                 max_seconds=self._settings.max_audio_seconds,
                 tally=tally,
                 track=TrackWish(track),
             )
+
+    def _recorder(self) -> Recorder:
+        return Recorder(Spool(MOST_BYTES, self._scratch))
 
     def _submit_recording(self, options: DiarizeOptions) -> SubmitRecording:
         pool = self._diarizers()

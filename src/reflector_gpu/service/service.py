@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
+from reflector_gpu.decoding import decoders
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import CompleterModel
@@ -29,7 +29,6 @@ from reflector_gpu.engines.recognition.resolution import (
 )
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
-from reflector_gpu.pipeline.threads import join_all
 from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
@@ -53,8 +52,6 @@ from reflector_gpu.types import (
 
 logger = logging.getLogger(__name__)
 
-_LAST_BLOCK_SECONDS = 2.0  # what a decoder may need to see that it has been stopped
-
 
 class Service:
     """Everything behind the API and the command line. `start` it, use it, `close` it."""
@@ -75,7 +72,8 @@ class Service:
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
         self.scratch = ScratchFolder(settings.spool_dir)
-        self.padding = Padding(settings, self.scratch, guard, limits)
+        self._decoders = decoders(settings.decoding_memory_bytes)
+        self.padding = Padding(settings, self.scratch, guard, limits, self._decoders)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         if self._llm:
@@ -88,6 +86,7 @@ class Service:
             settings,
             self.scratch,
             Fetcher(guard, limits),
+            self._decoders,
             self.workers,
             self._diarizers,
             self.translations,
@@ -105,6 +104,7 @@ class Service:
             os.fspath(self.scratch)
         except OSError as error:  # short recordings need no file, and room may come
             logger.error("There is no room for temporary files: %s", error)
+        self._decoders.start()
         for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
@@ -122,7 +122,7 @@ class Service:
         if self._llm:
             await self._llm.aclose()
         await self.workers.close()
-        await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
+        await self._decoders.close()
         self.scratch.close()
 
     @property

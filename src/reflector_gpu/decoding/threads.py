@@ -1,18 +1,21 @@
-"""A blocking iterator, run in a thread, as an async one."""
+"""Decoders that are threads of this process, for platforms and tests that have nothing better."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from reflector_gpu.errors import ReflectorError, release_frames
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.messages import Told
+from reflector_gpu.errors import ReflectorError, ShuttingDown, Unavailable, release_frames
 
 T = TypeVar("T")
 
@@ -21,6 +24,39 @@ SPARE_THREADS = 8
 
 _SPARE = "spare"
 """The name of a thread that waits for work."""
+
+
+_AHEAD = 4  # messages, most of them chunks of speech
+_LAST_BLOCK_SECONDS = 2.0  # what a thread may need to see that it has been stopped
+
+
+class ThreadDecoders:
+    """Implements `Decoders`. A recording that crashes FFmpeg ends the program."""
+
+    def start(self) -> None:
+        """There is nothing to get ready."""
+
+    async def run(
+        self, job: Job, spool: Spool, output: Spool | None = None
+    ) -> AsyncGenerator[Told]:
+        stopped = False
+
+        def passed(_: float) -> None:
+            if stopped:
+                raise ShuttingDown("Nobody waits for this recording any more.")
+
+        told = ThreadStream(job.run(spool.reader(), output, passed), ahead=_AHEAD, name="decode")
+        try:
+            async for message in told:
+                yield message
+        except MemoryError as error:
+            raise Unavailable("The server is short of memory; try again later.") from error
+        finally:
+            stopped = True
+            told.close()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(join_all, _LAST_BLOCK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +85,7 @@ class ThreadStream(Generic[T]):
         *,
         ahead: int,
         name: str,
-        ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Once ``ending()`` is true, the remaining items come fast: the consumer is woken once."""
         self.news = asyncio.Event()
         """Set whenever there may be more to take."""
         self._items = items
@@ -59,7 +93,6 @@ class ThreadStream(Generic[T]):
         self._made: deque[T] = deque()
         self._end: _End | None = None
         self._room = threading.Semaphore(ahead)
-        self._ending = ending
         self._told = False
         self._stopped = False
         _crew.run(self._pump, name)
@@ -100,14 +133,11 @@ class ThreadStream(Generic[T]):
         error: BaseException | None = None
         try:
             for item in self._items:
-                if not self._room.acquire(blocking=False):
-                    self._tell()
-                    self._room.acquire()
+                self._room.acquire()
                 if self._stopped or self._loop.is_closed():
                     break
                 self._made.append(item)
-                if not self._ending():
-                    self._tell()
+                self._tell()
             if isinstance(self._items, Generator):
                 self._items.close()  # frees what it holds here and now, and in its own thread
         except BaseException as failure:  # noqa: BLE001  it is raised in the consumer

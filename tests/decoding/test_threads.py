@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.pipeline.threads import SPARE_THREADS, ThreadStream, join_all, prefetched
+from reflector_gpu.decoding.threads import SPARE_THREADS, ThreadStream, join_all, prefetched
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -24,10 +24,8 @@ def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @asynccontextmanager
-async def stream(
-    items: Iterator[int], ahead: int = 2, ending: Callable[[], bool] = lambda: False
-) -> AsyncIterator[ThreadStream[int]]:
-    source = ThreadStream(items, ahead=ahead, name="test-stream", ending=ending)
+async def stream(items: Iterator[int], ahead: int = 2) -> AsyncIterator[ThreadStream[int]]:
+    source = ThreadStream(items, ahead=ahead, name="test-stream")
     try:
         yield source
     finally:
@@ -188,44 +186,6 @@ def test_the_threads_of_closed_streams_can_be_waited_for() -> None:
         go_on.set()
         await asyncio.to_thread(join_all, PATIENCE_SECONDS)
         assert not alive()
-
-    run(scene)
-
-
-def test_what_is_left_at_the_end_comes_in_one_go() -> None:
-    async def scene() -> None:
-        first, last, second, end = (threading.Event() for _ in range(4))
-
-        def items() -> Iterator[int]:
-            yield 1
-            first.set()
-            last.wait(PATIENCE_SECONDS)
-            yield 2
-            second.set()
-            end.wait(PATIENCE_SECONDS)
-            yield 3
-
-        async with stream(items(), ahead=4, ending=last.is_set) as source:
-            assert await anext(source) == 1
-            await asyncio.to_thread(first.wait, PATIENCE_SECONDS)
-            waiting = asyncio.ensure_future(anext(source))
-            await asyncio.sleep(0)  # it has looked and found nothing
-            last.set()
-            await asyncio.to_thread(second.wait, PATIENCE_SECONDS)
-            assert not waiting.done()
-            end.set()
-            assert [await waiting, await anext(source)] == [2, 3]
-            with pytest.raises(StopAsyncIteration):
-                await anext(source)
-
-    run(scene)
-
-
-@pytest.mark.parametrize("ahead", [1, 2])
-def test_what_is_left_at_the_end_may_be_more_than_there_is_room_for(ahead: int) -> None:
-    async def scene() -> None:
-        async with stream(iter(range(10)), ahead, ending=lambda: True) as source:
-            assert [item async for item in source] == list(range(10))
 
     run(scene)
 

@@ -1,0 +1,49 @@
+"""What a recording can be decoded for, and who does it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Protocol
+
+from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.decoding.messages import Told
+
+
+class Job(Protocol):
+    """Decodes one recording. It must be picklable: it may run in another process."""
+
+    def run(
+        self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        """Tell step by step what is found; the last message is `Ended`.
+
+        ``passed`` is called now and then with the seconds that have been decoded. A job that keeps
+        something writes it to ``output``.
+
+        Raises:
+            ReflectorError: the recording cannot be used.
+        """
+        ...
+
+
+class Decoders(Protocol):
+    """Run jobs, any number at the same time."""
+
+    def start(self) -> None:
+        """Get ready, so that the first recording does not have to wait."""
+        ...
+
+    def run(self, job: Job, spool: Spool, output: Spool | None = None) -> AsyncGenerator[Told]:
+        """Run ``job`` on what ``spool`` holds, while that may still fill.
+
+        Closing the generator ends the work at once. `Needs` and `Failed` are dealt with here. The
+        size of ``output`` is right whenever a message comes.
+
+        Raises:
+            ReflectorError: the job's error, that of ``spool``, or the decoder died.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every decoder; those that work are ended by whoever uses them."""
+        ...

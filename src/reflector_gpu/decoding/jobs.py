@@ -1,0 +1,227 @@
+"""What recordings are decoded for: chunks, a diarizer's recording, a voice, a padded file.
+
+Jobs run inside of a decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+
+import numpy as np
+
+from reflector_gpu.audio.chunk import chunker
+from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.padding import WebmFile, pad
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.audio.speech import speech_spans
+from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
+from reflector_gpu.audio.vad import VadOptions, VoiceActivity
+from reflector_gpu.decoding.messages import Claimed, Cut, Data, Ended, Passed, Told
+from reflector_gpu.decoding.threads import prefetched
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import PLAIN, SAMPLE_RATE, SOUND, Chunk, Condition, Samples, Schedule
+
+_SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
+_TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
+_SAY_SECONDS = 30.0  # of audio without speech, after which the position is told all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """Cut a recording into chunks of speech.
+
+    ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's. A job with an output keeps
+    the recording there, as 16-bit samples, for a diarizer: chunks come without samples then, and
+    the result is the detector's probability for each window, ``float32[n]``.
+    """
+
+    max_chunk_seconds: float
+    max_gap_seconds: float
+    vad: VadOptions = field(default_factory=VadOptions)
+    schedule: Schedule = PLAIN
+    max_seconds: float = float("inf")
+    track: TrackWish = ANY_TRACK
+
+    def run(
+        self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        source = _Source(reader, self.max_seconds, self.track, passed)
+        blocks = source.blocks()
+        detector: Callable[[Samples], Samples] = VoiceActivity().probabilities
+        recorder = Recorder(output) if output else None
+        if recorder:
+            blocks, detector = recorder.kept(blocks), recorder.detector()
+        opening = list(islice(blocks, 1))
+        schedule = self.schedule
+        if source.claimed is not None:
+            yield Claimed(source.claimed), b""
+            if source.claimed <= schedule.whole_seconds:
+                schedule = replace(schedule, early_seconds=())
+        cutter = chunker(
+            detector,
+            max_seconds=self.max_chunk_seconds,
+            max_gap=self.max_gap_seconds,
+            options=self.vad,
+            schedule=schedule,
+        )
+        told = 0.0
+
+        def cut(chunk: Chunk) -> Told:
+            nonlocal told
+            told = source.seconds
+            message = Cut(chunk.start, len(chunk.samples), chunk.voiced, told)
+            return message, b"" if recorder else _data(chunk.samples)
+
+        for block in chain(opening, blocks):
+            yield from map(cut, cutter.push(block))
+            if source.seconds - told > _SAY_SECONDS:
+                told = source.seconds
+                yield Passed(told), b""
+        yield from map(cut, cutter.finish())
+        yield source.ended(), _data(recorder.probabilities) if recorder else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Keep a recording in the output, as 16-bit samples, and detect where anybody speaks.
+
+    The result is the detector's probability for each window, ``float32[n]``.
+    """
+
+    max_seconds: float = float("inf")
+    track: TrackWish = ANY_TRACK
+
+    def run(
+        self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        assert output is not None
+        source = _Source(reader, self.max_seconds, self.track, passed)
+        recorder = Recorder(output)
+        claimed = False
+        for seconds in recorder.listen(source.blocks()):
+            if source.claimed is not None and not claimed:
+                claimed = True
+                yield Claimed(source.claimed), b""
+            yield Passed(seconds), b""
+        yield source.ended(), _data(recorder.probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Decode a short recording as a whole: the result is its samples, ``float32[n]``.
+
+    What is told before are the seconds of speech in it.
+    """
+
+    max_seconds: float
+
+    def run(
+        self, reader: SpoolReader, _: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        source = _Source(reader, self.max_seconds, ANY_TRACK, passed)
+        blocks = list(source.blocks())
+        heard = sum(end - begin for begin, end in speech_spans(blocks))
+        yield Passed(heard), b""
+        yield source.ended(), _data(np.concatenate(blocks))
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Write ``seconds`` of silence and the recording to the output, as Opus in WebM.
+
+    The result is the beginning of the file as it has to be once the rest is complete.
+    """
+
+    seconds: float
+    max_seconds: float = float("inf")
+
+    def run(
+        self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        assert output is not None
+        file, claims = WebmFile(output), list[float]()
+        steps = pad(reader, file, self.seconds, max_seconds=self.max_seconds, expect=claims.append)
+        claimed = False
+        for seconds in steps:
+            passed(seconds)
+            if claims and not claimed:
+                claimed = True
+                yield Claimed(claims[0]), b""
+            yield Passed(max(0.0, seconds - self.seconds)), b""
+        yield Ended(claims[-1]), bytes(file.beginning)
+
+
+class _Source:
+    """A recording's blocks, and what is noticed of it meanwhile."""
+
+    def __init__(
+        self,
+        reader: SpoolReader,
+        max_seconds: float,
+        track: TrackWish,
+        passed: Callable[[float], None],
+    ) -> None:
+        self.claimed: float | None = None
+        self._reader = reader
+        self._max_seconds = max_seconds
+        self._track = track
+        self._passed = passed
+        self._condition = SOUND
+        self._samples = 0
+
+    @property
+    def seconds(self) -> float:
+        """Decoded so far."""
+        return self._samples / SAMPLE_RATE
+
+    def blocks(self) -> Iterator[Samples]:
+        """The recording, larger blocks once all bytes have arrived.
+
+        A thread decodes a long one ahead of the consumer.
+        """
+        found = decode(
+            self._reader,
+            max_seconds=self._max_seconds,
+            expect=self._expect,
+            track=self._track,
+            notice=self._notice,
+        )
+        complete = lambda: self._reader.total is not None  # noqa: E731
+        for block in prefetched(_growing(found, complete), after=_SHORT, ahead=_AHEAD):
+            self._samples += len(block)
+            self._passed(self.seconds)
+            yield block
+
+    def ended(self) -> Ended:
+        return Ended(self.seconds, self._condition)
+
+    def _expect(self, seconds: float) -> None:
+        self.claimed = seconds
+
+    def _notice(self, condition: Condition) -> None:
+        self._condition = condition
+
+
+def _growing(blocks: Iterator[Samples], complete: Callable[[], bool]) -> Iterator[Samples]:
+    yield from islice(blocks, _SHORT)
+    several: list[Samples] = []
+    error: ReflectorError | None = None
+    try:
+        for block in blocks:
+            several.append(block)
+            if len(several) == _TOGETHER or not complete():
+                yield np.concatenate(several)
+                several = []
+    except ReflectorError as failure:
+        error = failure  # what came before it counts
+    if several:
+        yield np.concatenate(several)
+    if error:
+        raise error
+
+
+def _data(samples: Samples) -> Data:
+    return np.ascontiguousarray(samples, np.float32).tobytes()

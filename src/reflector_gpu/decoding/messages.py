@@ -1,0 +1,136 @@
+"""What a decoder tells: JSON that is checked against these types, and raw bytes beside it.
+
+A hostile recording may have taken the decoder over. So nothing that comes from it is unpickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, TypeAdapter
+
+from reflector_gpu import errors
+from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.types import SOUND, Condition, Span
+
+HEAD = struct.Struct("<IQ")
+"""The lengths of a message and of the bytes beside it, in front of both."""
+
+ORDER = struct.Struct("<q")
+"""To the template: 0 to fork, with the socket of the new process beside it; else the process whose
+status it is to wait for. Back: the new process, or that status."""
+
+FORK = 0
+
+JOB_HEAD = struct.Struct("<II?")
+"""To a decoder: the length of the job, that of the recording if it comes along, and whether there
+is an output. Beside it come the open files: the recording unless it comes along, and the output."""
+
+REACHED = struct.Struct("<QB")
+"""To a decoder that needs bytes: how many there are by now, and one of these three."""
+
+MORE_COME, ALL_THERE, LOST = range(3)
+
+LONGEST_MESSAGE, LONGEST_DATA = 1 << 26, 1 << 30
+"""Bytes; a decoder that claims to send more is broken or hostile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The recording says it is so long: an estimate."""
+
+    seconds: float
+    kind: Literal["claimed"] = "claimed"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """So many seconds have been decoded."""
+
+    seconds: float
+    kind: Literal["passed"] = "passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A chunk of speech is complete; ``seconds`` have been decoded by now.
+
+    Its samples, ``float32[length]``, come beside it, unless they lie in the output.
+    """
+
+    start: float
+    length: int
+    voiced: tuple[Span, ...]
+    seconds: float
+    kind: Literal["cut"] = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The decoder waits for the byte at ``offset``, or to hear that the recording ends before."""
+
+    offset: int
+    kind: Literal["needs"] = "needs"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All is done. The bytes beside it are the job's result.
+
+    A decoder that is ``worn`` takes no further job.
+    """
+
+    seconds: float
+    condition: Condition = SOUND
+    worn: bool = False
+    kind: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job ends with an error of our own tree, by the name of its class."""
+
+    error: str
+    message: str
+    param: str | None = None
+    worn: bool = False
+    kind: Literal["failed"] = "failed"
+
+    @classmethod
+    def by(cls, error: ReflectorError, *, worn: bool = False) -> Failed:
+        return cls(type(error).__name__, error.message, error.param, worn)
+
+    def exception(self) -> ReflectorError:
+        """The error to raise."""
+        kind = getattr(errors, self.error, None)
+        if not isinstance(kind, type) or not issubclass(kind, ReflectorError):
+            kind = EngineFailed
+        return kind(self.message, param=self.param)
+
+
+Message: TypeAlias = Claimed | Passed | Cut | Needs | Ended | Failed
+Data: TypeAlias = bytes | bytearray | memoryview
+Told: TypeAlias = tuple[Message, Data]
+"""A message, and the bytes beside it."""
+
+_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Discriminator("kind")])
+
+
+def written(message: Message, data: Data = b"") -> Iterator[Data]:
+    """The pieces to send, in order."""
+    body = _ADAPTER.dump_json(message)
+    yield HEAD.pack(len(body), len(data)) + body
+    if data:
+        yield data
+
+
+def read(body: Data) -> Message:
+    """The message that ``body`` holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    return _ADAPTER.validate_json(bytes(body))

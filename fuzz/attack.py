@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.watch import Watch
 from fuzz.media import Media, flac
-from fuzz.media.crafted import crafted
+from fuzz.media.crafted import all_crafted, crafted
 from fuzz.media.mutated import mutated
 from fuzz.report import Report
 from fuzz.target import MOST_AT_WORK, Target
@@ -66,7 +66,7 @@ def crafted_part(server: Target) -> Report:
         rest = server.footprint().memory
 
         def send() -> None:
-            for media in crafted():
+            for media in all_crafted():
                 with Watch(server.process.pid) as watch:
                     found = [sender.send(media, way) for way in sender.ways]
                 taken = watch.peak - rest if watch.memory else 0

@@ -9,17 +9,13 @@ import re
 import sys
 from pathlib import Path
 
-from fuzz.media import Media
-from fuzz.media.crafted import BOMBS, CRAFTED
+from fuzz.media.crafted import all_crafted
 from fuzz.media.mutated import mutated
 
 
 def main(folder: Path, seed: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if seed is None:
-        files = iter([Media(name, make()) for name, make in {**CRAFTED, **BOMBS}.items()])
-    else:
-        files = mutated(200, seed=int(seed))
+    files = all_crafted() if seed is None else mutated(200, seed=int(seed))
     for media in files:
         path = folder / re.sub(r"\W+", "-", media.name)
         path.write_bytes(media.data)

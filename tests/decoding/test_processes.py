@@ -39,6 +39,10 @@ MEMORY = 256_000_000
 CHUNKING = Chunking(10.0, 1.0)
 
 
+_others: set[int] = set()
+"""Templates of servers that run in this process too, for other tests."""
+
+
 def run(scene: Callable[[ProcessDecoders], Awaitable[None]]) -> None:
     """Run ``scene``, which must leave no process behind."""
 
@@ -50,6 +54,9 @@ def run(scene: Callable[[ProcessDecoders], Awaitable[None]]) -> None:
             finally:
                 await decoders.close()
 
+    _others.clear()
+    while found := template():
+        _others.add(found.pid)
     asyncio.run(limited())
     assert template() is None
 
@@ -62,7 +69,8 @@ def meeting(standup: Path) -> bytes:
 def template() -> psutil.Process | None:
     """The process that forks decoders."""
     for child in psutil.Process().children():
-        if any("decoder_process" in argument for argument in child.cmdline()):
+        ours = any("decoder_process" in argument for argument in child.cmdline())
+        if ours and child.pid not in _others:
             return child
     return None
 
@@ -307,7 +315,7 @@ def test_a_bomb_is_refused_and_takes_little_memory(make: Callable[[], bytes], re
 
     before = peak_of_children()
     run(scene)
-    assert peak_of_children() < max(before, 400_000)
+    assert peak_of_children() <= max(before, 400_000)
 
 
 def peak_of_children() -> int:

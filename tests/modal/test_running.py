@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
+from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.deploy import modal_images
 from reflector_gpu.deploy.modal_app import Container as AnyContainer
 from reflector_gpu.deploy.modal_app import Deployment
 from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.service import service
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import ask_url, connect, error_of, upload, wav
@@ -140,6 +142,7 @@ class Shift:
 def test_a_long_file_is_spread_evenly_and_reads_as_from_one_container(
     host: AudioHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "decoders", lambda _: ThreadDecoders())  # where it can be replaced
     monkeypatch.setattr(VoiceActivity, "probabilities", loud)
     content, chunks = meeting()
     url = host.put("/meeting.wav", Answer(content))

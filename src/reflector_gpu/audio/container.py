@@ -53,7 +53,7 @@ _ANY_CLOCK = ("mpeg", "mpegts")  # broadcasts, put together from parts that coun
 _MOST_FAILURES = 20_000  # in a row, of a demuxer; 64 KB of damage are one in Ogg, 2,048 in WavPack
 _A_DAY = 86_400.0
 _HONEST_BYTES = 32 << 20  # more than any packet of a recording needs
-_LONGEST_FRAME = 1 << 20  # samples; FLAC has 65,535 at most
+_LONGEST_FRAME = 1 << 18  # samples; FLAC has 65,535 at most
 _LOWEST_RATE = 2_000  # Hz; a few bytes at 1 Hz would resample to gigabytes
 _HIGHEST_RATE = 768_000  # Hz; a second of it is held in memory
 _FIRST_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")  # old QuickTime files lack ``ftyp``
@@ -167,11 +167,17 @@ def _check_memory(error: Exception) -> None:
 
     FFmpeg says so as well of sizes that damage has made impossible, and of too many tracks.
     """
-    if isinstance(error, MemoryError):
-        try:
-            bytearray(_HONEST_BYTES)
-        except MemoryError:
-            raise error from None
+    if isinstance(error, MemoryError) and is_memory_short():
+        raise error
+
+
+def is_memory_short() -> bool:
+    """Whether this process can get no more of it to speak of."""
+    try:
+        bytearray(_HONEST_BYTES)
+    except MemoryError:
+        return True
+    return False
 
 
 def _check_length(frame: AudioFrame) -> None:

@@ -226,7 +226,7 @@ class Spool:
 
     def _tell(self) -> None:
         self._grown.notify_all()
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener()
 
     def _append(self, data: bytes | bytearray) -> None:

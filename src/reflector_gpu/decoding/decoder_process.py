@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from reflector_gpu import languages
+from reflector_gpu.audio.container import is_memory_short
 from reflector_gpu.audio.recorder import MOST_BYTES
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
@@ -140,19 +141,23 @@ class _Decoder:
         except ReflectorError as error:
             self._fail(error)
         except MemoryError:
-            self._left = 0
-            self._fail(
-                UndecodableAudio(
-                    "The recording cannot be decoded: it takes more than the"
-                    f" {self._memory // 1_000_000} MB of memory that one may take here.",
-                    param="file",
-                )
-            )
+            self._fail(self._shortage())
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # whatever a library throws must reach whoever waits
+            if is_memory_short():  # each library has an error of its own for it
+                self._fail(self._shortage())
+                return
             logger.exception("a recording was not decoded")
             self._fail(EngineFailed(f"The decoder failed: {type(error).__name__}."))
+
+    def _shortage(self) -> ReflectorError:
+        self._left = 0
+        return UndecodableAudio(
+            "The recording cannot be decoded: it takes more than the"
+            f" {self._memory // 1_000_000} MB of memory that one may take here.",
+            param="file",
+        )
 
     def _fail(self, error: ReflectorError) -> None:
         self._tell(Failed.by(error, worn=self._worn()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, TypeAdapter
+from pydantic import Discriminator, Field, TypeAdapter
 
 from reflector_gpu import errors
 from reflector_gpu.errors import EngineFailed, ReflectorError
@@ -34,15 +34,19 @@ REACHED = struct.Struct("<QB")
 
 MORE_COME, ALL_THERE, LOST = range(3)
 
-LONGEST_MESSAGE, LONGEST_DATA = 1 << 26, 1 << 30
+LONGEST_MESSAGE, LONGEST_DATA = 1 << 24, 1 << 28
 """Bytes; a decoder that claims to send more is broken or hostile."""
+
+Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Length: TypeAlias = Annotated[int, Field(ge=0, le=1 << 24)]
+"""Samples of a chunk, of which an engine takes half a million."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The recording says it is so long: an estimate."""
 
-    seconds: float
+    seconds: Seconds
     kind: Literal["claimed"] = "claimed"
 
 
@@ -50,7 +54,7 @@ class Claimed:
 class Passed:
     """So many seconds have been decoded."""
 
-    seconds: float
+    seconds: Seconds
     kind: Literal["passed"] = "passed"
 
 
@@ -61,10 +65,10 @@ class Cut:
     Its samples, ``float32[length]``, come beside it, unless they lie in the output.
     """
 
-    start: float
-    length: int
+    start: Seconds
+    length: Length
     voiced: tuple[Span, ...]
-    seconds: float
+    seconds: Seconds
     kind: Literal["cut"] = "cut"
 
 
@@ -72,7 +76,7 @@ class Cut:
 class Needs:
     """The decoder waits for the byte at ``offset``, or to hear that the recording ends before."""
 
-    offset: int
+    offset: Annotated[int, Field(ge=0)]
     kind: Literal["needs"] = "needs"
 
 
@@ -83,7 +87,7 @@ class Ended:
     A decoder that is ``worn`` takes no further job.
     """
 
-    seconds: float
+    seconds: Seconds
     condition: Condition = SOUND
     worn: bool = False
     kind: Literal["ended"] = "ended"

@@ -26,6 +26,7 @@ from reflector_gpu.decoding.messages import (
     MORE_COME,
     ORDER,
     REACHED,
+    Cut,
     Ended,
     Failed,
     Needs,
@@ -194,6 +195,8 @@ class _Process:
         if length > LONGEST_MESSAGE or size > LONGEST_DATA:
             raise ValueError(f"a message of {length} and {size} bytes")
         message = read(await _received(self._socket, length))
+        if isinstance(message, Cut) and size not in (0, 4 * message.length):
+            raise ValueError(f"{size} bytes for {message.length} samples of four")
         return message, await _received(self._socket, size)
 
 

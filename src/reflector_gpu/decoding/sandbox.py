@@ -17,7 +17,7 @@ import resource
 import signal
 import struct
 
-_CPU_SECONDS = 10.0
+_CPU_SECONDS = 5.0
 """A recording may take so long at once ..."""
 
 _CPU_SHARE = 0.5

@@ -38,8 +38,8 @@ MESSAGES = st.one_of(
     st.builds(Passed, SECONDS),
     st.builds(Cut, SECONDS, st.integers(0, 480_000), SPANS, SECONDS),
     st.builds(Needs, st.integers(0, 2**40)),
-    st.builds(Ended, SECONDS, CONDITIONS, st.booleans()),
-    st.builds(Failed, st.text(), st.text(), st.none() | st.text(), st.booleans()),
+    st.builds(Ended, SECONDS, CONDITIONS),
+    st.builds(Failed, st.text(), st.text(), st.none() | st.text()),
 )
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import psutil
@@ -76,8 +76,9 @@ def template() -> psutil.Process | None:
 
 
 def decoders_alive() -> list[psutil.Process]:
+    """The oldest first. The last one waits for a recording."""
     found = template()
-    return found.children() if found else []
+    return sorted(found.children(), key=lambda one: one.create_time()) if found else []
 
 
 def spooled(data: bytes) -> Spool:
@@ -196,14 +197,27 @@ def test_an_error_of_the_job_comes_as_it_is(meeting: bytes) -> None:
     run(scene)
 
 
-def test_one_process_takes_one_recording_after_the_other(meeting: bytes) -> None:
+def test_no_process_sees_two_recordings(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        pids = set()
-        for data in (meeting, b"no audio", meeting[:100_000]):
-            with suppress(UndecodableAudio):
-                await whole(decoders, data)
-            pids |= {process.pid for process in decoders_alive()}
-        assert len(pids) == 1
+        seen: list[int] = []
+        for _ in range(3):
+            async with begun(decoders, meeting):
+                seen.append(decoders_alive()[0].pid)
+            await asyncio.to_thread(until, lambda: not psutil.pid_exists(seen[-1]))
+        assert len(set(seen)) == 3
+
+    run(scene)
+
+
+def test_a_decoder_that_nobody_waited_for_is_ended(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        with spooled(meeting) as spool:
+            leaving = asyncio.ensure_future(told(decoders, CHUNKING, spool))
+            await asyncio.sleep(0)  # it has asked for a process
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        assert isinstance((await whole(decoders, meeting))[-1][0], Ended)
+        await asyncio.to_thread(until, lambda: len(decoders_alive()) == 1)
 
     run(scene)
 
@@ -222,7 +236,7 @@ def test_recordings_are_decoded_side_by_side(meeting: bytes) -> None:
 def test_leaving_ends_the_process(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         async with begun(decoders, meeting) as (rest, _):
-            (process,) = decoders_alive()
+            process = decoders_alive()[0]
             rest.cancel()
             await asyncio.gather(rest, return_exceptions=True)
         await asyncio.to_thread(until, lambda: not process.is_running())
@@ -233,7 +247,7 @@ def test_leaving_ends_the_process(meeting: bytes) -> None:
 def test_a_crash_is_the_fault_of_its_recording_alone(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         async with begun(decoders, meeting) as (first, _):
-            (process,) = decoders_alive()
+            process = decoders_alive()[0]
             async with begun(decoders, meeting) as (second, spool):
                 process.send_signal(signal.SIGSEGV)
                 with pytest.raises(UndecodableAudio, match="its decoder crashed"):
@@ -337,10 +351,10 @@ def test_they_do_not_know_the_servers_secrets(
     monkeypatch.setenv("REFLECTOR_APIKEY", "secret")
 
     async def scene(decoders: ProcessDecoders) -> None:
-        await whole(decoders, meeting)
-        (process,) = decoders_alive()
-        assert "REFLECTOR_APIKEY" not in process.environ()
-        assert process.environ()
+        async with begun(decoders, meeting):
+            process = decoders_alive()[0]
+            assert "REFLECTOR_APIKEY" not in process.environ()
+            assert process.environ()
 
     run(scene)
 
@@ -361,8 +375,8 @@ def test_they_do_not_know_the_servers_secrets(
 def test_a_confined_process_can_compute_and_nothing_else(act: str, said: str) -> None:
     code = (
         "import socket, os, threading, traceback\n"
-        "from reflector_gpu.decoding.sandbox import Size, confine\n"
-        "confine(Size().bytes() + 256_000_000)\n"
+        "from reflector_gpu.decoding.sandbox import confine, size\n"
+        "confine(size() + 256_000_000)\n"
         f"{act}\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -18,7 +18,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import av
 import numpy as np
@@ -32,25 +31,21 @@ from reflector_gpu.decoding import jobs  # noqa: F401  no module can be loaded l
 from reflector_gpu.decoding.base import Job
 from reflector_gpu.decoding.messages import (
     ALL_THERE,
-    FORK,
     JOB_HEAD,
     LOST,
+    NO_PROCESS,
     ORDER,
     REACHED,
     Data,
-    Ended,
     Failed,
     Message,
     Needs,
     written,
 )
-from reflector_gpu.decoding.sandbox import Allowance, Size, confine, end_with_parent
+from reflector_gpu.decoding.sandbox import Allowance, confine, end_with_parent, size
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, UndecodableAudio
 
 logger = logging.getLogger(__name__)
-
-_WORN_JOBS = 500
-_WORN_BYTES = 64 << 20  # of growth: a fresh process is cheaper than memory that lies about
 
 
 def template(descriptor: int, memory: int) -> None:
@@ -64,10 +59,13 @@ def template(descriptor: int, memory: int) -> None:
         if len(order) < ORDER.size:
             return
         (pid,) = ORDER.unpack(order)
-        if pid == FORK:
-            control.sendall(ORDER.pack(_forked(control, files[0], memory)))
-        else:
-            control.sendall(ORDER.pack(os.waitpid(pid, 0)[1]))
+        try:
+            answer = os.waitpid(pid, 0)[1] if pid else _forked(control, files[0], memory)
+        except ChildProcessError:
+            answer = signal.SIGKILL  # of another template, which ended it
+        except (OSError, IndexError):  # no further process, or no further descriptor
+            answer = NO_PROCESS
+        control.sendall(ORDER.pack(answer))
 
 
 def _load_everything() -> None:
@@ -89,10 +87,9 @@ def _forked(control: socket.socket, descriptor: int, memory: int) -> int:
     try:
         end_with_parent()
         control.close()
-        size = Size()
-        confine(size.bytes() + memory)
+        confine(size() + memory)
         connection = socket.socket(fileno=descriptor)  # closes with the process, not before
-        _Decoder(connection, size, memory).serve()
+        _Decoder(connection, memory).serve()
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError):
         status = 0  # nobody is there any more
@@ -103,41 +100,30 @@ def _forked(control: socket.socket, descriptor: int, memory: int) -> int:
 
 
 class _Decoder:
-    """Does one job after the other."""
+    """Does a job."""
 
-    def __init__(self, connection: socket.socket, size: Size, memory: int) -> None:
+    def __init__(self, connection: socket.socket, memory: int) -> None:
         self._connection = connection
         self._sending = threading.Lock()
-        self._size = size
         self._memory = memory
-        self._most = size.bytes() + _WORN_BYTES
-        self._left = _WORN_JOBS
 
     def serve(self) -> None:
-        while self._left:
-            head, files, _, _ = socket.recv_fds(self._connection, JOB_HEAD.size, 2)
-            if len(head) < JOB_HEAD.size:
-                return
-            length, inline, has_output = JOB_HEAD.unpack(head)
-            opened = [io.FileIO(file, "r+b") for file in files]
-            try:
-                job: Job = pickle.loads(self._received(length))  # noqa: S301  from our server
-                data = None if len(opened) > has_output else self._received(inline)
-                source = _Source(self._tell, self._received, data, opened)
-                output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
-                self._left -= 1
-                self._do(job, SpoolReader(source), output)
-            finally:
-                for file in opened:
-                    file.close()
+        """Do one job. The next recording gets a process that has not seen this one."""
+        head, files, _, _ = socket.recv_fds(self._connection, JOB_HEAD.size, 2)
+        if len(head) < JOB_HEAD.size:
+            return
+        length, inline, has_output = JOB_HEAD.unpack(head)
+        opened = [io.FileIO(file, "r+b") for file in files]
+        job: Job = pickle.loads(self._received(length))  # noqa: S301  from our server
+        data = None if len(opened) > has_output else self._received(inline)
+        source = _Source(self._tell, self._received, data, opened)
+        output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
+        self._do(job, SpoolReader(source), output)
 
     def _do(self, job: Job, reader: SpoolReader, output: Spool | None) -> None:
         try:
             for message, data in job.run(reader, output, Allowance().passed):
-                if isinstance(message, Ended):
-                    self._tell(replace(message, worn=self._worn()), data)
-                else:
-                    self._tell(message, data)
+                self._tell(message, data)
         except ReflectorError as error:
             self._fail(error)
         except MemoryError:
@@ -152,7 +138,6 @@ class _Decoder:
             self._fail(EngineFailed(f"The decoder failed: {type(error).__name__}."))
 
     def _shortage(self) -> ReflectorError:
-        self._left = 0
         return UndecodableAudio(
             "The recording cannot be decoded: it takes more than the"
             f" {self._memory // 1_000_000} MB of memory that one may take here.",
@@ -160,12 +145,7 @@ class _Decoder:
         )
 
     def _fail(self, error: ReflectorError) -> None:
-        self._tell(Failed.by(error, worn=self._worn()))
-
-    def _worn(self) -> bool:
-        if self._size.bytes() > self._most:
-            self._left = 0
-        return not self._left
+        self._tell(Failed.by(error))
 
     def _tell(self, message: Message, data: Data = b"") -> None:
         with self._sending:

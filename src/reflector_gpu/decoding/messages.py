@@ -12,8 +12,15 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, TypeAdapter
 
-from reflector_gpu import errors
-from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.errors import (
+    EngineFailed,
+    InvalidRequest,
+    ReflectorError,
+    ShuttingDown,
+    StorageFull,
+    TooLarge,
+    UndecodableAudio,
+)
 from reflector_gpu.types import SOUND, Condition, Span
 
 HEAD = struct.Struct("<IQ")
@@ -24,6 +31,9 @@ ORDER = struct.Struct("<q")
 status it is to wait for. Back: the new process, or that status."""
 
 FORK = 0
+
+NO_PROCESS = -1
+"""The template's answer where it cannot fork."""
 
 JOB_HEAD = struct.Struct("<II?")
 """To a decoder: the length of the job, that of the recording if it comes along, and whether there
@@ -82,14 +92,10 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All is done. The bytes beside it are the job's result.
-
-    A decoder that is ``worn`` takes no further job.
-    """
+    """All is done. The bytes beside it are the job's result."""
 
     seconds: Seconds
     condition: Condition = SOUND
-    worn: bool = False
     kind: Literal["ended"] = "ended"
 
 
@@ -100,20 +106,30 @@ class Failed:
     error: str
     message: str
     param: str | None = None
-    worn: bool = False
     kind: Literal["failed"] = "failed"
 
     @classmethod
-    def by(cls, error: ReflectorError, *, worn: bool = False) -> Failed:
-        return cls(type(error).__name__, error.message, error.param, worn)
+    def by(cls, error: ReflectorError) -> Failed:
+        return cls(type(error).__name__, error.message, error.param)
 
     def exception(self) -> ReflectorError:
         """The error to raise."""
-        kind = getattr(errors, self.error, None)
-        if not isinstance(kind, type) or not issubclass(kind, ReflectorError):
-            kind = EngineFailed
+        kind = _ERRORS.get(self.error, EngineFailed)
         return kind(self.message, param=self.param)
 
+
+_ERRORS: dict[str, type[ReflectorError]] = {
+    kind.__name__: kind
+    for kind in (
+        EngineFailed,
+        InvalidRequest,
+        ShuttingDown,
+        StorageFull,
+        TooLarge,
+        UndecodableAudio,
+    )
+}
+"""What a job may fail with, besides a fault of its own."""
 
 Message: TypeAlias = Claimed | Passed | Cut | Needs | Ended | Failed
 Data: TypeAlias = bytes | bytearray | memoryview

@@ -24,6 +24,7 @@ from reflector_gpu.decoding.messages import (
     LONGEST_MESSAGE,
     LOST,
     MORE_COME,
+    NO_PROCESS,
     ORDER,
     REACHED,
     Cut,
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 _ENVIRONMENT = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 """Variables that a decoder is given. It must not know the others: keys are among them."""
 
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
-"""Signals that no recording raises: an operator does, or the kernel for want of memory."""
-
 _TRIES = 3
 
 
@@ -52,8 +50,8 @@ class ProcessDecoders:
     def __init__(self, memory: int) -> None:
         """Each decoder may take ``memory`` bytes beyond what it has when it starts."""
         self._template = _Template(memory)
-        self._most_spare = len(os.sched_getaffinity(0))
-        self._spare: list[_Process] = []
+        self._following: asyncio.Task[_Process] | None = None
+        """Forked ahead for the next recording."""
         self._ending: set[asyncio.Task[int]] = set()
         self._closed = False
 
@@ -66,24 +64,22 @@ class ProcessDecoders:
         for tries_left in reversed(range(_TRIES)):
             process = await self._process()
             told = False
-            reusable = False
             try:
                 async with aclosing(process.run(job, spool, output)) as messages:
                     async for message, data in messages:
                         if isinstance(message, Failed):
-                            reusable = not message.worn
                             raise process.source_error or message.exception()
-                        if isinstance(message, Ended):
-                            reusable = not message.worn
+                        if isinstance(message, Ended) and process.source_error:
+                            raise process.source_error
                         told = True
                         if output:
                             output.measure()
                         yield message, data
                 return
-            except _Died:
+            except _Died as death:
                 status = await self._end(process)
                 logger.warning("a decoder %s", _obituary(status))
-                if -status not in _FROM_OUTSIDE:
+                if -status != signal.SIGKILL or isinstance(death.__cause__, ValueError):
                     raise UndecodableAudio(
                         f"The recording cannot be decoded: its decoder {_obituary(status)}.",
                         param="file",
@@ -93,28 +89,42 @@ class ProcessDecoders:
                         "The decoder of the recording was killed; send it again."
                     ) from None
             finally:
-                self._put_back(process, reusable)
+                self._let_end(process)
 
     async def close(self) -> None:
         self._closed = True
-        for process in self._spare:
-            process.close()
-        self._spare.clear()
+        if self._following:
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._let_go(self._following)
         await asyncio.gather(*self._ending)
         await self._template.close()
 
     async def _process(self) -> _Process:
+        """A decoder that has seen nothing yet.
+
+        Raises:
+            ShuttingDown, EngineFailed
+        """
         if self._closed:
             raise ShuttingDown("The service is shutting down.")
-        return self._spare.pop() if self._spare else await self._template.fork()
+        ready = self._following or asyncio.create_task(self._template.fork())
+        self._following = asyncio.create_task(self._template.fork())
+        try:
+            return await asyncio.shield(ready)
+        except asyncio.CancelledError:
+            ready.add_done_callback(self._let_go)
+            raise
 
-    def _put_back(self, process: _Process, reusable: bool) -> None:
-        """Keep ``process`` for the next recording, or end it, in whatever state it is."""
+    def _let_go(self, forked: asyncio.Task[_Process]) -> None:
+        """End a decoder that nobody will use."""
+        if not forked.cancelled() and not forked.exception():
+            self._let_end(forked.result())
+
+    def _let_end(self, process: _Process) -> None:
+        """End ``process``, in whatever state it is, without waiting for that."""
         if process.closed:
             return
-        if reusable and not self._closed and len(self._spare) < self._most_spare:
-            self._spare.append(process)
-            return
+        process.close()
         ending = asyncio.create_task(self._end(process))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -224,12 +234,18 @@ class _Template:
         Raises:
             EngineFailed: there can be none.
         """
-        forking = asyncio.ensure_future(self._forked())
-        try:
-            return await asyncio.shield(forking)
-        except asyncio.CancelledError:
-            forking.add_done_callback(_let_go)
-            raise
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = await self._asked(FORK, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        if pid == NO_PROCESS:
+            ours.close()
+            raise EngineFailed("There is no room for another decoder; try again later.")
+        ours.setblocking(False)
+        return _Process(pid, ours)
 
     async def status(self, pid: int) -> int:
         """How the decoder ``pid``, which must be about to end, has ended."""
@@ -249,17 +265,6 @@ class _Template:
                 self._process.kill()
                 self._process.wait()
             self._process = self._control = None
-
-    async def _forked(self) -> _Process:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                pid = await self._asked(FORK, theirs.fileno())
-            except BaseException:
-                ours.close()
-                raise
-        ours.setblocking(False)
-        return _Process(pid, ours)
 
     async def _asked(self, order: int, *files: int) -> int:
         async with self._taking_turns:
@@ -310,15 +315,9 @@ async def _received(connection: socket.socket, count: int) -> bytearray:
     return data
 
 
-def _let_go(forked: asyncio.Future[_Process]) -> None:
-    """Nobody waits for this decoder any more: its end of the socket closes, and it ends."""
-    if not forked.cancelled() and not forked.exception():
-        forked.result().close()
-
-
 def _obituary(status: int) -> str:
     if status == -signal.SIGXCPU:
         return "took longer than such a recording may"
     if status < 0:
-        return f"crashed ({signal.Signals(-status).name})"
+        return f"crashed ({signal.strsignal(-status)})"
     return f"ended with status {status}"

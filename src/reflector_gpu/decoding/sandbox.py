@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import io
 import math
 import platform
 import resource
 import signal
 import struct
+from pathlib import Path
 
 _CPU_SECONDS = 5.0
 """A recording may take so long at once ..."""
@@ -58,20 +58,15 @@ def confine(most: int) -> None:
     """Limit this process to ``most`` bytes of address space and to the files that it has open."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     _refuse_calls()
 
 
-class Size:
-    """How large this process is."""
-
-    def __init__(self) -> None:
-        self._file = io.FileIO("/proc/self/statm")
-
-    def bytes(self) -> int:
-        """Of address space."""
-        self._file.seek(0)
-        return int(self._file.read(100).split()[0]) * resource.getpagesize()
+def size() -> int:
+    """Bytes of address space that this process uses."""
+    with Path("/proc/self/statm").open("rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 class Allowance:

@@ -293,14 +293,19 @@ def _started(descriptor: int, memory: int) -> subprocess.Popen[bytes]:
         " from reflector_gpu.decoding.decoder_process import template;"
         f" template({descriptor}, {memory})"
     )
-    return subprocess.Popen(  # noqa: S603  nothing in it is a client's
-        [sys.executable, "-c", code],
-        pass_fds=[descriptor],
-        env=kept,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # what Ctrl-C sends to the terminal's group is the server's matter
-    )
+    # It inherits the mask: what is sent to it before it ignores these would end it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        return subprocess.Popen(  # noqa: S603  nothing in it is a client's
+            [sys.executable, "-c", code],
+            pass_fds=[descriptor],
+            env=kept,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is the server's matter
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _received(connection: socket.socket, count: int) -> bytearray:

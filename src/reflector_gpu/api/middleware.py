@@ -34,8 +34,11 @@ _PROTECTION = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Headers of every answer that does not set them itself. They have browsers take an answer for what
-it says it is, tell nobody its address, load nothing for it, and frame it nowhere."""
+"""Headers of every answer that does not set them itself.
+
+With them a browser does not guess an answer's type, does not pass its address on, loads nothing for
+it, and shows it in no frame.
+"""
 
 
 class Labels:

@@ -1,7 +1,7 @@
 """Hold a recording that is read while it still arrives: in memory if it is short, else on disk.
 
-An upload or a download writes, on the event loop. A decoder reads, in a thread. The file between
-them has no name, so nothing is left on disk however the process ends.
+An upload or a download writes, on the event loop. A decoder reads, in another process. The file
+between them has no name, so nothing is left on disk however the processes end.
 """
 
 from __future__ import annotations

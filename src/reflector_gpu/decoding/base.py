@@ -36,7 +36,7 @@ class Decoders(Protocol):
     def run(self, job: Job, spool: Spool, output: Spool | None = None) -> AsyncGenerator[Told]:
         """Run ``job`` on what ``spool`` holds, while that may still fill.
 
-        Closing the generator ends the work at once. `Needs` and `Failed` are dealt with here. The
+        Closing the generator ends the work at once. `Needs` and `Failed` are never yielded. The
         size of ``output`` is right whenever a message comes.
 
         Raises:
@@ -45,5 +45,5 @@ class Decoders(Protocol):
         ...
 
     async def close(self) -> None:
-        """End every decoder; those that work are ended by whoever uses them."""
+        """End the decoders that wait for work. One that works ends with its generator."""
         ...

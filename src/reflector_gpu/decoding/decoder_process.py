@@ -14,10 +14,8 @@ import pickle
 import pkgutil
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 import av
 import numpy as np
@@ -194,8 +192,3 @@ class _Source:
         if offset >= self.size:
             return b""
         return os.pread(self._file.fileno(), min(count, self.size - offset), offset)
-
-
-if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        template(int(sys.argv[1]), int(sys.argv[2]))

@@ -27,8 +27,11 @@ HEAD = struct.Struct("<IQ")
 """The lengths of a message and of the bytes beside it, in front of both."""
 
 ORDER = struct.Struct("<q")
-"""To the template: 0 to fork, with the socket of the new process beside it; else the process whose
-status it is to wait for. Back: the new process, or that status."""
+"""An order to the template, and its answer.
+
+`FORK` comes with the socket of the new process, and is answered by the number of that process. The
+number of a process that is about to end is answered by its status.
+"""
 
 FORK = 0
 

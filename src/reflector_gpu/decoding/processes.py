@@ -107,7 +107,9 @@ class ProcessDecoders:
         """
         if self._closed:
             raise ShuttingDown("The service is shutting down.")
-        ready = self._following or asyncio.create_task(self._template.fork())
+        ready = self._following
+        if ready is None or (ready.done() and ready.exception()):  # what failed then may work now
+            ready = asyncio.create_task(self._template.fork())
         self._following = asyncio.create_task(self._template.fork())
         try:
             return await asyncio.shield(ready)
@@ -132,7 +134,7 @@ class ProcessDecoders:
     async def _end(self, process: _Process) -> int:
         """End ``process``, and tell how it ended, as `os.waitstatus_to_exitcode` puts it.
 
-        What had ended it before counts.
+        If it had died before, the status is that of its own death.
         """
         process.close()
         with suppress(ProcessLookupError):
@@ -145,12 +147,12 @@ class _Died(Exception):
 
 
 class _Process:
-    """One decoder. It does one job at a time."""
+    """One decoder. It does one job."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self.source_error: ReflectorError | None = None
-        """Why bytes of the latest recording are missing."""
+        """Why bytes of the recording are missing."""
         self._socket = connection
 
     @property
@@ -166,7 +168,6 @@ class _Process:
         body, inline = pickle.dumps(job), spool.in_memory
         files = [] if inline is not None else [spool.fileno()]
         files += [output.fileno()] if output else []
-        self.source_error = None
         answering: asyncio.Task[None] | None = None
         head = JOB_HEAD.pack(len(body), len(inline or b""), output is not None)
         try:
@@ -175,6 +176,8 @@ class _Process:
             while True:
                 message, data = await self._message()
                 if isinstance(message, Needs):
+                    if answering and not answering.done():
+                        raise ValueError("a second question before the first is answered")
                     # Beside this: what has been decoded so far still comes.
                     answering = asyncio.create_task(self._answer(message.offset, spool))
                     continue

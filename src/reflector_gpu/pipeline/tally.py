@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Tally(Protocol):
-    """Is told of one recording's length, by threads. See `runtime.admission.Recording`."""
+    """Is told of one recording's length. See `runtime.admission.Recording`."""
 
     def expect(self, seconds: float) -> None:
         """The recording claims to be ``seconds`` long, or is known to be in the end."""

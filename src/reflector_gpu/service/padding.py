@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, closing
 
 from reflector_gpu.audio.fetch import FetchLimits
@@ -120,8 +120,7 @@ class _Growing:
         position = 0
         while True:
             ended = not await self._step()
-            while position < self.size:
-                data = self._output.read_at(position, _PIECE)
+            for data in self._pieces(position):
                 position += len(data)
                 yield data
             if ended:
@@ -129,10 +128,12 @@ class _Growing:
 
     async def whole(self) -> AsyncGenerator[bytes, None]:
         assert self._beginning is not None
-        beginning = self._beginning
-        yield beginning
-        position = len(beginning)
-        while position < self.size:
-            data = self._output.read_at(position, _PIECE)
+        yield self._beginning
+        for data in self._pieces(len(self._beginning)):
+            yield data
+
+    def _pieces(self, position: int) -> Iterator[bytes]:
+        """What is written from ``position`` on."""
+        while position < self.size and (data := self._output.read_at(position, _PIECE)):
             position += len(data)
             yield data

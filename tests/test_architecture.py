@@ -30,10 +30,11 @@ ALLOWED = {
     "runtime": set(),
     "decoding": {"audio"},
     "pipeline": {"audio", "decoding"},  # engines and runtime come as `submit`
+    "live": {"audio", "pipeline"},  # engines and runtime come as `submit`
     "formats": {"pipeline"},
     "llm": {"engines", "runtime"},
-    "service": {"audio", "decoding", "engines", "runtime", "pipeline", "llm"},
-    "api": {"audio", "engines", "runtime", "pipeline", "llm", "service", "formats"},
+    "service": {"audio", "decoding", "engines", "runtime", "pipeline", "live", "llm"},
+    "api": {"audio", "engines", "runtime", "pipeline", "live", "llm", "service", "formats"},
     "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
     "transcriber": {"audio", "engines", "pipeline", "service"},
     "cli": {
@@ -41,6 +42,7 @@ ALLOWED = {
         "engines",
         "runtime",
         "pipeline",
+        "live",
         "llm",
         "service",
         "formats",
@@ -205,6 +207,7 @@ FRAMEWORKS = {
     "engines": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "runtime": {"fastapi", "starlette", "uvicorn", "av", "httpx"},
     "pipeline": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "live": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "llm": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "formats": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "service": {"fastapi", "starlette", "uvicorn"},

@@ -1,0 +1,67 @@
+"""What live recognition takes and gives: samples as they are spoken, words as they are certain.
+
+A session has one `LiveTranscriber`, and a `LiveUtterance` for each turn::
+
+    utterance = transcriber.utterance()
+    utterance.push(samples)  # as they come
+    utterance.finish()  # the turn has ended
+    async with aclosing(utterance):
+        async for heard in utterance:
+            ...  # heard.settled is told once, heard.tentative may change
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from reflector_gpu.types import Samples, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is new. Times are in seconds from the beginning of the utterance.
+
+    ``settled`` words follow those that were told before, and never change. ``tentative`` ones are
+    what is heard beyond them at present, in place of earlier tentative ones. ``language`` is the
+    spoken one, in the model's own code, if it is known.
+    """
+
+    settled: tuple[Word, ...] = ()
+    tentative: tuple[Word, ...] = ()
+    language: str | None = None
+
+
+class LiveUtterance(Protocol):
+    """One stretch of speech, recognised while it is spoken. It belongs to one event loop."""
+
+    def push(self, samples: Samples) -> None:
+        """Take the next ``samples``. This neither blocks nor drops any."""
+        ...
+
+    def finish(self) -> None:
+        """Say that no more samples come. Calling it again does nothing."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Heard]:
+        """What is heard, as it becomes known. It ends once the last words are settled.
+
+        Only one may iterate at a time.
+
+        Raises:
+            ReflectorError: the engine failed, or cannot be had.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop the work and free what it holds, at any time. Iterating ends then."""
+        ...
+
+
+class LiveTranscriber(Protocol):
+    """Makes the utterances of one session, which follow each other."""
+
+    def utterance(self) -> LiveUtterance:
+        """The next utterance. Recognition begins with its first samples."""
+        ...

@@ -18,8 +18,8 @@ PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
 LEAVES = set(
-    "types errors suggest environment networks profiles settings setting_types languages sentences"
-    " pcm escaping testing".split()
+    "types errors suggest environment networks profiles settings setting_types job_settings"
+    " languages sentences pcm escaping testing".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes
 such files and the diarizers of `engines` read them, and neither room may import the other."""
@@ -33,8 +33,21 @@ ALLOWED = {
     "live": {"audio", "pipeline"},  # engines and runtime come as `submit`
     "formats": {"pipeline"},
     "llm": {"engines", "runtime"},
+    "store": set(),
+    "jobs": {"audio", "pipeline", "store"},  # what a job does comes as `Work`
     "service": {"audio", "decoding", "engines", "runtime", "pipeline", "live", "llm"},
-    "api": {"audio", "engines", "runtime", "pipeline", "live", "llm", "service", "formats"},
+    "api": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "live",
+        "llm",
+        "service",
+        "formats",
+        "store",
+        "jobs",
+    },
     "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
     "transcriber": {"audio", "engines", "pipeline", "service"},
     "cli": {
@@ -210,6 +223,8 @@ FRAMEWORKS = {
     "live": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "llm": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "formats": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "store": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
+    "jobs": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "service": {"fastapi", "starlette", "uvicorn"},
     "transcriber": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
 }

@@ -8,6 +8,7 @@
     ├── Unauthorized              no key, or a wrong one
     ├── UrlForbidden              the address policy refuses this URL
     ├── AudioNotFound             the audio URL answers 404
+    ├── NotFound                  the client has no such job, upload or file
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
     ├── Overloaded                the queue is full: come back after `retry_after` seconds
@@ -82,6 +83,10 @@ class UrlForbidden(ReflectorError, PermissionError):
 
 class AudioNotFound(ReflectorError, FileNotFoundError):
     code = "audio_not_found"
+
+
+class NotFound(ReflectorError, LookupError):
+    code = "not_found"
 
 
 class UnknownModel(ReflectorError, LookupError):

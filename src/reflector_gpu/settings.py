@@ -19,10 +19,11 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.job_settings import JobSettings
 from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.setting_types import Commas, Device, List, WeightsSource
@@ -35,7 +36,7 @@ _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
 
 
-class Settings(BaseSettings):
+class Settings(JobSettings):
     """What an operator can set. A field is named as its variable, without ``REFLECTOR_``."""
 
     model_config = SettingsConfigDict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Collection, Iterator, Sequence
 
@@ -31,6 +32,7 @@ class Access:
             for number, key in enumerate(settings.keys)
             for written in _written(key)
         ]
+        self._owners = {_client_of(n): _owner_of(key) for n, key in enumerate(settings.keys)}
         self._open = settings.open_to_all
         self._trust = trust
 
@@ -48,7 +50,7 @@ class Access:
         keys = list(_keys_in(scope))
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
-            return f"key {number}"
+            return _client_of(number)
         if keys:
             details["key"] = "wrong" if self._keys else "ignored"
         # A wrong key does no harm where none is needed. Reflector's own compose file sends a
@@ -56,6 +58,14 @@ class Access:
         if self._open or caller.trusted:
             return caller.address
         raise Unauthorized(self._refusal(scope, keys, caller))
+
+    def owner(self, client: str) -> str:
+        """The name under which that is kept which ``client`` leaves here; see `check`.
+
+        It stays the same when the server starts again, even with more keys. All who need no key
+        are one owner.
+        """
+        return self._owners.get(client, "")
 
     def _number_of(self, keys: Sequence[bytes]) -> int | None:
         """The position of the first of our keys that was sent."""
@@ -84,8 +94,9 @@ class Access:
 class RequireKey:
     """Middleware that answers a request itself unless `Access` lets it in.
 
-    Paths in ``open_paths`` need no key. The client's name goes into ``request.state.client``, which
-    is missing where `Access` would have refused the client.
+    Paths in ``open_paths`` need no key. ``request.state.client`` gets the client's name, and
+    ``request.state.owner`` that of the owner of what it leaves here. Both are missing where
+    `Access` would have refused the client.
     """
 
     def __init__(self, app: ASGIApp, access: Access, open_paths: Collection[str]) -> None:
@@ -104,8 +115,17 @@ class RequireKey:
                     await error_response(error)(scope, receive, send)
                     return
             else:
-                scope.setdefault("state", {})["client"] = client
+                state = scope.setdefault("state", {})
+                state["client"], state["owner"] = client, self._access.owner(client)
         await self._app(scope, receive, send)
+
+
+def _client_of(number: int) -> str:
+    return f"key {number}"
+
+
+def _owner_of(key: str) -> str:
+    return f"key-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _written(key: str) -> set[bytes]:

@@ -15,6 +15,7 @@ from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.intake import Intake
+from reflector_gpu.api.job_kinds import kinds_of
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, RefuseTwoLengths
 from reflector_gpu.api.routes import (
@@ -22,6 +23,7 @@ from reflector_gpu.api.routes import (
     completion,
     diarization,
     docs,
+    jobs,
     models,
     operations,
     padding,
@@ -29,6 +31,7 @@ from reflector_gpu.api.routes import (
     translation,
 )
 from reflector_gpu.api.routes.operations import HEALTH
+from reflector_gpu.jobs.configured import configured_jobs
 from reflector_gpu.networks import Trust, network_warnings
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
@@ -43,6 +46,7 @@ ROUTERS = [
     translation.router,
     completion.router,
     padding.router,
+    jobs.router,
     models.router,
     operations.router,
     docs.router,
@@ -81,6 +85,8 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     """
     service = Service(settings, elsewhere)
     metrics = Metrics(service)
+    kinds = kinds_of(service, metrics)
+    kept = configured_jobs(settings, kinds, service.recordings.fetch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -89,9 +95,13 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         ):
             logger.warning(warning)
         service.start()
+        if kept:
+            await kept.start()
         try:
             yield
         finally:
+            if kept:
+                await kept.aclose()
             await service.close()
 
     app = FastAPI(
@@ -105,6 +115,8 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.service = service
     app.state.metrics = metrics
     app.state.intake = Intake(service, metrics)
+    app.state.job_kinds = kinds
+    app.state.jobs = kept
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 
 from reflector_gpu.api.intake import Intake
+from reflector_gpu.api.job_kinds import JobKind
 from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.errors import Unavailable
+from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.service import Service
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
@@ -31,6 +35,31 @@ async def _service(request: Request) -> Service:
     return service
 
 
+async def _jobs(request: Request) -> Jobs:
+    jobs: Jobs | None = request.app.state.jobs
+    if jobs is None:
+        raise Unavailable(
+            "This server keeps no jobs: its operator has to set REFLECTOR_DATA_DIR to a folder "
+            "that they can be kept in. /v1/audio/transcriptions answers at once.",
+            retry_after=3600,
+        )
+    return jobs
+
+
+async def _kinds(request: Request) -> Mapping[str, JobKind]:
+    kinds: Mapping[str, JobKind] = request.app.state.job_kinds
+    return kinds
+
+
+async def _owner(request: Request) -> str:
+    owner: str = getattr(request.state, "owner", "")
+    return owner
+
+
 AppIntake: TypeAlias = Annotated[Intake, Depends(_intake)]
 AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
 AppService: TypeAlias = Annotated[Service, Depends(_service)]
+AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
+AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]
+Owner: TypeAlias = Annotated[str, Depends(_owner)]
+"""Whose jobs a request is about."""

@@ -25,6 +25,7 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.Unauthorized: 401,
     errors.UrlForbidden: 403,
     errors.AudioNotFound: 404,
+    errors.NotFound: 404,
     errors.ClientTooSlow: 408,
     errors.UnknownModel: 404,
     errors.TooLarge: 413,

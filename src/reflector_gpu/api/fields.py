@@ -49,7 +49,7 @@ def _granularities(value: object) -> object:
     return listed(value)
 
 
-def _stripped(value: object) -> object:
+def stripped(value: object) -> object:
     """A pasted URL may have white space around it."""
     return not_empty(value.strip()) if isinstance(value, str) else value
 
@@ -88,7 +88,7 @@ ChunkingStrategy: TypeAlias = Annotated[
 class DiarizeFields(SpeakerParameters):
     """The query of /diarize."""
 
-    audio_file_url: Annotated[str | None, BeforeValidator(_stripped)] = Field(
+    audio_file_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
         None, description="Where the audio is, unless it is sent as `file`."
     )
     timestamp: Annotated[float, BeforeValidator(lambda value: value or 0.0)] = Field(
@@ -251,7 +251,7 @@ class TranslateFields(BaseModel):
 class FromUrl(TranscriptionFields):
     """The body of /v1/audio/transcriptions-from-url."""
 
-    audio_file_url: Annotated[str, BeforeValidator(_stripped)] = Field(
+    audio_file_url: Annotated[str, BeforeValidator(stripped)] = Field(
         min_length=1,
         description="Where the audio is; http or https. The bytes decide what it is.",
         examples=["https://example.com/meeting.mp3?signature=abc"],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
 
-from reflector_gpu.api import accepted_fields
+from reflector_gpu.api import accepted_fields, wanted
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.bodies import read_json, read_raw
 from reflector_gpu.api.connection import Deadline, body_of, read_body, unless_disconnected
@@ -65,10 +64,12 @@ class Intake:
         *,
         file_fields: Sequence[str] = FILE_FIELDS,
         spool: Callable[[], Spool] | None = None,
+        required: bool = True,
     ) -> Form:
         """Read what was uploaded: a form, a recording, or JSON with one.
 
-        Its files are kept until the request has been answered.
+        Its files are kept until the request has been answered. There is one at least if that is
+        ``required``.
 
         Raises:
             InvalidRequest: it is none of these, or has no file.
@@ -78,7 +79,7 @@ class Intake:
         async with aclosing(body_of(context.request, patience, context.permit)) as body:
             form = await self._read(context.request, body, file_fields, spool)
         context.resources.enter_context(form)
-        if not form.files:
+        if required and not form.files:
             name = file_fields[0]
             raise InvalidRequest(f"The request has no file; send it as '{name}'.", param=name)
         return form
@@ -167,32 +168,15 @@ class Intake:
         self, context: RequestContext, fields: TranscriptionFields, task: Task
     ) -> TranscriptionRequest:
         """What ``fields`` ask for, once its model is loaded. The body must have been read."""
-        model = self._service.resolve(fields.model, fields.options(task))
-        if fields.wants_logprobs:
-            model.check_logprobs()
+        model = wanted.model_for(self._service, fields, task)
         context.answered_by(model.name)
-        wanted = self._service.request(
-            model,
-            fields,
-            task=task,
-            priority=context.priority,
-            vad=fields.vad(self._service.vad),
-            streamed=bool(fields.stream),
-        )
-        if wanted.translate_to:
-            field = "model" if wanted.translated else "translate_to"
-            await self._service.translations.check_target(
-                wanted.written, wanted.translate_to, field
-            )
-        if wanted.speakers is not None and (known := fields.known_speakers):
-            listening = self._service.recordings.voices(known)
-            voices = await unless_disconnected(context.request, listening)
-            wanted = replace(wanted, voices=voices)
+        asking = wanted.transcription_request(self._service, model, fields, task, context.priority)
+        asked = await unless_disconnected(context.request, asking)
         began = time.monotonic()
-        await unless_disconnected(context.request, self._service.loaded(wanted.model))
+        await unless_disconnected(context.request, self._service.loaded(asked.model))
         if (took := time.monotonic() - began) > _AT_ONCE:
             context.log("load", f"{took:.3f}s")
-        return wanted
+        return asked
 
     def renderer(self, fields: TranscriptionFields, offset: float = 0.0) -> TranscriptRenderer:
         """What writes the transcript that ``fields`` ask for."""

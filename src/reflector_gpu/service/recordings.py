@@ -83,6 +83,10 @@ class Recordings:
                 if not fetching.cancelled() and (error := fetching.exception()):
                     release_frames(error)  # nobody else looks at it, because readers were told
 
+    async def fetch(self, url: str, spool: Spool) -> None:
+        """Fill ``spool`` with the bytes from ``url``; see `Fetcher.fetch`."""
+        await self._fetcher.fetch(url, spool)
+
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
         """Decode the voices of speakers. Each has a name, and a short file of any audio format.
 
@@ -126,11 +130,17 @@ class Recordings:
             chunk: Chunk, options: TranscribeOptions, priority: Priority
         ) -> Recognition:
             cost = max(chunk.duration, spec.window_seconds)
-            return check_recognition(
-                await pool.submit(
-                    chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+
+            async def recognise() -> Recognition:
+                return check_recognition(
+                    await pool.submit(
+                        chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+                    )
                 )
-            )
+
+            if request.remember:
+                return await request.remember(chunk, options, recognise)
+            return await recognise()
 
         plan = Plan(
             request.options,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.pipeline.voices import Voice
-from reflector_gpu.types import DiarizeOptions, Priority, TranscribeOptions
+from reflector_gpu.types import Chunk, DiarizeOptions, Priority, Recognition, TranscribeOptions
+
+Remember: TypeAlias = Callable[
+    [Chunk, TranscribeOptions, Callable[[], Awaitable[Recognition]]], Awaitable[Recognition]
+]
+"""Gives what is in a chunk: from memory, or else by calling the last argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class TranscriptionRequest:
     """The voices of speakers whose names are known."""
     waited: Callable[[float], None] | None = None
     """Called by a thread with the seconds that each chunk waited for a worker."""
+    remember: Remember | None = None
+    """What keeps recognised chunks for a second try at the recording, if there may be one."""
     translate_to: str | None = None
     """The language to translate segments to, as the client writes it, or None."""
     translated: bool = False

@@ -1,0 +1,190 @@
+"""What each kind of job does, by the same fields as the synchronous calls."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from reflector_gpu.api.fields import AudioDiarizeFields
+from reflector_gpu.api.job_fields import (
+    SPOKEN,
+    DiarizationJobFields,
+    ResultFields,
+    TranscriptionJobFields,
+)
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.transcript_renderer import TranscriptRenderer
+from reflector_gpu.api.wanted import model_for, transcription_request
+from reflector_gpu.audio.guard import URL_FIELD
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, Unavailable, blaming
+from reflector_gpu.formats import diarization
+from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
+from reflector_gpu.jobs.job import Job, Options
+from reflector_gpu.jobs.journal import Journal
+from reflector_gpu.jobs.records import DIARIZED, TRANSCRIPT
+from reflector_gpu.pipeline.transcription import Gathered
+from reflector_gpu.service import Service
+from reflector_gpu.service.parameters import explained
+from reflector_gpu.types import Priority, Task
+
+Rendered = tuple[BaseModel | str, str]
+"""A result, and its media type."""
+
+_JSON = "application/json"
+
+
+class JobKind(Protocol):
+    """A kind of job; also its `jobs.journal.Work`."""
+
+    async def check(self, options: Options) -> None:
+        """Raise `ReflectorError` if the job would fail whatever the recording is."""
+
+    async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
+        """The result, packed; see `jobs.journal.Work`."""
+
+    def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
+        """The result in the format that was ``asked`` for.
+
+        Raises:
+            InvalidRequest: this job has no such format.
+        """
+
+
+class TranscriptionKind:
+    """Speech to words; with the task ``translate``, to English ones."""
+
+    def __init__(self, service: Service, metrics: Metrics, task: Task) -> None:
+        self._service = service
+        self._metrics = metrics
+        self._task = task
+
+    async def check(self, options: Options) -> None:
+        fields = self._fields(options)
+        model = model_for(self._service, fields, self._task)
+        try:
+            await transcription_request(self._service, model, fields, self._task, Priority.FILE)
+        except ModelNotInstalled:
+            raise
+        except Unavailable:
+            pass  # it may have passed when the job's turn comes
+
+    async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
+        service, fields = self._service, self._fields(job.options)
+        model = model_for(service, fields, self._task)
+        await journal.answered_by(model.name)
+        wanted = await transcription_request(service, model, fields, self._task, Priority.FILE)
+        wanted = replace(wanted, remember=journal.recognised, streamed=False)
+        await service.loaded(wanted.model)
+        gathered = Gathered()
+        with blaming_for_audio_of(job):
+            async with aclosing(service.recordings.transcribe(recording, wanted, journal)) as parts:
+                async for part in parts:
+                    gathered.add(await journal.add(part))
+                    if part.duration is not None:
+                        self._metrics.audio(model.name, part.duration)
+        return TRANSCRIPT.pack(gathered.transcript)
+
+    def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
+        fields = self._fields(job.options)
+        form = self._format(fields, asked)
+        told_apart = fields.speakers is not None
+        changes: dict[str, object] = {"response_format": form}
+        if asked.timestamp_granularities:
+            changes["timestamp_granularities"] = asked.timestamp_granularities
+        fields = fields.model_copy(update=changes)
+        if form is Format.DIARIZED_JSON and not told_apart:
+            raise InvalidRequest(
+                "The job has not told speakers apart; submit one with 'diarize' set to true.",
+                param="format",
+            )
+        transcript = TRANSCRIPT.unpack(result)
+        spaces = self._service.settings.word_spaces
+        renderer = TranscriptRenderer(fields, spaces, fields.timestamp_offset)
+        if self._task == "translate":
+            body = renderer.translation(transcript)
+        elif not fields.timestamp_offset:
+            body = renderer.file(transcript, job.name)
+        else:
+            body = renderer.body(transcript)
+        return body, MEDIA_TYPES[form] if form else _JSON
+
+    def _format(self, fields: TranscriptionJobFields, asked: ResultFields) -> Format | None:
+        if asked.format == "rttm":
+            raise InvalidRequest("Only jobs of the kind 'diarization' have 'rttm'.", param="format")
+        if asked.format is not None:
+            found = None if asked.format == "reflector" else Format(asked.format)
+        else:
+            found = fields.response_format
+        return Format.JSON if found is None and self._task == "translate" else found
+
+    def _fields(self, options: Options) -> TranscriptionJobFields:
+        unused = SPOKEN["transcription" if self._task == "transcribe" else "translation"].unused
+        with explained():
+            return TranscriptionJobFields.model_validate(
+                {name: value for name, value in options.items() if name not in unused}
+            )
+
+
+class DiarizationKind:
+    """Who speaks when."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def check(self, options: Options) -> None:
+        fields = self._fields(options)
+        fields.counts  # noqa: B018  raises if they contradict each other
+        try:
+            self._service.check_here(self._service.diarizer)
+        except ModelNotInstalled:
+            raise
+        except Unavailable:
+            pass  # it may have passed when the job's turn comes
+        await self._service.recordings.voices(fields.known_speakers)
+
+    async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
+        service, fields = self._service, self._fields(job.options)
+        await journal.answered_by(service.diarizer.name)
+        voices = await service.recordings.voices(fields.known_speakers)
+        with blaming_for_audio_of(job):
+            found = await service.recordings.diarize(
+                recording, fields.counts, voices, track=fields.track, tally=journal
+            )
+        return DIARIZED.pack(found)
+
+    def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
+        fields = self._fields(job.options)
+        found = DIARIZED.unpack(result)
+        form = asked.format or fields.response_format or "json"
+        if form == "rttm":
+            text = diarization.rttm(found, job.name, offset=fields.timestamp)
+            return text, MEDIA_TYPES[Format.TEXT]
+        if form != "json":
+            raise InvalidRequest(
+                "Jobs of the kind 'diarization' have the formats 'json' and 'rttm'.", param="format"
+            )
+        return diarization.segments(found, offset=fields.timestamp), _JSON
+
+    @staticmethod
+    def _fields(options: Options) -> AudioDiarizeFields:
+        with explained():
+            return DiarizationJobFields.model_validate(dict(options))
+
+
+def kinds_of(service: Service, metrics: Metrics) -> dict[str, JobKind]:
+    """All kinds by their names."""
+    return {
+        "transcription": TranscriptionKind(service, metrics, "transcribe"),
+        "diarization": DiarizationKind(service),
+        "translation": TranscriptionKind(service, metrics, "translate"),
+    }
+
+
+def blaming_for_audio_of(job: Job) -> AbstractContextManager[None]:
+    """Errors about the audio are about the field that it came in."""
+    field = URL_FIELD if job.url else "file"
+    return blaming({"file": field, URL_FIELD: field})

@@ -1,0 +1,50 @@
+"""The OpenAPI description of the bodies of jobs."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from reflector_gpu.api.job_fields import DiarizationJobFields, TranscriptionJobFields
+from reflector_gpu.api.openapi import Extra, inlined
+
+_BINARY: JsonValue = {"type": "string", "format": "binary"}
+
+
+def _properties() -> Extra:
+    found: Extra = {}
+    for model in (DiarizationJobFields, TranscriptionJobFields):
+        properties = inlined(model)["properties"]
+        assert isinstance(properties, dict)
+        found |= {name: kind for name, kind in properties.items() if name not in _NOT_OF_JOBS}
+    return found
+
+
+_NOT_OF_JOBS = ("batch", "stream")
+
+CREATE: Extra = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "As `idempotency_key`.",
+            "schema": {"type": "string"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": _BINARY, **_properties()}}
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": _properties(),
+                    "required": ["audio_file_url"],
+                },
+                "example": {"audio_file_url": "https://example.com/meeting.mp3"},
+            },
+            "audio/*": {"schema": _BINARY},
+        },
+    },
+}

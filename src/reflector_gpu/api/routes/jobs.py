@@ -1,0 +1,273 @@
+"""Jobs: work on recordings that goes on without the client, and survives the server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+from fastapi import APIRouter, Query, Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from reflector_gpu.api import job_openapi, responses
+from reflector_gpu.api.bodies import MAX_JSON_BYTES
+from reflector_gpu.api.connection import Deadline, EventStream, first_event
+from reflector_gpu.api.dependencies import AppIntake, AppJobKinds, AppJobs, AppService, Owner
+from reflector_gpu.api.errors import ANY_FAILURE
+from reflector_gpu.api.form_values import form_values, json_values
+from reflector_gpu.api.intake import Intake, single
+from reflector_gpu.api.job_fields import (
+    DIARIZATION,
+    SPOKEN,
+    DiarizationJobFields,
+    JobFields,
+    Kind,
+    ListFields,
+    ResultFields,
+    TranscriptionJobFields,
+    options_of,
+)
+from reflector_gpu.api.job_views import (
+    Erased,
+    JobList,
+    JobView,
+    event_text,
+    page,
+    view,
+)
+from reflector_gpu.api.request_context import RequestContext
+from reflector_gpu.audio.guard import URL_FIELD, parse_url
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.formats.response_format import EVENT_STREAM
+from reflector_gpu.jobs.folder import Arriving, digest_of
+from reflector_gpu.jobs.job import Draft, Job, Status
+from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.pipeline.transcription import Gathered
+from reflector_gpu.service.parameters import explained
+from reflector_gpu.types import Priority, Transcript
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_FAILURES: dict[int | str, dict[str, Any]] = {"default": ANY_FAILURE}
+_JSON = "application/json"
+_IDEMPOTENCY = "Idempotency-Key"
+_LONGEST_WATCH = 12 * 3600.0  # seconds
+
+
+@router.post("", status_code=202, openapi_extra=job_openapi.CREATE, response_model=JobView)
+async def create_job(
+    request: Request, intake: AppIntake, jobs: AppJobs, kinds: AppJobKinds, owner: Owner
+) -> Response:
+    """Submit a recording to be worked on, however long that takes.
+
+    The recording is uploaded as `file`, or `audio_file_url` says where it is. The fields are those
+    of the synchronous call of the `kind`. Once the answer is there, the job is safe: a server that
+    is killed goes on with it at its next start, and recognises no finished part again.
+    """
+    async with intake.admit(request, Priority.LIVE) as context:
+        with jobs.arriving() as arriving:
+            values, path, name = await _body(request, intake, context, arriving)
+            fields = _fields(request, intake, values)
+            draft = await _draft(fields, values, owner, path, name)
+            await kinds[fields.kind].check(draft.options)
+            job, new = await jobs.add(draft, path)
+    body = view(job, expires=jobs.expires(job), ahead=await jobs.ahead(job))
+    return Response(body.model_dump_json(), 202 if new else 200, media_type=_JSON)
+
+
+@router.get("", responses=_FAILURES)
+async def list_jobs(jobs: AppJobs, owner: Owner, asked: Annotated[ListFields, Query()]) -> JobList:
+    """List your jobs, the newest first. `after` is the `last_id` of the page before."""
+    found = await jobs.listed(
+        owner,
+        statuses=asked.status,
+        kind=asked.kind,
+        after=asked.after,
+        limit=asked.limit + 1,
+    )
+    return page((view(job, expires=jobs.expires(job)) for job in found), asked.limit)
+
+
+@router.get("/{job_id}", responses=_FAILURES)
+async def get_job(
+    job_id: str, jobs: AppJobs, owner: Owner, service: AppService, words: bool = False
+) -> JobView:
+    """Say how far a job has come, and what words there are so far.
+
+    With `words=true` they have times as well. Of a job that waits, `jobs_ahead` is its place.
+    """
+    job = await jobs.get(owner, job_id)
+    transcript = await _so_far(jobs, job)
+    return view(
+        job,
+        expires=jobs.expires(job),
+        ahead=await jobs.ahead(job),
+        transcript=transcript,
+        spaces=service.settings.word_spaces if words else None,
+    )
+
+
+@router.get(
+    "/{job_id}/events",
+    responses={
+        200: {"content": {EVENT_STREAM: {}}, "description": "Events until the job ends"},
+        **_FAILURES,
+    },
+    response_class=Response,
+)
+async def watch_job(job_id: str, request: Request, jobs: AppJobs, owner: Owner) -> Response:
+    """Tell what happens to a job, as server-sent events, until it ends.
+
+    `job.queued`, `job.running`, `job.progress` with the new words as `delta`, and at last
+    `job.completed`, `job.failed` or `job.cancelled`. A client that lost the connection sends the
+    `Last-Event-ID`, as browsers do by themselves, and gets what it has missed.
+    """
+    job = await jobs.get(owner, job_id)
+    events = _texts(jobs, job, _last_event(request))
+    resources = AsyncExitStack()
+    first = await first_event(events, resources)
+    return EventStream(first, events, resources, Deadline(request, _LONGEST_WATCH))
+
+
+@router.get(
+    "/{job_id}/result",
+    responses={
+        200: {
+            "content": {"application/json": {}, "text/plain": {}},
+            "description": "The answer of the synchronous call",
+        },
+        **_FAILURES,
+    },
+    response_class=Response,
+)
+async def get_job_result(
+    job_id: str,
+    jobs: AppJobs,
+    kinds: AppJobKinds,
+    owner: Owner,
+    asked: Annotated[ResultFields, Query()],
+) -> Response:
+    """Give the result of a job that is completed, in any `format` of the synchronous call."""
+    job = await jobs.get(owner, job_id)
+    if job.status is not Status.COMPLETED:
+        raise InvalidRequest(_no_result(job), param="job_id")
+    packed = await jobs.result(job)
+    body, media_type = await asyncio.to_thread(kinds[job.kind].render, job, packed, asked)
+    response = responses.of_body(body)
+    response.headers["content-type"] = media_type
+    return response
+
+
+@router.post("/{job_id}/cancel", responses=_FAILURES)
+async def cancel_job(job_id: str, jobs: AppJobs, owner: Owner) -> JobView:
+    """End a job. What it has recognised stays until it expires; its recording does not."""
+    job = await jobs.cancel(owner, job_id)
+    return view(job, expires=jobs.expires(job))
+
+
+@router.delete("/{job_id}", responses=_FAILURES)
+async def delete_job(job_id: str, jobs: AppJobs, owner: Owner) -> Erased:
+    """End a job and erase everything of it: recording, words, result."""
+    await jobs.erase(owner, job_id)
+    return Erased(id=job_id, object="job")
+
+
+async def _body(
+    request: Request, intake: Intake, context: RequestContext, arriving: Arriving
+) -> tuple[dict[str, object], Path | None, str]:
+    """The fields of a request, and its recording if that comes along, with its name."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    query = request.query_params.multi_items()
+    if content_type in ("", _JSON):
+        body = await intake.body(context, MAX_JSON_BYTES)
+        sent = json_values(body) if body.strip() else {}
+        return form_values(query, TranscriptionJobFields) | sent, None, ""
+    form = await intake.form(context, spool=arriving.spool, required=False)
+    pairs = [*query, *form.fields]
+    values = form_values(pairs, _model_of(dict(pairs).get("kind"))) | form.values
+    if not form.files:
+        return values, None, ""
+    return values, arriving.path, single(form).filename
+
+
+def _model_of(kind: str | None) -> type[JobFields]:
+    return DiarizationJobFields if kind == "diarization" else TranscriptionJobFields
+
+
+def _fields(
+    request: Request, intake: Intake, values: dict[str, object]
+) -> TranscriptionJobFields | DiarizationJobFields:
+    if header := request.headers.get(_IDEMPOTENCY):
+        values.setdefault("idempotency_key", header)
+    with explained():
+        kind: Kind = JobFields.model_validate({"kind": values.get("kind") or "transcription"}).kind
+    if kind == "diarization":
+        return intake.fields(request, DIARIZATION, values)
+    return intake.fields(request, SPOKEN[kind], values)
+
+
+async def _draft(
+    fields: TranscriptionJobFields | DiarizationJobFields,
+    values: Mapping[str, object],
+    owner: str,
+    path: Path | None,
+    name: str,
+) -> Draft:
+    url = fields.audio_file_url
+    if (url is None) == (path is None):
+        raise InvalidRequest(
+            "Send the recording as 'file', or its address as 'audio_file_url'"
+            + ("." if url is None else ", and not both."),
+            param="file" if url is None else URL_FIELD,
+        )
+    if url is not None:
+        parse_url(url)
+        name = unquote(urlsplit(url).path).rpartition("/")[2] or "audio"
+    options = options_of(dict(values))
+    told = hashlib.sha256(to_json([fields.kind, options, url]))
+    if path and fields.idempotency_key:
+        told.update((await digest_of(path)).encode())
+    return Draft(
+        owner,
+        fields.kind,
+        options,  # type: ignore[arg-type]  # forms and JSON give nothing else
+        name,
+        told.hexdigest(),
+        url=url,
+        metadata=fields.metadata,
+        priority=fields.priority,
+        idempotency_key=fields.idempotency_key,
+    )
+
+
+async def _so_far(jobs: Jobs, job: Job) -> Transcript:
+    gathered = Gathered()
+    for part in await jobs.parts(job):
+        gathered.add(part)
+    return gathered.transcript
+
+
+async def _texts(jobs: Jobs, job: Job, first: int) -> AsyncGenerator[str, None]:
+    async for event in jobs.events(job, first):
+        yield event_text(event)
+
+
+def _last_event(request: Request) -> int:
+    told = request.headers.get("last-event-id", "")
+    return int(told) if told.isdecimal() and len(told) < 10 else 0
+
+
+def _no_result(job: Job) -> str:
+    match job.status:
+        case Status.FAILED:
+            assert job.error, "a job that failed has an error"
+            return f"The job failed: {job.error.message}"
+        case Status.CANCELLED:
+            return "The job was cancelled."
+        case _:
+            return "The job is not done; GET it to see how far it has come, or watch its events."

@@ -1,0 +1,20 @@
+"""The settings of what outlives the server: jobs, uploads, and where they are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class JobSettings(BaseSettings):
+    """Part of `reflector_gpu.settings.Settings`."""
+
+    data_dir: Path | None = Field(
+        None, description="Folder that jobs are kept in; without one there are none"
+    )
+    jobs_at_once: int = Field(2, ge=1, description="Jobs that are worked on at the same time")
+    jobs_keep_hours: float = Field(
+        72.0, gt=0, description="How long a job's result is kept after its end"
+    )

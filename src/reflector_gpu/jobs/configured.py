@@ -1,0 +1,32 @@
+"""The jobs that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reflector_gpu.jobs.folder import JobFolder
+from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.jobs.journal import Work
+from reflector_gpu.jobs.runner import Fetch
+from reflector_gpu.settings import Settings
+from reflector_gpu.store.database import sqlite_in
+
+_HOUR = 3600.0
+
+
+def configured_jobs(settings: Settings, works: Mapping[str, Work], fetch: Fetch) -> Jobs | None:
+    """Jobs in the folder that the operator has named; None if there is none.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    if settings.data_dir is None:
+        return None
+    return Jobs(
+        sqlite_in(settings.data_dir),
+        JobFolder(settings.data_dir, settings.max_upload_bytes),
+        works,
+        fetch,
+        at_once=settings.jobs_at_once,
+        keep_seconds=settings.jobs_keep_hours * _HOUR,
+    )

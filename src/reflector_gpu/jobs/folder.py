@@ -1,0 +1,180 @@
+"""The recordings of jobs, in a private folder."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import ConfigurationError, StorageFull, release_frames
+
+_AUDIO, _PARTIAL = "audio", "partial"
+
+
+class JobFolder:
+    """Has a folder for each job, with its recording in it."""
+
+    def __init__(self, root: Path, limit: int) -> None:
+        """A recording may have ``limit`` bytes.
+
+        Raises:
+            ConfigurationError: the folder cannot be used.
+        """
+        self._limit = limit
+        self._root = root
+        self._lock: int | None = None
+        self._jobs, self._incoming = root / "jobs", root / "incoming"
+        try:
+            for path in (root, self._jobs, self._incoming):
+                path.mkdir(mode=0o700, parents=path == root, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"REFLECTOR_DATA_DIR: {root} cannot be used as a folder: {error.strerror}."
+            ) from None
+
+    def alone(self) -> bool:
+        """Whether no other server uses the folder; then no other may think so while this lives."""
+        lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return False
+        self._lock = lock  # it ends with the process at the latest
+        return True
+
+    def release(self) -> None:
+        """Let another server be `alone`."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @contextmanager
+    def arriving(self) -> Iterator[Arriving]:
+        """Takes an upload. What is not kept by the end of the block is removed."""
+        arriving = Arriving(self._incoming, self._limit)
+        try:
+            yield arriving
+        finally:
+            arriving.drop()
+
+    async def keep(self, job_id: str, path: Path) -> None:
+        """Make the file ``path`` the recording of a job. It is on disk afterwards.
+
+        Raises:
+            StorageFull
+        """
+        await asyncio.to_thread(self._keep, job_id, path)
+
+    def _keep(self, job_id: str, path: Path) -> None:
+        try:
+            _sync(path)
+            folder = self._jobs / job_id
+            folder.mkdir(mode=0o700)
+            path.replace(folder / _AUDIO)
+            _sync(folder)
+            _sync(self._jobs)
+        except OSError as error:
+            raise StorageFull("The server has no room for the recording; try later.") from error
+
+    @asynccontextmanager
+    async def recording(
+        self, job_id: str, fetch: Callable[[Spool], Awaitable[None]]
+    ) -> AsyncIterator[Spool]:
+        """The recording of a job. If it is not here yet, ``fetch`` fills the spool meanwhile."""
+        folder = self._jobs / job_id
+        audio, partial = folder / _AUDIO, folder / _PARTIAL
+        if audio.exists():
+            with Spool.of(audio) as spool:
+                yield spool
+            return
+        folder.mkdir(mode=0o700, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        file = partial.open("xb+", buffering=0)
+        with Spool.onto(file, self._limit) as spool:
+
+            async def fetched() -> None:
+                await fetch(spool)
+                await asyncio.to_thread(_sync, partial)
+                partial.replace(audio)
+
+            fetching = asyncio.create_task(fetched())
+            try:
+                yield spool
+                await fetching
+            finally:
+                fetching.cancel()
+                await asyncio.wait({fetching})
+                if not fetching.cancelled() and (error := fetching.exception()):
+                    release_frames(error)  # readers of the spool were told
+
+    def remove(self, job_id: str) -> None:
+        """Remove the recording of a job, if it has one here."""
+        shutil.rmtree(self._jobs / job_id, ignore_errors=True)
+
+    def ids(self) -> list[str]:
+        """The jobs that have a folder."""
+        return [path.name for path in self._jobs.iterdir()]
+
+    def remove_incoming(self) -> None:
+        """Remove what servers left that were killed during an upload."""
+        for path in self._incoming.iterdir():
+            path.unlink(missing_ok=True)
+
+
+class Arriving:
+    """The files of one upload."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._paths: list[Path] = []
+
+    def spool(self) -> Spool:
+        """A spool that becomes the next file.
+
+        Raises:
+            StorageFull
+        """
+        path = self._folder / os.urandom(12).hex()
+        try:
+            file = path.open("xb+", buffering=0)
+        except OSError as error:
+            raise StorageFull("The server has no room for the recording; try later.") from error
+        self._paths.append(path)
+        return Spool.onto(file, self._limit)
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self._paths[0]
+
+    def drop(self) -> None:
+        """Remove the files that are still here."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+
+async def digest_of(path: Path) -> str:
+    """What tells a file from others."""
+
+    def work() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return await asyncio.to_thread(work)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk keep a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

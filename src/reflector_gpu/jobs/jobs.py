@@ -1,0 +1,213 @@
+"""The jobs of one server: given, watched, cancelled, and forgotten in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflector_gpu.errors import NotFound, ReflectorError
+from reflector_gpu.jobs.folder import Arriving, JobFolder
+from reflector_gpu.jobs.job import Draft, Job, Status, new_id
+from reflector_gpu.jobs.journal import Work
+from reflector_gpu.jobs.news import News, heard
+from reflector_gpu.jobs.pieces import Pieces
+from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner
+from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 60.0
+_LOOK_SECONDS = 1.0  # between looks for news from other servers
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """News of a job: the part ``number`` of its transcript, or, without one, what it has become."""
+
+    job: Job
+    number: int | None = None
+    part: Part | None = None
+
+
+class Jobs:
+    """`start` it, use it, `aclose` it. For one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: JobFolder,
+        works: Mapping[str, Work],
+        fetch: Fetch,
+        *,
+        at_once: int,
+        keep_seconds: float,
+        shared: bool = False,
+    ) -> None:
+        """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
+        is ``shared``."""
+        self._database = database
+        self._folder = folder
+        self._keep_seconds = keep_seconds
+        self._shared = shared
+        self._store = JobStore(database, LEASE_SECONDS)
+        self._pieces = Pieces(database)
+        self._news = News()
+        self._runner = Runner(
+            self._store, self._pieces, folder, works, fetch, self._news, at_once, self._after
+        )
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to work: first on what a server was doing that has died."""
+        if not self._shared and self._folder.alone():
+            await self._store.release_all()
+            await asyncio.to_thread(self._folder.remove_incoming)
+            for job_id in await self._store.unknown(self._folder.ids()):
+                self._folder.remove(job_id)
+        self._runner.start()
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def aclose(self) -> None:
+        """Stop. What is not done is gone on with by the next server."""
+        if self._sweeping:
+            self._sweeping.cancel()
+        await self._runner.aclose()
+        self._folder.release()
+        await asyncio.to_thread(self._database.close)
+
+    def arriving(self) -> AbstractContextManager[Arriving]:
+        """Takes an upload, which becomes a job's recording by `add`."""
+        return self._folder.arriving()
+
+    async def add(self, draft: Draft, recording: Path | None = None) -> tuple[Job, bool]:
+        """Accept a job, whatever happens from now on. The flag says whether it is a new one.
+
+        Raises:
+            InvalidRequest: its idempotency key was used for something else.
+            StorageFull, Unavailable: nothing was accepted.
+        """
+        job_id = new_id("job")
+        if recording:
+            await self._folder.keep(job_id, recording)
+        try:
+            job = await self._store.add(job_id, draft)
+        except BaseException:
+            self._folder.remove(job_id)
+            raise
+        if job.id != job_id:
+            self._folder.remove(job_id)
+            return job, False
+        self._news.queued.set()
+        return job, True
+
+    async def get(self, owner: str, job_id: str) -> Job:
+        """
+        Raises:
+            NotFound
+        """
+        return await self._store.get(owner, job_id)
+
+    async def listed(
+        self,
+        owner: str,
+        *,
+        statuses: Collection[Status] = (),
+        kind: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> list[Job]:
+        """The newest jobs of ``owner`` first, after the job ``after``."""
+        return await self._store.listed(
+            owner, statuses=statuses, kind=kind, after=after, limit=limit
+        )
+
+    async def ahead(self, job: Job) -> int | None:
+        """How many jobs come before one that waits."""
+        return await self._store.ahead(job) if job.status is Status.QUEUED else None
+
+    async def parts(self, job: Job) -> list[Part]:
+        """What has been recognised so far."""
+        found: list[Part] = []
+        while more := await self._pieces.parts(job.id, len(found)):
+            found += more
+        return found
+
+    async def result(self, job: Job) -> bytes:
+        """The result of a job that is completed.
+
+        Raises:
+            NotFound
+        """
+        if (found := await self._pieces.result(job.id)) is None:
+            raise NotFound("The job's result is not there any more.")
+        return found
+
+    def expires(self, job: Job) -> float | None:
+        """When a job that has ended will be erased."""
+        return None if job.finished is None else job.finished + self._keep_seconds
+
+    async def cancel(self, owner: str, job_id: str) -> Job:
+        """End a job; one that has ended stays as it is.
+
+        Raises:
+            NotFound
+        """
+        job = await self._store.get(owner, job_id)
+        if not job.status.ended:
+            await self._store.cancel(job_id)
+            self._runner.stop(job_id)
+            self._folder.remove(job_id)
+            self._news.about(job_id)
+            job = await self._store.get(owner, job_id)
+            await self._after(job)
+        return job
+
+    async def erase(self, owner: str, job_id: str) -> None:
+        """End a job and keep nothing of it.
+
+        Raises:
+            NotFound
+        """
+        await self.cancel(owner, job_id)
+        await self._store.erase([job_id])
+        self._news.about(job_id)
+
+    async def events(self, job: Job, first: int = 0) -> AsyncGenerator[Event, None]:
+        """What happens to a job until it ends, from the part ``first`` on."""
+        with self._news.watching(job.id) as news:
+            shown: Job | None = None
+            while True:
+                job = await self._store.get(job.owner, job.id)
+                parts = await self._pieces.parts(job.id, first, most=100)
+                for part in parts:
+                    yield Event(job, first, part)
+                    first += 1
+                if parts:
+                    shown = job
+                    continue
+                if job.status.ended:
+                    yield Event(job)
+                    return
+                if shown is None or shown.status is not job.status:
+                    yield Event(job)
+                    shown = job
+                await heard(news, _LOOK_SECONDS)
+
+    async def _after(self, job: Job) -> None:
+        """A job has ended."""
+
+    async def _sweep(self) -> None:
+        while True:
+            with suppress(ReflectorError):
+                while expired := await self._store.expired(time.time() - self._keep_seconds):
+                    await self._store.erase(expired)
+                    for job_id in expired:
+                        self._folder.remove(job_id)
+            await asyncio.sleep(_SWEEP_SECONDS)

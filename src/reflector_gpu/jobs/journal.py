@@ -1,0 +1,82 @@
+"""The progress of one job, written down as it is made, and read again after a crash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.jobs.job import Job
+from reflector_gpu.jobs.pieces import Pieces
+from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.types import Chunk, Recognition, TranscribeOptions
+
+
+class Journal:
+    """A job's own book, for as long as this server works on it.
+
+    It is a `Tally`, and the memory of what was recognised.
+    """
+
+    def __init__(self, pieces: Pieces, job: Job, told: Callable[[], None]) -> None:
+        """``told`` is called when there is news for those who watch the job."""
+        self._pieces = pieces
+        self._job = job
+        self._told = told
+        self._parts = 0
+        self._kept: list[Part] = []
+        self.seconds = 0.0
+        """How long the recording is, as far as is known."""
+
+    async def begin(self) -> None:
+        """Read what an earlier server wrote."""
+        while more := await self._pieces.parts(self._job.id, len(self._kept)):
+            self._kept += more
+
+    def expect(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def decoded(self, seconds: float, plausible: float) -> None:
+        self.seconds = max(self.seconds, seconds)
+
+    async def answered_by(self, model: str) -> None:
+        """Say which model does the work."""
+        if self._job.model != model:
+            await self._pieces.answered_by(self._job, model)
+
+    async def add(self, part: Part) -> Part:
+        """Write down the next part. If it was written before, that one counts."""
+        number, self._parts = self._parts, self._parts + 1
+        if number < len(self._kept):
+            return self._kept[number]
+        await self._pieces.add_part(self._job, number, part, self.seconds or None)
+        self._told()
+        return part
+
+    async def recognised(
+        self,
+        chunk: Chunk,
+        options: TranscribeOptions,
+        recognise: Callable[[], Awaitable[Recognition]],
+    ) -> Recognition:
+        """What is in ``chunk``. It is recognised unless that was done before."""
+        digest = hashlib.blake2b(chunk.samples.tobytes(), digest_size=16)
+        digest.update(repr(options).encode())
+        name = digest.hexdigest()
+        if (known := await self._pieces.recognition(self._job, name)) is not None:
+            return known
+        found = await recognise()
+        await self._pieces.add_recognition(self._job, name, found)
+        return found
+
+
+class Work(Protocol):
+    """What a kind of job does with a recording."""
+
+    async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
+        """The result, packed. What is in ``journal`` already need not be done again.
+
+        Raises:
+            ReflectorError: the job fails, or has to wait if that is `Unavailable`.
+        """

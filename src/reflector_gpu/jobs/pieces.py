@@ -1,0 +1,96 @@
+"""What a job has so far: chunks that are recognised, parts of the transcript, the result."""
+
+from __future__ import annotations
+
+from reflector_gpu.jobs.job import Job
+from reflector_gpu.jobs.owned import own
+from reflector_gpu.jobs.records import PART, RECOGNITION
+from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.store.database import Connection, Database, Value
+from reflector_gpu.types import Recognition
+
+
+class Pieces:
+    """The pieces of all jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def answered_by(self, job: Job, model: str) -> None:
+        await self._database.write(
+            lambda c: own(c, job, "UPDATE jobs SET model = ? WHERE {mine}", model)
+        )
+
+    async def add_part(self, job: Job, number: int, part: Part, duration: float | None) -> None:
+        """Keep the next part of a transcript, and how far the job has come.
+
+        Raises:
+            Lost
+        """
+        body = PART.pack(part)
+
+        def work(connection: Connection) -> None:
+            own(
+                connection,
+                job,
+                "UPDATE jobs SET position = ?, duration = ?, deaths = 0, failures = 0 WHERE {mine}",
+                part.position,
+                duration,
+            )
+            connection.change(
+                "INSERT INTO parts (job, number, body) VALUES (?, ?, ?)", job.id, number, body
+            )
+
+        await self._database.write(work)
+
+    async def parts(self, job_id: str, first: int = 0, most: int = 1000) -> list[Part]:
+        """The parts that are there, from the ``first`` on."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT body FROM parts WHERE job = ? AND number >= ? ORDER BY number LIMIT ?",
+                job_id,
+                first,
+                most,
+            )
+        )
+        return [PART.unpack(_bytes(row["body"])) for row in found]
+
+    async def recognition(self, job: Job, digest: str) -> Recognition | None:
+        """What was recognised in a chunk, if that was done before."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT body FROM recognitions WHERE job = ? AND digest = ?", job.id, digest
+            )
+        )
+        return RECOGNITION.unpack(_bytes(found[0]["body"])) if found else None
+
+    async def add_recognition(self, job: Job, digest: str, found: Recognition) -> None:
+        """Keep what was recognised in a chunk until the job ends.
+
+        Raises:
+            Lost
+        """
+        body = RECOGNITION.pack(found)
+
+        def work(connection: Connection) -> None:
+            own(connection, job, "UPDATE jobs SET deaths = 0 WHERE {mine}")
+            connection.change(
+                "INSERT INTO recognitions (job, digest, body) VALUES (?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                job.id,
+                digest,
+                body,
+            )
+
+        await self._database.write(work)
+
+    async def result(self, job_id: str) -> bytes | None:
+        found = await self._database.read(
+            lambda c: c.rows("SELECT body FROM results WHERE job = ?", job_id)
+        )
+        return _bytes(found[0]["body"]) if found else None
+
+
+def _bytes(value: Value) -> bytes:
+    assert isinstance(value, bytes), "a body is bytes"
+    return value

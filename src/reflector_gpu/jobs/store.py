@@ -1,0 +1,311 @@
+"""Jobs in the database: taken by one server at a time, and lost by none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict
+
+from pydantic_core import to_json
+
+from reflector_gpu.errors import InvalidRequest, NotFound
+from reflector_gpu.jobs.job import Draft, Job, JobError, Status
+from reflector_gpu.jobs.owned import own
+from reflector_gpu.store.database import Connection, Database, Value
+
+MOST_LISTED = 100
+
+_UNENDED = (Status.QUEUED, Status.RUNNING)
+
+
+class JobStore:
+    """The jobs of all servers that share a database."""
+
+    def __init__(
+        self, database: Database, lease: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """A server that says nothing for ``lease`` seconds loses its jobs to others."""
+        self._database = database
+        self._lease = lease
+        self._clock = clock
+
+    async def add(self, job_id: str, draft: Draft) -> Job:
+        """The job of ``draft``: a new one, or that which its idempotency key already has.
+
+        Raises:
+            InvalidRequest: another request has used the key.
+        """
+        now = self._clock()
+
+        def work(connection: Connection) -> Job:
+            if draft.idempotency_key is not None:
+                earlier = connection.rows(
+                    "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?",
+                    draft.owner,
+                    draft.idempotency_key,
+                )
+                if earlier:
+                    return Job.of(earlier[0])
+            connection.change(
+                "INSERT INTO jobs (id, owner, kind, status, priority, created, name, url, options,"
+                " metadata, idempotency_key, fingerprint, webhook_url, position, resumed_at, due,"
+                " deaths, failures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0)"
+                " ON CONFLICT DO NOTHING",
+                job_id,
+                draft.owner,
+                draft.kind,
+                Status.QUEUED.value,
+                draft.priority,
+                now,
+                draft.name,
+                draft.url,
+                _json(draft.options),
+                _json(draft.metadata),
+                draft.idempotency_key,
+                draft.fingerprint,
+                draft.webhook_url,
+                now,
+            )
+            found = connection.rows(
+                "SELECT * FROM jobs WHERE id = ? OR (owner = ? AND idempotency_key = ?)",
+                job_id,
+                draft.owner,
+                draft.idempotency_key,
+            )
+            return Job.of(found[0])
+
+        job = await self._database.write(work)
+        if job.fingerprint != draft.fingerprint:
+            raise InvalidRequest(
+                "Another request has used this idempotency key; send a new one, or the same "
+                "request again.",
+                param="idempotency_key",
+            )
+        return job
+
+    async def get(self, owner: str, job_id: str) -> Job:
+        """
+        Raises:
+            NotFound: ``owner`` has no such job.
+        """
+        found = await self._database.read(
+            lambda c: c.rows("SELECT * FROM jobs WHERE id = ? AND owner = ?", job_id, owner)
+        )
+        if not found:
+            raise NotFound("There is no such job; it may have expired or been deleted.")
+        return Job.of(found[0])
+
+    async def listed(
+        self,
+        owner: str,
+        *,
+        statuses: Collection[Status] = (),
+        kind: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> list[Job]:
+        """The newest jobs of ``owner`` first; ``after`` is the last one of the page before."""
+        conditions, values = ["owner = ?"], list[Value]([owner])
+        if statuses:
+            conditions.append(f"status IN ({_marks(statuses)})")
+            values += [status.value for status in statuses]
+        if kind:
+            conditions.append("kind = ?")
+            values.append(kind)
+        if after:
+            conditions.append("id < ?")
+            values.append(after)
+        where = " AND ".join(conditions)
+        found = await self._database.read(
+            lambda c: c.rows(
+                f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?",
+                *values,
+                limit,
+            )
+        )
+        return [Job.of(row) for row in found]
+
+    async def ahead(self, job: Job) -> int:
+        """How many jobs will be taken before one that waits."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT (SELECT count(*) FROM jobs WHERE status = ? AND priority > ?) +"
+                " (SELECT count(*) FROM jobs WHERE status = ? AND priority = ? AND id < ?) AS n",
+                Status.QUEUED.value,
+                job.priority,
+                Status.QUEUED.value,
+                job.priority,
+                job.id,
+            )
+        )
+        return int(found[0]["n"] or 0)
+
+    async def take(self, worker: str) -> Job | None:
+        """The next job, which belongs to ``worker`` from now on.
+
+        That is one whose server died, or the first that waits.
+        """
+        now = self._clock()
+
+        def work(connection: Connection) -> Job | None:
+            for which, values in (
+                ("status = ? AND lease < ? ORDER BY id", (Status.RUNNING.value, now)),
+                (
+                    "status = ? AND due <= ? ORDER BY priority DESC, id",
+                    (Status.QUEUED.value, now),
+                ),
+            ):
+                taken = connection.rows(
+                    "UPDATE jobs SET deaths ="
+                    " deaths + CASE status WHEN 'running' THEN 1 ELSE 0 END, status = 'running',"
+                    " worker = ?, lease = ?, started = coalesce(started, ?),"
+                    " resumed = ?, resumed_at = position WHERE id ="
+                    f" (SELECT id FROM jobs WHERE {which} LIMIT 1{connection.unlocked})"
+                    " RETURNING *",
+                    worker,
+                    now + self._lease,
+                    now,
+                    now,
+                    *values,
+                )
+                if taken:
+                    return Job.of(taken[0])
+            return None
+
+        return await self._database.write(work)
+
+    async def renew(self, workers: Iterable[str]) -> set[str]:
+        """Keep the jobs of ``workers`` for another lease. Those that have lost theirs are told."""
+        until = self._clock() + self._lease
+        asked = list(workers)
+
+        def work(connection: Connection) -> set[str]:
+            return {
+                worker
+                for worker in asked
+                if not connection.change(
+                    "UPDATE jobs SET lease = ? WHERE worker = ? AND status = 'running'",
+                    until,
+                    worker,
+                )
+            }
+
+        return await self._database.write(work) if asked else set()
+
+    async def release_all(self) -> None:
+        """Let all jobs be taken that some server has. It has to be known that none lives."""
+        await self._database.write(
+            lambda c: c.change("UPDATE jobs SET lease = 0 WHERE status = 'running'")
+        )
+
+    async def put_back(self, job: Job, *, wait: float, failed: bool) -> None:
+        """Let a running job be taken again in ``wait`` seconds."""
+        due = self._clock() + wait
+
+        def work(connection: Connection) -> None:
+            connection.change(
+                "UPDATE jobs SET status = 'queued', worker = NULL, due = ?,"
+                " failures = failures + ? WHERE id = ? AND worker = ? AND status = 'running'",
+                due,
+                int(failed),
+                job.id,
+                job.worker,
+            )
+
+        await self._database.write(work)
+
+    async def complete(self, job: Job, result: bytes, duration: float) -> None:
+        """
+        Raises:
+            Lost
+        """
+
+        def work(connection: Connection) -> None:
+            self._end(
+                connection, job, Status.COMPLETED, "position = ?, duration = ?", duration, duration
+            )
+            connection.change("INSERT INTO results (job, body) VALUES (?, ?)", job.id, result)
+
+        await self._database.write(work)
+
+    async def fail(self, job: Job, error: JobError) -> None:
+        """
+        Raises:
+            Lost
+        """
+        told = _json(asdict(error))
+        await self._database.write(lambda c: self._end(c, job, Status.FAILED, "error = ?", told))
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job that has not ended. What it has recognised so far stays."""
+        now = self._clock()
+
+        def work(connection: Connection) -> None:
+            connection.change(
+                "UPDATE jobs SET status = ?, finished = ?, worker = NULL, url = NULL"
+                f" WHERE id = ? AND status IN ({_marks(_UNENDED)})",
+                Status.CANCELLED.value,
+                now,
+                job_id,
+                *(status.value for status in _UNENDED),
+            )
+            connection.change("DELETE FROM recognitions WHERE job = ?", job_id)
+
+        await self._database.write(work)
+
+    async def erase(self, job_ids: Collection[str]) -> None:
+        """Keep nothing of these jobs."""
+        if not job_ids:
+            return
+        marks = _marks(job_ids)
+
+        def work(connection: Connection) -> None:
+            for table in ("recognitions", "parts", "results"):
+                connection.change(f"DELETE FROM {table} WHERE job IN ({marks})", *job_ids)
+            connection.change(f"DELETE FROM jobs WHERE id IN ({marks})", *job_ids)
+
+        await self._database.write(work)
+
+    async def expired(self, before: float) -> list[str]:
+        """Some of the jobs that ended ``before`` that time."""
+        found = await self._database.read(
+            lambda c: c.rows("SELECT id FROM jobs WHERE finished < ? LIMIT 500", before)
+        )
+        return [str(row["id"]) for row in found]
+
+    async def unknown(self, job_ids: Collection[str]) -> set[str]:
+        """Those of ``job_ids`` that no unended job has."""
+        found = await self._database.read(
+            lambda c: c.rows("SELECT id FROM jobs WHERE status IN ('queued', 'running')")
+        )
+        return set(job_ids) - {str(row["id"]) for row in found}
+
+    async def waiting(self) -> tuple[int, float | None]:
+        """How many jobs wait, and when the first of those is due that may not be taken yet."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT count(*) AS n, min(due) AS due FROM jobs WHERE status = 'queued'"
+            )
+        )
+        due = found[0]["due"]
+        return int(found[0]["n"] or 0), None if due is None else float(due)
+
+    def _end(
+        self, connection: Connection, job: Job, status: Status, also: str, *values: Value
+    ) -> None:
+        own(
+            connection,
+            job,
+            f"UPDATE jobs SET {also}, status = '{status.value}', finished = {self._clock()!r},"
+            " url = NULL WHERE {mine}",
+            *values,
+        )
+        connection.change("DELETE FROM recognitions WHERE job = ?", job.id)
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _json(value: object) -> str:
+    return to_json(value).decode()

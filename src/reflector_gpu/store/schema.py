@@ -1,0 +1,29 @@
+"""The tables. A statement that has been released is never changed: add another one."""
+
+from __future__ import annotations
+
+STATEMENTS = (
+    # Jobs, as clients see them. `worker` holds the job until `lease`, as a time.
+    """CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL,
+        priority BIGINT NOT NULL, created DOUBLE PRECISION NOT NULL,
+        started DOUBLE PRECISION, finished DOUBLE PRECISION,
+        name TEXT NOT NULL, url TEXT, options TEXT NOT NULL, metadata TEXT NOT NULL,
+        idempotency_key TEXT, fingerprint TEXT NOT NULL, webhook_url TEXT,
+        duration DOUBLE PRECISION, position DOUBLE PRECISION NOT NULL,
+        resumed DOUBLE PRECISION, resumed_at DOUBLE PRECISION NOT NULL,
+        due DOUBLE PRECISION NOT NULL, deaths BIGINT NOT NULL, failures BIGINT NOT NULL,
+        worker TEXT, lease DOUBLE PRECISION, error TEXT, model TEXT,
+        UNIQUE (owner, idempotency_key)
+    )""",
+    "CREATE INDEX jobs_waiting ON jobs (status, priority DESC, id)",
+    "CREATE INDEX jobs_owned ON jobs (owner, id)",
+    # What is left of a job's work if its server dies: chunks by a digest of their samples.
+    """CREATE TABLE recognitions (
+        job TEXT NOT NULL, digest TEXT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (job, digest)
+    )""",
+    """CREATE TABLE parts (
+        job TEXT NOT NULL, number BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (job, number)
+    )""",
+    "CREATE TABLE results (job TEXT PRIMARY KEY, body BYTEA NOT NULL)",
+)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector_gpu.decoding.messages import (
     HEAD,
+    Check,
     Claimed,
     Cut,
     Ended,
@@ -17,11 +20,12 @@ from reflector_gpu.decoding.messages import (
     Message,
     Needs,
     Passed,
+    Told,
     read,
     written,
 )
 from reflector_gpu.errors import EngineFailed, ReflectorError, StorageFull, UndecodableAudio
-from reflector_gpu.types import Condition, Track, Truncation
+from reflector_gpu.types import SAMPLE_RATE, Condition, Span, Track, Truncation
 
 SECONDS = st.floats(0, 1e6)
 SPANS = st.lists(st.tuples(SECONDS, SECONDS), max_size=3).map(tuple)
@@ -82,3 +86,45 @@ def test_an_error_comes_back_as_it_was(error: ReflectorError) -> None:
 @pytest.mark.parametrize("name", ["SystemExit", "annotations", "blaming", "nonesuch"])
 def test_an_error_that_is_none_of_ours_is_the_engines(name: str) -> None:
     assert type(Failed(name, "x").exception()) is EngineFailed
+
+
+def chunk(start: float, samples: list[float], *voiced: Span) -> Told:
+    return Cut(start, len(samples), voiced, start), np.array(samples, np.float32).tobytes()
+
+
+SECOND = [0.5] * SAMPLE_RATE
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ([(Passed(1.0), b"x")], "1 bytes beside a message"),
+        ([(Claimed(1.0), b"x")], "1 bytes beside a message"),
+        ([(Cut(0.0, 2, (), 1.0), b"1234")], "4 bytes for 2 samples"),
+        ([chunk(2.0, SECOND), chunk(1.0, SECOND)], "begins before the one before it"),
+        ([chunk(0.0, SECOND, (0.5, 3.0))], "speech outside"),
+        ([chunk(0.0, SECOND, (0.5, 0.2))], "speech outside"),
+        ([chunk(0.0, SECOND, (0.5, math.nan))], "speech outside"),
+        ([chunk(0.0, [0.1, math.nan])], "no numbers"),
+        ([chunk(0.0, [0.1, math.inf])], "no numbers"),
+    ],
+)
+def test_what_no_job_tells_is_refused(told: list[Told], reason: str) -> None:
+    check = Check(with_samples=True)
+    for message, data in told[:-1]:
+        check(message, data)
+    with pytest.raises(ValueError, match=reason):
+        check(*told[-1])
+
+
+def test_what_a_job_tells_is_let_through() -> None:
+    check = Check(with_samples=True)
+    for message, data in (
+        (Claimed(5.0), b""),
+        chunk(1.0, SECOND, (0.0, 0.5), (0.6, 1.02)),
+        chunk(1.0, SECOND),
+        (Ended(5.0), b"findings"),
+    ):
+        check(message, data)
+    with pytest.raises(ValueError, match="64000 bytes for 16000 samples"):
+        Check(with_samples=False)(*chunk(0.0, SECOND))

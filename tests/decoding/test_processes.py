@@ -17,11 +17,12 @@ import pytest
 
 from fuzz.media import alac, flac, iso
 from reflector_gpu.audio.recorder import Recorder
-from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.decoding.base import Decoders, Job
-from reflector_gpu.decoding.jobs import Chunking, Listening, Padding, Sampling
-from reflector_gpu.decoding.messages import Ended, Told
+from reflector_gpu.decoding.jobs import Chunking, Listening, Padding, Sampling, is_plain
+from reflector_gpu.decoding.messages import Claimed, Cut, Ended, Told
 from reflector_gpu.decoding.processes import ProcessDecoders
+from reflector_gpu.decoding.sandbox import _filter
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import (
     EngineFailed,
@@ -31,12 +32,15 @@ from reflector_gpu.errors import (
     UndecodableAudio,
     UpstreamFailed,
 )
+from tests.conftest import SAMPLES
 from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has them")
 
 MEMORY = 256_000_000
 CHUNKING = Chunking(10.0, 1.0)
+AHEAD = 2
+"""Processes that are forked before they are needed."""
 
 
 _others: set[int] = set()
@@ -76,7 +80,7 @@ def template() -> psutil.Process | None:
 
 
 def decoders_alive() -> list[psutil.Process]:
-    """The oldest first. The last one waits for a recording."""
+    """The oldest first. The last `AHEAD` wait for a recording."""
     found = template()
     return sorted(found.children(), key=lambda one: one.create_time()) if found else []
 
@@ -151,8 +155,11 @@ def test_a_padded_file_is_the_same(meeting: bytes) -> None:
         made = []
         for who in (decoders, ThreadDecoders()):
             with Spool(10**9) as output, spooled(meeting) as spool:
-                found = await told(who, Padding(2.0), spool, output)
-                made.append((found[-1][0], output.size))
+                message, beginning = (await told(who, Padding(2.0), spool, output))[-1]
+                file = bytes(beginning) + os.pread(output.fileno(), 10**8, len(beginning))
+                # The muxer gives each file another number, so what counts is what it holds.
+                heard = await whole(ThreadDecoders(), file, Sampling(100.0))
+                made.append((message, output.size, heard))
         assert made[0] == made[1]
 
     run(scene)
@@ -160,13 +167,31 @@ def test_a_padded_file_is_the_same(meeting: bytes) -> None:
 
 def test_what_is_decoded_comes_while_the_rest_arrives(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        async with begun(decoders, meeting) as (rest, spool):
-            await asyncio.sleep(0)
-            assert not rest.done()
-            spool.write(meeting[len(meeting) // 2 :])
-            spool.finish()
-            found = await rest
-        assert isinstance(found[-1][0], Ended)
+        with Spool(limit=10**9) as spool:
+            spool.write(meeting[: len(meeting) // 2])
+            async with aclosing(decoders.run(Chunking(3.0, 1.0), spool)) as messages:
+                async for message, _ in messages:
+                    if isinstance(message, Cut):
+                        break
+                spool.write(meeting[len(meeting) // 2 :])
+                spool.finish()
+                assert [message async for message, _ in messages][-1] == Ended(66.482)
+
+    run(scene)
+
+
+def test_a_file_that_is_complete_is_known_to_be(tmp_path: Path) -> None:
+    recording = tmp_path / "recording.mp3"
+    recording.write_bytes((SAMPLES / "standup.mp3").read_bytes())
+    assert recording.stat().st_size > IN_MEMORY
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        found = []
+        for who in (decoders, ThreadDecoders()):
+            with Spool.of(recording) as spool:
+                found.append(await told(who, CHUNKING, spool))
+        assert found[0] == found[1]
+        assert isinstance(found[0][0][0], Claimed)
 
     run(scene)
 
@@ -209,6 +234,52 @@ def test_no_process_sees_two_recordings(meeting: bytes) -> None:
     run(scene)
 
 
+def test_plain_recordings_share_a_process_that_no_other_gets(meeting: bytes) -> None:
+    other = (SAMPLES / "jfk.flac").read_bytes()
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        expected = await whole(ThreadDecoders(), meeting)
+        for _ in range(3):
+            assert await whole(decoders, meeting) == expected
+        shared = decoders_alive()[0].pid
+        assert await whole(decoders, other) == await whole(ThreadDecoders(), other)
+        async with begun(decoders, meeting):
+            assert await whole(decoders, meeting) == expected
+        await asyncio.to_thread(until, lambda: len(decoders_alive()) == AHEAD + 1)
+        assert decoders_alive()[0].pid == shared
+
+    run(scene)
+
+
+def test_one_that_was_killed_while_it_waited_goes_unnoticed(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        expected = await whole(decoders, meeting)
+        decoders_alive()[0].kill()
+        assert await whole(decoders, meeting) == expected
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("made", "plain"),
+    [
+        (lambda one: one, True),
+        (lambda one: one + one, False),
+        (lambda one: one[:-2], False),
+        (lambda one: one + b"\0", False),
+        (lambda one: one.replace(b"WAVE", b"AVI "), False),
+        (lambda _: b"", False),
+    ],
+    ids=["plain", "two joined", "cut", "longer", "another kind", "empty"],
+)
+def test_which_recordings_no_library_has_to_read(
+    meeting: bytes, made: Callable[[bytes], bytes], plain: bool
+) -> None:
+    with spooled(made(meeting)) as spool:
+        assert is_plain(CHUNKING, spool) == plain
+        assert not is_plain(Padding(1.0), spool)
+
+
 def test_a_decoder_that_nobody_waited_for_is_ended(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         with spooled(meeting) as spool:
@@ -217,7 +288,7 @@ def test_a_decoder_that_nobody_waited_for_is_ended(meeting: bytes) -> None:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
         assert isinstance((await whole(decoders, meeting))[-1][0], Ended)
-        await asyncio.to_thread(until, lambda: len(decoders_alive()) == 1)
+        await asyncio.to_thread(until, lambda: len(decoders_alive()) == AHEAD + 1)
 
     run(scene)
 
@@ -367,6 +438,14 @@ def test_they_do_not_know_the_servers_secrets(
         ("import socket; socket.socket()", "PermissionError"),
         ("import os; os.execv('/bin/true', ['true'])", "PermissionError"),
         ("import os; os.kill(os.getppid(), 0)", "PermissionError"),
+        ("import os; os.kill(os.getpid(), 0)", "PermissionError"),
+        ("import os; os.fork()", "PermissionError"),
+        ("import os; os.truncate(2, 0)", "PermissionError"),
+        ("import os; os.utime(2)", "PermissionError"),
+        ("import resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU)", "PermissionError"),
+        ("import signal; signal.pthread_kill(threading.get_ident(), 9)", "PermissionError"),
+        ("import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_EXEC)", "PermissionError"),
+        ("import mmap; mmap.mmap(-1, 4096); print('fine')", "fine"),
         ("bytearray(300_000_000)", "MemoryError"),
         ("bytearray(50_000_000); print('fine')", "fine"),
         ("import threading; t = threading.Thread(target=print, args=('fine',)); t.start()", "fine"),
@@ -374,13 +453,19 @@ def test_they_do_not_know_the_servers_secrets(
 )
 def test_a_confined_process_can_compute_and_nothing_else(act: str, said: str) -> None:
     code = (
-        "import socket, os, threading, traceback\n"
+        "import mmap, socket, os, resource, signal, threading, traceback\n"
         "from reflector_gpu.decoding.sandbox import confine, size\n"
-        "confine(size() + 256_000_000)\n"
+        "assert confine(size() + 256_000_000)\n"
         f"{act}\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert said in done.stdout + done.stderr
+
+
+def test_what_it_can_do_is_refused_by_the_numbers_of_either_machine() -> None:
+    programs = {_filter(machine) for machine in ("x86_64", "aarch64")}
+    assert len(programs) == 2
+    assert not _filter("a machine of another kind")
 
 
 def test_time_is_limited_by_the_length_of_the_recording() -> None:

@@ -44,7 +44,9 @@ _ENCODED_SILENCE = 5 * _PACKET  # samples to encode; the rest is the packet abov
 _REPEATS = 1_000  # packets between two reports of progress
 _TICK = Fraction(1, RATE)
 _SHORTEST_HOLE = 0.1  # seconds; Reflector's own padding fills holes from here on
-_BEGINNING = 65_536  # bytes; the muxer corrects only some of the first few hundred
+BEGINNING = 65_536
+"""Bytes that are kept to be corrected; the muxer corrects only some of the first few hundred."""
+
 _ONE_CHANNEL = ("mono", "1 channels")
 
 
@@ -64,8 +66,8 @@ class WebmFile:
 
     def write(self, data: bytes) -> int:
         begin, end = self._position, self._position + len(data)
-        if begin < _BEGINNING:
-            self.beginning[begin:end] = data[: _BEGINNING - begin]
+        if begin < BEGINNING:
+            self.beginning[begin:end] = data[: BEGINNING - begin]
         if end > self._spool.size:
             self._spool.write(data[self._spool.size - begin :])
         self._position = end

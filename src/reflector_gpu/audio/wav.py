@@ -95,6 +95,11 @@ class PlainWav:
     def seconds(self) -> float:
         return self._size / _SECOND_BYTES
 
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing comes behind the samples."""
+        return _SAMPLES_AT + self._size == self._reader.total
+
     def blocks(self, length: int) -> Iterator[Samples]:
         """All samples, ``length`` at a time."""
         for first in range(0, self._size, SAMPLE_BYTES * length):

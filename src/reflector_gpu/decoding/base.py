@@ -12,6 +12,11 @@ from reflector_gpu.decoding.messages import Told
 class Job(Protocol):
     """Decodes one recording. It must be picklable: it may run in another process."""
 
+    @property
+    def most_data(self) -> float:
+        """Bytes beside a message, at most."""
+        ...
+
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:

@@ -14,8 +14,12 @@ import pickle
 import pkgutil
 import signal
 import socket
+import struct
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import NoReturn
 
 import av
 import numpy as np
@@ -25,10 +29,13 @@ from reflector_gpu.audio.container import is_memory_short
 from reflector_gpu.audio.recorder import MOST_BYTES
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
-from reflector_gpu.decoding import jobs  # noqa: F401  no module can be loaded later
 from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.jobs import Chunking
 from reflector_gpu.decoding.messages import (
     ALL_THERE,
+    ANSWER,
+    END,
+    FORK,
     JOB_HEAD,
     LOST,
     NO_PROCESS,
@@ -45,6 +52,15 @@ from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, Und
 
 logger = logging.getLogger(__name__)
 
+_SILENCE = b"".join(
+    (
+        struct.pack("<4sI4s", b"RIFF", 36 + 1600, b"WAVE"),
+        struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16_000, 2, 16),
+        struct.pack("<4sI1600x", b"data", 1600),
+    )
+)
+"""A WAV file of a tenth of a second that has to be resampled."""
+
 
 def template(descriptor: int, memory: int) -> None:
     """Fork decoders that may take ``memory`` bytes each, until the other end closes."""
@@ -52,18 +68,108 @@ def template(descriptor: int, memory: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=descriptor)
     _load_everything()
+    children = _Children(control, memory)
+    if not children.are_confined():
+        logger.warning(
+            "This platform cannot confine the processes that decode recordings; a recording that"
+            " makes use of a fault in FFmpeg could do what this server may do."
+        )
     while True:
         order, files, _, _ = socket.recv_fds(control, ORDER.size, 1)
         if len(order) < ORDER.size:
             return
-        (pid,) = ORDER.unpack(order)
+        kind, pid = ORDER.unpack(order)
+        if kind == FORK:
+            answer = children.fork(files)
+        else:
+            answer = children.end(pid) if kind == END else children.status(pid)
+        control.sendall(ANSWER.pack(answer))
+
+
+def _warm_up() -> None:
+    """Decode a little, so that the first recording finds the memory that this takes in place.
+
+    After a fork each page is copied when it is first written to, which takes longer than to decode
+    a short clip.
+    """
+    with Spool(len(_SILENCE)) as spool:
+        spool.write(_SILENCE)
+        spool.finish()
+        deque(Chunking(1.0, 1.0).run(spool.reader(), None, lambda _: None), maxlen=0)
+
+
+class _Children:
+    """The decoders that the template has forked. It knows those of no template before it."""
+
+    def __init__(self, control: socket.socket, memory: int) -> None:
+        """Each may take ``memory`` bytes beyond what the template has."""
+        self._control = control
+        self._memory = memory
+        self._most = size() + memory
+        self._alive: set[int] = set()
+        self._ending: set[int] = set()
+        signal.signal(signal.SIGCHLD, self._reap)
+
+    def are_confined(self) -> bool:
+        """Whether the platform can limit what they do."""
+        pid = os.fork()
+        if not pid:
+            os._exit(not confine(self._most))
+        return os.waitpid(pid, 0)[1] == 0
+
+    def fork(self, files: list[int]) -> int:
+        """The number of a new decoder, or `NO_PROCESS`. ``files`` has its end of a socket."""
         try:
-            answer = os.waitpid(pid, 0)[1] if pid else _forked(control, files[0], memory)
-        except ChildProcessError:
-            answer = signal.SIGKILL  # of another template, which ended it
-        except (OSError, IndexError):  # no further process, or no further descriptor
-            answer = NO_PROCESS
-        control.sendall(ORDER.pack(answer))
+            (descriptor,) = files
+            pid = os.fork()
+        except (OSError, ValueError):  # no further process, or no further descriptor
+            return NO_PROCESS
+        if not pid:
+            self._decode(descriptor)
+        os.close(descriptor)
+        self._alive.add(pid)
+        return pid
+
+    def _decode(self, descriptor: int) -> NoReturn:
+        """Be a decoder from here on."""
+        status = 1
+        try:
+            end_with_parent()
+            self._control.close()
+            confine(self._most)
+            connection = socket.socket(fileno=descriptor)  # closes with the process, not before
+            _warm_up()
+            _Decoder(connection, self._memory).serve()
+            status = 0
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            status = 0  # nobody is there any more
+        except BaseException:
+            logger.exception("a decoder failed")
+        finally:
+            os._exit(status)
+
+    def end(self, pid: int) -> int:
+        """End a decoder without waiting for that. Returns its number."""
+        if pid in self._alive:
+            self._alive.discard(pid)
+            self._ending.add(pid)
+            os.kill(pid, signal.SIGKILL)
+            self._reap()  # it may have ended before
+        return pid
+
+    def status(self, pid: int) -> int:
+        """End a decoder unless it has died by itself. Returns what wait(2) tells of it."""
+        if pid not in self._alive:
+            return signal.SIGKILL  # it went with the template before this one
+        self._alive.discard(pid)
+        os.kill(pid, signal.SIGKILL)  # it may have closed its socket and gone on
+        return os.waitpid(pid, 0)[1]
+
+    def _reap(self, *_: object) -> None:
+        for pid in tuple(self._ending):
+            with suppress(ChildProcessError):  # a signal came in between, and so it is reaped
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    self._ending.discard(pid)
 
 
 def _load_everything() -> None:
@@ -76,29 +182,8 @@ def _load_everything() -> None:
     av.logging.set_level(None)
 
 
-def _forked(control: socket.socket, descriptor: int, memory: int) -> int:
-    pid = os.fork()
-    if pid:
-        os.close(descriptor)
-        return pid
-    status = 1
-    try:
-        end_with_parent()
-        control.close()
-        confine(size() + memory)
-        connection = socket.socket(fileno=descriptor)  # closes with the process, not before
-        _Decoder(connection, memory).serve()
-        status = 0
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        status = 0  # nobody is there any more
-    except BaseException:
-        logger.exception("a decoder failed")
-    finally:
-        os._exit(status)
-
-
 class _Decoder:
-    """Does a job."""
+    """Does one job after the other. The server ends it where it has seen a hostile recording."""
 
     def __init__(self, connection: socket.socket, memory: int) -> None:
         self._connection = connection
@@ -106,17 +191,19 @@ class _Decoder:
         self._memory = memory
 
     def serve(self) -> None:
-        """Do one job. The next recording gets a process that has not seen this one."""
-        head, files, _, _ = socket.recv_fds(self._connection, JOB_HEAD.size, 2)
-        if len(head) < JOB_HEAD.size:
-            return
-        length, inline, has_output = JOB_HEAD.unpack(head)
-        opened = [io.FileIO(file, "r+b") for file in files]
-        job: Job = pickle.loads(self._received(length))  # noqa: S301  from our server
-        data = None if len(opened) > has_output else self._received(inline)
-        source = _Source(self._tell, self._received, data, opened)
-        output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
-        self._do(job, SpoolReader(source), output)
+        """Do jobs until the other end closes."""
+        while True:
+            head, files, _, _ = socket.recv_fds(self._connection, JOB_HEAD.size, 2)
+            if len(head) < JOB_HEAD.size:
+                return
+            with ExitStack() as closing:
+                opened = [closing.enter_context(io.FileIO(file, "r+b")) for file in files]
+                length, arrived, complete, inline, has_output = JOB_HEAD.unpack(head)
+                job: Job = pickle.loads(self._received(length))  # noqa: S301  from our server
+                data = self._received(arrived) if inline else opened[0]
+                source = _Source(self._tell, self._received, data, arrived, complete)
+                output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
+                self._do(job, SpoolReader(source), output)
 
     def _do(self, job: Job, reader: SpoolReader, output: Spool | None) -> None:
         try:
@@ -168,15 +255,15 @@ class _Source:
         self,
         tell: Callable[[Message], None],
         received: Callable[[int], bytes],
-        data: bytes | None,
-        files: list[io.FileIO],
+        data: bytes | io.FileIO,
+        arrived: int,
+        complete: bool,
     ) -> None:
         self._tell = tell
         self._received = received
         self._data = data
-        self._file = files[0] if data is None else None
-        self.size = 0 if data is None else len(data)
-        self.complete = data is not None
+        self.size = arrived
+        self.complete = complete
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As `Spool.read_at`."""
@@ -186,9 +273,8 @@ class _Source:
             self.complete = state == ALL_THERE
             if state == LOST:
                 raise ShuttingDown("The rest of the recording is lost.")
-        if self._file is None:
-            assert self._data is not None
+        if isinstance(self._data, bytes):
             return self._data[offset : offset + count]
         if offset >= self.size:
             return b""
-        return os.pread(self._file.fileno(), min(count, self.size - offset), offset)
+        return os.pread(self._data.fileno(), min(count, self.size - offset), offset)

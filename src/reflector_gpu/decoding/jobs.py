@@ -13,12 +13,14 @@ import numpy as np
 
 from reflector_gpu.audio.chunk import chunker
 from reflector_gpu.audio.decode import decode
-from reflector_gpu.audio.padding import WebmFile, pad
+from reflector_gpu.audio.padding import BEGINNING, WebmFile, pad
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
-from reflector_gpu.audio.vad import VadOptions, VoiceActivity
+from reflector_gpu.audio.vad import WINDOW, VadOptions, VoiceActivity
+from reflector_gpu.audio.wav import PlainWav
+from reflector_gpu.decoding.base import Job
 from reflector_gpu.decoding.messages import Claimed, Cut, Data, Ended, Passed, Told
 from reflector_gpu.decoding.threads import prefetched
 from reflector_gpu.errors import ReflectorError
@@ -26,6 +28,7 @@ from reflector_gpu.types import PLAIN, SAMPLE_RATE, SOUND, Chunk, Condition, Sam
 
 _SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
 _TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
+_SAMPLE_BYTES = np.dtype(np.float32).itemsize
 _SAY_SECONDS = 30.0  # of audio without speech, after which the position is told all the same
 
 
@@ -44,6 +47,10 @@ class Chunking:
     schedule: Schedule = PLAIN
     max_seconds: float = float("inf")
     track: TrackWish = ANY_TRACK
+
+    @property
+    def most_data(self) -> float:
+        return max(_sample_bytes(self.max_chunk_seconds), _window_bytes(self.max_seconds))
 
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
@@ -94,6 +101,10 @@ class Listening:
     max_seconds: float = float("inf")
     track: TrackWish = ANY_TRACK
 
+    @property
+    def most_data(self) -> float:
+        return _window_bytes(self.max_seconds)
+
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
@@ -118,6 +129,10 @@ class Sampling:
 
     max_seconds: float
 
+    @property
+    def most_data(self) -> float:
+        return _sample_bytes(self.max_seconds)
+
     def run(
         self, reader: SpoolReader, _: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
@@ -138,6 +153,10 @@ class Padding:
     seconds: float
     max_seconds: float = float("inf")
 
+    @property
+    def most_data(self) -> float:
+        return BEGINNING
+
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
@@ -152,6 +171,15 @@ class Padding:
                 yield Claimed(claims[0]), b""
             yield Passed(max(0.0, seconds - self.seconds)), b""
         yield Ended(claims[-1]), bytes(file.beginning)
+
+
+def is_plain(job: Job, spool: Spool) -> bool:
+    """Whether a decoder needs no library to read what ``spool`` holds for ``job``.
+
+    Such a recording cannot harm the decoder.
+    """
+    wav = PlainWav.of(spool.reader()) if spool.complete and not spool.closed else None
+    return wav is not None and wav.is_all and isinstance(job, Chunking | Listening | Sampling)
 
 
 class _Source:
@@ -221,6 +249,16 @@ def _growing(blocks: Iterator[Samples], complete: Callable[[], bool]) -> Iterato
         yield np.concatenate(several)
     if error:
         raise error
+
+
+def _sample_bytes(seconds: float) -> float:
+    """Of so much audio, and of a little more than was asked for."""
+    return _SAMPLE_BYTES * SAMPLE_RATE * (seconds + 1)
+
+
+def _window_bytes(seconds: float) -> float:
+    """Of the detector's findings in so much audio."""
+    return _sample_bytes(seconds) / WINDOW
 
 
 def _data(samples: Samples) -> Data:

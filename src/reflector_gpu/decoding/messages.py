@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
 from pydantic import Discriminator, Field, TypeAdapter
 
 from reflector_gpu.errors import (
@@ -21,26 +22,26 @@ from reflector_gpu.errors import (
     TooLarge,
     UndecodableAudio,
 )
-from reflector_gpu.types import SOUND, Condition, Span
+from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Span
 
 HEAD = struct.Struct("<IQ")
 """The lengths of a message and of the bytes beside it, in front of both."""
 
-ORDER = struct.Struct("<q")
-"""An order to the template, and its answer.
+ORDER, ANSWER = struct.Struct("<Bq"), struct.Struct("<q")
+"""An order to the template, with the number of a process, and its answer."""
 
-`FORK` comes with the socket of the new process, and is answered by the number of that process. The
-number of a process that is about to end is answered by its status.
-"""
-
-FORK = 0
+FORK, STATUS, END = range(3)
+"""The orders. `FORK` comes with the socket of the new process and is answered by its number.
+`STATUS` ends a process unless it has died, and is answered by its status as wait(2) tells it.
+`END` ends one and is answered at once."""
 
 NO_PROCESS = -1
 """The template's answer where it cannot fork."""
 
-JOB_HEAD = struct.Struct("<II?")
-"""To a decoder: the length of the job, that of the recording if it comes along, and whether there
-is an output. Beside it come the open files: the recording unless it comes along, and the output."""
+JOB_HEAD = struct.Struct("<IQ???")
+"""To a decoder: the length of the job and that of the recording as far as it has arrived, and
+whether that is all of it, whether it comes along, and whether there is an output. Beside it come
+the open files: the recording unless it comes along, and the output."""
 
 REACHED = struct.Struct("<QB")
 """To a decoder that needs bytes: how many there are by now, and one of these three."""
@@ -50,9 +51,12 @@ MORE_COME, ALL_THERE, LOST = range(3)
 LONGEST_MESSAGE, LONGEST_DATA = 1 << 24, 1 << 28
 """Bytes; a decoder that claims to send more is broken or hostile."""
 
+_SAMPLE_BYTES = 4
+_WINDOW_SECONDS = 0.1  # the last window of the detector may pass the end of the recording
+
 Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Length: TypeAlias = Annotated[int, Field(ge=0, le=1 << 24)]
-"""Samples of a chunk, of which an engine takes half a million."""
+"""Samples of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +161,37 @@ def read(body: Data) -> Message:
         ValueError: it holds none.
     """
     return _ADAPTER.validate_json(bytes(body))
+
+
+class Check:
+    """Whether the messages of one decoder are such as its job can tell.
+
+    Recognisers, and everything that comes after them, rely on it.
+    """
+
+    def __init__(self, *, with_samples: bool) -> None:
+        """``with_samples``: chunks have their samples beside them."""
+        self._with_samples = with_samples
+        self._start = 0.0
+
+    def __call__(self, message: Message, data: Data) -> None:
+        """
+        Raises:
+            ValueError: no honest decoder says so.
+        """
+        if isinstance(message, Cut):
+            self._check_chunk(message, data)
+        elif data and not isinstance(message, Ended):
+            raise ValueError(f"{len(data)} bytes beside a message of the kind {message.kind}")
+
+    def _check_chunk(self, chunk: Cut, data: Data) -> None:
+        if len(data) != (_SAMPLE_BYTES * chunk.length if self._with_samples else 0):
+            raise ValueError(f"{len(data)} bytes for {chunk.length} samples")
+        if chunk.start < self._start:
+            raise ValueError("a chunk that begins before the one before it")
+        self._start = chunk.start
+        latest = chunk.length / SAMPLE_RATE + _WINDOW_SECONDS
+        if not all(0 <= begin <= end <= latest for begin, end in chunk.voiced):
+            raise ValueError("speech outside of its chunk")
+        if not np.isfinite(np.frombuffer(data, np.float32)).all():
+            raise ValueError("samples that are no numbers")

@@ -1,0 +1,151 @@
+"""One decoder, seen from the server: it is given a job, and what it tells is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+from collections.abc import AsyncGenerator
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.messages import (
+    ALL_THERE,
+    HEAD,
+    JOB_HEAD,
+    LONGEST_DATA,
+    LONGEST_MESSAGE,
+    LOST,
+    MORE_COME,
+    REACHED,
+    Check,
+    Ended,
+    Failed,
+    Needs,
+    Told,
+    read,
+)
+from reflector_gpu.errors import ReflectorError
+
+_PIECE = 65_536  # bytes to receive at once
+_AT_ONCE = 64  # messages of one decoder, after which the other tasks have their turn
+
+
+class Died(Exception):
+    """The process ended in the middle of a job, or said something that nobody understands."""
+
+
+class DecoderProcess:
+    """One decoder. It does one job."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.source_error: ReflectorError | None = None
+        """Why bytes of the recording are missing."""
+        self._socket = connection
+        self._inbox = _Inbox(connection)
+
+    @property
+    def closed(self) -> bool:
+        return self._socket.fileno() < 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    async def run(self, job: Job, spool: Spool, output: Spool | None) -> AsyncGenerator[Told]:
+        """What the job tells, up to `Ended` or `Failed`. Raises `Died`."""
+        loop = asyncio.get_running_loop()
+        answering: asyncio.Task[None] | None = None
+        body, inline, complete = pickle.dumps(job), spool.in_memory, spool.complete
+        files = [] if inline is not None else [spool.fileno()]
+        files += [output.fileno()] if output else []
+        head = JOB_HEAD.pack(
+            len(body), spool.size, complete, inline is not None, output is not None
+        )
+        check = Check(with_samples=output is None)
+        try:
+            socket.send_fds(self._socket, [head], files)
+            await loop.sock_sendall(self._socket, body + (inline or b""))
+            while True:
+                message, data = await self._inbox.message(job.most_data)
+                check(message, data)
+                if isinstance(message, Needs):
+                    if answering and not answering.done():
+                        raise ValueError("a second question before the first is answered")
+                    # Beside this: what has been decoded so far still comes.
+                    answering = asyncio.create_task(self._answer(message.offset, spool))
+                    continue
+                yield message, data
+                if isinstance(message, Ended | Failed):
+                    return
+        except (EOFError, ValueError, BrokenPipeError, ConnectionResetError) as error:
+            raise Died from error
+        finally:
+            if answering:
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+
+    async def _answer(self, offset: int, spool: Spool) -> None:
+        """Tell the decoder when there is a byte at ``offset``, or that there will be none."""
+        try:
+            await spool.reached(offset)
+            # Looked at before the size, which may grow until then.
+            state = ALL_THERE if spool.complete else MORE_COME
+        except ReflectorError as error:
+            self.source_error = error
+            state = LOST
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, REACHED.pack(spool.size, state))
+
+
+class _Inbox:
+    """What comes from a decoder. It may be hostile: it is never believed, and never in a hurry."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._arrived = bytearray()
+        self._messages = 0
+
+    async def message(self, most_data: float) -> Told:
+        """The next message, with at most so many bytes beside it.
+
+        Raises:
+            EOFError: there is none.
+            ValueError: it is none of ours.
+        """
+        self._messages += 1
+        if self._messages % _AT_ONCE == 0:
+            await asyncio.sleep(0)  # for the others
+        length, size = HEAD.unpack(await self._taken(HEAD.size))
+        if length > LONGEST_MESSAGE or size > min(most_data, LONGEST_DATA):
+            raise ValueError(f"a message of {length} and {size} bytes")
+        message = read(await self._taken(length))
+        return message, await self._taken(size)
+
+    async def _taken(self, count: int) -> bytearray:
+        """The next ``count`` bytes."""
+        loop = asyncio.get_running_loop()
+        while len(self._arrived) < count <= _PIECE:
+            piece = await loop.sock_recv(self._socket, _PIECE)
+            if not piece:
+                raise EOFError
+            self._arrived += piece
+        data = self._arrived[:count]
+        del self._arrived[:count]
+        return data if len(data) == count else await received(self._socket, count, data)
+
+
+async def received(
+    connection: socket.socket, count: int, begin: bytes | bytearray = b""
+) -> bytearray:
+    """``count`` bytes, of which ``begin`` has already come."""
+    loop = asyncio.get_running_loop()
+    data = bytearray(count)
+    data[: len(begin)] = begin
+    view = memoryview(data)[len(begin) :]
+    while view:
+        got = await loop.sock_recv_into(connection, view)
+        if not got:
+            raise EOFError
+        view = view[got:]
+    return data

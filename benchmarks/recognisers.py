@@ -15,7 +15,7 @@ from benchmarks.audio import read
 from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.timing import times_as_fast
-from reflector_gpu.engines.recognition.parakeet import ParakeetRecogniser
+from reflector_gpu.engines.recognition.parakeet.onnx import ParakeetRecogniser
 from reflector_gpu.types import Recognition, TranscribeOptions
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"

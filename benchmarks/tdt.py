@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.timing import times_as_fast
-from reflector_gpu.engines.recognition.parakeet import TdtHead
-from reflector_gpu.engines.recognition.tdt import Floats, Ints
+from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead
+from reflector_gpu.engines.recognition.parakeet.tdt import Floats, Ints
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.engines.tiny import PARAKEET, clips
 from tests.engines.transducers import (

@@ -20,8 +20,9 @@ from benchmarks.figures import Figure
 from benchmarks.server import Server
 from benchmarks.timing import seconds, times_as_fast
 from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.engines.recognition import parakeet, whisper
+from reflector_gpu.engines.recognition import whisper
 from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.parakeet import models as parakeet
 from reflector_gpu.engines.recognition.sphinx import SPEC, SphinxRecogniser
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.service.worker_pools import WorkerPools, available_cores

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reflector_gpu.engines.recognition import parakeet, whisper
+from reflector_gpu.engines.recognition import whisper
 from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.parakeet import models as parakeet
 from reflector_gpu.types import Recognition, Samples, Word
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -20,7 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from onnx_asr.models.nemo import NemoConformerTdt
 from onnx_asr.utils import pad_list
 
-from reflector_gpu.engines.recognition import tdt
+from reflector_gpu.engines.recognition.parakeet import tdt
 from reflector_gpu.types import Samples
 
 FRAMES_PER_SECOND = 12.5

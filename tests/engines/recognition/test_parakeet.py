@@ -16,7 +16,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from onnxruntime.quantization import quantize_dynamic
 
 from reflector_gpu.engines.recognition.catalog import MODELS
-from reflector_gpu.engines.recognition.parakeet import ParakeetRecogniser, local
+from reflector_gpu.engines.recognition.parakeet.models import local
+from reflector_gpu.engines.recognition.parakeet.onnx import ParakeetRecogniser
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 from tests.engines.sounds import STEADY

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.recognition import tdt
+from reflector_gpu.engines.recognition.parakeet import tdt
 
 BLANK, VOCABULARY, LAYERS, HIDDEN, WIDTH = 6, 7, 2, 5, 4
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_asr.models.nemo import NemoConformerTdt
 
-from reflector_gpu.engines.recognition import tdt
-from reflector_gpu.engines.recognition.parakeet import TdtHead
+from reflector_gpu.engines.recognition.parakeet import tdt
+from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead
 from tests.engines.tiny import PARAKEET, clips
 from tests.engines.transducers import (
     FRAMES_PER_SECOND,

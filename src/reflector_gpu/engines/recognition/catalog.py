@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.recognition import parakeet, scripted, sphinx, whisper
+from reflector_gpu.engines.recognition import scripted, sphinx, whisper
 from reflector_gpu.engines.recognition.base import RECOGNITION, RecogniserModel
+from reflector_gpu.engines.recognition.parakeet import models as parakeet
 
 MODELS: Mapping[str, RecogniserModel] = {
     model.name: model

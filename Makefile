@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-clients test-torch format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +20,9 @@ test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
+
+test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
+	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
 
 format: .venv/dev  ## Put imports and layout right
 	@$(BIN)/ruff check --quiet --select I --fix
@@ -95,6 +98,16 @@ clean:  ## Forget the set-up
 	@.venv/clients/bin/python -m pip --disable-pip-version-check --quiet install \
 	  -c tests/clients/constraints.txt -r tests/clients/requirements.txt \
 	  && touch $@ || test -z "$$CI"
+
+# The build for CPUs alone, which is small; users get the one for CUDA.
+.venv/torch/installed: .venv/pip pyproject.toml constraints.txt
+	@echo "Installing PyTorch for CPUs ..."
+	@$(PYTHON) -m venv .venv/torch
+	@grep -v '^torch==' constraints.txt >.venv/torch/constraints.txt
+	@.venv/torch/bin/python -m pip --disable-pip-version-check --quiet install "pip>=25.1"
+	@.venv/torch/bin/python -m pip --disable-pip-version-check --quiet install \
+	  -c .venv/torch/constraints.txt torch==2.13.0 --group dev -e '.[parakeet,torch]'
+	@touch $@
 
 tests/clients/node_modules/installed: tests/clients/package.json
 	@echo "Installing the clients in JavaScript ..."

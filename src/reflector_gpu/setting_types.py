@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_settings import NoDecode
@@ -35,3 +35,6 @@ def _source(value: str) -> str:
 
 WeightsSource = Annotated[str, AfterValidator(_source)]
 """The hub, the package index, or the address of a mirror."""
+
+ParakeetRuntime: TypeAlias = Literal["auto", "onnx", "torch"]
+"""What Parakeet runs on: ONNX Runtime, PyTorch, or what suits the machine."""

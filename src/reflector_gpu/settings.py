@@ -26,7 +26,7 @@ from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.job_settings import JobSettings
 from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
-from reflector_gpu.setting_types import Commas, Device, List, WeightsSource
+from reflector_gpu.setting_types import Commas, Device, List, ParakeetRuntime, WeightsSource
 from reflector_gpu.types import WordSpaces
 
 PREFIX = "REFLECTOR_"
@@ -151,6 +151,10 @@ class Settings(JobSettings):
         "",
         description="Arithmetic of Whisper and of translators; if not set, int8 on CPUs and "
         "float16 on GPUs",
+    )
+    parakeet_runtime: ParakeetRuntime = Field(
+        "auto",
+        description="What Parakeet runs on: onnx, torch, or auto: torch on CUDA if it is installed",
     )
     workers: int = Field(
         0, ge=0, description="Processes per model and device; 0: as many as make it faster"

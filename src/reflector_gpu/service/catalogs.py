@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.engines.recognition.names import LLM
+from reflector_gpu.engines.recognition.parakeet.models import on_torch
 from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import Settings
@@ -22,7 +23,13 @@ def recognisers_of(settings: Settings) -> Recognisers:
     others = [one for one in CATALOGS.values() if one.capability is not RECOGNITION]
     kinds = {name: one.capability.kind for one in others for name in one.own(settings.model_paths)}
     folders = {name: path for name, path in settings.model_paths.items() if name not in kinds}
-    recognisers = Recognisers(settings.model, settings.model_aliases, folders, settings.auto_models)
+    recognisers = Recognisers(
+        settings.model,
+        settings.model_aliases,
+        folders,
+        settings.auto_models,
+        on_torch(settings.parakeet_runtime, settings.devices),
+    )
     for one in others:
         _check_free(recognisers, (*one.models, *one.aliases), f"a {one.capability.kind}")
     _check_free(recognisers, [LLM], "the language model")

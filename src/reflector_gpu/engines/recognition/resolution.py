@@ -48,7 +48,8 @@ class Recognisers:
     ``default`` is the model of requests that name none, and of OpenAI's names, which clients
     hard-code. ``aliases`` (alias to name) come first, and may override any name. ``folders`` (name
     to folder) add models of the operator, and may override names, too. ``automatic`` are the models
-    that `AUTO` chooses from, the preferred one first.
+    that `AUTO` chooses from, the preferred one first. ``instead`` (name to name) are forms
+    of models that run better here than what the names mean by themselves.
 
     Raises:
         UnknownModel: ``default`` means no model.
@@ -62,6 +63,7 @@ class Recognisers:
         aliases: Mapping[str, str] | None = None,
         folders: Mapping[str, str] | None = None,
         automatic: Sequence[str] = (),
+        instead: Mapping[str, str] | None = None,
     ) -> None:
         own = {name: _own(name, Path(folder)) for name, folder in (folders or {}).items()}
         self._own = tuple(own)
@@ -71,6 +73,7 @@ class Recognisers:
         self._spelled = {name.casefold(): name for name in MODELS}
         self._spelled |= _folded("REFLECTOR_MODEL_PATHS", {name: name for name in own})
         _check_apart(self.aliases, own)
+        self._instead = {name: form for name, form in (instead or {}).items() if name not in own}
         self._automatic: list[str] = []
         self._has_auto = bool(automatic)
         self._configured = default
@@ -214,8 +217,8 @@ class Recognisers:
         """What ``name`` stands for. None if it stands for itself or is unknown."""
         if (alias := self._aliases.get(name.casefold())) is not None and name != ANYTHING:
             return alias
-        if self._known(name) is not None:
-            return None
+        if (known := self._known(name)) is not None:
+            return self._instead.get(known)
         if names.is_openai(name):
             return self._configured
         return self._published(name) or (self._aliases.get(ANYTHING) if otherwise else None)
@@ -331,6 +334,7 @@ def _own(name: str, folder: Path) -> RecogniserModel:
         return model
     raise ConfigurationError(
         f"REFLECTOR_MODEL_PATHS: '{folder}' ({name}) holds neither a CTranslate2 Whisper "
-        "(model.bin, tokenizer.json) nor a Parakeet in onnx-asr's form (vocab.txt, config.json) "
+        "(model.bin, tokenizer.json) nor a Parakeet (vocab.txt and config.json for onnx-asr, "
+        "model.safetensors and config.json for transformers, or a .nemo archive) "
         "nor a diarizer (segmentation.onnx, embedding.onnx)."
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec
 from reflector_gpu.engines.weights import Weights
+from reflector_gpu.setting_types import ParakeetRuntime
 
 EUROPEAN = frozenset(
     "bg hr cs da nl en et fi fr de el hu it lv lt mt pl pt ro sk sl es sv ru uk".split()
@@ -36,13 +39,29 @@ ENGLISH_SPEC = RecogniserSpec(
 EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 
 
+_MAX_TORCH_SECONDS = 3840.0
+"""Padded seconds of one batch on PyTorch: 128 chunks of 30 s.
+
+In half precision the first convolution is 1.7 MB a second, of which three live at once: about 20 GB
+with the attention of the longest chunks. Cards with less memory work on halves."""
+
+TORCH_SPEC = replace(
+    ENGLISH_SPEC,
+    max_batch=128,
+    max_batch_seconds=_MAX_TORCH_SECONDS,
+    max_cpu_batch=32,
+    devices=("cpu", "cuda"),
+)
+
+
 def _int8(spec: RecogniserSpec) -> RecogniserSpec:
     # Dynamic quantisation takes its scale from a whole tensor, so a chunk's words would depend on
     # the other chunks of its batch. Some of its operators exist for CPUs alone.
     return replace(spec, max_batch=1, devices=("cpu",))
 
 
-ENGINE = "reflector_gpu.engines.recognition.parakeet.onnx:ParakeetRecogniser"
+ONNX_ENGINE = "reflector_gpu.engines.recognition.parakeet.onnx:ParakeetRecogniser"
+TORCH_ENGINE = "reflector_gpu.engines.recognition.parakeet.pytorch.engine:TorchParakeet"
 
 
 def _model(
@@ -54,7 +73,7 @@ def _model(
     patterns = (*required, f"{files[0]}?data")
     return RecogniserModel(
         name,
-        ENGINE,
+        ONNX_ENGINE,
         spec,
         f"Parakeet {summary}",
         "CC-BY-4.0",
@@ -65,11 +84,34 @@ def _model(
     )
 
 
-_V2, _V3 = "nvidia/parakeet-tdt-0.6b-v2", "nvidia/parakeet-tdt-0.6b-v3"
+def _torch_model(
+    name: str, megabytes: int, summary: str, spec: RecogniserSpec, files: tuple[str, ...]
+) -> RecogniserModel:
+    return RecogniserModel(
+        f"{name}{_ON_TORCH}",
+        TORCH_ENGINE,
+        spec,
+        f"Parakeet {summary}; on PyTorch",
+        "CC-BY-4.0",
+        packages=("torch", "transformers", "huggingface_hub"),
+        extra="torch",
+        weights=Weights(name, files, files, megabytes),
+    )
+
+
+_ON_TORCH = "-torch"
+
+_V2, _V3, _CTC = (
+    "nvidia/parakeet-tdt-0.6b-v2",
+    "nvidia/parakeet-tdt-0.6b-v3",
+    "nvidia/parakeet-ctc-0.6b",
+)
 _ENGLISH = "TDT 0.6B, English, punctuated"
 _EUROPEAN = "TDT 0.6B, 25 European languages, punctuated"
+_LOWER_CASE = "CTC 0.6B, English, lower case"
 
 _TDT = ("encoder-model.onnx", "encoder-model.onnx.data", "decoder_joint-model.onnx")
+_SAFETENSORS = ("model.safetensors", "config.json", "tokenizer.json")
 _TDT_INT8 = ("encoder-model.int8.onnx", "decoder_joint-model.int8.onnx")
 
 MODELS = (
@@ -77,33 +119,67 @@ MODELS = (
     _model(_V3, 2550, _EUROPEAN, EUROPEAN_SPEC, _TDT),
     _model(f"{_V2}-int8", 661, f"{_ENGLISH}; int8 for CPUs", _int8(ENGLISH_SPEC), _TDT_INT8),
     _model(f"{_V3}-int8", 670, f"{_EUROPEAN}; int8 for CPUs", _int8(EUROPEAN_SPEC), _TDT_INT8),
-    _model(
-        "nvidia/parakeet-ctc-0.6b",
-        2440,
-        "CTC 0.6B, English, lower case",
-        ENGLISH_SPEC,
-        ("model.onnx",),
-    ),
+    _model(_CTC, 2440, _LOWER_CASE, ENGLISH_SPEC, ("model.onnx",)),
+    _torch_model(_V2, 2470, _ENGLISH, TORCH_SPEC, ("parakeet-tdt-0.6b-v2.nemo",)),
+    _torch_model(_V3, 2510, _EUROPEAN, replace(TORCH_SPEC, languages=EUROPEAN), _SAFETENSORS),
+    _torch_model(_CTC, 2440, _LOWER_CASE, TORCH_SPEC, _SAFETENSORS),
 )
 
 
+def on_torch(runtime: ParakeetRuntime, devices: Collection[str]) -> dict[str, str]:
+    """Which of `MODELS` are to run on PyTorch, and what they are called there.
+
+    ``auto`` means those that are ready for it on CUDA: PyTorch is built for it, and the weights are
+    here, or neither these nor those of ONNX Runtime are.
+    """
+    models = {model.name: model for model in MODELS}
+    pairs = {name: name + _ON_TORCH for name in models if name + _ON_TORCH in models}
+    if runtime == "auto":
+        if not (_wants_cuda(devices) and _built_for_cuda()):
+            return {}
+        return {
+            name: other
+            for name, other in pairs.items()
+            if not models[other].missing or (models[other].downloadable and models[name].missing)
+        }
+    return pairs if runtime == "torch" else {}
+
+
+def _wants_cuda(devices: Collection[str]) -> bool:
+    kinds = {device.partition(":")[0] for device in devices}
+    return "cuda" in kinds and "tensorrt" not in kinds
+
+
+def _built_for_cuda() -> bool:
+    """Whether there is a PyTorch that is not for CPUs alone; importing it would take seconds."""
+    try:
+        return not metadata.version("torch").endswith("+cpu")
+    except metadata.PackageNotFoundError:
+        return False
+
+
 _MULTILINGUAL_PIECES = 4096  # v2 has 1,024, v3 8,192
+_TRANSFORMERS_TYPES = ("parakeet_tdt", "parakeet_ctc")
 
 
 def local(name: str, folder: Path) -> RecogniserModel | None:
     """The Parakeet in ``folder``, if there is one. The size of its vocabulary tells v2 from v3.
 
-    The quantised one is taken only if there is no other.
+    Of several forms, one for ONNX Runtime is preferred, and the quantised one comes last.
     """
+    return _local_onnx(name, folder) or _local_torch(name, folder)
+
+
+def _local_onnx(name: str, folder: Path) -> RecogniserModel | None:
     if not all((folder / file).is_file() for file in ("vocab.txt", "config.json")):
         return None
     pieces = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    spec = EUROPEAN_SPEC if pieces > _MULTILINGUAL_PIECES else ENGLISH_SPEC
+    spec = _spoken(ENGLISH_SPEC, pieces)
     plain, quantised = ("encoder-model", "model"), ("encoder-model.int8", "model.int8")
     int8 = _holds(folder, quantised) and not _holds(folder, plain)
     return RecogniserModel(
         name,
-        ENGINE,
+        ONNX_ENGINE,
         _int8(spec) if int8 else spec,
         "Parakeet from a local folder",
         "see the folder",
@@ -111,6 +187,41 @@ def local(name: str, folder: Path) -> RecogniserModel | None:
         extra="parakeet",
         arguments={"weights": str(folder), **({"quantization": "int8"} if int8 else {})},
     )
+
+
+def _local_torch(name: str, folder: Path) -> RecogniserModel | None:
+    pieces = _pieces_on_torch(folder)
+    if pieces is None:
+        return None
+    return RecogniserModel(
+        name,
+        TORCH_ENGINE,
+        _spoken(TORCH_SPEC, pieces),
+        "Parakeet on PyTorch from a local folder",
+        "see the folder",
+        packages=("torch", "transformers"),
+        extra="torch",
+        arguments={"weights": str(folder)},
+    )
+
+
+def _pieces_on_torch(folder: Path) -> int | None:
+    """The size of the vocabulary in ``folder``, or None if it holds no model for PyTorch."""
+    if archive := next(iter(sorted(folder.glob("*.nemo"))), None):
+        # Its configuration would have to be unpacked; the name tells as much.
+        return _MULTILINGUAL_PIECES + 1 if "v3" in archive.stem else 0
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict) or config.get("model_type") not in _TRANSFORMERS_TYPES:
+        return None
+    size = config.get("vocab_size")
+    return size if isinstance(size, int) else 0
+
+
+def _spoken(spec: RecogniserSpec, pieces: int) -> RecogniserSpec:
+    return replace(spec, languages=EUROPEAN) if pieces > _MULTILINGUAL_PIECES else spec
 
 
 def _holds(folder: Path, names: Iterable[str]) -> bool:

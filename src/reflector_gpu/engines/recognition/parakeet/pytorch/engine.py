@@ -1,0 +1,57 @@
+"""NVIDIA Parakeet on PyTorch: everything from the features to the tokens runs on one device.
+
+transformers defines the encoder. On CUDA it computes in half precision, and decoding runs as CUDA
+graphs; on CPUs the same code computes in float32 without graphs, and its words are those of the
+engine on ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reflector_gpu.engines.base import needs_extra
+from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC
+from reflector_gpu.engines.recognition.parakeet.pieces import pieces_of, recognised, words_of
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import Recognition, Samples, TranscribeOptions, Word
+
+if TYPE_CHECKING:
+    from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
+
+
+class TorchParakeet:
+    """``weights`` is a folder in transformers' form, or one with an archive of NeMo (``.nemo``).
+
+    ``device`` is ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, weights: str, device: str = "cpu") -> None:
+        self._weights = Path(weights)
+        self._device = device
+        self._network: Network | None = None
+
+    def load(self) -> None:
+        with needs_extra("Parakeet models on PyTorch", "torch"):
+            from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
+        self._network = Network(self._weights, self._device, TORCH_SPEC.max_chunk_seconds + 1)
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        """Recognise ``chunks``, as `Recogniser` says.
+
+        Raises:
+            EngineFailed: the device has no memory for so many chunks at once.
+        """
+        return recognised(chunks, options.language, self._listen)
+
+    def close(self) -> None:
+        self._network = None
+
+    def _listen(self, batch: Sequence[Samples]) -> Iterator[list[Word]]:
+        network = self._network
+        assert network is not None, "load() comes first"
+        for one in network.decoded(batch, TORCH_SPEC.max_batch_seconds):
+            yield words_of(pieces_of(one, network.vocabulary, network.seconds_per_frame))

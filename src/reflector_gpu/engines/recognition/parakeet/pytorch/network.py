@@ -1,0 +1,127 @@
+"""Parakeet's way from waveforms to pieces on one device, pack after pack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from transformers import ParakeetForCTC, ParakeetForTDT
+
+from reflector_gpu.engines.recognition.parakeet import ctc
+from reflector_gpu.engines.recognition.parakeet.pytorch.encoder import Encoder
+from reflector_gpu.engines.recognition.parakeet.pytorch.features import HOP, LogMel
+from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder
+from reflector_gpu.engines.recognition.parakeet.pytorch.packing import packed
+from reflector_gpu.engines.recognition.parakeet.pytorch.running import GraphDecoding, decode
+from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
+from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
+from reflector_gpu.errors import EngineFailed, ModelNotInstalled
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+_OVERHEAD = {"cpu": 1.0, "cuda": 60.0}
+"""Seconds of padding that cost about as much as another pack."""
+
+Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor], list[Decoded]]
+"""``(encoded[b, t, h], frames[b]) -> pieces``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """Items of a batch on the device: ``float32[b, samples]``, padded with zeros."""
+
+    indices: list[int]
+    waveforms: torch.Tensor
+    lengths: torch.Tensor
+
+
+class Network:
+    """The model in ``folder`` on ``device``, for chunks of up to ``longest_seconds``.
+
+    Raises:
+        ModelNotInstalled: the folder holds no Parakeet, or the device is not there.
+    """
+
+    def __init__(self, folder: Path, device: str, longest_seconds: float) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ModelNotInstalled(
+                "PyTorch cannot use the device 'cuda' here: it needs an NVIDIA driver, and a build "
+                "of PyTorch for CUDA (https://pytorch.org/get-started/locally)."
+            )
+        loaded = load(folder)
+        model = loaded.model
+        self._device = device
+        self._features = LogMel(model.config.encoder_config.num_mel_bins, device)
+        self._encoder = Encoder(model, device, precision(device))
+        factor = model.config.encoder_config.subsampling_factor
+        self._decode = _decoding(model, device, int(longest_seconds * 100 / factor) + 2)
+        self.seconds_per_frame = factor * HOP / SAMPLE_RATE
+        self.vocabulary = loaded.vocabulary
+
+    def decoded(self, batch: Sequence[Samples], most_seconds: float) -> list[Decoded]:
+        """What was said in each of ``batch``. A pack has ``most_seconds`` once it is padded.
+
+        While the device encodes one pack, the next is copied to it.
+
+        Raises:
+            EngineFailed: the device has not enough memory.
+        """
+        overhead = _OVERHEAD[self._device] * SAMPLE_RATE
+        packs = packed([len(one) for one in batch], most_seconds * SAMPLE_RATE, overhead)
+        found: dict[int, Decoded] = {}
+        try:
+            with torch.inference_mode():
+                uploads = self._uploaded(batch, packs)
+                pack = next(uploads, None)
+                while pack is not None:
+                    encoded = self._encoder(*self._features(pack.waveforms, pack.lengths))
+                    after = next(uploads, None)
+                    found.update(zip(pack.indices, self._decode(*encoded), strict=True))
+                    pack = after
+        except torch.OutOfMemoryError as error:
+            raise EngineFailed(
+                f"Parakeet failed on a batch of {len(batch)}: the GPU has not enough memory."
+            ) from error
+        return [found[index] for index in range(len(batch))]
+
+    def _uploaded(self, batch: Sequence[Samples], packs: list[list[int]]) -> Iterator[_Pack]:
+        """Each pack on the device. On CUDA, nothing waits for its copy but what needs it."""
+        pinned = self._device == "cuda"
+        for indices in packs:
+            lengths = np.array([len(batch[index]) for index in indices], np.int64)
+            shape = (len(indices), int(lengths.max()))
+            waveforms = torch.zeros(shape, dtype=torch.float32, pin_memory=pinned)
+            rows = waveforms.numpy()
+            for row, index in enumerate(indices):
+                rows[row, : lengths[row]] = batch[index]
+            yield _Pack(
+                indices,
+                waveforms.to(self._device, non_blocking=pinned),
+                torch.from_numpy(lengths).to(self._device),
+            )
+
+
+def precision(device: str) -> torch.dtype:
+    """What the encoder computes in: half precision on GPUs, of the kind that the card has."""
+    if device == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
+
+
+def _decoding(model: ParakeetForTDT | ParakeetForCTC, device: str, frames: int) -> Decoding:
+    if isinstance(model, ParakeetForTDT):
+        decoder = Decoder(model)
+        if device == "cuda":
+            return GraphDecoding(decoder, frames)
+        return lambda encoded, ends: decode(decoder, encoded, ends)
+    blank = model.config.pad_token_id
+    return lambda logits, lengths: _collapsed(logits, lengths, blank)
+
+
+def _collapsed(logits: torch.Tensor, lengths: torch.Tensor, blank: int) -> list[Decoded]:
+    best, tokens = logits.max(dim=-1)
+    logprobs = best - logits.logsumexp(dim=-1)
+    return ctc.collapsed(tokens.cpu().numpy(), logprobs.cpu().numpy(), lengths.cpu().numpy(), blank)

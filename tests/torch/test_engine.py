@@ -1,0 +1,186 @@
+"""The engine on PyTorch hears what the engine on ONNX Runtime hears: tokens, words and times."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reflector_gpu.engines.recognition.base import Recogniser
+from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC, local
+from reflector_gpu.engines.recognition.parakeet.pytorch import network
+from reflector_gpu.engines.recognition.parakeet.pytorch.engine import TorchParakeet
+from reflector_gpu.errors import EngineFailed, ModelNotInstalled
+from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.types import Priority, Recognition, Samples, TranscribeOptions
+from tests.engines.sounds import STEADY
+from tests.engines.tiny import Clip, text_of
+from tests.live import LiveServer
+from tests.torch.hearing import Heard, hear
+from tests.torch.hearing import heard as as_heard
+
+ENGLISH = TranscribeOptions(language="en")
+
+
+def loaded(folder: Path) -> TorchParakeet:
+    engine = TorchParakeet(str(folder))
+    engine.load()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def ours(tiny: Path) -> TorchParakeet:
+    return loaded(tiny)
+
+
+@pytest.mark.parametrize("form", ["transformers", "nemo"])
+def test_a_batch_of_many_lengths_is_heard_as_on_onnx_runtime(
+    folders: dict[str, Path], form: str, spoken: list[Clip], expected: list[Heard]
+) -> None:
+    assert hear(loaded(folders[form]), [clip.samples for clip in spoken]) == expected
+
+
+def test_a_chunk_alone_is_heard_as_in_a_batch(
+    ours: Recogniser, spoken: list[Clip], expected: list[Heard]
+) -> None:
+    for clip, known in list(zip(spoken, expected, strict=True))[::4]:
+        assert hear(ours, [clip.samples]) == [known]
+
+
+def test_no_speech_gives_no_words(ours: Recogniser) -> None:
+    assert hear(ours, list(STEADY.values())) == [[]] * len(STEADY)
+
+
+@pytest.fixture
+def pool(tiny: Path) -> Iterator[Pool[Samples, Recognition]]:
+    """The engine in a process of its own, behind the queue."""
+    model = local("tiny", tiny)
+    assert model is not None
+    recipe = Recipe(
+        model.engine,
+        "transcribe",
+        model.spec.batching.samples,
+        arguments=model.arguments,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+    pool: Pool[Samples, Recognition] = Pool("tiny", [recipe], PoolOptions(max_batch=32))
+    pool.start()
+    pool.wait_ready(60)
+    yield pool
+    pool.close()
+
+
+def test_what_others_have_cancelled_changes_nothing(
+    pool: Pool[Samples, Recognition], spoken: list[Clip], expected: list[Heard]
+) -> None:
+    async def run() -> dict[int, Heard]:
+        works = [
+            asyncio.create_task(
+                pool.submit(clip.samples, ENGLISH, cost=2.0, priority=Priority.FILE)
+            )
+            for clip in spoken
+        ]
+        await asyncio.sleep(0)  # all are in the queue
+        for work in works[::3]:
+            work.cancel()
+        kept = [index for index in range(len(works)) if index % 3]
+        found = await asyncio.gather(*(works[index] for index in kept))
+        return {i: as_heard(result) for i, result in zip(kept, found, strict=True)}
+
+    found = asyncio.run(run())
+    assert found == {index: expected[index] for index in found}
+    assert len(found) > len(spoken) / 2
+
+
+def test_a_server_hears_with_a_model_from_a_folder(tiny: Path, spoken: list[Clip]) -> None:
+    folders = {"mine": str(tiny)}
+    server = LiveServer(model_paths=folders, model="mine", apikey="test-key", workers=1)
+    with server, spoken[0].path.open("rb") as file:
+        answer = server.openai().audio.transcriptions.create(file=file, model="mine")
+    assert answer.text == spoken[0].text
+
+
+@pytest.mark.parametrize("most", [1.0, 5.0, 1000.0])
+def test_packs_of_any_size_give_the_same(tiny: Path, spoken: list[Clip], most: float) -> None:
+    own = network.Network(tiny, "cpu", 31.0)
+    batch = [clip.samples for clip in spoken]
+    whole = own.decoded(batch, 1000.0)
+    for one, other in zip(own.decoded(batch, most), whole, strict=True):
+        assert one.tokens.tolist() == other.tokens.tolist()
+        assert one.frames.tolist() == other.frames.tolist()
+        assert one.durations.tolist() == other.durations.tolist()
+
+
+def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
+    ours: TorchParakeet, spoken: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ours._network
+    assert own is not None
+    encode = own._encoder
+
+    def short_of_memory(features: torch.Tensor, mask: torch.Tensor) -> object:
+        if len(features) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
+        return encode(features, mask)
+
+    monkeypatch.setattr(own, "_encoder", short_of_memory)
+    same = [spoken[0].samples] * 4
+    with pytest.raises(EngineFailed, match=r"batch of 4.*memory"):
+        ours.transcribe(same, ENGLISH)
+    for result in ours.transcribe(same[:2], ENGLISH):
+        assert isinstance(result, Recognition)
+        assert text_of(result) == spoken[0].text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_named(tiny: Path) -> None:
+    with pytest.raises(ModelNotInstalled, match=r"'cuda'.*driver"):
+        TorchParakeet(str(tiny), device="cuda").load()
+
+
+def test_without_pytorch_the_extra_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [one for one in sys.modules if ".parakeet.pytorch.network" in one]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelNotInstalled, match=r"reflector-gpu\[torch\]"):
+        TorchParakeet(str(tiny)).load()
+
+
+@pytest.mark.parametrize("damaged", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_is_no_crash(tiny: Path, tmp_path: Path, damaged: str) -> None:
+    for file in tiny.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / damaged).write_bytes((tiny / damaged).read_bytes()[:100])
+    with pytest.raises(ModelNotInstalled, match="pull the model again"):
+        TorchParakeet(str(tmp_path)).load()
+
+
+def test_a_damaged_archive_is_no_crash(folders: dict[str, Path], tmp_path: Path) -> None:
+    (archive,) = folders["nemo"].glob("*.nemo")
+    (tmp_path / archive.name).write_bytes(archive.read_bytes()[:50_000])
+    with pytest.raises(ModelNotInstalled, match="pull the model again"):
+        TorchParakeet(str(tmp_path)).load()
+
+
+def test_folders_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> None:
+    for folder in folders.values():
+        model = local("mine", folder)
+        assert model is not None
+        assert model.extra == "torch"
+        assert model.spec == TORCH_SPEC
+    assert local("mine", tmp_path) is None
+    (tmp_path / "config.json").write_text('{"model_type": "whisper"}')
+    assert local("mine", tmp_path) is None
+
+
+def test_loud_and_quiet_rows_do_not_touch_each_other(ours: Recogniser, spoken: list[Clip]) -> None:
+    clip = spoken[0].samples
+    loud = np.concatenate([clip, clip]) * 20
+    assert hear(ours, [clip, loud])[0] == hear(ours, [clip])[0]

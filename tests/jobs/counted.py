@@ -1,0 +1,131 @@
+"""A server that can be killed, and whose recogniser writes down every chunk that it is given.
+
+``python -m tests.jobs.counted READY_FILE`` serves; `CountedServer` starts that, and kills it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+import httpx
+
+from reflector_gpu.cli import serve
+from reflector_gpu.engines.recognition import catalog, scripted
+from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.errors import ReflectorError
+from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+
+NOTES, LIVES = "COUNTED_NOTES", "COUNTED_CHUNKS"
+"""Variables: the file to write to, and after how many chunks the recogniser hangs."""
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Counted(scripted.ScriptedRecogniser):
+    """Hears what `scripted` hears. It hangs once it has been given so many chunks."""
+
+    def __init__(self) -> None:
+        self._left = int(os.environ[LIVES])
+
+    def transcribe(
+        self, chunks: Sequence[Samples], options: TranscribeOptions
+    ) -> Sequence[Recognition | ReflectorError]:
+        for samples in chunks:
+            self._note(hashlib.sha256(samples.tobytes()).hexdigest())
+        if self._left <= 0:
+            self._note("hangs")
+            threading.Event().wait()
+        self._left -= len(chunks)
+        return super().transcribe(chunks, options)
+
+    def _note(self, line: str) -> None:
+        with Path(os.environ[NOTES]).open("a") as file:
+            file.write(f"{line}\n")
+
+
+MODEL = replace(
+    catalog.MODELS["scripted"],
+    name="counted",
+    engine=f"{__name__}:Counted",
+    spec=replace(scripted.SPEC, max_chunk_seconds=3.0, max_batch=1),
+)
+
+
+class CountedServer:
+    """It lives in the ``with`` block, or until it is killed. ``folder`` outlives it."""
+
+    def __init__(self, folder: Path, *, chunks: int = 1_000_000, **settings: str) -> None:
+        self.notes = folder / "notes"
+        self.notes.touch()
+        named = {f"REFLECTOR_{name.upper()}": value for name, value in settings.items()}
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "REFLECTOR_" not in name},
+            "REFLECTOR_DATA_DIR": str(folder / "data"),
+            "REFLECTOR_MODEL": "counted",
+            "REFLECTOR_WORKERS": "1",
+            "REFLECTOR_PORT": "0",
+            "REFLECTOR_LOG_LEVEL": "warning",
+            NOTES: str(self.notes),
+            LIVES: str(chunks),
+            **named,
+        }
+
+    def __enter__(self) -> CountedServer:
+        with tempfile.TemporaryDirectory() as folder:
+            ready = Path(folder) / "ready"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.jobs.counted", str(ready)],
+                cwd=_ROOT,
+                env=self._environment,
+                start_new_session=True,
+            )
+            while not ready.exists():
+                assert self._process.poll() is None, "the server did not start"
+                threading.Event().wait(0.01)
+            self.url = ready.read_text().strip()
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End all its processes, as a loss of power would."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.client.close()
+
+    @property
+    def given(self) -> Counter[str]:
+        """How often each chunk was given to the recogniser, by all servers of the folder."""
+        return Counter(line for line in self.notes.read_text().split() if line != "hangs")
+
+    @property
+    def hangs(self) -> int:
+        """How often a recogniser has hung."""
+        return self.notes.read_text().count("hangs")
+
+
+if __name__ == "__main__":
+    from tests.jobs import counted  # the workers import the engine by this name
+
+    cast("dict[str, RecogniserModel]", catalog.MODELS)["counted"] = counted.MODEL
+    serve.run(Path(sys.argv[1]))

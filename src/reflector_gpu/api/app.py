@@ -16,6 +16,7 @@ from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.job_kinds import kinds_of
+from reflector_gpu.api.job_views import webhook_body
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, RefuseTwoLengths
 from reflector_gpu.api.routes import (
@@ -29,6 +30,7 @@ from reflector_gpu.api.routes import (
     padding,
     transcription,
     translation,
+    webhooks,
 )
 from reflector_gpu.api.routes.operations import HEALTH
 from reflector_gpu.jobs.configured import configured_jobs
@@ -47,6 +49,7 @@ ROUTERS = [
     completion.router,
     padding.router,
     jobs.router,
+    webhooks.router,
     models.router,
     operations.router,
     docs.router,
@@ -86,7 +89,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     service = Service(settings, elsewhere)
     metrics = Metrics(service)
     kinds = kinds_of(service, metrics)
-    kept = configured_jobs(settings, kinds, service.recordings.fetch)
+    kept = configured_jobs(settings, kinds, service.recordings.fetch, webhook_body)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -55,6 +55,12 @@ class JobFields(BaseModel):
     audio_file_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
         None, description="Where the recording is, unless it is sent as `file`."
     )
+    webhook_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
+        None,
+        max_length=2000,
+        description="Where to POST the job once it ends, in the form of Standard Webhooks; "
+        "/v1/webhooks/secret has what signs it.",
+    )
     metadata: Annotated[
         dict[Annotated[str, _NAME], Annotated[str, _TEXT]], BeforeValidator(_object)
     ] = Field(
@@ -87,7 +93,7 @@ class DiarizationJobFields(JobFields, AudioDiarizeFields):
     """A job of the kind ``diarization``."""
 
 
-_OWN = ("audio_file_url", "idempotency_key", "kind", "metadata", "priority")
+_OWN = ("audio_file_url", "idempotency_key", "kind", "metadata", "priority", "webhook_url")
 
 SPOKEN = {
     "transcription": AcceptedFields(TranscriptionJobFields, unused=frozenset({"batch", "stream"})),

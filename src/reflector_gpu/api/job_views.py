@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, field_serializer
@@ -147,6 +148,17 @@ def _delta(part: Part, *, follows: bool) -> list[dict[str, object]]:
 
 def _server_sent(name: str, body: dict[str, object]) -> str:
     return f"event: {name}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+def webhook_body(job: Job, expires: float | None) -> bytes:
+    """What a webhook says: what happened, when, and the job without its words."""
+    ended = job.finished or job.created
+    body = {
+        "type": f"job.{job.status}",
+        "timestamp": datetime.fromtimestamp(ended, UTC).isoformat(),
+        "data": view(job, expires=expires).model_dump(mode="json", exclude={"text", "words"}),
+    }
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def page(jobs: Iterable[JobView], limit: int) -> JobList:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.jobs.folder import JobFolder
-from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.runner import Fetch
 from reflector_gpu.settings import Settings
@@ -14,7 +15,9 @@ from reflector_gpu.store.database import sqlite_in
 _HOUR = 3600.0
 
 
-def configured_jobs(settings: Settings, works: Mapping[str, Work], fetch: Fetch) -> Jobs | None:
+def configured_jobs(
+    settings: Settings, works: Mapping[str, Work], fetch: Fetch, show: Show
+) -> Jobs | None:
     """Jobs in the folder that the operator has named; None if there is none.
 
     Raises:
@@ -27,6 +30,8 @@ def configured_jobs(settings: Settings, works: Mapping[str, Work], fetch: Fetch)
         JobFolder(settings.data_dir, settings.max_upload_bytes),
         works,
         fetch,
+        AddressGuard(settings.url_allow),
+        show,
         at_once=settings.jobs_at_once,
         keep_seconds=settings.jobs_keep_hours * _HOUR,
     )

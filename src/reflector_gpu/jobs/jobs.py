@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, ReflectorError
+from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.folder import Arriving, JobFolder
 from reflector_gpu.jobs.job import Draft, Job, Status, new_id
 from reflector_gpu.jobs.journal import Work
@@ -18,10 +20,14 @@ from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database
 
 logger = logging.getLogger(__name__)
+
+Show = Callable[[Job, float | None], bytes]
+"""What a webhook says about a job, which will be erased at that time."""
 
 _SWEEP_SECONDS = 60.0
 _LOOK_SECONDS = 1.0  # between looks for news from other servers
@@ -45,13 +51,16 @@ class Jobs:
         folder: JobFolder,
         works: Mapping[str, Work],
         fetch: Fetch,
+        guard: AddressGuard,
+        show: Show,
         *,
         at_once: int,
         keep_seconds: float,
         shared: bool = False,
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
-        is ``shared``."""
+        is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
+        """
         self._database = database
         self._folder = folder
         self._keep_seconds = keep_seconds
@@ -59,8 +68,18 @@ class Jobs:
         self._store = JobStore(database, LEASE_SECONDS)
         self._pieces = Pieces(database)
         self._news = News()
+        self._show = show
+        self._deliveries = Deliveries(database)
+        self.webhooks = Webhooks(self._deliveries, guard, self._message)
         self._runner = Runner(
-            self._store, self._pieces, folder, works, fetch, self._news, at_once, self._after
+            self._store,
+            self._pieces,
+            folder,
+            works,
+            fetch,
+            self._news,
+            at_once,
+            self.webhooks.added.set,
         )
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -72,6 +91,7 @@ class Jobs:
             for job_id in await self._store.unknown(self._folder.ids()):
                 self._folder.remove(job_id)
         self._runner.start()
+        self.webhooks.start()
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def aclose(self) -> None:
@@ -79,6 +99,7 @@ class Jobs:
         if self._sweeping:
             self._sweeping.cancel()
         await self._runner.aclose()
+        await self.webhooks.aclose()
         self._folder.release()
         await asyncio.to_thread(self._database.close)
 
@@ -149,6 +170,10 @@ class Jobs:
             raise NotFound("The job's result is not there any more.")
         return found
 
+    async def webhook_secret(self, owner: str) -> str:
+        """What signs the webhooks of ``owner``."""
+        return await self._deliveries.secret(owner)
+
     def expires(self, job: Job) -> float | None:
         """When a job that has ended will be erased."""
         return None if job.finished is None else job.finished + self._keep_seconds
@@ -161,12 +186,12 @@ class Jobs:
         """
         job = await self._store.get(owner, job_id)
         if not job.status.ended:
-            await self._store.cancel(job_id)
+            await self._store.cancel(job)
             self._runner.stop(job_id)
             self._folder.remove(job_id)
             self._news.about(job_id)
             job = await self._store.get(owner, job_id)
-            await self._after(job)
+            self.webhooks.added.set()
         return job
 
     async def erase(self, owner: str, job_id: str) -> None:
@@ -200,8 +225,9 @@ class Jobs:
                     shown = job
                 await heard(news, _LOOK_SECONDS)
 
-    async def _after(self, job: Job) -> None:
-        """A job has ended."""
+    async def _message(self, delivery: Delivery) -> bytes:
+        job = await self._store.get(delivery.owner, delivery.job)
+        return self._show(job, self.expires(job))
 
     async def _sweep(self) -> None:
         while True:

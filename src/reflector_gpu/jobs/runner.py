@@ -54,11 +54,11 @@ class Runner:
         fetch: Fetch,
         news: News,
         at_once: int,
-        ended: Callable[[Job], Awaitable[None]],
+        ended: Callable[[], None],
     ) -> None:
         """``works`` has what each kind of job does; ``fetch`` downloads a URL into a spool.
 
-        ``ended`` is called with each job that has ended here.
+        ``ended`` is called when a job has ended here.
         """
         self._store = store
         self._pieces = pieces
@@ -182,7 +182,7 @@ class Runner:
     async def _after(self, job: Job) -> None:
         self._folder.remove(job.id)
         self._news.about(job.id)
-        await self._ended(job)
+        self._ended()
 
 
 def _may_pass(error: ReflectorError) -> bool:

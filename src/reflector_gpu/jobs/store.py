@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pydantic_core import to_json
 
 from reflector_gpu.errors import InvalidRequest, NotFound
+from reflector_gpu.jobs.deliveries import add_delivery
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.store.database import Connection, Database, Value
@@ -236,20 +237,22 @@ class JobStore:
         told = _json(asdict(error))
         await self._database.write(lambda c: self._end(c, job, Status.FAILED, "error = ?", told))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job: Job) -> None:
         """End a job that has not ended. What it has recognised so far stays."""
         now = self._clock()
 
         def work(connection: Connection) -> None:
-            connection.change(
+            ended = connection.change(
                 "UPDATE jobs SET status = ?, finished = ?, worker = NULL, url = NULL"
                 f" WHERE id = ? AND status IN ({_marks(_UNENDED)})",
                 Status.CANCELLED.value,
                 now,
-                job_id,
+                job.id,
                 *(status.value for status in _UNENDED),
             )
-            connection.change("DELETE FROM recognitions WHERE job = ?", job_id)
+            connection.change("DELETE FROM recognitions WHERE job = ?", job.id)
+            if ended:
+                add_delivery(connection, job.id, job.webhook_url, now)
 
         await self._database.write(work)
 
@@ -301,6 +304,7 @@ class JobStore:
             *values,
         )
         connection.change("DELETE FROM recognitions WHERE job = ?", job.id)
+        add_delivery(connection, job.id, job.webhook_url, self._clock())
 
 
 def _marks(values: Collection[object]) -> str:

@@ -26,4 +26,11 @@ STATEMENTS = (
         job TEXT NOT NULL, number BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (job, number)
     )""",
     "CREATE TABLE results (job TEXT PRIMARY KEY, body BYTEA NOT NULL)",
+    # Webhooks that have not arrived. A server that tries one moves `due` so that no other does.
+    """CREATE TABLE deliveries (
+        id TEXT PRIMARY KEY, job TEXT NOT NULL, host TEXT NOT NULL,
+        created DOUBLE PRECISION NOT NULL, due DOUBLE PRECISION NOT NULL, attempts BIGINT NOT NULL
+    )""",
+    "CREATE INDEX deliveries_due ON deliveries (due)",
+    "CREATE TABLE webhook_secrets (owner TEXT PRIMARY KEY, secret TEXT NOT NULL)",
 )

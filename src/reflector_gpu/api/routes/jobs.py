@@ -42,7 +42,7 @@ from reflector_gpu.api.job_views import (
 )
 from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.audio.guard import URL_FIELD, parse_url
-from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.errors import InvalidRequest, blaming
 from reflector_gpu.formats.response_format import EVENT_STREAM
 from reflector_gpu.jobs.folder import Arriving, digest_of
 from reflector_gpu.jobs.job import Draft, Job, Status
@@ -73,6 +73,9 @@ async def create_job(
         with jobs.arriving() as arriving:
             values, path, name = await _body(request, intake, context, arriving)
             fields = _fields(request, intake, values)
+            if fields.webhook_url is not None:
+                with blaming({URL_FIELD: "webhook_url"}):
+                    await jobs.webhooks.check(fields.webhook_url)
             draft = await _draft(fields, values, owner, path, name)
             await kinds[fields.kind].check(draft.options)
             job, new = await jobs.add(draft, path)
@@ -242,6 +245,7 @@ async def _draft(
         metadata=fields.metadata,
         priority=fields.priority,
         idempotency_key=fields.idempotency_key,
+        webhook_url=fields.webhook_url,
     )
 
 

@@ -1,0 +1,116 @@
+"""Webhooks that wait to be delivered, in the database."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from reflector_gpu.jobs.job import new_id
+from reflector_gpu.store.database import Connection, Database
+
+_PREFIX = "whsec_"
+_LEASE = 60.0  # seconds that a server has for one attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to a client's server, which has been tried so many ``attempts``."""
+
+    id: str
+    job: str
+    owner: str
+    url: str
+    host: str
+    created: float
+    attempts: int
+
+
+def add_delivery(connection: Connection, job: str, url: str | None, now: float) -> None:
+    """Have the job's client told of its end, if it wants to be told.
+
+    Part of the transaction that ends the job.
+    """
+    if url is None:
+        return
+    host = urlsplit(url).hostname or ""
+    connection.change(
+        "INSERT INTO deliveries (id, job, host, created, due, attempts) VALUES (?, ?, ?, ?, ?, 0)",
+        new_id("msg"),
+        job,
+        host,
+        now,
+        now,
+    )
+
+
+class Deliveries:
+    """The deliveries of all servers that share a database."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def take(self, busy: Collection[str]) -> Delivery | None:
+        """The next delivery that is due, but none to the hosts that are ``busy``."""
+        now = self._clock()
+        marks = ", ".join("?" * len(busy))
+
+        def work(connection: Connection) -> Delivery | None:
+            taken = connection.rows(
+                "UPDATE deliveries SET due = ?, attempts = attempts + 1 WHERE id = (SELECT id FROM"
+                f" deliveries WHERE due <= ? AND host NOT IN ({marks}) ORDER BY due LIMIT 1"
+                f"{connection.unlocked}) RETURNING *",
+                now + _LEASE,
+                now,
+                *busy,
+            )
+            if not taken:
+                return None
+            row = taken[0]
+            jobs = connection.rows("SELECT owner, webhook_url FROM jobs WHERE id = ?", row["job"])
+            if not jobs:  # it was erased, and there is nothing to tell
+                connection.change("DELETE FROM deliveries WHERE id = ?", row["id"])
+                return None
+            return Delivery(
+                str(row["id"]),
+                str(row["job"]),
+                str(jobs[0]["owner"]),
+                str(jobs[0]["webhook_url"]),
+                str(row["host"]),
+                float(row["created"] or 0),
+                int(row["attempts"] or 0),
+            )
+
+        return await self._database.write(work)
+
+    async def done(self, delivery: Delivery) -> None:
+        """It has arrived, or was given up."""
+        await self._database.write(
+            lambda c: c.change("DELETE FROM deliveries WHERE id = ?", delivery.id)
+        )
+
+    async def again(self, delivery: Delivery, pause: float) -> None:
+        """Try it again in ``pause`` seconds."""
+        due = self._clock() + pause
+        await self._database.write(
+            lambda c: c.change("UPDATE deliveries SET due = ? WHERE id = ?", due, delivery.id)
+        )
+
+    async def secret(self, owner: str) -> str:
+        """What signs the messages to ``owner``; made when it is first asked for."""
+        made = _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+        def work(connection: Connection) -> str:
+            connection.change(
+                "INSERT INTO webhook_secrets (owner, secret) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                owner,
+                made,
+            )
+            found = connection.rows("SELECT secret FROM webhook_secrets WHERE owner = ?", owner)
+            return str(found[0]["secret"])
+
+        return await self._database.write(work)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.decode import _joined, decode
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.types import SAMPLE_RATE, Condition, Samples
+from reflector_gpu.types import SAMPLE_RATE, Condition, Samples, Track, Truncation
 from tests.audio.media import Form, encode
 from tests.audio.test_decode import FORMS, INDEX_LAST, wav
 
@@ -190,3 +190,21 @@ def test_where_64_kb_are_overwritten_the_file_is_damaged(name: str, speech: Samp
     begin, end = condition.damaged[0][0], condition.damaged[-1][1]
     assert 0.35 * whole < begin < end < 0.95 * whole
     assert end - begin > 0.3 * whole * len(noise) / len(data)
+
+
+def test_what_is_wrong_with_one_of_several_joined_wav_files_is_told(clip: Samples) -> None:
+    whole = encode(clip, FORMS["wav 24 bits"])
+    cut = encode(clip, FORMS["wav A-law"])[:-8_000]
+    assert noticed(whole + whole)[1] == Condition()
+    for last, expected in ((cut, 24.0), (whole[:12], None)):
+        truncated = noticed(whole + last)[1].truncated
+        assert truncated is not None
+        assert truncated.decoded == pytest.approx(23 if expected else 12, abs=0.1)
+        assert truncated.expected == (expected and pytest.approx(expected, abs=0.1))
+
+
+def test_what_is_told_of_two_parts_counts_from_the_begin_of_the_first() -> None:
+    first = Condition(((1.0, 2.0),), taken=Track(0))
+    second = Condition(((0.5, 1.0),), Truncation(3.0, 4.0))
+    joined = _joined(first, second, 10.0)
+    assert joined == Condition(((1.0, 2.0), (10.5, 11.0)), Truncation(13.0, 14.0), Track(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +30,7 @@ from reflector_gpu.audio.spool import THINNEST, SpoolReader
 from reflector_gpu.audio.tracks import ANY_TRACK, ONLY_TRACK, TrackWish, audio_track, chosen
 from reflector_gpu.audio.wav import PlainWav, wav_end
 from reflector_gpu.errors import TooLarge, UndecodableAudio
-from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Samples
+from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Samples, Truncation
 
 BLOCK_SAMPLES = 16_384
 """Samples in a decoded block: 1.024 s, a whole number of VAD windows."""
@@ -103,13 +104,31 @@ def _blocks(
     notice: Callable[[Condition], None],
 ) -> Iterator[Samples]:
     """The blocks of one file, or of several WAV files joined into one."""
-    yield from _blocks_of_one(reader, expect, track, notice)
+    found = list[Condition]()
+    seconds = 0.0
+    for block in _blocks_of_one(reader, expect, track, found.append):
+        seconds += len(block) / SAMPLE_RATE
+        yield block
     while (end := wav_end(reader)) is not None:
-        reader = reader.behind(end)
+        reader, begin = reader.behind(end), seconds
         try:
-            yield from _blocks_of_one(reader, lambda _: None, ANY_TRACK, notice)
-        except UndecodableAudio:
-            return  # the files before it were sound
+            for block in _blocks_of_one(reader, lambda _: None, ANY_TRACK, found.append):
+                seconds += len(block) / SAMPLE_RATE
+                yield block
+        except UndecodableAudio:  # it only begins
+            found.append(Condition(truncated=Truncation(seconds - begin)))
+        found.append(_joined(found.pop(0), found.pop(0), begin))
+    notice(found[0])
+
+
+def _joined(first: Condition, second: Condition, begin: float) -> Condition:
+    """The condition of a recording whose second part begins after so many seconds."""
+    damaged = tuple((begin + start, begin + end) for start, end in second.damaged)
+    cut = second.truncated
+    if cut:
+        expected = None if cut.expected is None else begin + cut.expected
+        cut = Truncation(begin + cut.decoded, expected)
+    return replace(first, damaged=(*first.damaged, *damaged), truncated=cut or first.truncated)
 
 
 def _blocks_of_one(

@@ -36,6 +36,7 @@ ALLOWED = {
     "store": set(),
     "jobs": {"audio", "pipeline", "store"},  # what a job does comes as `Work`
     "service": {"audio", "decoding", "engines", "runtime", "pipeline", "live", "llm"},
+    "realtime": {"audio", "engines", "runtime", "pipeline", "live", "service", "formats"},
     "api": {
         "audio",
         "engines",
@@ -47,6 +48,7 @@ ALLOWED = {
         "formats",
         "store",
         "jobs",
+        "realtime",
     },
     "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
     "transcriber": {"audio", "engines", "pipeline", "service"},
@@ -226,6 +228,7 @@ FRAMEWORKS = {
     "store": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
     "jobs": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "service": {"fastapi", "starlette", "uvicorn"},
+    "realtime": {"fastapi", "starlette", "uvicorn", "websockets", "av", "httpx", "multiprocessing"},
     "transcriber": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
 }
 """Libraries that a room has no business with."""

@@ -4,9 +4,11 @@
     ├── InvalidRequest            a field or a file cannot be used
     │   ├── UnsupportedLanguage
     │   ├── UndecodableAudio      the bytes are no audio that we can decode
-    │   └── ContextExceeded       more tokens than the language model reads
+    │   ├── ContextExceeded       more tokens than the language model reads
+    │   └── SessionExpired        a realtime session has lasted as long as it may
     ├── Unauthorized              no key, or a wrong one
     ├── UrlForbidden              the address policy refuses this URL
+    ├── OriginForbidden           a page of another web origin asks without a key
     ├── AudioNotFound             the audio URL answers 404
     ├── NotFound                  the client has no such job, upload or file
     ├── UnknownModel
@@ -73,12 +75,20 @@ class ContextExceeded(InvalidRequest):
     code = "context_length_exceeded"
 
 
+class SessionExpired(InvalidRequest):
+    code = "session_expired"
+
+
 class Unauthorized(ReflectorError, PermissionError):
     code = "invalid_api_key"
 
 
 class UrlForbidden(ReflectorError, PermissionError):
     code = "url_forbidden"
+
+
+class OriginForbidden(ReflectorError, PermissionError):
+    code = "origin_forbidden"
 
 
 class AudioNotFound(ReflectorError, FileNotFoundError):

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reflector_gpu.api.errors import error_response
 from reflector_gpu.api.request_record import record_of
-from reflector_gpu.errors import Unauthorized
+from reflector_gpu.api.websockets import refuse, subprotocol_keys
+from reflector_gpu.errors import OriginForbidden, Unauthorized
 from reflector_gpu.networks import Caller, Trust
 from reflector_gpu.settings import Settings
 
@@ -34,6 +34,7 @@ class Access:
         ]
         self._owners = {_client_of(n): _owner_of(key) for n, key in enumerate(settings.keys)}
         self._open = settings.open_to_all
+        self._origins = frozenset(settings.cors_origins)
         self._trust = trust
 
     def caller(self, scope: Scope) -> Caller:
@@ -45,6 +46,7 @@ class Access:
 
         Raises:
             Unauthorized: the key is missing or wrong, and the address needs one.
+            OriginForbidden: a page of another origin opens a WebSocket without a key.
         """
         details = record_of(scope).details
         keys = list(_keys_in(scope))
@@ -56,6 +58,8 @@ class Access:
         # A wrong key does no harm where none is needed. Reflector's own compose file sends a
         # made-up one ("selfhosted") with speech, and none with translations.
         if self._open or caller.trusted:
+            if scope["type"] == "websocket":
+                self._check_origin(Headers(scope=scope))
             return caller.address
         raise Unauthorized(self._refusal(scope, keys, caller))
 
@@ -66,6 +70,21 @@ class Access:
         are one owner.
         """
         return self._owners.get(client, "")
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Raise `OriginForbidden` for a page that may not read our answers.
+
+        Browsers see to that themselves for requests, and not for WebSockets. Any page could have
+        the browser of somebody on a trusted network open one.
+        """
+        origin = headers.get("origin")
+        own = origin is not None and origin.partition("://")[2] == headers.get("host")
+        if origin is None or own or not self._origins.isdisjoint((origin, "*")):
+            return
+        raise OriginForbidden(
+            "Pages of this origin need a key. Its operator can add the origin to "
+            "REFLECTOR_CORS_ORIGINS."
+        )
 
     def _number_of(self, keys: Sequence[bytes]) -> int | None:
         """The position of the first of our keys that was sent."""
@@ -105,14 +124,14 @@ class RequireKey:
         self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"
             try:
                 client = self._access.check(scope, caller)
-            except Unauthorized as error:
+            except (Unauthorized, OriginForbidden) as error:
                 if scope["path"] not in self._open:
-                    await error_response(error)(scope, receive, send)
+                    await refuse(error, scope, receive, send)
                     return
             else:
                 state = scope.setdefault("state", {})
@@ -145,6 +164,8 @@ def _keys_in(scope: Scope) -> Iterator[bytes]:
                 yield key.strip()
         elif name in _BARE_HEADERS and value.strip():
             yield value.strip()
+        elif name == b"sec-websocket-protocol" and scope["type"] == "websocket":
+            yield from subprotocol_keys(value)
 
 
 def _peer(scope: Scope) -> str | None:

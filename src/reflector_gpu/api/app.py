@@ -28,6 +28,7 @@ from reflector_gpu.api.routes import (
     models,
     operations,
     padding,
+    realtime,
     transcription,
     translation,
     webhooks,
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 ROUTERS = [
     transcription.router,
+    realtime.router,
     diarization.router,
     asr.router,
     translation.router,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
 from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.job_kinds import JobKind
@@ -20,22 +21,22 @@ from reflector_gpu.service import Service
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
 
 
-async def _intake(request: Request) -> Intake:
+async def _intake(request: HTTPConnection) -> Intake:
     intake: Intake = request.app.state.intake
     return intake
 
 
-async def _metrics(request: Request) -> Metrics:
+async def _metrics(request: HTTPConnection) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
 
 
-async def _service(request: Request) -> Service:
+async def _service(request: HTTPConnection) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-async def _jobs(request: Request) -> Jobs:
+async def _jobs(request: HTTPConnection) -> Jobs:
     jobs: Jobs | None = request.app.state.jobs
     if jobs is None:
         raise Unavailable(
@@ -46,12 +47,12 @@ async def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-async def _kinds(request: Request) -> Mapping[str, JobKind]:
+async def _kinds(request: HTTPConnection) -> Mapping[str, JobKind]:
     kinds: Mapping[str, JobKind] = request.app.state.job_kinds
     return kinds
 
 
-async def _owner(request: Request) -> str:
+async def _owner(request: HTTPConnection) -> str:
     owner: str = getattr(request.state, "owner", "")
     return owner
 

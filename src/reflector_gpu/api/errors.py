@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
     errors.UrlForbidden: 403,
+    errors.OriginForbidden: 403,
     errors.AudioNotFound: 404,
     errors.NotFound: 404,
     errors.ClientTooSlow: 408,

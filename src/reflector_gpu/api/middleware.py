@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.routing import Match, Route, Router
+from starlette.routing import Match, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
@@ -22,6 +22,8 @@ logger = logging.getLogger("reflector_gpu.access")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods that label a metric. Others share a label, because clients may send any word."""
+
+_ANSWERS = {"http.response.start", "websocket.http.response.start"}
 
 REQUEST_ID = "X-Request-ID"
 
@@ -53,7 +55,10 @@ class Labels:
         if isinstance(path, str):
             return path
         for route in self._routes:
-            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            if (
+                isinstance(route, Route | WebSocketRoute)
+                and route.matches(scope)[0] is not Match.NONE
+            ):
                 return route.path
         return "unmatched"
 
@@ -119,7 +124,7 @@ class Observe:
         self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
@@ -129,7 +134,9 @@ class Observe:
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] == "websocket.accept":
+                status = 101
+            if message["type"] in _ANSWERS:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
@@ -146,14 +153,15 @@ class Observe:
         finally:
             took = time.monotonic() - began
             route = self._labels.of(scope)
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            sent = scope.get("method", "GET")  # all that a WebSocket can begin with
+            method = sent if sent in _METHODS else "other"
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
             if logger.isEnabledFor(level):
                 fields = {"id": request_id, **record.details}
                 named = "".join(f" {name}={value_of(text)}" for name, text in fields.items())
                 path = value_of(scope["path"])
-                logger.log(level, "%s %s %d %.3fs%s", scope["method"], path, status, took, named)
+                logger.log(level, "%s %s %d %.3fs%s", sent, path, status, took, named)
 
 
 def value_of(text: str) -> str:

@@ -23,15 +23,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from reflector_gpu.api.errors import error_response
+from reflector_gpu.api.websocket_connection import (
+    MOST_BYTES,
+    SLOWEST_READER,
+    WebSocketConnection,
+)
 from reflector_gpu.errors import Unavailable
 from reflector_gpu.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128  # connections that may wait to be accepted
-
-_SLOWEST_READER = 1_000.0
-"""Bytes a second that a client must read of an answer."""
 
 _REST_SECONDS = 30.0
 """How long a client may go on sending a body after its request has been answered."""
@@ -53,7 +55,7 @@ class ConnectionLimits:
     idle: float
     """Between two requests."""
     write: float
-    """For a client that does not read, or reads less than `_SLOWEST_READER`."""
+    """For a client that does not read, or reads less than `SLOWEST_READER`."""
 
     @classmethod
     def of(cls, settings: Settings) -> ConnectionLimits:
@@ -76,6 +78,9 @@ class Config(uvicorn.Config):
         super().__init__(
             app,
             http=Connection,
+            ws=WebSocketConnection,
+            ws_max_size=MOST_BYTES,
+            ws_per_message_deflate=False,  # it takes memory for each session, and audio is noise
             log_config=None,
             access_log=False,  # the app logs requests, with their id and duration
             server_header=False,
@@ -202,6 +207,10 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
         self._stop_timer()
 
+    def _should_upgrade(self) -> bool:
+        """Whether to make a WebSocket of it. If there is no room, it is answered as a request."""
+        return self.app is not _no_room and super()._should_upgrade()
+
     # How long it may take
 
     def _look(self) -> None:
@@ -254,7 +263,7 @@ class Connection(H11Protocol):
     def _check_reader(self) -> None:
         """Break off the connection unless the client has read enough since the last time."""
         unread = self.transport.get_write_buffer_size()
-        if self._unread - unread < self._limits.write * _SLOWEST_READER:
+        if self._unread - unread < self._limits.write * SLOWEST_READER:
             self.transport.abort()
             return
         self._unread = unread
@@ -290,7 +299,7 @@ class Connection(H11Protocol):
         """Whether as many others as may be have requests."""
         if len(self.connections) <= self._limits.most:
             return False
-        busy = [one for one in self.connections if isinstance(one, Connection) and not one.waits]
+        busy = [one for one in self.connections if not (isinstance(one, Connection) and one.waits)]
         return len(busy) >= self._limits.most
 
 

@@ -15,17 +15,25 @@ For one event loop. Only `Recording.expect` and `Recording.decoded` are for thre
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from typing import Self
 
 from reflector_gpu.errors import Overloaded, TooLarge
 from reflector_gpu.runtime.arrivals import Arrivals
+from reflector_gpu.runtime.last_hour import HOUR, LastHour
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
@@ -34,8 +42,7 @@ _FIRST_GUESS = 5.0  # seconds, until a request has been measured
 _FADING_SECONDS = 60.0  # work that was done so long ago counts a third of what is done now
 _IMPLAUSIBLE_SHARE = 0.25  # of the audio that may wait: an hour of uploads takes seconds to decode
 _LONGEST_WAIT = 3600.0
-_HOUR = 3600.0
-_HOURLY_AUDIO = 100 * _HOUR  # more than a machine without GPUs transcribes in an hour
+_HOURLY_AUDIO = 100 * HOUR  # more than a machine without GPUs transcribes in an hour
 _REMEMBERED = 1000  # clients; when there are more, those that can be forgotten are
 
 
@@ -61,8 +68,9 @@ class Admission:
         self._classes = {priority: _Class(limits[priority], clock) for priority in Priority}
         self._each_client = each_client
         self._in_work: Counter[str] = Counter()
-        self._used: defaultdict[str, _LastHour] = defaultdict(lambda: _LastHour(clock))
+        self._used: defaultdict[str, LastHour] = defaultdict(lambda: LastHour(clock))
         self._remembered = _REMEMBERED
+        self._waiters: set[asyncio.Event] = set()
         self._clock = clock
 
     @classmethod
@@ -92,9 +100,8 @@ class Admission:
             Overloaded: there is no place; ``retry_after`` is when one should become free, judged
                 by what was done of late.
         """
+        self.check(priority, client)
         kind = self._classes[priority]
-        kind.check()
-        self._check_client(client, kind)
         permit = Permit(kind, self._used[client])
         kind.began(permit)
         self._in_work[client] += 1
@@ -105,6 +112,43 @@ class Admission:
             kind.finished(permit, self._clock() - began)
             self._in_work[client] -= 1
             self._forget_idle()
+            for waiter in self._waiters:
+                waiter.set()
+
+    @asynccontextmanager
+    async def patient_permit(
+        self, priority: Priority, client: str, seconds: float
+    ) -> AsyncIterator[Permit]:
+        """`permit` for who may wait for a place.
+
+        Raises:
+            Overloaded: there was none within ``seconds``.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        freed = asyncio.Event()
+        with ExitStack() as held:
+            self._waiters.add(freed)
+            try:
+                permit = None
+                while permit is None:
+                    freed.clear()
+                    try:
+                        permit = held.enter_context(self.permit(priority, client))
+                    except Overloaded:
+                        if loop.time() >= until:
+                            raise
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(freed.wait(), until - loop.time())
+            finally:
+                self._waiters.discard(freed)
+            yield permit
+
+    def check(self, priority: Priority, client: str) -> None:
+        """Raise `Overloaded` unless `permit` would give a place."""
+        kind = self._classes[priority]
+        kind.check()
+        self._check_client(client, kind)
 
     def _forget_idle(self) -> None:
         """Drop what is known of clients that did nothing for an hour: there is no end of names."""
@@ -156,7 +200,7 @@ def _sole_client(settings: Settings) -> bool:
 class Permit:
     """One request's place."""
 
-    def __init__(self, kind: _Class, used: _LastHour) -> None:
+    def __init__(self, kind: _Class, used: LastHour) -> None:
         self._kind = kind
         self._used = used
 
@@ -185,7 +229,7 @@ class Permit:
 class Recording:
     """How long it is, as far as is known, and how much of it is done. Seconds of audio."""
 
-    def __init__(self, kind: _Class, used: _LastHour) -> None:
+    def __init__(self, kind: _Class, used: LastHour) -> None:
         self._kind = kind
         self._used = used
         self._expected = 0.0
@@ -347,33 +391,3 @@ class _Class:
 
     def _wait(self, seconds: float) -> float:
         return min(max(1.0, seconds), _LONGEST_WAIT)
-
-
-class _LastHour:
-    """What a client has used, minute by minute."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._minutes: deque[tuple[float, float]] = deque()
-
-    @property
-    def seconds(self) -> float:
-        while self._minutes and self._minutes[0][0] <= self._clock() - _HOUR:
-            self._minutes.popleft()
-        return sum(seconds for _, seconds in self._minutes)
-
-    def add(self, seconds: float) -> None:
-        minute = self._clock() // 60 * 60
-        if self._minutes and self._minutes[-1][0] == minute:
-            seconds += self._minutes.pop()[1]
-        if seconds:
-            self._minutes.append((minute, seconds))
-
-    def until_below(self, limit: float) -> float:
-        """Seconds until less than ``limit`` has been used within an hour."""
-        left = self.seconds
-        for minute, seconds in self._minutes:
-            left -= seconds
-            if left < limit:
-                return max(1.0, minute + _HOUR - self._clock())
-        return 1.0

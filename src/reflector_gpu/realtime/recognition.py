@@ -1,0 +1,104 @@
+"""What sessions need of the service: somebody who recognises, and a place to work in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from reflector_gpu.engines.recognition.checks import check_recognition
+from reflector_gpu.live.base import LiveTranscriber
+from reflector_gpu.realtime.configuration import Transcription
+from reflector_gpu.realtime.whole_turns import WholeTurns
+from reflector_gpu.runtime.admission import Recording
+from reflector_gpu.service import Service, TranscriptionRequest
+from reflector_gpu.service.parameters import TranscriptionParameters
+from reflector_gpu.types import Chunk, Priority, Recognition, TranscribeOptions
+
+_PATIENCE_SECONDS = 30.0  # in which a turn waits for a place; its audio is kept meanwhile
+
+
+class Speech(Protocol):
+    """Recognises the turns of one session."""
+
+    def check(self, wanted: Transcription) -> None:
+        """Raise `ReflectorError` unless there is such a model, which can do what is ``wanted``."""
+
+    async def transcriber(self, wanted: Transcription) -> LiveTranscriber:
+        """What recognises as ``wanted``, once its model is loaded.
+
+        Raises:
+            ReflectorError: there is none.
+        """
+        ...
+
+    def place(self) -> AbstractAsyncContextManager[Recording]:
+        """A place to work in for as long as a turn lasts, and the account of its audio.
+
+        Raises:
+            Overloaded: there was none for a long time.
+        """
+        ...
+
+    def recognised(self, wanted: Transcription, seconds: float) -> None:
+        """Count the ``seconds`` of a turn."""
+
+
+class ServiceSpeech:
+    """`Speech` of the service, on the account of one client."""
+
+    def __init__(
+        self, service: Service, client: str, counted: Callable[[str, float], None]
+    ) -> None:
+        """``counted`` is told the model and the seconds of each turn."""
+        self._service = service
+        self._client = client
+        self._counted = counted
+        self._transcribers: dict[Transcription, LiveTranscriber] = {}
+
+    def check(self, wanted: Transcription) -> None:
+        self._request(wanted)
+
+    async def transcriber(self, wanted: Transcription) -> LiveTranscriber:
+        if wanted not in self._transcribers:
+            self._transcribers = {wanted: await self._made(wanted)}
+        return self._transcribers[wanted]
+
+    async def _made(self, wanted: Transcription) -> LiveTranscriber:
+        request = self._request(wanted)
+        await self._service.loaded(request.model)
+        pool = self._service.workers.pool(request.model, Priority.LIVE)
+        spec = request.model.spec
+
+        async def recognise(chunk: Chunk, options: TranscribeOptions) -> Recognition:
+            cost = max(chunk.duration, spec.window_seconds)
+            return check_recognition(
+                await pool.submit(chunk.samples, options, cost=cost, priority=Priority.LIVE)
+            )
+
+        return WholeTurns(
+            recognise, request.options, request.vad, spec.max_chunk_seconds, spec.max_gap_seconds
+        )
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Recording]:
+        admission = self._service.admission
+        async with admission.patient_permit(
+            Priority.LIVE, self._client, _PATIENCE_SECONDS
+        ) as permit:
+            with permit.recording() as recording:
+                yield recording
+
+    def recognised(self, wanted: Transcription, seconds: float) -> None:
+        self._counted(self._request(wanted).model.name, seconds)
+
+    def _request(self, wanted: Transcription) -> TranscriptionRequest:
+        parameters = TranscriptionParameters.of(
+            model=wanted.model,
+            language=wanted.language,
+            languages=wanted.languages,
+            hotwords=wanted.keywords,
+            prompt=wanted.prompt,
+        )
+        model = self._service.resolve(parameters.model, parameters.options())
+        return self._service.request(model, parameters, priority=Priority.LIVE, streamed=True)

@@ -1,0 +1,288 @@
+"""One realtime session: a client's events in, the server's events out."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import time
+from collections import OrderedDict, deque
+
+import numpy as np
+
+from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.realtime import client_events as asked
+from reflector_gpu.realtime import server_events as events
+from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.listening import Listener, Rules
+from reflector_gpu.realtime.recognition import Speech
+from reflector_gpu.realtime.turn import Send, Turn
+from reflector_gpu.types import SAMPLE_RATE, Samples
+
+_LONGEST_TURN = 300 * SAMPLE_RATE
+"""A longer turn ends by itself, so that no session holds ever more audio."""
+
+_MOST_TURNS = 16  # ended turns that may wait for their words; then the client has to wait
+_MOST_WAITING = 60.0  # seconds of audio in them
+_MOST_ITEMS = 256  # that can be retrieved
+_SLICE_SECONDS = 1  # of audio that is worked on before others get their turn
+
+
+class Session:
+    """Takes events one after the other. Turns are recognised meanwhile.
+
+    Whoever feeds it closes it: `finish` waits for the words of what was said, `aclose` does not.
+    """
+
+    def __init__(
+        self, speech: Speech, configuration: Configuration, send: Send, *, lifetime: float
+    ) -> None:
+        """It should end after ``lifetime`` seconds. Events go to ``send``."""
+        self.id = events.new_id("sess")
+        self.turns = 0
+        """How many turns have ended."""
+        self.seconds = 0.0
+        """The audio in them."""
+        self._speech = speech
+        self._configuration = configuration
+        self._send = send
+        self._expires_at = int(time.time() + lifetime)
+        self._decoder = configuration.input.format.decoder()
+        self._listener = Listener()
+        self._rules = Rules.of(configuration.input.turn_detection)
+        self._listener.rules(self._rules)
+        self._position = 0
+        """The samples that were listened to."""
+        self._begin = 0
+        """The sample after the last turn."""
+        self._lead: deque[Samples] = deque()
+        """The audio before a turn that belongs to it if somebody speaks now."""
+        self._turn: Turn | None = None
+        self._ended: list[Turn] = []
+        """Turns that wait for their words."""
+        self._last: str | None = None
+        self._items: OrderedDict[str, Turn] = OrderedDict()
+        self._cut = False
+        """Whether it was not the client who ended the last turn, though clients end turns here."""
+
+    async def start(self) -> None:
+        """Greet the client."""
+        await self._send(events.SessionCreated(session=self._shown))
+
+    async def take(self, text: str | bytes) -> None:
+        """Do what the client's event asks. What is wrong with it is told to the client."""
+        event_id: str | None = None
+        try:
+            event, event_id = asked.parsed(text)
+            await self._do(event)
+        except asked.MalformedEvent as error:
+            await self._refuse(error, error.event_id)
+        except ReflectorError as error:
+            await self._refuse(error, event_id)
+
+    async def finish(self) -> None:
+        """End the turn that is spoken, and wait for the words of all turns."""
+        if self._turn:
+            await self._commit(self._turn)
+        for turn in self._ended:
+            await turn.result()
+
+    async def aclose(self) -> None:
+        """Drop all work at once."""
+        turns = [*self._ended, *([self._turn] if self._turn else [])]
+        self._ended, self._turn = [], None
+        await asyncio.gather(*(turn.aclose() for turn in turns))
+
+    async def refuse(self, error: ReflectorError) -> None:
+        """Tell the client of ``error``, which no event of its own has caused."""
+        await self._refuse(error, None)
+
+    # Events
+
+    async def _do(self, event: asked.ClientEvent) -> None:
+        match event:
+            case asked.AppendAudio():
+                await self._append(event.audio)
+            case asked.CommitAudio():
+                await self._commit_buffer()
+            case asked.ClearAudio():
+                await self._clear()
+            case asked.UpdateSession():
+                await self._update(self._configuration.updated(event.session))
+            case asked.RetrieveItem():
+                found = self._item(event.item_id)
+                item = events.Item.of(found.item_id, found.transcript)
+                await self._send(events.ItemRetrieved(item=item))
+            case asked.DeleteItem():
+                del self._items[self._item(event.item_id).item_id]
+                await self._send(events.ItemDeleted(item_id=event.item_id))
+            case asked.StopOutput():
+                pass
+            case asked.Unsupported():
+                raise InvalidRequest(
+                    f"This server transcribes and does not answer: it knows no '{event.type}'.",
+                    param="type",
+                )
+
+    async def _refuse(self, error: ReflectorError, event_id: str | None) -> None:
+        await self._send(events.ErrorEvent(error=events.Problem.of(error, event_id)))
+
+    async def _update(self, wanted: Configuration) -> None:
+        old, new = self._configuration.input, wanted.input
+        if new.transcription != old.transcription and new.transcription:
+            self._speech.check(new.transcription)
+        self._configuration = wanted
+        if new.format != old.format:
+            self._decoder = new.format.decoder()
+        if new.turn_detection != old.turn_detection:
+            self._rules = Rules.of(new.turn_detection)
+            self._listener.rules(self._rules)
+        await self._send(events.SessionUpdated(session=self._shown))
+
+    @property
+    def _shown(self) -> events.Session:
+        return events.Session.of(self.id, self._expires_at, self._configuration)
+
+    def _item(self, item_id: str) -> Turn:
+        found = self._items.get(item_id)
+        if found is None:
+            raise InvalidRequest("This session has no such item.", param="item_id")
+        return found
+
+    # Audio
+
+    async def _append(self, audio: str) -> None:
+        try:
+            data = binascii.a2b_base64(audio, strict_mode=True)
+        except ValueError as error:
+            raise InvalidRequest(f"audio: not base64 ({error}).", param="audio") from None
+        step = _SLICE_SECONDS * self._decoder.bytes_per_second
+        for begin in range(0, len(data), step):
+            await self._room()
+            await self._hear(self._decoder(data[begin : begin + step]))
+            await asyncio.sleep(0)
+
+    async def _room(self) -> None:
+        """Wait while too many turns wait for their words."""
+        while True:
+            self._ended = [turn for turn in self._ended if not turn.done]
+            seconds = sum(turn.seconds for turn in self._ended[1:])
+            if len(self._ended) < _MOST_TURNS and seconds < _MOST_WAITING:
+                return
+            await self._ended[0].result()
+
+    async def _hear(self, samples: Samples) -> None:
+        for window in self._listener.windows(samples):
+            self._position += len(window)
+            if self._turn is None:
+                self._lead.append(window)
+                if self._listener.onset:
+                    await self._begin_turn()
+                else:
+                    self._forget_lead()
+                continue
+            turn = self._turn
+            turn.push(window)
+            paused = self._listener.paused and turn.is_sentence
+            if paused or self._listener.silent_for_long:
+                await self._stop(turn)
+            elif turn.end - turn.begin >= _LONGEST_TURN:
+                self._cut = not self._detects
+                await self._stop(turn)
+
+    def _forget_lead(self) -> None:
+        """Drop audio that is too long ago to belong to speech that begins now."""
+        while len(self._lead) > self._rules.lead:
+            self._lead.popleft()
+
+    @property
+    def _detects(self) -> bool:
+        return self._configuration.input.turn_detection is not None
+
+    async def _begin_turn(self) -> None:
+        self._turn = turn = self._new_turn()
+        if self._detects:
+            start = 1000 * turn.begin // SAMPLE_RATE
+            await self._send(events.SpeechStarted(audio_start_ms=start, item_id=turn.item_id))
+
+    def _new_turn(self) -> Turn:
+        """A turn with the audio that leads to it.
+
+        If the client ends turns, it has everything since the last one, most of which may be silence
+        that is not kept.
+        """
+        kept = sum(map(len, self._lead))
+        begin = self._position - kept if self._detects else self._begin
+        turn = Turn(
+            begin,
+            self._speech,
+            self._configuration.input.transcription,
+            self._send,
+            likely=self._configuration.logprobs,
+        )
+        turn.skip(self._position - kept - begin)
+        if self._lead:
+            turn.push(np.concatenate(self._lead))
+            self._lead.clear()
+        return turn
+
+    async def _stop(self, turn: Turn) -> None:
+        """End the turn, because the speech has ended."""
+        if self._detects:
+            end = 1000 * turn.end // SAMPLE_RATE
+            await self._send(events.SpeechStopped(audio_end_ms=end, item_id=turn.item_id))
+        await self._commit(turn)
+
+    async def _commit_buffer(self) -> None:
+        """End the turn, because the client says so."""
+        await self._room()
+        rest = self._take_rest()
+        if self._position == self._begin:
+            if self._cut:  # the client cannot know that there is nothing left
+                return
+            raise InvalidRequest("The audio buffer is empty: append audio before you commit it.")
+        self._cut = False
+        turn = self._turn or self._new_turn()
+        if turn is self._turn:
+            turn.push(rest)
+        else:
+            turn.skip(len(rest))
+        await self._commit(turn)
+
+    async def _commit(self, turn: Turn) -> None:
+        previous, self._last = self._last, turn.item_id
+        self._turn = None
+        self._ended.append(turn)
+        self._items[turn.item_id] = turn
+        if len(self._items) > _MOST_ITEMS:
+            self._items.popitem(last=False)
+        self._begin_anew()
+        self.turns += 1
+        self.seconds += turn.seconds
+        item = events.Item.of(turn.item_id)
+        for event in (
+            events.Committed(item_id=turn.item_id, previous_item_id=previous),
+            events.ItemAdded(previous_item_id=previous, item=item),
+            events.ItemDone(previous_item_id=previous, item=item),
+        ):
+            await self._send(event)
+        turn.finish()
+
+    async def _clear(self) -> None:
+        self._take_rest()
+        turn, self._turn = self._turn, None
+        self._begin_anew()
+        if turn:
+            await turn.aclose()
+        await self._send(events.Cleared())
+
+    def _take_rest(self) -> Samples:
+        """The samples that wait to be listened to."""
+        rest = self._listener.rest()
+        self._position += len(rest)
+        return rest
+
+    def _begin_anew(self) -> None:
+        """Count the audio from here on to another turn."""
+        self._lead.clear()
+        self._listener.begin_anew()
+        self._begin = self._position

@@ -1,0 +1,195 @@
+"""One turn of a session: its audio while it comes, and its words as they become certain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from reflector_gpu.errors import EngineFailed, ReflectorError, release_frames
+from reflector_gpu.formats.logprobs import logprobs
+from reflector_gpu.formats.schemas import Logprob
+from reflector_gpu.live.base import Heard, LiveUtterance
+from reflector_gpu.realtime import server_events as events
+from reflector_gpu.realtime.configuration import Transcription
+from reflector_gpu.realtime.recognition import Speech
+from reflector_gpu.sentences import ends_sentence, sentences
+from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word, join_words
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[events.ServerEvent], Awaitable[None]]
+
+
+class Turn:
+    """Work on it begins with its first samples, and ends some time after `finish`.
+
+    What is heard goes to ``send``.
+    """
+
+    def __init__(
+        self, begin: int, speech: Speech, wanted: Transcription | None, send: Send, *, likely: bool
+    ) -> None:
+        """It begins at the sample ``begin`` of the session.
+
+        Nothing is recognised if nothing is ``wanted``. ``likely``: events say how likely each token
+        is.
+        """
+        self.item_id = events.new_id("item")
+        self.begin = begin
+        self.end = begin
+        """The sample at which it ends so far."""
+        self.transcript: str | None = None
+        """What was said, once all of it is known."""
+        self._speech = speech
+        self._wanted = wanted
+        self._send = send
+        self._likely = likely
+        self._silent = 0  # samples at its beginning that no recogniser gets
+        self._waiting: list[Samples] = []  # until recognition begins
+        self._utterance: LiveUtterance | None = None
+        self._finished = False
+        self._told: list[Word] = []
+        self._text = ""
+        self._tentative: tuple[Word, ...] = ()
+        self._language: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # The audio
+
+    def skip(self, samples: int) -> None:
+        """Count ``samples`` of silence before the speech."""
+        self._silent += samples
+        self.end += samples
+
+    def push(self, samples: Samples) -> None:
+        """Take the next samples."""
+        self.end += len(samples)
+        if self.done:  # nothing is wanted, or it has failed
+            return
+        if self._utterance is None:
+            self._waiting.append(samples)
+        else:
+            self._utterance.push(samples)
+        if self._task is None and self._wanted:
+            self._task = asyncio.create_task(self._recognise(self._wanted), name=self.item_id)
+
+    def finish(self) -> None:
+        """No more samples come."""
+        self._finished = True
+        if self._utterance is not None:
+            self._utterance.finish()
+        if self._task is None and self._wanted:  # nobody has spoken
+            self._task = asyncio.create_task(self._complete(), name=self.item_id)
+
+    async def result(self) -> None:
+        """Wait until it is completed, or has failed."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def aclose(self) -> None:
+        """Drop it, with all work on it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    # What is known of it
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.begin) / SAMPLE_RATE
+
+    @property
+    def done(self) -> bool:
+        return self._wanted is None or (self._task is not None and self._task.done())
+
+    @property
+    def is_sentence(self) -> bool:
+        """Whether what is heard so far ends as a sentence does."""
+        words = self._tentative or self._told[-1:]
+        return bool(words) and ends_sentence(words[-1].text, "")
+
+    # The words
+
+    async def _recognise(self, wanted: Transcription) -> None:
+        try:
+            async with self._speech.place() as account:
+                try:
+                    await self._listen(wanted)
+                    account.done(self.seconds)
+                finally:
+                    account.decoded(self.seconds, math.inf)
+            self._speech.recognised(wanted, self.seconds)
+            await self._complete()
+        except ReflectorError as error:
+            release_frames(error)
+            await self._fail(error)
+        except Exception:  # a bug of ours fails one turn and not the session
+            logger.exception("a realtime turn failed")
+            await self._fail(EngineFailed("The server failed on this turn."))
+
+    async def _listen(self, wanted: Transcription) -> None:
+        transcriber = await self._speech.transcriber(wanted)
+        utterance = transcriber.utterance()
+        async with aclosing(utterance):
+            self._begin(utterance)
+            async for heard in utterance:
+                await self._hear(heard)
+        self._utterance = None
+
+    def _begin(self, utterance: LiveUtterance) -> None:
+        for samples in self._waiting:
+            utterance.push(samples)
+        self._waiting.clear()
+        self._utterance = utterance
+        if self._finished:
+            utterance.finish()
+
+    async def _hear(self, heard: Heard) -> None:
+        self._tentative = heard.tentative
+        self._language = heard.language or self._language
+        if not heard.settled:
+            return
+        text = "".join(word.spaced for word in heard.settled)
+        likely = self._logprobs(heard.settled, follow=bool(self._told))
+        delta = text if self._text else text.lstrip()
+        self._told += heard.settled
+        self._text += delta
+        await self._send(events.Delta(item_id=self.item_id, delta=delta, logprobs=likely))
+
+    async def _complete(self) -> None:
+        offset = self._silent / SAMPLE_RATE
+        for words in sentences(self._told):
+            await self._send(
+                events.SegmentHeard(
+                    item_id=self.item_id,
+                    start=round(offset + words[0].start, 3),
+                    end=round(offset + words[-1].end, 3),
+                    speaker=words[0].speaker or "",
+                    text=join_words(words),
+                )
+            )
+        self.transcript = self._text
+        languages = (events.SpokenLanguage(code=self._language),) if self._language else None
+        await self._send(
+            events.Completed(
+                item_id=self.item_id,
+                transcript=self._text,
+                usage=events.Duration(seconds=round(self.seconds, 3)),
+                languages=languages,
+                logprobs=self._logprobs(self._told),
+            )
+        )
+        self._told.clear()
+
+    async def _fail(self, error: ReflectorError) -> None:
+        await self._send(events.Failed(item_id=self.item_id, error=events.Problem.of(error)))
+
+    def _logprobs(
+        self, words: Sequence[Word], *, follow: bool = False
+    ) -> tuple[Logprob, ...] | None:
+        if not self._likely:
+            return None
+        return logprobs([Segment.of(words)], follow=follow) if words else ()

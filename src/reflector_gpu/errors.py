@@ -5,11 +5,15 @@
     │   ├── UnsupportedLanguage
     │   ├── UndecodableAudio      the bytes are no audio that we can decode
     │   ├── ContextExceeded       more tokens than the language model reads
+    │   ├── ChecksumMismatch      the bytes of an upload are not those that were meant
+    │   ├── UnsupportedMediaType  the body is of another type than the route takes
+    │   ├── UnsupportedVersion    the client speaks another version of a protocol
     │   └── SessionExpired        a realtime session has lasted as long as it may
     ├── Unauthorized              no key, or a wrong one
     ├── UrlForbidden              the address policy refuses this URL
     ├── OriginForbidden           a page of another web origin asks without a key
     ├── AudioNotFound             the audio URL answers 404
+    ├── Conflict                  what is asked for does not go with what is there
     ├── NotFound                  the client has no such job, upload or file
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
@@ -79,6 +83,18 @@ class SessionExpired(InvalidRequest):
     code = "session_expired"
 
 
+class ChecksumMismatch(InvalidRequest):
+    code = "checksum_mismatch"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    code = "unsupported_media_type"
+
+
+class UnsupportedVersion(InvalidRequest):
+    code = "unsupported_version"
+
+
 class Unauthorized(ReflectorError, PermissionError):
     code = "invalid_api_key"
 
@@ -93,6 +109,10 @@ class OriginForbidden(ReflectorError, PermissionError):
 
 class AudioNotFound(ReflectorError, FileNotFoundError):
     code = "audio_not_found"
+
+
+class Conflict(ReflectorError, ValueError):
+    code = "conflict"
 
 
 class NotFound(ReflectorError, LookupError):

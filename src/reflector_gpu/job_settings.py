@@ -15,6 +15,9 @@ class JobSettings(BaseSettings):
         None, description="Folder that jobs are kept in; without one there are none"
     )
     jobs_at_once: int = Field(2, ge=1, description="Jobs that are worked on at the same time")
+    uploads_keep_hours: float = Field(
+        24.0, gt=0, description="How long a resumable upload is kept after its last byte"
+    )
     jobs_keep_hours: float = Field(
         72.0, gt=0, description="How long a job's result is kept after its end"
     )

@@ -32,7 +32,8 @@ SMALL = {
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose recognisers hear the recordings of `SPEECH` rightly."""
-    with serving(tmp_path_factory.mktemp("server"), SMALL) as server:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, {**SMALL, "DATA_DIR": str(folder / "data")}) as server:
         yield server
         said = server.log.read_text()
     assert "Traceback" not in said

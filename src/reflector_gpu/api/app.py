@@ -31,6 +31,7 @@ from reflector_gpu.api.routes import (
     realtime,
     transcription,
     translation,
+    uploads,
     webhooks,
 )
 from reflector_gpu.api.routes.operations import HEALTH
@@ -51,6 +52,7 @@ ROUTERS = [
     completion.router,
     padding.router,
     jobs.router,
+    uploads.router,
     webhooks.router,
     models.router,
     operations.router,

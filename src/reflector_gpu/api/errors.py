@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.InvalidRequest: 400,
+    errors.ChecksumMismatch: 460,  # as tus has it
+    errors.UnsupportedMediaType: 415,
+    errors.UnsupportedVersion: 412,
+    errors.Conflict: 409,
     errors.Unauthorized: 401,
     errors.UrlForbidden: 403,
     errors.OriginForbidden: 403,

@@ -55,6 +55,9 @@ class JobFields(BaseModel):
     audio_file_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
         None, description="Where the recording is, unless it is sent as `file`."
     )
+    upload_id: Annotated[str | None, BeforeValidator(not_empty)] = Field(
+        None, max_length=64, description="An upload to /v1/uploads that is complete."
+    )
     webhook_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
         None,
         max_length=2000,
@@ -93,7 +96,15 @@ class DiarizationJobFields(JobFields, AudioDiarizeFields):
     """A job of the kind ``diarization``."""
 
 
-_OWN = ("audio_file_url", "idempotency_key", "kind", "metadata", "priority", "webhook_url")
+_OWN = (
+    "audio_file_url",
+    "idempotency_key",
+    "kind",
+    "metadata",
+    "priority",
+    "upload_id",
+    "webhook_url",
+)
 
 SPOKEN = {
     "transcription": AcceptedFields(TranscriptionJobFields, unused=frozenset({"batch", "stream"})),

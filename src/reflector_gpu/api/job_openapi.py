@@ -40,7 +40,6 @@ CREATE: Extra = {
                 "schema": {
                     "type": "object",
                     "properties": _properties(),
-                    "required": ["audio_file_url"],
                 },
                 "example": {"audio_file_url": "https://example.com/meeting.mp3"},
             },

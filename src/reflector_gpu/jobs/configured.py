@@ -34,4 +34,5 @@ def configured_jobs(
         show,
         at_once=settings.jobs_at_once,
         keep_seconds=settings.jobs_keep_hours * _HOUR,
+        upload_seconds=settings.uploads_keep_hours * _HOUR,
     )

@@ -26,12 +26,14 @@ class JobFolder:
         Raises:
             ConfigurationError: the folder cannot be used.
         """
-        self._limit = limit
+        self.limit = limit
         self._root = root
         self._lock: int | None = None
         self._jobs, self._incoming = root / "jobs", root / "incoming"
+        self.uploads = root / "uploads"
+        """Where the files of resumable uploads are."""
         try:
-            for path in (root, self._jobs, self._incoming):
+            for path in (root, self._jobs, self._incoming, self.uploads):
                 path.mkdir(mode=0o700, parents=path == root, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
@@ -58,14 +60,14 @@ class JobFolder:
     @contextmanager
     def arriving(self) -> Iterator[Arriving]:
         """Takes an upload. What is not kept by the end of the block is removed."""
-        arriving = Arriving(self._incoming, self._limit)
+        arriving = Arriving(self._incoming, self.limit)
         try:
             yield arriving
         finally:
             arriving.drop()
 
     async def keep(self, job_id: str, path: Path) -> None:
-        """Make the file ``path`` the recording of a job. It is on disk afterwards.
+        """Make the file ``path`` the recording of a job too. It is on disk afterwards.
 
         Raises:
             StorageFull
@@ -77,7 +79,7 @@ class JobFolder:
             _sync(path)
             folder = self._jobs / job_id
             folder.mkdir(mode=0o700)
-            path.replace(folder / _AUDIO)
+            (folder / _AUDIO).hardlink_to(path)
             _sync(folder)
             _sync(self._jobs)
         except OSError as error:
@@ -97,7 +99,7 @@ class JobFolder:
         folder.mkdir(mode=0o700, exist_ok=True)
         partial.unlink(missing_ok=True)
         file = partial.open("xb+", buffering=0)
-        with Spool.onto(file, self._limit) as spool:
+        with Spool.onto(file, self.limit) as spool:
 
             async def fetched() -> None:
                 await fetch(spool)

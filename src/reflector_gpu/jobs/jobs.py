@@ -20,6 +20,7 @@ from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database
@@ -56,6 +57,7 @@ class Jobs:
         *,
         at_once: int,
         keep_seconds: float,
+        upload_seconds: float,
         shared: bool = False,
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
@@ -80,6 +82,9 @@ class Jobs:
             self._news,
             at_once,
             self.webhooks.added.set,
+        )
+        self.uploads = Uploads(
+            database, folder.uploads, limit=folder.limit, keep_seconds=upload_seconds
         )
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -232,6 +237,7 @@ class Jobs:
     async def _sweep(self) -> None:
         while True:
             with suppress(ReflectorError):
+                await self.uploads.sweep()
                 while expired := await self._store.expired(time.time() - self._keep_seconds):
                     await self._store.erase(expired)
                     for job_id in expired:

@@ -33,4 +33,9 @@ STATEMENTS = (
     )""",
     "CREATE INDEX deliveries_due ON deliveries (due)",
     "CREATE TABLE webhook_secrets (owner TEXT PRIMARY KEY, secret TEXT NOT NULL)",
+    """CREATE TABLE uploads (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, length BIGINT NOT NULL, name TEXT NOT NULL,
+        metadata TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL
+    )""",
+    "CREATE INDEX uploads_owned ON uploads (owner)",
 )

@@ -65,7 +65,8 @@ async def create_job(
 ) -> Response:
     """Submit a recording to be worked on, however long that takes.
 
-    The recording is uploaded as `file`, or `audio_file_url` says where it is. The fields are those
+    The recording is uploaded as `file`, or `audio_file_url` says where it is, or it is the
+    `upload_id` of a resumable upload. The fields are those
     of the synchronous call of the `kind`. Once the answer is there, the job is safe: a server that
     is killed goes on with it at its next start, and recognises no finished part again.
     """
@@ -76,6 +77,10 @@ async def create_job(
             if fields.webhook_url is not None:
                 with blaming({URL_FIELD: "webhook_url"}):
                     await jobs.webhooks.check(fields.webhook_url)
+            sources = (fields.audio_file_url, fields.upload_id, path)
+            _check_single(sources)
+            if fields.upload_id is not None:
+                path, name = await jobs.uploads.recording(owner, fields.upload_id)
             draft = await _draft(fields, values, owner, path, name)
             await kinds[fields.kind].check(draft.options)
             job, new = await jobs.add(draft, path)
@@ -214,6 +219,16 @@ def _fields(
     return intake.fields(request, SPOKEN[kind], values)
 
 
+def _check_single(sources: tuple[object, ...]) -> None:
+    given = sum(source is not None for source in sources)
+    if given != 1:
+        raise InvalidRequest(
+            "Send the recording as 'file', its address as 'audio_file_url', or the 'upload_id' of "
+            "what is at /v1/uploads" + (", and only one of them." if given else "."),
+            param=URL_FIELD if given else "file",
+        )
+
+
 async def _draft(
     fields: TranscriptionJobFields | DiarizationJobFields,
     values: Mapping[str, object],
@@ -222,18 +237,12 @@ async def _draft(
     name: str,
 ) -> Draft:
     url = fields.audio_file_url
-    if (url is None) == (path is None):
-        raise InvalidRequest(
-            "Send the recording as 'file', or its address as 'audio_file_url'"
-            + ("." if url is None else ", and not both."),
-            param="file" if url is None else URL_FIELD,
-        )
     if url is not None:
         parse_url(url)
         name = unquote(urlsplit(url).path).rpartition("/")[2] or "audio"
     options = options_of(dict(values))
-    told = hashlib.sha256(to_json([fields.kind, options, url]))
-    if path and fields.idempotency_key:
+    told = hashlib.sha256(to_json([fields.kind, options, url, fields.upload_id]))
+    if path and fields.idempotency_key and fields.upload_id is None:
         told.update((await digest_of(path)).encode())
     return Draft(
         owner,

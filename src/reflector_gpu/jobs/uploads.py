@@ -1,0 +1,257 @@
+"""Uploads that come in pieces, and go on after a lost connection or a killed server.
+
+The length of an upload's file is its offset, so there is nothing that could disagree with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflector_gpu.errors import (
+    ChecksumMismatch,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+)
+from reflector_gpu.jobs.job import new_id
+from reflector_gpu.store.database import Connection, Database, Row
+
+ALGORITHMS = ("sha1", "sha256", "md5")
+"""Of checksums."""
+
+_MOST_OPEN = 1000  # uploads of one owner
+_SPARE_BYTES = 500_000_000  # of the disk, which stay free
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload of ``length`` bytes, of which ``offset`` have come. It is removed at ``expires``.
+
+    ``metadata`` is as the client wrote it.
+    """
+
+    id: str
+    length: int
+    offset: int
+    name: str
+    metadata: str
+    expires: float
+
+    @property
+    def complete(self) -> bool:
+        return self.offset == self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What the bytes of one request should give."""
+
+    algorithm: str
+    digest: bytes
+
+
+class Uploads:
+    """All uploads, in a folder and a table. For one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        limit: int,
+        keep_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """An upload may have ``limit`` bytes, and is removed ``keep_seconds`` after its last."""
+        self.limit = limit
+        self._database = database
+        self._folder = folder
+        self._keep_seconds = keep_seconds
+        self._clock = clock
+        self._writing: dict[str, object] = {}
+
+    async def create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
+        """
+        Raises:
+            TooLarge, StorageFull: there is no room for ``length`` bytes.
+            Overloaded: ``owner`` has too many uploads.
+        """
+        if length > self.limit:
+            raise TooLarge(f"This server takes files of at most {self.limit} bytes.")
+        upload_id, now = new_id("upload"), self._clock()
+        try:
+            if shutil.disk_usage(self._folder).free < length + _SPARE_BYTES:
+                raise StorageFull("The server has no room for the file; try later.")
+            await asyncio.to_thread(self._path(upload_id).touch, 0o600)
+        except OSError as error:
+            raise StorageFull("The server has no room for the file; try later.") from error
+
+        def work(connection: Connection) -> None:
+            found = connection.rows("SELECT count(*) AS n FROM uploads WHERE owner = ?", owner)
+            if int(found[0]["n"] or 0) >= _MOST_OPEN:
+                raise Overloaded(
+                    f"You have {_MOST_OPEN} uploads; delete some, or wait until they expire.",
+                    retry_after=3600.0,
+                )
+            connection.change(
+                "INSERT INTO uploads (id, owner, length, name, metadata, expires)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                upload_id,
+                owner,
+                length,
+                name,
+                metadata,
+                now + self._keep_seconds,
+            )
+
+        try:
+            await self._database.write(work)
+        except BaseException:
+            self._path(upload_id).unlink(missing_ok=True)
+            raise
+        return Upload(upload_id, length, 0, name, metadata, now + self._keep_seconds)
+
+    async def get(self, owner: str, upload_id: str) -> Upload:
+        """
+        Raises:
+            NotFound
+        """
+        found = await self._database.read(
+            lambda c: c.rows("SELECT * FROM uploads WHERE id = ? AND owner = ?", upload_id, owner)
+        )
+        try:
+            offset = self._path(upload_id).stat().st_size if found else 0
+        except FileNotFoundError:
+            found = []
+        if not found or float(found[0]["expires"] or 0) < self._clock():
+            raise NotFound("There is no such upload; it may have expired or been deleted.")
+        return _upload(found[0], offset)
+
+    async def append(
+        self,
+        upload: Upload,
+        offset: int,
+        pieces: AsyncIterator[bytes],
+        checksum: Checksum | None = None,
+    ) -> Upload:
+        """Append ``pieces``. What came before an error stays, unless it has a ``checksum``.
+
+        A request for the same upload that still runs, because its client is gone, ends.
+
+        Raises:
+            Conflict: the upload does not end at ``offset``, or another request goes on with it.
+            TooLarge: more comes than was said.
+            ChecksumMismatch
+            StorageFull
+        """
+        mark = self._writing[upload.id] = object()
+        path = self._path(upload.id)
+        try:
+            if path.stat().st_size != offset:
+                raise Conflict(f"The upload is at byte {path.stat().st_size}; go on from there.")
+            with path.open("r+b", buffering=0) as file:
+                try:
+                    file.seek(offset)
+                    hashed = hashlib.new(checksum.algorithm) if checksum else None
+                    async for piece in pieces:
+                        if self._writing.get(upload.id) is not mark:
+                            raise Conflict("Another request goes on with this upload.")
+                        if offset + len(piece) > upload.length:
+                            raise TooLarge(f"The upload has {upload.length} bytes, and no more.")
+                        offset += _written(file.fileno(), piece)
+                        if hashed:
+                            hashed.update(piece)
+                    if checksum and hashed and hashed.digest() != checksum.digest:
+                        raise ChecksumMismatch("The bytes do not give the Upload-Checksum.")
+                except BaseException:
+                    if checksum and self._writing.get(upload.id) is mark:
+                        file.truncate(upload.offset)
+                    raise
+                await asyncio.to_thread(os.fsync, file.fileno())
+        except FileNotFoundError as error:
+            raise NotFound("The upload was deleted.") from error
+        finally:
+            if self._writing.get(upload.id) is mark:
+                del self._writing[upload.id]
+        until = self._clock() + self._keep_seconds
+        await self._database.write(
+            lambda c: c.change("UPDATE uploads SET expires = ? WHERE id = ?", until, upload.id)
+        )
+        return Upload(upload.id, upload.length, offset, upload.name, upload.metadata, until)
+
+    async def recording(self, owner: str, upload_id: str) -> tuple[Path, str]:
+        """The file of an upload that is complete, and its name.
+
+        Raises:
+            InvalidRequest: there is none, or it is not complete.
+        """
+        try:
+            upload = await self.get(owner, upload_id)
+        except NotFound as error:
+            raise InvalidRequest(error.message, param="upload_id") from None
+        if not upload.complete:
+            raise InvalidRequest(
+                f"The upload has {upload.offset} of its {upload.length} bytes; send the others.",
+                param="upload_id",
+            )
+        return self._path(upload_id), upload.name
+
+    async def remove(self, owner: str, upload_id: str) -> None:
+        """
+        Raises:
+            NotFound
+        """
+        await self.get(owner, upload_id)
+        await self._erase([upload_id])
+
+    async def sweep(self) -> None:
+        """Remove what has expired."""
+        now = self._clock()
+        found = await self._database.read(
+            lambda c: c.rows("SELECT id FROM uploads WHERE expires < ?", now)
+        )
+        await self._erase([str(row["id"]) for row in found])
+
+    async def _erase(self, upload_ids: list[str]) -> None:
+        def work(connection: Connection) -> None:
+            for upload_id in upload_ids:
+                connection.change("DELETE FROM uploads WHERE id = ?", upload_id)
+
+        for upload_id in upload_ids:
+            self._writing.pop(upload_id, None)
+            self._path(upload_id).unlink(missing_ok=True)
+        await self._database.write(work)
+
+    def _path(self, upload_id: str) -> Path:
+        return self._folder / upload_id
+
+
+def _upload(row: Row, offset: int) -> Upload:
+    return Upload(
+        str(row["id"]),
+        int(row["length"] or 0),
+        offset,
+        str(row["name"]),
+        str(row["metadata"]),
+        float(row["expires"] or 0),
+    )
+
+
+def _written(descriptor: int, piece: bytes) -> int:
+    view = memoryview(piece)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        raise StorageFull("The server has no room for the file; try later.") from error
+    return len(piece)

@@ -246,7 +246,8 @@ class TranscribeOptions:
 
     Without a ``language``, it is detected among ``languages``, or among all that the model knows.
     ``voiced`` means that the voice detector is sure that somebody speaks, so that a result without
-    words is doubtful.
+    words is doubtful. ``live`` means that somebody waits for each word, and that the audio will be
+    heard again: an engine may save time at a small cost in accuracy.
     """
 
     language: str | None = None
@@ -256,6 +257,7 @@ class TranscribeOptions:
     temperature: float | None = None
     languages: tuple[str, ...] = ()
     voiced: bool = False
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 
@@ -14,8 +21,12 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
+from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.errors import release_frames
+from reflector_gpu.live.base import LiveTranscriber
+from reflector_gpu.live.utterance import AgreeingTranscriber
+from reflector_gpu.live.utterance import Plan as LivePlan
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
@@ -121,27 +132,8 @@ class Recordings:
     def _spoken(
         self, spool: Spool, request: TranscriptionRequest, tally: Tally
     ) -> AsyncGenerator[Part, None]:
-        pool = self._workers.pool(request.model, request.priority)
-        spec = request.model.spec
-        if (threads := self._workers.cpu_threads(request.model)) is not None:
-            spec = spec.on_cpu(threads)
-
-        async def submit(
-            chunk: Chunk, options: TranscribeOptions, priority: Priority
-        ) -> Recognition:
-            cost = max(chunk.duration, spec.window_seconds)
-
-            async def recognise() -> Recognition:
-                return check_recognition(
-                    await pool.submit(
-                        chunk.samples, options, cost=cost, priority=priority, waited=request.waited
-                    )
-                )
-
-            if request.remember:
-                return await request.remember(chunk, options, recognise)
-            return await recognise()
-
+        pool, spec = self._workers.pool(request.model, request.priority), self._spec(request.model)
+        submit = self._submit(request)
         plan = Plan(
             request.options,
             request.priority,
@@ -161,6 +153,43 @@ class Recordings:
         speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
         whose = self._submit_recording(speakers)
         return self._told_apart(spool, plan, submit, whose, request.voices)
+
+    def live(self, request: TranscriptionRequest) -> LiveTranscriber:
+        """What recognises speech as ``request`` says, while it is spoken."""
+        submit, spec = self._submit(request), request.model.spec
+
+        def recognise(chunk: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
+            return submit(chunk, options, Priority.LIVE)
+
+        plan = LivePlan(request.options, spec.max_chunk_seconds, request.vad)
+        return AgreeingTranscriber(plan, recognise)
+
+    def _spec(self, model: RecogniserModel) -> RecogniserSpec:
+        """The specification of ``model`` on the machine where it runs."""
+        threads = self._workers.cpu_threads(model)
+        return model.spec if threads is None else model.spec.on_cpu(threads)
+
+    def _submit(self, request: TranscriptionRequest) -> Submit:
+        """What has the workers of the request's model recognise a chunk."""
+        pool, spec = self._workers.pool(request.model, request.priority), self._spec(request.model)
+
+        async def submit(
+            chunk: Chunk, options: TranscribeOptions, priority: Priority
+        ) -> Recognition:
+            cost = chunk.duration if options.live else max(chunk.duration, spec.window_seconds)
+
+            async def recognise() -> Recognition:
+                return check_recognition(
+                    await pool.submit(
+                        chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+                    )
+                )
+
+            if request.remember:
+                return await request.remember(chunk, options, recognise)
+            return await recognise()
+
+        return submit
 
     async def _told_apart(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -204,6 +205,24 @@ def test_words_are_where_faster_whisper_aligns_them(inner: WhisperModel, languag
             assert word.probability == pytest.approx(part["probability"])
             assert [token.id for token in word.tokens] == part["tokens"]
             assert b"".join(token.data for token in word.tokens).decode().strip() == word.text
+
+
+def test_live_audio_is_heard_without_a_whole_window_of_silence(
+    engine: WhisperRecogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = clips("en")[0]
+    whole = hear(engine, [clip.samples], ENGLISH)
+    heard: list[int] = []
+    encode = WhisperModel.encode
+
+    def counted(model: WhisperModel, features: Samples) -> ctranslate2.StorageView:
+        heard.append(features.shape[-1])
+        return encode(model, features)
+
+    monkeypatch.setattr(WhisperModel, "encode", counted)
+    live = hear(engine, [clip.samples], replace(ENGLISH, live=True))
+    assert heard == [len(clip.samples) // 160 + 500]
+    assert text_of(live[0]) == text_of(whole[0])
 
 
 def test_scores_come_with_the_segments(engine: WhisperRecogniser) -> None:

@@ -226,7 +226,8 @@ class WhisperRecogniser:
         def recognise(batch: Sequence[Samples]) -> Sequence[Recognition]:
             with ctranslate2_batch("Whisper", len(batch)):
                 if lanes is None:
-                    return decode(batch, options)
+                    # A GPU is as fast with whole windows, and its rows have to be equally long.
+                    return decode(batch, replace(options, live=False))
                 return [*lanes.map(lambda samples: decode([samples], options)[0], batch)]
 
         return together(recognise, np.ndarray, each(_readable, chunks))

@@ -56,6 +56,13 @@ _CONTEXT = 448  # tokens that the decoder reads
 _MAX_TEXT = _CONTEXT // 2  # tokens of text, as in openai/whisper; CTranslate2 takes no more
 _MAX_PROMPT = _CONTEXT // 2 - 1  # tokens of hotwords and prompt
 
+_WHOLE = 3000  # frames of the encoder's window, 100 a second
+_LIVE_SILENCE = 500
+"""Frames of silence behind live audio, in place of a whole window.
+
+With base on two cores, 5 s of audio take 0.24 s instead of 1.2. Files lose 0.2 points by it.
+"""
+
 _TOKENS_PER_SECOND = 50
 """The most tokens for a second of audio. Without it, a row that loops would delay its batch.
 
@@ -106,7 +113,7 @@ class Decoder:
 
     def recognise(self, batch: Sequence[Samples], options: TranscribeOptions) -> list[Recognition]:
         """One result for each of ``batch``, each of which holds 1 sample to 30 seconds."""
-        encoded = self._encode(batch)
+        encoded = self._encode(batch, _heard_frames(batch) if options.live else _WHOLE)
         detected = self._languages(encoded, len(batch), options)
         languages = [language for language, _ in detected]
         hypotheses = self._generate(encoded, batch, languages, options)
@@ -128,12 +135,13 @@ class Decoder:
             for row, (language, certainty) in enumerate(detected)
         ]
 
-    def _encode(self, batch: Sequence[Samples]) -> ctranslate2.StorageView:
+    def _encode(self, batch: Sequence[Samples], frames: int) -> ctranslate2.StorageView:
+        """What the encoder hears in ``batch``, with silence behind it to make up ``frames``."""
         from faster_whisper.audio import pad_or_trim
 
         extractor = self._model.feature_extractor
-        features = np.stack([pad_or_trim(extractor(samples)[..., :-1]) for samples in batch])
-        return self._model.encode(features)
+        features = [pad_or_trim(extractor(samples)[..., :-1], frames) for samples in batch]
+        return self._model.encode(np.stack(features))
 
     def _languages(
         self, encoded: ctranslate2.StorageView, count: int, options: TranscribeOptions
@@ -272,6 +280,11 @@ class Decoder:
             words = _kept(words, without_guesses, samples)
             found[row] = fitted_to_sound(words, samples)
         return found
+
+
+def _heard_frames(batch: Sequence[Samples]) -> int:
+    """The frames that are enough to hear live audio."""
+    return min(_WHOLE, max(map(len, batch)) * 100 // SAMPLE_RATE + _LIVE_SILENCE)
 
 
 def _hypothesis(

@@ -1,0 +1,78 @@
+"""Where somebody speaks in the audio that is held, found as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+from reflector_gpu.audio.vad import WINDOW, Hysteresis, VadOptions
+from reflector_gpu.types import SAMPLE_RATE, Samples, Span
+
+_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
+_BRIDGED = SAMPLE_RATE // 5  # samples; a shorter silence is a part of speech
+
+
+class Speech:
+    """Listens to samples in order. Positions are in samples from the first one on."""
+
+    def __init__(self, detector: Callable[[Samples], Samples], options: VadOptions) -> None:
+        """``detector`` is `VoiceActivity.probabilities` for these samples, or does the same."""
+        self._detector = detector
+        silent = min(options.threshold, max(options.threshold - _HYSTERESIS, 0.01))
+        self._speaks = Hysteresis(options.threshold, silent)
+        self._rest: Samples = np.zeros(0, np.float32)
+        self._spans: list[tuple[int, int]] = []
+        self.heard = 0
+        """Up to where it has listened."""
+
+    def listen(self, samples: Samples) -> None:
+        """Take the next samples."""
+        samples = np.concatenate([self._rest, samples])
+        whole = len(samples) // WINDOW * WINDOW
+        self._rest = samples[whole:].copy()
+        if not whole:
+            return
+        for probability in self._detector(samples[:whole]).tolist():
+            if self._speaks(probability):
+                self._add(self.heard, self.heard + WINDOW)
+            self.heard += WINDOW
+
+    def forget(self, before: int) -> None:
+        """Drop what is known of the samples ``before`` a position."""
+        self._spans = [(max(a, before), b) for a, b in self._spans if b > before]
+
+    @property
+    def end(self) -> int | None:
+        """Where the last speech ends, or ends so far. None if there is none."""
+        return self._spans[-1][1] if self._spans else None
+
+    @property
+    def begin(self) -> int | None:
+        """Where the first speech begins."""
+        return self._spans[0][0] if self._spans else None
+
+    def spans(self, begin: int, end: int) -> tuple[Span, ...]:
+        """The speech between two positions, in seconds from ``begin``."""
+        return tuple(
+            ((max(a, begin) - begin) / SAMPLE_RATE, (min(b, end) - begin) / SAMPLE_RATE)
+            for a, b in self._spans
+            if b > begin and a < end
+        )
+
+    def pause(self, begin: int, end: int) -> int | None:
+        """The middle of the longest silence between two positions; None if there is no silence."""
+        edges = [begin, *(at for span in self._spans for at in span if begin < at < end), end]
+        inside = pairwise(edges)
+        silent = [(b - a, (a + b) // 2) for a, b in inside if not self._speech_at((a + b) // 2)]
+        return max(silent)[1] if silent else None
+
+    def _speech_at(self, position: int) -> bool:
+        return any(a <= position < b for a, b in self._spans)
+
+    def _add(self, begin: int, end: int) -> None:
+        if self._spans and begin - self._spans[-1][1] < _BRIDGED:
+            self._spans[-1] = self._spans[-1][0], end
+        else:
+            self._spans.append((begin, end))

@@ -1,0 +1,128 @@
+"""The growing window: what it settles, and that it stays short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflector_gpu.live.agreement import plain
+from reflector_gpu.live.window import PATIENCE, Lengths
+from reflector_gpu.types import SAMPLE_RATE, Word
+from tests.live_recognition.talk import BLOCK, Listener, run, spoken, window
+
+WORDS = st.lists(
+    st.tuples(
+        st.sampled_from("we you they went come home today again no yes".split()),
+        st.floats(0.15, 0.7),  # seconds of the word
+        st.one_of(st.floats(0.0, 0.3), st.floats(0.0, 6.0)),  # seconds of the pause behind it
+    ),
+    max_size=60,
+)
+
+
+def talk(parts: Sequence[tuple[str, float, float]]) -> tuple[list[Word], float]:
+    """Words one after the other, and how long that takes."""
+    now = 0.3
+    words: list[Word] = []
+    for text, length, pause in parts:
+        words.append(Word(text, now, now + length))
+        now += length + pause
+    return words, now + 0.1
+
+
+def texts(words: Sequence[Word]) -> list[str]:
+    return [plain(word) for word in words]
+
+
+@given(WORDS, st.floats(0.4, 12.0), st.integers(0, 99))
+def test_each_word_is_told_once_and_in_order(
+    parts: list[tuple[str, float, float]], step: float, seed: int
+) -> None:
+    words, seconds = talk(parts)
+    told = run(spoken(words, seconds), Listener(words, seed=seed), window(), step)
+    settled = [word for some, _ in told for word in some]
+    assert texts(settled) == texts(words)
+    assert all(one.end <= other.start for one, other in pairwise(settled))
+    for word, true in zip(settled, words, strict=True):
+        assert word.start == pytest.approx(true.start, abs=0.2)
+
+
+@given(WORDS, st.floats(0.4, 12.0), st.floats(0.0, 1.0), st.integers(0, 99))
+def test_windows_stay_short_and_times_ascend_whatever_is_heard(
+    parts: list[tuple[str, float, float]], step: float, errors: float, seed: int
+) -> None:
+    words, seconds = talk(parts)
+    told = run(spoken(words, seconds), Listener(words, errors, seed), window(), step)
+    settled = [word for some, _ in told for word in some]
+    assert all(one.end <= other.start for one, other in pairwise(settled))
+    assert all(chunk.duration <= Lengths().longest for _, chunk in told)
+    assert all(one.start <= other.start for (_, one), (_, other) in pairwise(told))
+
+
+def test_a_word_is_told_once_two_passes_agree_on_it() -> None:
+    one = window()
+    one.push(np.ones(2 * SAMPLE_RATE, np.float32))
+    first = one.chunk()
+    assert one.take([Word("we", 0.2, 0.5), Word("went", 0.5, 0.9)], first, last=False) == ()
+    assert [word.text for word in one.tentative] == ["we", "went"]
+    one.push(np.ones(SAMPLE_RATE, np.float32))
+    again = [Word("We", 0.2, 0.5), Word("want", 0.5, 0.9), Word("home", 1.0, 1.4)]
+    assert [word.text for word in one.take(again, one.chunk(), last=False)] == ["We"]
+    assert [word.text for word in one.tentative] == ["want", "home"]
+
+
+def test_one_pass_suffices_behind_a_pause() -> None:
+    one = window()
+    one.push(spoken([Word("yes", 0.5, 1.5)], 2.0))
+    assert (one.pausing, one.open) == (True, True)
+    settled = one.take([Word("Yes.", 0.5, 1.5)], one.chunk(), last=False)
+    assert [word.text for word in settled] == ["Yes."]
+    assert (one.pausing, one.open) == (False, False)
+
+
+def test_a_word_that_passes_never_agree_on_is_told_at_last() -> None:
+    one = window()
+    settled: list[Word] = []
+    for number in range(12):
+        one.push(np.ones(SAMPLE_RATE, np.float32))
+        heard = [Word(f"w{number}", 0.1, 0.5), Word("end", number + 0.1, number + 0.9)]
+        settled += one.take(heard, one.chunk(), last=False)
+    assert settled[0].text == f"w{int(PATIENCE)}"
+
+
+def test_noise_without_words_is_forgotten() -> None:
+    one = window()
+    for _ in range(90):
+        one.push(np.ones(SAMPLE_RATE, np.float32))
+        one.take([], one.chunk(), last=False)
+        assert one.seconds <= Lengths().longest
+
+
+def test_silence_is_not_heard_and_not_kept() -> None:
+    one = window()
+    for _ in range(3000):
+        one.push(np.zeros(BLOCK, np.float32))
+        assert not one.pausing
+        assert one.fresh == 0.0
+    assert not one.open
+    assert one.seconds < 1.0
+
+
+def test_a_word_where_nobody_speaks_is_not_told() -> None:
+    one = window()
+    one.push(spoken([Word("hello", 0.5, 1.0)], 6.0))
+    heard = [Word("Hello.", 0.5, 1.0), Word("Thanks", 4.0, 4.5), Word("bye!", 4.5, 5.0)]
+    assert [word.text for word in one.take(heard, one.chunk(), last=True)] == ["Hello."]
+
+
+def test_a_window_begins_anew_behind_a_long_pause() -> None:
+    one = window()
+    one.push(spoken([Word("hello", 0.5, 1.0)], 6.0))
+    one.take([Word("Hello.", 0.5, 1.0)], one.chunk(), last=False)
+    one.push(spoken([Word("again", 0.5, 1.0)], 1.0))
+    assert one.chunk().start > 5.0

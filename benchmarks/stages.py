@@ -23,8 +23,8 @@ from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VoiceActivity
-from reflector_gpu.decoding import jobs
-from reflector_gpu.decoding.jobs import Chunking
+from reflector_gpu.decoding import tasks
+from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.engines.recognition.scripted import SPEC
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.runtime.pool import Pool
@@ -106,14 +106,14 @@ def shares_of_recording(path: Path) -> dict[str, float]:
                 yield following()
 
     def whole() -> None:
-        job = Chunking(SPEC.max_chunk_seconds, SPEC.max_gap_seconds)
+        task = Chunking(SPEC.max_chunk_seconds, SPEC.max_gap_seconds)
         with Spool.of(path) as spool:
-            for _ in job.run(spool.reader(), None, lambda _: None):
+            for _ in task.run(spool.reader(), None, lambda _: None):
                 pass
 
     probabilities = noted("voice", VoiceActivity.probabilities)
     with (
-        patch.object(jobs, "decode", noted_blocks),
+        patch.object(tasks, "decode", noted_blocks),
         patch.object(VoiceActivity, "probabilities", probabilities),
     ):
         began = time.process_time()

@@ -10,11 +10,11 @@ from contextlib import aclosing
 import pytest
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.jobs import Sampling
 from reflector_gpu.decoding.messages import HEAD, Ended, Needs, Passed, Told, written
 from reflector_gpu.decoding.process import DecoderProcess, Died
+from reflector_gpu.decoding.tasks import Sampling
 
-JOB = Sampling(1.0)
+TASK = Sampling(1.0)
 
 
 def sent(messages: Iterable[Told]) -> bytes:
@@ -35,7 +35,7 @@ def heard(data: bytes) -> list[Told]:
             sending.add_done_callback(lambda _: theirs.shutdown(socket.SHUT_WR))
             process = DecoderProcess(0, ours)
             try:
-                async with aclosing(process.run(JOB, spool, None)) as told:
+                async with aclosing(process.run(TASK, spool, None)) as told:
                     return [(message, bytes(beside)) async for message, beside in told]
             finally:
                 process.close()
@@ -69,7 +69,7 @@ def test_what_is_told_in_one_piece_is_taken_apart() -> None:
         "a long message",
         "much beside it",
         "no message",
-        "more than the job can find",
+        "more than the task can find",
         "bytes where none belong",
         "two questions",
     ],
@@ -98,7 +98,7 @@ def test_a_flood_leaves_the_others_their_turn() -> None:
             theirs.sendall(flood)
             busy = asyncio.ensure_future(others())
             process = DecoderProcess(0, ours)
-            async with aclosing(process.run(JOB, spool, None)) as told:
+            async with aclosing(process.run(TASK, spool, None)) as told:
                 assert len([one async for one in told]) == 1001
             busy.cancel()
             process.close()

@@ -18,11 +18,11 @@ import pytest
 from fuzz.media import alac, flac, iso
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import IN_MEMORY, Spool
-from reflector_gpu.decoding.base import Decoders, Job
-from reflector_gpu.decoding.jobs import Chunking, Listening, Padding, Sampling, is_plain
+from reflector_gpu.decoding.base import Decoders, DecodeTask
 from reflector_gpu.decoding.messages import Claimed, Cut, Ended, Told
 from reflector_gpu.decoding.processes import ProcessDecoders
 from reflector_gpu.decoding.sandbox import _filter
+from reflector_gpu.decoding.tasks import Chunking, Listening, Padding, Sampling, is_plain
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import (
     EngineFailed,
@@ -93,26 +93,26 @@ def spooled(data: bytes) -> Spool:
 
 
 async def told(
-    decoders: Decoders, job: Job, spool: Spool, output: Spool | None = None
+    decoders: Decoders, task: DecodeTask, spool: Spool, output: Spool | None = None
 ) -> list[Told]:
-    async with aclosing(decoders.run(job, spool, output)) as messages:
+    async with aclosing(decoders.run(task, spool, output)) as messages:
         return [(message, bytes(data)) async for message, data in messages]
 
 
-async def whole(decoders: Decoders, data: bytes, job: Job = CHUNKING) -> list[Told]:
+async def whole(decoders: Decoders, data: bytes, task: DecodeTask = CHUNKING) -> list[Told]:
     with spooled(data) as spool:
-        return await told(decoders, job, spool)
+        return await told(decoders, task, spool)
 
 
 @asynccontextmanager
 async def begun(
     decoders: Decoders, data: bytes
 ) -> AsyncIterator[tuple[asyncio.Task[list[Told]], Spool]]:
-    """A job that waits for the rest of ``data``, of which half has arrived."""
+    """A task that waits for the rest of ``data``, of which half has arrived."""
     with Spool(limit=10**9) as spool:
         spool.write(data[: len(data) // 2])
-        job = Chunking(3.0, 1.0)
-        messages = decoders.run(job, spool)
+        task = Chunking(3.0, 1.0)
+        messages = decoders.run(task, spool)
         async with aclosing(messages):
             await anext(messages)
 
@@ -127,10 +127,10 @@ async def begun(
                 await asyncio.gather(following, return_exceptions=True)
 
 
-@pytest.mark.parametrize("job", [CHUNKING, Sampling(100.0)])
-def test_they_find_what_is_found_in_this_process(meeting: bytes, job: Job) -> None:
+@pytest.mark.parametrize("task", [CHUNKING, Sampling(100.0)])
+def test_they_find_what_is_found_in_this_process(meeting: bytes, task: DecodeTask) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        assert await whole(decoders, meeting, job) == await whole(ThreadDecoders(), meeting, job)
+        assert await whole(decoders, meeting, task) == await whole(ThreadDecoders(), meeting, task)
 
     run(scene)
 
@@ -139,9 +139,9 @@ def test_a_recording_is_kept_for_a_diarizer(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         kept: list[tuple[list[Told], bytes]] = []
         for who in (decoders, ThreadDecoders()):
-            for job in (CHUNKING, Listening()):
+            for task in (CHUNKING, Listening()):
                 with closing(Recorder()) as recorder, spooled(meeting) as spool:
-                    found = await told(who, job, spool, recorder.pcm)
+                    found = await told(who, task, spool, recorder.pcm)
                     samples = os.pread(recorder.descriptor, 10**8, 0)
                     assert recorder.pcm.size == len(samples)
                     kept.append((found, samples))

@@ -17,7 +17,7 @@ import pytest
 
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.decoding import jobs
+from reflector_gpu.decoding import tasks
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import (
     EngineFailed,
@@ -118,7 +118,7 @@ def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def finish(self) -> Iterator[Chunk]:
             return iter(())
 
-    monkeypatch.setattr(jobs, "chunker", EverySecond)
+    monkeypatch.setattr(tasks, "chunker", EverySecond)
     return made
 
 
@@ -477,7 +477,7 @@ def test_an_upload_that_does_not_say_how_long_it_is_proves_to_be_long(
     def unannounced(*_: object, **__: object) -> Iterator[Samples]:
         yield from np.array_split(np.concatenate([speech, speech]), 100)
 
-    monkeypatch.setattr(jobs, "decode", unannounced)
+    monkeypatch.setattr(tasks, "decode", unannounced)
     submit = FakeSubmit(recognised)
 
     async def scene() -> None:
@@ -509,7 +509,7 @@ def test_leaving_ends_even_a_recording_in_which_nobody_ever_speaks(
             begun.set()
             yield np.zeros(SAMPLE_RATE, np.float32)
 
-    monkeypatch.setattr(jobs, "decode", silence)
+    monkeypatch.setattr(tasks, "decode", silence)
 
     async def scene() -> None:
         with spooled(b"") as spool:

@@ -9,7 +9,7 @@ from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.decoding.messages import Told
 
 
-class Job(Protocol):
+class DecodeTask(Protocol):
     """Decodes one recording. It must be picklable: it may run in another process."""
 
     @property
@@ -22,7 +22,7 @@ class Job(Protocol):
     ) -> Iterator[Told]:
         """Tell step by step what is found; the last message is `Ended`.
 
-        ``passed`` is called now and then with the seconds that have been decoded. A job that keeps
+        ``passed`` is called now and then with the seconds that have been decoded. A task that keeps
         something writes it to ``output``.
 
         Raises:
@@ -32,20 +32,22 @@ class Job(Protocol):
 
 
 class Decoders(Protocol):
-    """Run jobs, any number at the same time."""
+    """Run tasks, any number at the same time."""
 
     def start(self) -> None:
         """Get ready, so that the first recording does not have to wait."""
         ...
 
-    def run(self, job: Job, spool: Spool, output: Spool | None = None) -> AsyncGenerator[Told]:
-        """Run ``job`` on what ``spool`` holds, while that may still fill.
+    def run(
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
+    ) -> AsyncGenerator[Told]:
+        """Run ``task`` on what ``spool`` holds, while that may still fill.
 
         Closing the generator ends the work at once. `Needs` and `Failed` are never yielded. The
         size of ``output`` is right whenever a message comes.
 
         Raises:
-            ReflectorError: the job's error, that of ``spool``, or the decoder died.
+            ReflectorError: the task's error, that of ``spool``, or the decoder died.
         """
         ...
 

@@ -29,18 +29,17 @@ from reflector_gpu.audio.container import is_memory_short
 from reflector_gpu.audio.recorder import MOST_BYTES
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
-from reflector_gpu.decoding.base import Job
-from reflector_gpu.decoding.jobs import Chunking
+from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import (
     ALL_THERE,
     ANSWER,
     END,
     FORK,
-    JOB_HEAD,
     LOST,
     NO_PROCESS,
     ORDER,
     REACHED,
+    TASK_HEAD,
     Data,
     Failed,
     Message,
@@ -48,6 +47,7 @@ from reflector_gpu.decoding.messages import (
     written,
 )
 from reflector_gpu.decoding.sandbox import Allowance, confine, end_with_parent, size
+from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, UndecodableAudio
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def _load_everything() -> None:
 
 
 class _Decoder:
-    """Does one job after the other. The server ends it where it has seen a hostile recording."""
+    """Does one task after the other. The server ends it where it has seen a hostile recording."""
 
     def __init__(self, connection: socket.socket, memory: int) -> None:
         self._connection = connection
@@ -191,23 +191,23 @@ class _Decoder:
         self._memory = memory
 
     def serve(self) -> None:
-        """Do jobs until the other end closes."""
+        """Do tasks until the other end closes."""
         while True:
-            head, files, _, _ = socket.recv_fds(self._connection, JOB_HEAD.size, 2)
-            if len(head) < JOB_HEAD.size:
+            head, files, _, _ = socket.recv_fds(self._connection, TASK_HEAD.size, 2)
+            if len(head) < TASK_HEAD.size:
                 return
             with ExitStack() as closing:
                 opened = [closing.enter_context(io.FileIO(file, "r+b")) for file in files]
-                length, arrived, complete, inline, has_output = JOB_HEAD.unpack(head)
-                job: Job = pickle.loads(self._received(length))  # noqa: S301  from our server
+                length, arrived, complete, inline, has_output = TASK_HEAD.unpack(head)
+                task: DecodeTask = pickle.loads(self._received(length))  # noqa: S301  from our server
                 data = self._received(arrived) if inline else opened[0]
                 source = _Source(self._tell, self._received, data, arrived, complete)
                 output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
-                self._do(job, SpoolReader(source), output)
+                self._do(task, SpoolReader(source), output)
 
-    def _do(self, job: Job, reader: SpoolReader, output: Spool | None) -> None:
+    def _do(self, task: DecodeTask, reader: SpoolReader, output: Spool | None) -> None:
         try:
-            for message, data in job.run(reader, output, Allowance().passed):
+            for message, data in task.run(reader, output, Allowance().passed):
                 self._tell(message, data)
         except ReflectorError as error:
             self._fail(error)

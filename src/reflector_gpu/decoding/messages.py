@@ -38,8 +38,8 @@ FORK, STATUS, END = range(3)
 NO_PROCESS = -1
 """The template's answer where it cannot fork."""
 
-JOB_HEAD = struct.Struct("<IQ???")
-"""To a decoder: the length of the job and that of the recording as far as it has arrived, and
+TASK_HEAD = struct.Struct("<IQ???")
+"""To a decoder: the length of the task and that of the recording as far as it has arrived, and
 whether that is all of it, whether it comes along, and whether there is an output. Beside it come
 the open files: the recording unless it comes along, and the output."""
 
@@ -99,7 +99,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All is done. The bytes beside it are the job's result."""
+    """All is done. The bytes beside it are the task's result."""
 
     seconds: Seconds
     condition: Condition = SOUND
@@ -108,7 +108,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ends with an error of our own tree, by the name of its class."""
+    """The task ends with an error of our own tree, by the name of its class."""
 
     error: str
     message: str
@@ -136,7 +136,7 @@ _ERRORS: dict[str, type[ReflectorError]] = {
         UndecodableAudio,
     )
 }
-"""What a job may fail with, besides a fault of its own."""
+"""What a task may fail with, besides a fault of its own."""
 
 Message: TypeAlias = Claimed | Passed | Cut | Needs | Ended | Failed
 Data: TypeAlias = bytes | bytearray | memoryview
@@ -164,7 +164,7 @@ def read(body: Data) -> Message:
 
 
 class Check:
-    """Whether the messages of one decoder are such as its job can tell.
+    """Whether the messages of one decoder are such as its task can tell.
 
     Recognisers, and everything that comes after them, rely on it.
     """

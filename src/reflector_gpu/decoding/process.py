@@ -1,4 +1,4 @@
-"""One decoder, seen from the server: it is given a job, and what it tells is checked."""
+"""One decoder, seen from the server: it is given a task, and what it tells is checked."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import socket
 from collections.abc import AsyncGenerator
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import (
     ALL_THERE,
     HEAD,
-    JOB_HEAD,
     LONGEST_DATA,
     LONGEST_MESSAGE,
     LOST,
     MORE_COME,
     REACHED,
+    TASK_HEAD,
     Check,
     Ended,
     Failed,
@@ -32,11 +32,11 @@ _AT_ONCE = 64  # messages of one decoder, after which the other tasks have their
 
 
 class Died(Exception):
-    """The process ended in the middle of a job, or said something that nobody understands."""
+    """The process ended in the middle of a task, or said something that nobody understands."""
 
 
 class DecoderProcess:
-    """One decoder. It does one job."""
+    """One decoder. It does one task."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
@@ -52,14 +52,16 @@ class DecoderProcess:
     def close(self) -> None:
         self._socket.close()
 
-    async def run(self, job: Job, spool: Spool, output: Spool | None) -> AsyncGenerator[Told]:
-        """What the job tells, up to `Ended` or `Failed`. Raises `Died`."""
+    async def run(
+        self, task: DecodeTask, spool: Spool, output: Spool | None
+    ) -> AsyncGenerator[Told]:
+        """What the task tells, up to `Ended` or `Failed`. Raises `Died`."""
         loop = asyncio.get_running_loop()
         answering: asyncio.Task[None] | None = None
-        body, inline, complete = pickle.dumps(job), spool.in_memory, spool.complete
+        body, inline, complete = pickle.dumps(task), spool.in_memory, spool.complete
         files = [] if inline is not None else [spool.fileno()]
         files += [output.fileno()] if output else []
-        head = JOB_HEAD.pack(
+        head = TASK_HEAD.pack(
             len(body), spool.size, complete, inline is not None, output is not None
         )
         check = Check(with_samples=output is None)
@@ -67,7 +69,7 @@ class DecoderProcess:
             socket.send_fds(self._socket, [head], files)
             await loop.sock_sendall(self._socket, body + (inline or b""))
             while True:
-                message, data = await self._inbox.message(job.most_data)
+                message, data = await self._inbox.message(task.most_data)
                 check(message, data)
                 if isinstance(message, Needs):
                     if answering and not answering.done():

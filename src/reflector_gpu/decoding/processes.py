@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.base import Job
-from reflector_gpu.decoding.jobs import is_plain
+from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import (
     Ended,
     Failed,
     Told,
 )
 from reflector_gpu.decoding.process import DecoderProcess, Died
+from reflector_gpu.decoding.tasks import is_plain
 from reflector_gpu.decoding.template import Template
 from reflector_gpu.errors import EngineFailed, UndecodableAudio
 
@@ -39,20 +39,20 @@ class ProcessDecoders:
         self._ahead = deque[asyncio.Task[DecoderProcess]]()
         """Forked for the next recordings."""
         self._unharmed: list[DecoderProcess] = []
-        """Have done their jobs, and seen plain recordings alone."""
+        """Have done their tasks, and seen plain recordings alone."""
 
     def start(self) -> None:
         self._template.start()
 
     async def run(
-        self, job: Job, spool: Spool, output: Spool | None = None
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
-        plain = is_plain(job, spool)
+        plain = is_plain(task, spool)
         for tries_left in reversed(range(_TRIES)):
             process = self._unharmed.pop() if plain and self._unharmed else await self._forked()
             told = kept = False
             try:
-                async with aclosing(process.run(job, spool, output)) as messages:
+                async with aclosing(process.run(task, spool, output)) as messages:
                     async for message, data in messages:
                         if isinstance(message, Failed):
                             raise process.source_error or message.exception()

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import Told
 from reflector_gpu.errors import ReflectorError, ShuttingDown, Unavailable, release_frames
 
@@ -37,7 +37,7 @@ class ThreadDecoders:
         """There is nothing to get ready."""
 
     async def run(
-        self, job: Job, spool: Spool, output: Spool | None = None
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
         stopped = False
 
@@ -45,7 +45,7 @@ class ThreadDecoders:
             if stopped:
                 raise ShuttingDown("Nobody waits for this recording any more.")
 
-        told = ThreadStream(job.run(spool.reader(), output, passed), ahead=_AHEAD, name="decode")
+        told = ThreadStream(task.run(spool.reader(), output, passed), ahead=_AHEAD, name="decode")
         try:
             async for message in told:
                 yield message
@@ -197,7 +197,7 @@ def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
 
 
 class _Crew:
-    """Threads that take one job after the other, as many as there are jobs."""
+    """Threads that take one piece of work after the other, as many as there are pieces."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Callable[[], None], str]] = SimpleQueue()

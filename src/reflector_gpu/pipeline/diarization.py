@@ -10,7 +10,7 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.decoding.base import Decoders
-from reflector_gpu.decoding.jobs import Listening
+from reflector_gpu.decoding.tasks import Listening
 from reflector_gpu.pipeline import voices as known
 from reflector_gpu.pipeline.attribution import attribute
 from reflector_gpu.pipeline.reading import Reading

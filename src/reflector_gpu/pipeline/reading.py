@@ -10,7 +10,7 @@ import numpy as np
 
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.base import Decoders, Job
+from reflector_gpu.decoding.base import Decoders, DecodeTask
 from reflector_gpu.decoding.messages import Claimed, Cut, Data, Ended, Passed
 from reflector_gpu.pipeline.tally import Tally
 from reflector_gpu.types import SAMPLE_RATE, SOUND, Chunk
@@ -23,7 +23,12 @@ class Reading:
     """Decodes one recording. It must be closed."""
 
     def __init__(
-        self, decoders: Decoders, job: Job, spool: Spool, tally: Tally, recorder: Recorder | None
+        self,
+        decoders: Decoders,
+        task: DecodeTask,
+        spool: Spool,
+        tally: Tally,
+        recorder: Recorder | None,
     ) -> None:
         """``tally`` hears how long the recording is; ``recorder`` keeps it."""
         self.news = asyncio.Event()
@@ -40,7 +45,7 @@ class Reading:
         self._cut: deque[tuple[Cut, Data]] = deque()
         self._room = asyncio.Semaphore(_UNBOUNDED if recorder else _AHEAD)
         self._error: Exception | None = None
-        self._decoding = asyncio.create_task(self._decode(decoders, job))
+        self._decoding = asyncio.create_task(self._decode(decoders, task))
 
     @property
     def ended(self) -> bool:
@@ -68,10 +73,10 @@ class Reading:
         self._decoding.cancel()
         await asyncio.gather(self._decoding, return_exceptions=True)
 
-    async def _decode(self, decoders: Decoders, job: Job) -> None:
+    async def _decode(self, decoders: Decoders, task: DecodeTask) -> None:
         output = self._recorder.pcm if self._recorder else None
         try:
-            async with aclosing(decoders.run(job, self._spool, output)) as told:
+            async with aclosing(decoders.run(task, self._spool, output)) as told:
                 async for message, data in told:
                     if isinstance(message, Claimed):
                         self.claimed = message.seconds

@@ -17,7 +17,7 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.decoding.base import Decoders
-from reflector_gpu.decoding.jobs import Chunking
+from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.stitching import place
@@ -101,7 +101,7 @@ async def transcribe(
         EngineFailed: it failed on all chunks; on any of them, if the plan is strict.
     """
     losses = Losses(plan.strict)
-    job = Chunking(
+    cutting = Chunking(
         plan.max_chunk_seconds,
         plan.max_gap_seconds,
         plan.vad,
@@ -109,7 +109,7 @@ async def transcribe(
         plan.max_seconds,
         plan.track,
     )
-    source = Reading(decoders, job, spool, plan.tally, plan.recorder)
+    source = Reading(decoders, cutting, spool, plan.tally, plan.recorder)
     in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
     tongues, first = Tongues(), True
 

@@ -16,8 +16,8 @@ import numpy as np
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.decoding.base import Decoders
-from reflector_gpu.decoding.jobs import Sampling
 from reflector_gpu.decoding.messages import Ended, Passed
+from reflector_gpu.decoding.tasks import Sampling
 from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio
 from reflector_gpu.pipeline.attribution import label
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Span, SpeakerTurn

@@ -11,8 +11,8 @@ from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.send import Sender
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.decoding.base import Decoders
-from reflector_gpu.decoding.jobs import Padding as PaddingJob
 from reflector_gpu.decoding.messages import Claimed, Ended, Passed, Told
+from reflector_gpu.decoding.tasks import Padding as PaddingTask
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.settings import Settings
 
@@ -63,8 +63,8 @@ class Padding:
         """
         settings = self._settings
         with closing(Spool(settings.max_upload_bytes, self._scratch)) as output:
-            job = PaddingJob(seconds, settings.max_audio_seconds)
-            async with aclosing(self._decoders.run(job, spool, output)) as told:
+            task = PaddingTask(seconds, settings.max_audio_seconds)
+            async with aclosing(self._decoders.run(task, spool, output)) as told:
                 result = _Growing(told, spool, output, tally)
                 await result.begun()
                 if spool.complete:

@@ -1,6 +1,6 @@
 """What recordings are decoded for: chunks, a diarizer's recording, a voice, a padded file.
 
-Jobs run inside of a decoder.
+Tasks run inside of a decoder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import WINDOW, VadOptions, VoiceActivity
 from reflector_gpu.audio.wav import PlainWav
-from reflector_gpu.decoding.base import Job
+from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import Claimed, Cut, Data, Ended, Passed, Told
 from reflector_gpu.decoding.threads import prefetched
 from reflector_gpu.errors import ReflectorError
@@ -36,7 +36,7 @@ _SAY_SECONDS = 30.0  # of audio without speech, after which the position is told
 class Chunking:
     """Cut a recording into chunks of speech.
 
-    ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's. A job with an output keeps
+    ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's. A task with an output keeps
     the recording there, as 16-bit samples, for a diarizer: chunks come without samples then, and
     the result is the detector's probability for each window, ``float32[n]``.
     """
@@ -173,13 +173,13 @@ class Padding:
         yield Ended(claims[-1]), bytes(file.beginning)
 
 
-def is_plain(job: Job, spool: Spool) -> bool:
-    """Whether a decoder needs no library to read what ``spool`` holds for ``job``.
+def is_plain(task: DecodeTask, spool: Spool) -> bool:
+    """Whether a decoder needs no library to read what ``spool`` holds for ``task``.
 
     Such a recording cannot harm the decoder.
     """
     wav = PlainWav.of(spool.reader()) if spool.complete and not spool.closed else None
-    return wav is not None and wav.is_all and isinstance(job, Chunking | Listening | Sampling)
+    return wav is not None and wav.is_all and isinstance(task, Chunking | Listening | Sampling)
 
 
 class _Source:

@@ -13,7 +13,14 @@ from reflector_gpu.api.request_record import record_of
 from reflector_gpu.api.websockets import refuse, subprotocol_keys
 from reflector_gpu.errors import OriginForbidden, Unauthorized
 from reflector_gpu.networks import Caller, Trust
+from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.settings import Settings
+
+OPENED_BY = "client_secret"
+"""Where the state of a request has the client secret that it was sent with, if it was."""
+
+_FOR_SECRETS = ("/v1/realtime",)
+"""Paths where a client secret counts as a key."""
 
 _BARE_HEADERS = (b"api-key", b"x-api-key")
 """Headers that hold nothing but a key: Azure's, and the one that many gateways send."""
@@ -26,7 +33,9 @@ class Access:
     uvicorn does with ``proxy_headers=False``, because anybody can write a header.
     """
 
-    def __init__(self, settings: Settings, trust: Trust) -> None:
+    def __init__(
+        self, settings: Settings, trust: Trust, client_secrets: ClientSecrets | None = None
+    ) -> None:
         self._keys = [
             (number, written)
             for number, key in enumerate(settings.keys)
@@ -36,6 +45,7 @@ class Access:
         self._open = settings.open_to_all
         self._origins = frozenset(settings.cors_origins)
         self._trust = trust
+        self._secrets = client_secrets or ClientSecrets()
 
     def caller(self, scope: Scope) -> Caller:
         """The sender of the request."""
@@ -50,6 +60,9 @@ class Access:
         """
         details = record_of(scope).details
         keys = list(_keys_in(scope))
+        if secret := self._secret_in(scope, keys):
+            details["key"] = "client secret"
+            return secret.client
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
             return _client_of(number)
@@ -70,6 +83,15 @@ class Access:
         are one owner.
         """
         return self._owners.get(client, "")
+
+    def _secret_in(self, scope: Scope, keys: Sequence[bytes]) -> ClientSecret | None:
+        """The client secret that was sent, where one counts. The route finds it in its state."""
+        if scope["path"] not in _FOR_SECRETS:
+            return None
+        found = (self._secrets.find(key.decode("latin-1")) for key in keys)
+        secret = next(filter(None, found), None)
+        scope.setdefault("state", {})[OPENED_BY] = secret
+        return secret
 
     def _check_origin(self, headers: Headers) -> None:
         """Raise `OriginForbidden` for a page that may not read our answers.

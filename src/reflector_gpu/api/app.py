@@ -37,6 +37,7 @@ from reflector_gpu.api.routes import (
 from reflector_gpu.api.routes.operations import HEALTH
 from reflector_gpu.jobs.configured import configured_jobs
 from reflector_gpu.networks import Trust, network_warnings
+from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
@@ -124,18 +125,22 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.intake = Intake(service, metrics)
     app.state.job_kinds = kinds
     app.state.jobs = kept
+    app.state.client_secrets = client_secrets = ClientSecrets()
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)
-    _wrap(app, settings, metrics, Labels([*ROUTERS, app.router]))
+    trust = Trust(settings.trusted_networks, settings.trusted_proxies)
+    access = Access(settings, trust, client_secrets)
+    _wrap(app, settings, access, metrics, Labels([*ROUTERS, app.router]))
     _describe(app.openapi())
     return app
 
 
-def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, labels: Labels) -> None:
+def _wrap(
+    app: FastAPI, settings: Settings, access: Access, metrics: Metrics, labels: Labels
+) -> None:
     """Put the middleware around ``app``, the innermost first."""
     app.add_middleware(AnswerFailures)
-    access = Access(settings, Trust(settings.trusted_networks, settings.trusted_proxies))
     app.add_middleware(RequireKey, access=access, open_paths=_open_paths(settings))
     if settings.cors_origins:
         # This is outside of the check for a key: a browser asks without one whether it may send

@@ -16,6 +16,7 @@ from reflector_gpu.api.job_kinds import JobKind
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.errors import Unavailable
 from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
@@ -52,6 +53,11 @@ async def _kinds(request: HTTPConnection) -> Mapping[str, JobKind]:
     return kinds
 
 
+async def _client_secrets(request: HTTPConnection) -> ClientSecrets:
+    client_secrets: ClientSecrets = request.app.state.client_secrets
+    return client_secrets
+
+
 async def _owner(request: HTTPConnection) -> str:
     owner: str = getattr(request.state, "owner", "")
     return owner
@@ -60,6 +66,7 @@ async def _owner(request: HTTPConnection) -> str:
 AppIntake: TypeAlias = Annotated[Intake, Depends(_intake)]
 AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
 AppService: TypeAlias = Annotated[Service, Depends(_service)]
+AppClientSecrets: TypeAlias = Annotated[ClientSecrets, Depends(_client_secrets)]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
 AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]
 Owner: TypeAlias = Annotated[str, Depends(_owner)]

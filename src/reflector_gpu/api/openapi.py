@@ -20,6 +20,12 @@ from reflector_gpu.api.fields import (
     TranslateFields,
 )
 from reflector_gpu.api.padding_fields import Padded, PadFields
+from reflector_gpu.api.realtime_fields import (
+    BetaSessionAnswer,
+    BetaSessionFields,
+    ClientSecretAnswer,
+    ClientSecretFields,
+)
 from reflector_gpu.formats.chat import ChatCompletion, ChatRenderer, LlmText
 from reflector_gpu.formats.diarization import SpeakerSegments
 from reflector_gpu.formats.schemas import (
@@ -333,4 +339,20 @@ CHAT: Extra = {
         example=_CHAT_EXAMPLE,
         errors=_LLM_ERRORS,
     ),
+}
+
+_SECRET_ERRORS = {
+    **{status: _ERRORS[status] for status in ("401", "429")},
+    "400": "A field cannot be used",
+    "404": "Unknown model",
+}
+
+CLIENT_SECRETS: Extra = {
+    "requestBody": _json_in(ClientSecretFields),
+    "responses": _answers(ClientSecretAnswer, example=None, errors=_SECRET_ERRORS),
+}
+
+BETA_SESSIONS: Extra = {
+    "requestBody": _json_in(BetaSessionFields),
+    "responses": _answers(BetaSessionAnswer, example=None, errors=_SECRET_ERRORS),
 }

@@ -13,6 +13,7 @@ from reflector_gpu.api.fields import (
     TranslateFields,
 )
 from reflector_gpu.api.padding_fields import PadFields
+from reflector_gpu.api.realtime_fields import BetaSessionFields, ClientSecretFields
 
 _ENGLISH = "POST /v1/audio/translations turns speech into English text."
 _OF_SPEECH = {
@@ -101,5 +102,21 @@ CHAT = AcceptedFields(
     misplaced={
         "prompt": "send it as the 'content' of one of the 'messages'.",
         "gen_schema": "'response_format' holds the JSON schema of the answer.",
+    },
+)
+
+CLIENT_SECRETS = AcceptedFields(
+    ClientSecretFields,
+    misplaced={
+        "audio": "send it inside of 'session'.",
+        "turn_detection": "send it as 'session.audio.input.turn_detection'.",
+    },
+)
+
+BETA_SESSIONS = AcceptedFields(
+    BetaSessionFields,
+    misplaced={
+        "session": "POST /v1/realtime/client_secrets takes it.",
+        "expires_after": "send it as 'client_secret.expires_at'.",
     },
 )

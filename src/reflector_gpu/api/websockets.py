@@ -31,6 +31,13 @@ def accepted_subprotocol(offered: Iterable[str]) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
+def speaks_beta(websocket: WebSocket) -> bool:
+    """Whether the client speaks the beta of OpenAI's protocol."""
+    offered = websocket.scope["subprotocols"]
+    header = websocket.headers.get("openai-beta", "")
+    return "openai-beta.realtime-v1" in offered or "realtime=v1" in header
+
+
 async def refuse(error: ReflectorError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request or an opening WebSocket with ``error``.
 

@@ -209,6 +209,11 @@ class Configuration(_Fields):
             raise misfit(error, "session") from None
 
 
+def beta_format(told: AudioFormat) -> str:
+    """What OpenAI's beta calls the format."""
+    return next(name for name, kind in _BETA_FORMATS.items() if kind == told.type)
+
+
 def misfit(error: ValidationError, root: str = "") -> InvalidRequest:
     """The first problem that pydantic found, as an error about its field below ``root``."""
     problem = error.errors(include_url=False, include_context=False)[0]

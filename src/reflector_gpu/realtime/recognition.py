@@ -48,7 +48,10 @@ class ServiceSpeech:
     """`Speech` of the service, on the account of one client."""
 
     def __init__(
-        self, service: Service, client: str, counted: Callable[[str, float], None]
+        self,
+        service: Service,
+        client: str,
+        counted: Callable[[str, float], None] = lambda model, seconds: None,
     ) -> None:
         """``counted`` is told the model and the seconds of each turn."""
         self._service = service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -17,7 +17,14 @@ from reflector_gpu.errors import (
     UnknownModel,
 )
 from reflector_gpu.formats.schemas import Logprob
-from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.configuration import (
+    Configuration,
+    NoiseReduction,
+    SemanticVad,
+    ServerVad,
+    Transcription,
+    beta_format,
+)
 
 
 def new_id(prefix: str) -> str:
@@ -77,6 +84,32 @@ class Session(_Body):
         )
 
 
+class BetaSession(_Body):
+    """The same as OpenAI's beta writes it."""
+
+    id: str
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    expires_at: int
+    input_audio_format: str
+    input_audio_transcription: Transcription | None
+    input_audio_noise_reduction: NoiseReduction | None
+    turn_detection: ServerVad | SemanticVad | None
+    include: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, session_id: str, expires_at: int, configuration: Configuration) -> Self:
+        told = configuration.input
+        return cls(
+            id=session_id,
+            expires_at=expires_at,
+            input_audio_format=beta_format(told.format),
+            input_audio_transcription=told.transcription,
+            input_audio_noise_reduction=told.noise_reduction,
+            turn_detection=told.turn_detection,
+            include=configuration.include,
+        )
+
+
 class SessionCreated(ServerEvent):
     type: Literal["session.created"] = "session.created"
     session: Session
@@ -85,6 +118,16 @@ class SessionCreated(ServerEvent):
 class SessionUpdated(ServerEvent):
     type: Literal["session.updated"] = "session.updated"
     session: Session
+
+
+class BetaSessionCreated(ServerEvent):
+    type: Literal["transcription_session.created"] = "transcription_session.created"
+    session: BetaSession
+
+
+class BetaSessionUpdated(ServerEvent):
+    type: Literal["transcription_session.updated"] = "transcription_session.updated"
+    session: BetaSession
 
 
 class SpeechStarted(ServerEvent):

@@ -13,10 +13,13 @@ from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.realtime import client_events as asked
 from reflector_gpu.realtime import server_events as events
 from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.dialects import Beta, Dialect, Today
 from reflector_gpu.realtime.listening import Listener, Rules
 from reflector_gpu.realtime.recognition import Speech
 from reflector_gpu.realtime.turn import Send, Turn
 from reflector_gpu.types import SAMPLE_RATE, Samples
+
+_TODAY, _BETA = Today(), Beta()
 
 _LONGEST_TURN = 300 * SAMPLE_RATE
 """A longer turn ends by itself, so that no session holds ever more audio."""
@@ -34,7 +37,13 @@ class Session:
     """
 
     def __init__(
-        self, speech: Speech, configuration: Configuration, send: Send, *, lifetime: float
+        self,
+        speech: Speech,
+        configuration: Configuration,
+        send: Send,
+        *,
+        lifetime: float,
+        dialect: Dialect = _TODAY,
     ) -> None:
         """It should end after ``lifetime`` seconds. Events go to ``send``."""
         self.id = events.new_id("sess")
@@ -43,9 +52,10 @@ class Session:
         self.seconds = 0.0
         """The audio in them."""
         self._speech = speech
-        self._configuration = configuration
+        self.configuration = configuration
+        self._dialect = dialect
         self._send = send
-        self._expires_at = int(time.time() + lifetime)
+        self.expires_at = int(time.time() + lifetime)
         self._decoder = configuration.input.format.decoder()
         self._listener = Listener()
         self._rules = Rules.of(configuration.input.turn_detection)
@@ -66,7 +76,7 @@ class Session:
 
     async def start(self) -> None:
         """Greet the client."""
-        await self._send(events.SessionCreated(session=self._shown))
+        await self._send(self._dialect.created(self))
 
     async def take(self, text: str | bytes) -> None:
         """Do what the client's event asks. What is wrong with it is told to the client."""
@@ -107,7 +117,9 @@ class Session:
             case asked.ClearAudio():
                 await self._clear()
             case asked.UpdateSession():
-                await self._update(self._configuration.updated(event.session))
+                self._update(self.configuration.updated(event.session))
+                beta = event.type == "transcription_session.update"
+                await self._send((_BETA if beta else self._dialect).updated(self))
             case asked.RetrieveItem():
                 found = self._item(event.item_id)
                 item = events.Item.of(found.item_id, found.transcript)
@@ -126,21 +138,17 @@ class Session:
     async def _refuse(self, error: ReflectorError, event_id: str | None) -> None:
         await self._send(events.ErrorEvent(error=events.Problem.of(error, event_id)))
 
-    async def _update(self, wanted: Configuration) -> None:
-        old, new = self._configuration.input, wanted.input
+    def _update(self, wanted: Configuration) -> None:
+        """Work as ``wanted`` from now on."""
+        old, new = self.configuration.input, wanted.input
         if new.transcription != old.transcription and new.transcription:
             self._speech.check(new.transcription)
-        self._configuration = wanted
+        self.configuration = wanted
         if new.format != old.format:
             self._decoder = new.format.decoder()
         if new.turn_detection != old.turn_detection:
             self._rules = Rules.of(new.turn_detection)
             self._listener.rules(self._rules)
-        await self._send(events.SessionUpdated(session=self._shown))
-
-    @property
-    def _shown(self) -> events.Session:
-        return events.Session.of(self.id, self._expires_at, self._configuration)
 
     def _item(self, item_id: str) -> Turn:
         found = self._items.get(item_id)
@@ -196,7 +204,7 @@ class Session:
 
     @property
     def _detects(self) -> bool:
-        return self._configuration.input.turn_detection is not None
+        return self.configuration.input.turn_detection is not None
 
     async def _begin_turn(self) -> None:
         self._turn = turn = self._new_turn()
@@ -215,9 +223,9 @@ class Session:
         turn = Turn(
             begin,
             self._speech,
-            self._configuration.input.transcription,
+            self.configuration.input.transcription,
             self._send,
-            likely=self._configuration.logprobs,
+            likely=self.configuration.logprobs,
         )
         turn.skip(self._position - kept - begin)
         if self._lead:
@@ -261,8 +269,7 @@ class Session:
         item = events.Item.of(turn.item_id)
         for event in (
             events.Committed(item_id=turn.item_id, previous_item_id=previous),
-            events.ItemAdded(previous_item_id=previous, item=item),
-            events.ItemDone(previous_item_id=previous, item=item),
+            *self._dialect.item(previous, item),
         ):
             await self._send(event)
         turn.finish()

@@ -1,21 +1,35 @@
-"""Realtime transcription: OpenAI's protocol over a WebSocket."""
+"""Realtime transcription: OpenAI's protocol over a WebSocket, and its client secrets."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, WebSocket
+import time
+from typing import Any
 
+from fastapi import APIRouter, Request, WebSocket
+from starlette.responses import Response
+
+from reflector_gpu.api import openapi, responses, route_fields
+from reflector_gpu.api.access import OPENED_BY
 from reflector_gpu.api.conversation import Conversation
-from reflector_gpu.api.dependencies import AppMetrics, AppService
+from reflector_gpu.api.dependencies import AppClientSecrets, AppIntake, AppMetrics, AppService
+from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.realtime_fields import BetaSecret, BetaSessionAnswer, ClientSecretAnswer
 from reflector_gpu.api.request_record import record_of
-from reflector_gpu.api.websockets import accepted_subprotocol, refuse
+from reflector_gpu.api.websockets import accepted_subprotocol, refuse, speaks_beta
 from reflector_gpu.errors import Overloaded
+from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.dialects import Beta, Today
 from reflector_gpu.realtime.recognition import ServiceSpeech
+from reflector_gpu.realtime.server_events import BetaSession, new_id
+from reflector_gpu.realtime.server_events import Session as ShownSession
 from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
 router = APIRouter(tags=["realtime"])
+
+_MAX_JSON_BYTES = 100_000
 
 
 @router.websocket("/v1/realtime")
@@ -28,12 +42,14 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
         await refuse(error, websocket.scope, websocket.receive, websocket.send)
         return
     await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
+    secret: ClientSecret | None = getattr(websocket.state, OPENED_BY, None)
     conversation = Conversation(websocket, service.settings.request_seconds)
     session = Session(
         ServiceSpeech(service, client, metrics.audio),
-        _configuration(service, websocket.query_params.get("model")),
+        _begun(service, secret, websocket.query_params.get("model")),
         conversation.send,
         lifetime=conversation.lifetime,
+        dialect=Beta() if speaks_beta(websocket) else Today(),
     )
     try:
         await conversation.hold(session)
@@ -42,9 +58,61 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
         details |= {"turns": str(session.turns), "audio": f"{session.seconds:.2f}s"}
 
 
-def _configuration(service: Service, model: str | None) -> Configuration:
+@router.post("/v1/realtime/client_secrets", openapi_extra=openapi.CLIENT_SECRETS)
+async def create_client_secret(
+    request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
+) -> Response:
+    """Make a key that a web page may hold: it opens realtime sessions, for a few minutes."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
+        fields = intake.fields(request, route_fields.CLIENT_SECRETS, values)
+        secret = _secret(request, service, known, fields.session or {}, fields.seconds)
+    shown = ShownSession.of(new_id("sess"), _ends(service), secret.configuration)
+    return responses.of_body(
+        ClientSecretAnswer(value=secret.value, expires_at=secret.expires_at, session=shown)
+    )
+
+
+@router.post("/v1/realtime/transcription_sessions", openapi_extra=openapi.BETA_SESSIONS)
+async def create_transcription_session(
+    request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
+) -> Response:
+    """Make such a key as OpenAI's beta did."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
+        fields = intake.fields(request, route_fields.BETA_SESSIONS, values)
+        told = fields.model_dump(exclude_unset=True, exclude={"client_secret", "modalities"})
+        secret = _secret(request, service, known, told, fields.seconds)
+    shown = BetaSession.of(new_id("sess"), _ends(service), secret.configuration)
+    made = BetaSecret(value=secret.value, expires_at=secret.expires_at)
+    return responses.of_body(BetaSessionAnswer(**dict(shown), client_secret=made))
+
+
+def _secret(
+    request: Request,
+    service: Service,
+    known: ClientSecrets,
+    session: dict[str, Any],
+    seconds: int,
+) -> ClientSecret:
+    """A secret of the client, whose sessions begin with what it has told of them."""
+    client: str = getattr(request.state, "client", "")
+    configuration = Configuration().updated(session)
+    if configuration.input.transcription:
+        ServiceSpeech(service, client).check(configuration.input.transcription)
+    return known.create(client, configuration, seconds)
+
+
+def _ends(service: Service) -> int:
+    """When a session ends that begins now."""
+    return int(time.time() + service.settings.request_seconds)
+
+
+def _begun(service: Service, secret: ClientSecret | None, model: str | None) -> Configuration:
     """What a session begins with. A ``model`` that we do not know is a language model of OpenAI's,
     which some clients name because their sessions with it would transcribe as well."""
-    if model is None or not service.recognisers.knows(model):
-        return Configuration()
-    return Configuration().updated({"audio": {"input": {"transcription": {"model": model}}}})
+    begun = secret.configuration if secret else Configuration()
+    told = begun.input.transcription is None or begun.input.transcription.model
+    if model is None or told or not service.recognisers.knows(model):
+        return begun
+    return begun.updated({"audio": {"input": {"transcription": {"model": model}}}})

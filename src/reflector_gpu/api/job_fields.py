@@ -134,6 +134,9 @@ class ListFields(BaseModel):
     kind: Annotated[Kind | None, BeforeValidator(not_empty)] = Field(
         None, description="Only jobs of this kind."
     )
+    idempotency_key: Annotated[str | None, BeforeValidator(not_empty)] = Field(
+        None, max_length=255, description="Only the job with this key."
+    )
     after: Annotated[str | None, BeforeValidator(not_empty)] = Field(
         None, max_length=64, description="The `last_id` of the page before."
     )

@@ -10,6 +10,7 @@ import typer
 from reflector_gpu import __version__
 from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.job_commands import jobs
 from reflector_gpu.cli.modal_commands import modal
 from reflector_gpu.cli.model_commands import models
 from reflector_gpu.cli.options import (
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.add_typer(modal, name="modal")
+app.add_typer(jobs, name="jobs")
 
 
 def _print_version(asked: bool) -> None:

@@ -62,8 +62,11 @@ class ProgressBars:
             self._display.start()
 
     @contextmanager
-    def bar(self, name: str, seconds: float | None) -> Iterator[Bar]:
-        """A bar for the recording ``name``, which is about ``seconds`` long."""
+    def bar(self, name: str, seconds: float | None, *, told: bool = True) -> Iterator[Bar]:
+        """A bar for the recording ``name``, which is about ``seconds`` long.
+
+        In the end the speed is told.
+        """
         task = self._display.add_task(name, total=seconds, state="")
         bar = Bar(self._display, task, seconds)
         try:
@@ -71,7 +74,7 @@ class ProgressBars:
         finally:
             self._display.remove_task(task)
             self._display.refresh()  # else the next printed line draws it again
-        if self._shown:
+        if self._shown and told:
             self._console.print(f"{name}: {bar.summary}", markup=False, soft_wrap=True)
 
 
@@ -126,6 +129,10 @@ class Bar:
             self._task, state=f"{self._done()}  {state}", refresh=state != self._reported
         )
         self._reported = state
+
+    def show(self, percent: float, state: str) -> None:
+        """Show how much is done elsewhere."""
+        self._display.update(self._task, completed=percent, total=100.0, state=state)
 
     async def watch(self, parts: AsyncIterable[Part]) -> AsyncIterator[Part]:
         """``parts``, as they come; the bar moves with them."""

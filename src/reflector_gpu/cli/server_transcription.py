@@ -22,8 +22,9 @@ from pydantic import ValidationError
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.server_address import base_url, first_key
+from reflector_gpu.cli.server_errors import reason, refusal
 from reflector_gpu.cli.sources import Report, Source
-from reflector_gpu.errors import InvalidRequest, ReflectorError, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import (
     DeltaEvent,
@@ -80,7 +81,7 @@ class RemoteRecogniser:
                 raise UpstreamTimeout("The server does not answer in time.") from error
             except httpx.ConnectError as error:
                 raise UpstreamFailed(
-                    f"The server at {self._client.base_url} cannot be reached: {_reason(error)}."
+                    f"The server at {self._client.base_url} cannot be reached: {reason(error)}."
                 ) from error
             except httpx.HTTPError as error:
                 raise UpstreamFailed("The connection to the server broke.") from error
@@ -98,7 +99,7 @@ class RemoteRecogniser:
                 return response
             wait = _retry_after(response)
             if wait is None or tries == _TRIES:
-                raise _refusal(response.status_code, await response.aread())
+                raise refusal(response.status_code, await response.aread())
             await response.aclose()
             report("waiting for the server")
             await asyncio.sleep(wait)
@@ -167,7 +168,7 @@ async def _parts(response: httpx.Response, seconds: float | None) -> AsyncGenera
     turns: list[DiarizedSegment] = []
     async for event in _events(response):
         if "error" in event:
-            raise _refusal(200, json.dumps(event).encode())
+            raise refusal(200, json.dumps(event).encode())
         try:
             if event.get("type") == "transcript.text.delta":
                 segment = _segment(DeltaEvent.model_validate(event), bool(segments))
@@ -267,23 +268,3 @@ def _retry_after(response: httpx.Response) -> float | None:
     if response.status_code not in _BUSY or not header.isdecimal():
         return None
     return float(header) if float(header) <= _LONGEST_WAIT else None
-
-
-def _refusal(status: int, body: bytes) -> ReflectorError:
-    """What the server said in an error body or event."""
-    try:
-        answer = json.loads(body)
-        message = answer["error"]["message"]
-    except (ValueError, LookupError, TypeError):
-        message = f"The server answered {status}; is it a reflector-gpu?"
-    return UpstreamFailed(str(message))
-
-
-def _reason(error: BaseException) -> str:
-    """Why the connection failed, in the operating system's words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or "no connection"

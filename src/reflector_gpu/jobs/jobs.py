@@ -146,12 +146,18 @@ class Jobs:
         *,
         statuses: Collection[Status] = (),
         kind: str | None = None,
+        idempotency_key: str | None = None,
         after: str | None = None,
         limit: int = 20,
     ) -> list[Job]:
         """The newest jobs of ``owner`` first, after the job ``after``."""
         return await self._store.listed(
-            owner, statuses=statuses, kind=kind, after=after, limit=limit
+            owner,
+            statuses=statuses,
+            kind=kind,
+            idempotency_key=idempotency_key,
+            after=after,
+            limit=limit,
         )
 
     async def ahead(self, job: Job) -> int | None:

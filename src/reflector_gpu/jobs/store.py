@@ -102,6 +102,7 @@ class JobStore:
         *,
         statuses: Collection[Status] = (),
         kind: str | None = None,
+        idempotency_key: str | None = None,
         after: str | None = None,
         limit: int = 20,
     ) -> list[Job]:
@@ -113,6 +114,9 @@ class JobStore:
         if kind:
             conditions.append("kind = ?")
             values.append(kind)
+        if idempotency_key:
+            conditions.append("idempotency_key = ?")
+            values.append(idempotency_key)
         if after:
             conditions.append("id < ?")
             values.append(after)

@@ -95,6 +95,7 @@ async def list_jobs(jobs: AppJobs, owner: Owner, asked: Annotated[ListFields, Qu
         owner,
         statuses=asked.status,
         kind=asked.kind,
+        idempotency_key=asked.idempotency_key,
         after=asked.after,
         limit=asked.limit + 1,
     )

@@ -1,0 +1,169 @@
+"""The jobs of a server, for the command line."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from pydantic import JsonValue
+
+from reflector_gpu import __version__
+from reflector_gpu.cli.server_address import base_url, first_key
+from reflector_gpu.cli.server_errors import reason, refusal
+from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+
+Json = Mapping[str, JsonValue]
+
+_TIMEOUTS = httpx.Timeout(60.0, connect=10.0)
+_PIECE = 8 << 20  # bytes of one request
+_TRIES = 5  # to send a piece
+_TUS = {"Tus-Resumable": "1.0.0"}
+
+
+class JobClient:
+    """A connection to a server, as a context manager."""
+
+    def __init__(self, server: str, key: str | None) -> None:
+        """
+        Raises:
+            InvalidRequest: the address or the key cannot be right.
+        """
+        headers = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
+        if first := first_key(key):
+            headers["Authorization"] = f"Bearer {first}"
+        try:
+            self._http = httpx.Client(base_url=base_url(server), headers=headers, timeout=_TIMEOUTS)
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(f"The server's URL is not valid: {error}") from None
+
+    def __enter__(self) -> JobClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def submit(self, fields: Json) -> Json:
+        """The job of ``fields``, which say where its recording is."""
+        return self._asked("POST", "/v1/jobs", json=fields)
+
+    def with_key(self, idempotency_key: str) -> Json | None:
+        """The job that was submitted with this key, if there is one."""
+        found = self._asked("GET", "/v1/jobs", params={"idempotency_key": idempotency_key})
+        jobs = found["data"]
+        assert isinstance(jobs, list)
+        return next((job for job in jobs if isinstance(job, dict)), None)
+
+    def get(self, job_id: str) -> Json:
+        return self._asked("GET", f"/v1/jobs/{job_id}")
+
+    def listed(self, status: str | None, limit: int) -> list[Json]:
+        """The newest jobs first."""
+        query = {"limit": str(limit), **({"status": status} if status else {})}
+        jobs = self._asked("GET", "/v1/jobs", params=query)["data"]
+        assert isinstance(jobs, list)
+        return [job for job in jobs if isinstance(job, dict)]
+
+    def cancel(self, job_id: str) -> Json:
+        return self._asked("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def result(self, job_id: str, form: str | None) -> str:
+        """The result in this format, or in the job's own."""
+        query = {"format": form} if form else {}
+        with _explained(self._http):
+            answer = self._http.get(f"/v1/jobs/{job_id}/result", params=query)
+        if not answer.is_success:
+            raise refusal(answer.status_code, answer.content)
+        return answer.text
+
+    def upload(self, path: Path, report: Callable[[str], None]) -> str:
+        """The ``upload_id`` of a file. A connection that breaks is tried again from where it was.
+
+        Raises:
+            UpstreamFailed, UpstreamTimeout: it broke too often.
+        """
+        size = path.stat().st_size
+        name = base64.b64encode(path.name.encode()).decode()
+        headers = {**_TUS, "Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
+        with _explained(self._http):
+            made = self._http.post("/v1/uploads", headers=headers)
+        if not made.is_success:
+            raise refusal(made.status_code, made.content)
+        where, offset, failures = made.headers["Location"], 0, 0
+        with path.open("rb") as file:
+            while offset < size:
+                report(f"sending {100 * offset // size}%")
+                file.seek(offset)
+                try:
+                    with _explained(self._http):
+                        offset = self._append(where, offset, file.read(_PIECE))
+                    failures = 0
+                except (UpstreamFailed, UpstreamTimeout):
+                    failures += 1
+                    if failures == _TRIES:
+                        raise
+                    time.sleep(2.0 ** (failures - 1))
+                    offset = self._offset(where, offset)
+        return str(where).rsplit("/", 1)[1]
+
+    def _append(self, where: str, offset: int, data: bytes) -> int:
+        headers = {
+            **_TUS,
+            "Content-Type": "application/offset+octet-stream",
+            "Upload-Offset": str(offset),
+        }
+        answer = self._http.patch(where, content=data, headers=headers)
+        if not answer.is_success:
+            raise refusal(answer.status_code, answer.content)
+        return int(answer.headers["Upload-Offset"])
+
+    def _offset(self, where: str, known: int) -> int:
+        """Where an upload is; as far as is ``known`` if the server does not answer."""
+        try:
+            answer = self._http.head(where, headers=_TUS)
+        except httpx.HTTPError:
+            return known
+        return int(answer.headers.get("Upload-Offset", known))
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        json: Json | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Json:
+        with _explained(self._http):
+            answer = self._http.request(method, path, json=json, params=params)
+        if not answer.is_success:
+            raise refusal(answer.status_code, answer.content)
+        try:
+            found: Json = answer.json()
+        except ValueError:
+            raise UpstreamFailed("The server's answer makes no sense.") from None
+        return found
+
+
+@contextmanager
+def _explained(http: httpx.Client) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise UpstreamTimeout("The server does not answer in time.") from error
+    except httpx.ConnectError as error:
+        raise UpstreamFailed(
+            f"The server at {http.base_url} cannot be reached: {reason(error)}."
+        ) from error
+    except httpx.HTTPError as error:
+        raise UpstreamFailed("The connection to the server broke.") from error
+
+
+def key_of(path: Path, fields: Json) -> str:
+    """What makes one job of the same file and the same ``fields``, however often they are sent."""
+    digest = hashlib.sha256(repr(sorted(fields.items())).encode())
+    with path.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"cli-{digest.hexdigest()}"

@@ -1,0 +1,180 @@
+"""The commands after ``reflector-gpu jobs``. Importing this must stay cheap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from reflector_gpu.cli.options import AsJson, Key
+
+jobs = typer.Typer(
+    help="Recordings that a server works on, whether you wait or not.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Format = Literal["text", "json", "srt", "vtt", "verbose_json", "diarized_json", "reflector", "rttm"]
+
+Server: TypeAlias = Annotated[str, typer.Option("--server", metavar="URL", help="The server.")]
+Ids: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="ID", show_default=False, help="From `jobs list`.")
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
+]
+
+_SERVER = "http://127.0.0.1:8000"
+
+
+@jobs.command("submit")
+def submit_jobs(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|FOLDER|URL",
+            show_default=False,
+            help="Recordings; of a folder, all that are in it.",
+        ),
+    ],
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", "-w", show_default=False, help="Wait, and write the results."),
+    ] = False,
+    result_format: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", show_default=False, help="Of the results; else text."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write; a folder for several. Left out: standard output.",
+        ),
+    ] = None,
+    server: Server = _SERVER,
+    key: Key = None,
+    kind: Annotated[
+        Literal["transcription", "diarization", "translation"],
+        typer.Option(help="What to do with them."),
+    ] = "transcription",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model of the server.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ...")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Text that sets the style and the spelling.")
+    ] = None,
+    hotwords: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
+    ] = None,
+    translate_to: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Translate what is said.")
+    ] = None,
+    diarize: Annotated[
+        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
+    ] = False,
+    speakers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="How many people speak.")
+    ] = None,
+    priority: Annotated[
+        int, typer.Option(metavar="NUMBER", min=-100, max=100, help="Higher ones are first.")
+    ] = 0,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="What to tell when a job ends.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Submit recordings, and print the ids of their jobs.
+
+    Files are sent in pieces, which go on after a broken connection. A file that was submitted
+    before with the same options is the same job, so a command that was broken off can be run again.
+    """
+    from reflector_gpu.cli.jobs import submit
+
+    fields = {
+        "kind": kind,
+        "model": model,
+        "language": language,
+        "prompt": prompt,
+        "hotwords": hotwords,
+        "translate_to": translate_to,
+        "diarize": diarize or None,
+        "num_speakers": speakers,
+        "priority": priority or None,
+        "webhook_url": webhook,
+    }
+    status = submit(
+        inputs,
+        {name: value for name, value in fields.items() if value is not None},
+        server=server,
+        key=key,
+        form=result_format,
+        output=output,
+        wait=wait,
+        quiet=quiet,
+    )
+    raise typer.Exit(status)
+
+
+@jobs.command("watch")
+def watch_jobs(ids: Ids, server: Server = _SERVER, key: Key = None, quiet: Quiet = False) -> None:
+    """Show how far jobs have come, until all have ended. The exit status is 1 if one fails."""
+    from reflector_gpu.cli.jobs import watch
+
+    raise typer.Exit(watch(ids, server=server, key=key, quiet=quiet))
+
+
+@jobs.command("list")
+def list_jobs(
+    status: Annotated[
+        Literal["queued", "running", "completed", "failed", "cancelled"] | None,
+        typer.Option(help="Only jobs with this status."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=100, help="How many to show.")
+    ] = 20,
+    server: Server = _SERVER,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List your jobs, the newest first."""
+    from reflector_gpu.cli.jobs import show
+
+    show(server=server, key=key, status=status, limit=limit, as_json=as_json)
+
+
+@jobs.command("result")
+def get_result(
+    job_id: Annotated[
+        str, typer.Argument(metavar="ID", show_default=False, help="From `jobs list`.")
+    ],
+    result_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", "-f", show_default=False, help="Left out: what the job was told, else JSON."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="PATH", help="File to write.")
+    ] = None,
+    server: Server = _SERVER,
+    key: Key = None,
+) -> None:
+    """Write the result of a job."""
+    from reflector_gpu.cli.jobs import result
+
+    result(job_id, server=server, key=key, form=result_format, output=output)
+
+
+@jobs.command("cancel")
+def cancel_jobs(ids: Ids, server: Server = _SERVER, key: Key = None) -> None:
+    """End jobs. What they have recognised stays for a while."""
+    from reflector_gpu.cli.jobs import cancel
+
+    cancel(ids, server=server, key=key)

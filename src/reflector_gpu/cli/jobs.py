@@ -1,0 +1,262 @@
+"""``jobs``: recordings that a server works on while this program need not run."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reflector_gpu.cli import interrupt
+from reflector_gpu.cli.hints import message_of
+from reflector_gpu.cli.job_client import JobClient, Json, key_of
+from reflector_gpu.cli.progress import Bar, ProgressBars, clock
+from reflector_gpu.errors import InvalidRequest, ReflectorError
+
+_LOOK_SECONDS = 0.5
+_RECORDINGS = frozenset(
+    ".3gp .aac .aif .aiff .amr .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mpga"
+    " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
+)
+"""Endings of the files that are submitted from a folder."""
+
+_ENDINGS = {"text": "txt", "verbose_json": "verbose.json", "diarized_json": "speakers.json"}
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One recording on the command line, and where its result goes."""
+
+    typed: str
+    path: Path | None
+    target: Path | None
+    job: Json | None = None
+    problem: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.path.name if self.path else self.typed.partition("?")[0].rpartition("/")[2]
+
+
+def submit(
+    inputs: Sequence[str],
+    fields: Json,
+    *,
+    server: str,
+    key: str | None,
+    form: str | None,
+    output: Path | None,
+    wait: bool,
+    quiet: bool,
+) -> int:
+    """Submit recordings and, if asked to ``wait``, write their results; the exit status.
+
+    What was submitted before, with the same ``fields``, is the same job.
+    """
+    entries = _entries(inputs, form, output)
+    interrupt.raise_error()
+    bars = ProgressBars(shown=sys.stderr.isatty() and not quiet)
+    with JobClient(server, key) as client, bars:
+        for entry in entries:
+            with bars.bar(entry.label, None, told=False) as bar:
+                _submit(client, entry, fields, bar)
+        if wait:
+            _watch(client, entries, bars, form)
+    for entry in entries:
+        if entry.problem:
+            sys.stderr.write(f"{entry.typed}: {entry.problem}\n")
+        elif entry.job and not wait:
+            sys.stdout.write(f"{entry.job['id']}  {entry.label}\n")
+    return int(any(entry.problem for entry in entries))
+
+
+def watch(job_ids: Sequence[str], *, server: str, key: str | None, quiet: bool) -> int:
+    """Show how far jobs have come until all have ended; 1 if one of them has no result."""
+    interrupt.raise_error()
+    entries = [_Entry(job_id, None, None) for job_id in job_ids]
+    bars = ProgressBars(shown=sys.stderr.isatty() and not quiet)
+    with JobClient(server, key) as client, bars:
+        for entry in entries:
+            try:
+                entry.job = client.get(entry.typed)
+            except ReflectorError as error:
+                entry.problem = message_of(error)
+        _watch(client, entries, bars, None, fetch=False)
+    for entry in entries:
+        status = entry.problem or (entry.job and entry.job["status"])
+        (sys.stderr if entry.problem else sys.stdout).write(f"{entry.typed}  {status}\n")
+    return int(any(entry.problem for entry in entries))
+
+
+def show(*, server: str, key: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List the newest jobs."""
+    with JobClient(server, key) as client:
+        jobs = client.listed(status, limit)
+    if as_json:
+        sys.stdout.write(f"{json.dumps(jobs, indent=1, ensure_ascii=False)}\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "status", "kind", "done", "file"):
+        table.add_column(heading, no_wrap=heading != "file", overflow="fold")
+    for job in jobs:
+        cells = (job["id"], job["status"], job["kind"], _done(job), job["filename"])
+        table.add_row(*map(str, cells))
+    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+
+
+def result(
+    job_id: str, *, server: str, key: str | None, form: str | None, output: Path | None
+) -> None:
+    """Write the result of a job."""
+    with JobClient(server, key) as client:
+        text = client.result(job_id, form)
+    _write(text, output)
+
+
+def cancel(job_ids: Sequence[str], *, server: str, key: str | None) -> None:
+    with JobClient(server, key) as client:
+        for job_id in job_ids:
+            sys.stdout.write(f"{job_id}  {client.cancel(job_id)['status']}\n")
+
+
+def _entries(inputs: Sequence[str], form: str | None, output: Path | None) -> list[_Entry]:
+    """The recordings of ``inputs``, of which some may be folders.
+
+    Raises:
+        InvalidRequest: there are none, or two would be written to the same file.
+    """
+    found: list[tuple[str, Path | None]] = []
+    for typed in inputs:
+        path = Path(typed)
+        if typed.lower().startswith(("http://", "https://")):
+            found.append((typed, None))
+        elif path.is_dir():
+            inside = (one for one in sorted(path.rglob("*")) if one.is_file())
+            found += [(str(one), one) for one in inside if one.suffix.lower() in _RECORDINGS]
+        elif path.is_file():
+            found.append((typed, path))
+        else:
+            raise InvalidRequest(f"{typed}: no such file or folder.")
+    if not found:
+        raise InvalidRequest(f"There are no recordings in {', '.join(inputs)}.")
+    entries = [_Entry(typed, path, None) for typed, path in found]
+    if output is None:
+        return entries
+    if len(entries) > 1 or output.is_dir():
+        output.mkdir(parents=True, exist_ok=True)
+        ending = _ENDINGS.get(form or "text", form or "txt")
+        for entry in entries:
+            entry.target = output / f"{Path(entry.label).stem}.{ending}"
+    else:
+        entries[0].target = output
+    targets = [entry.target for entry in entries]
+    if len(set(targets)) < len(targets):
+        raise InvalidRequest("Two recordings have the same name: submit them one by one.")
+    return entries
+
+
+def _submit(client: JobClient, entry: _Entry, fields: Json, bar: Bar) -> None:
+    try:
+        if entry.path is None:
+            entry.job = client.submit({**fields, "audio_file_url": entry.typed})
+            return
+        key = key_of(entry.path, fields)
+        entry.job = client.with_key(key)
+        if entry.job is None or entry.job["status"] in ("failed", "cancelled"):
+            again = f"-{time.time_ns()}" if entry.job else ""
+            upload_id = client.upload(entry.path, bar.report)
+            entry.job = client.submit(
+                {**fields, "upload_id": upload_id, "idempotency_key": key + again}
+            )
+    except ReflectorError as error:
+        entry.problem = message_of(error)
+    except OSError as error:
+        entry.problem = f"cannot be read: {error.strerror}"
+
+
+def _watch(
+    client: JobClient,
+    entries: Sequence[_Entry],
+    bars: ProgressBars,
+    form: str | None,
+    *,
+    fetch: bool = True,
+) -> None:
+    """Wait for all jobs, and write their results if asked to ``fetch`` them."""
+    with ExitStack() as shown:
+        waiting = [
+            (entry, shown.enter_context(bars.bar(entry.label or entry.typed, None, told=False)))
+            for entry in entries
+            if entry.job and not entry.problem
+        ]
+        while waiting:
+            still: list[tuple[_Entry, Bar]] = []
+            for entry, bar in waiting:
+                try:
+                    if not _ended(client, entry, bar):
+                        still.append((entry, bar))
+                    elif fetch and not entry.problem:
+                        with bars.hidden():
+                            _fetch(client, entry, form)
+                except ReflectorError as error:
+                    entry.problem = message_of(error)
+            waiting = still
+            if waiting:
+                time.sleep(_LOOK_SECONDS)
+
+
+def _ended(client: JobClient, entry: _Entry, bar: Bar) -> bool:
+    assert entry.job
+    entry.job = job = client.get(str(entry.job["id"]))
+    bar.show(_percent(job), f"{job['status']} {_done(job)}")
+    if job["status"] == "failed" and isinstance(job.get("error"), dict):
+        error = job["error"]
+        assert isinstance(error, dict)
+        entry.problem = str(error["message"])
+    elif job["status"] == "cancelled":
+        entry.problem = "was cancelled"
+    return job["status"] in ("completed", "failed", "cancelled")
+
+
+def _fetch(client: JobClient, entry: _Entry, form: str | None) -> None:
+    assert entry.job
+    text = client.result(str(entry.job["id"]), form or "text")
+    try:
+        _write(text, entry.target)
+    except OSError as error:
+        entry.problem = f"the result cannot be written: {error.strerror}"
+
+
+def _write(text: str, target: Path | None) -> None:
+    if target:
+        # Written beside and moved, so that a file that is there is complete.
+        beside = target.with_name(f".{target.name}.part")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
+    else:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+
+
+def _percent(job: Json) -> float:
+    progress = job["progress"]
+    percent = progress.get("percent") if isinstance(progress, dict) else None
+    return float(percent) if isinstance(percent, int | float) else 0.0
+
+
+def _done(job: Json) -> str:
+    progress = job["progress"]
+    assert isinstance(progress, dict)
+    left, ahead = progress.get("seconds_left"), progress.get("jobs_ahead")
+    words = [f"{_percent(job):.0f}%"]
+    if isinstance(left, int | float):
+        words.append(f"{clock(left)} left")
+    if isinstance(ahead, int) and ahead:
+        words.append(f"{ahead} ahead")
+    return "  ".join(words)

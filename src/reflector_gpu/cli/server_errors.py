@@ -1,0 +1,28 @@
+"""Why a server did not do what it was asked for, in its own words or the system's."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from reflector_gpu.errors import ReflectorError, UpstreamFailed
+
+
+def refusal(status: int, body: bytes) -> ReflectorError:
+    """What the server said in an error body or event."""
+    try:
+        answer = json.loads(body)
+        message = answer["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        message = f"The server answered {status}; is it a reflector-gpu?"
+    return UpstreamFailed(str(message))
+
+
+def reason(error: BaseException) -> str:
+    """Why the connection failed, in the operating system's words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or "no connection"

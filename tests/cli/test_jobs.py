@@ -1,0 +1,91 @@
+"""``reflector-gpu jobs`` against a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.cli import job_client
+from tests.cli.conftest import Typed
+from tests.live import LiveServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(model="scripted", data_dir=tmp_path_factory.mktemp("data")) as server:
+        yield server
+
+
+@pytest.fixture
+def jobs(server: LiveServer, typed: Typed) -> Callable[..., str]:
+    """Runs a command, which has to succeed; what it writes."""
+
+    def run(command: str, *arguments: object) -> str:
+        done = typed("jobs", command, *arguments, "--server", server.url)
+        assert done.status == 0, done
+        return done.out
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, standup: Path) -> Path:
+    """Two recordings, one of them further down, and a file that is none."""
+    found = tmp_path / "meetings"
+    (found / "november").mkdir(parents=True)
+    audio = standup.read_bytes()
+    (found / "monday.wav").write_bytes(audio[:300_044])
+    (found / "november" / "tuesday.WAV").write_bytes(audio[:200_044])
+    (found / "notes.txt").write_text("no recording")
+    return found
+
+
+def test_a_folder_is_transcribed_and_again_without_any_work(
+    jobs: Callable[..., str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_client, "_PIECE", 100_000)
+    output = tmp_path / "texts"
+    command = (folder, "--wait", "-f", "srt", "-o", output)
+    jobs("submit", *command)
+    written = {path.name: path.read_text() for path in output.iterdir()}
+    assert set(written) == {"monday.srt", "tuesday.srt"}
+    assert all(text.startswith("1\n00:00:0") for text in written.values())
+    before = jobs("list", "--json")
+    (output / "monday.srt").unlink()
+    jobs("submit", *command)
+    assert {path.name: path.read_text() for path in output.iterdir()} == written
+    assert jobs("list", "--json") == before
+
+
+def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folder: Path) -> None:
+    job_id, label = jobs("submit", folder / "monday.wav", "--diarize", "--language", "en").split()
+    assert label == "monday.wav"
+    assert jobs("watch", job_id) == f"{job_id}  completed\n"
+    assert job_id in jobs("list", "--status", "completed")
+    assert "monday.wav" in jobs("list")
+    found = json.loads(jobs("result", job_id))
+    assert found["words"][0]["speaker"] == "A"
+    assert jobs("result", job_id, "-f", "vtt").startswith("WEBVTT")
+    assert jobs("cancel", job_id) == f"{job_id}  completed\n"
+
+
+def test_what_fails_is_told_and_does_not_stop_the_others(
+    typed: Typed, server: LiveServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "broken.mp3").write_bytes(b"no audio at all")
+    output = tmp_path / "texts"
+    done = typed("jobs", "submit", folder, "-w", "-o", output, "--server", server.url)
+    assert done.status == 1
+    assert "broken.mp3: " in done.err
+    assert {path.name for path in output.iterdir()} == {"monday.txt", "tuesday.txt"}
+
+
+def test_what_cannot_be_submitted(typed: Typed, server: LiveServer, tmp_path: Path) -> None:
+    where = ("--server", server.url)
+    assert "no such file" in typed("jobs", "submit", tmp_path / "absent.wav", *where).err
+    assert "no recordings" in typed("jobs", "submit", tmp_path, *where).err
+    assert "no such job" in typed("jobs", "result", "job_1", *where).err
+    assert typed("jobs", "watch", "job_1", *where).status == 1

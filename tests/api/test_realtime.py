@@ -64,6 +64,22 @@ def test_a_session_begins_with_everything_that_is_in_effect(scripted: LiveServer
     }
 
 
+def test_words_are_told_while_somebody_still_speaks(
+    manual: Client, snippets: list[Samples]
+) -> None:
+    with manual:
+        manual.speak(snippets[0])
+        manual.speak(silence(1))
+        early = manual.wait_for(DELTA)["delta"]
+        manual.speak(snippets[1])
+        manual.send("input_audio_buffer.commit")
+        completed = manual.completed()
+    deltas = [event["delta"] for event in manual.received if event["type"] == DELTA]
+    assert early
+    assert "".join(deltas) == completed["transcript"]
+    assert len(deltas) > 1
+
+
 def test_a_spoken_turn_is_found_and_transcribed(client: Client, snippets: list[Samples]) -> None:
     with client:
         client.speak(silence(1))

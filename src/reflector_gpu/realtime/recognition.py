@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.live.base import LiveTranscriber
 from reflector_gpu.realtime.configuration import Transcription
-from reflector_gpu.realtime.whole_turns import WholeTurns
 from reflector_gpu.runtime.admission import Recording
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.service.parameters import TranscriptionParameters
-from reflector_gpu.types import Chunk, Priority, Recognition, TranscribeOptions
+from reflector_gpu.types import Priority
 
 _PATIENCE_SECONDS = 30.0  # in which a turn waits for a place; its audio is kept meanwhile
 
@@ -70,18 +68,7 @@ class ServiceSpeech:
     async def _made(self, wanted: Transcription) -> LiveTranscriber:
         request = self._request(wanted)
         await self._service.loaded(request.model)
-        pool = self._service.workers.pool(request.model, Priority.LIVE)
-        spec = request.model.spec
-
-        async def recognise(chunk: Chunk, options: TranscribeOptions) -> Recognition:
-            cost = max(chunk.duration, spec.window_seconds)
-            return check_recognition(
-                await pool.submit(chunk.samples, options, cost=cost, priority=Priority.LIVE)
-            )
-
-        return WholeTurns(
-            recognise, request.options, request.vad, spec.max_chunk_seconds, spec.max_gap_seconds
-        )
+        return self._service.recordings.live(request)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Recording]:

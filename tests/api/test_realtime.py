@@ -7,6 +7,7 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from reflector_gpu.errors import EngineNotLoaded
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.realtime import (
     COMPLETED,
@@ -271,8 +272,6 @@ def test_a_server_that_only_transcribes_says_so(client: Client) -> None:
 def test_a_turn_that_fails_leaves_the_session_alone(
     client: Client, gate: Gate, snippets: list[Samples]
 ) -> None:
-    from reflector_gpu.errors import EngineNotLoaded
-
     with client:
         gate.free = 0
         client.speak(snippets[0])
@@ -371,3 +370,16 @@ def test_a_session_that_has_lasted_long_enough_ends(snippets: list[Samples]) -> 
             client.next()
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 1001
+
+
+def test_words_come_while_somebody_speaks(scripted: LiveServer, speech: Samples) -> None:
+    with Client(scripted, format=SIXTEEN, turn_detection=None) as client:
+        client.speak(speech[: 20 * SAMPLE_RATE])
+        told = client.wait_for(DELTA)["delta"]
+        client.send("input_audio_buffer.commit")
+        completed = client.completed()
+    deltas = [event["delta"] for event in client.received if event["type"] == DELTA]
+    assert "".join(deltas) == completed["transcript"]
+    assert completed["transcript"].startswith(told)
+    assert len(deltas) > 1
+    assert client.types().index(DELTA) < client.types().index(COMMITTED)

@@ -225,6 +225,7 @@ class Session:
             self._speech,
             self.configuration.input.transcription,
             self._send,
+            after=self._ended[-1] if self._ended else None,
             likely=self.configuration.logprobs,
         )
         turn.skip(self._position - kept - begin)

@@ -24,15 +24,23 @@ Send = Callable[[events.ServerEvent], Awaitable[None]]
 
 
 class Turn:
-    """Work on it begins with its first samples, and ends some time after `finish`.
+    """Work on it goes on for some time after `finish`. What is heard goes to ``send``.
 
-    What is heard goes to ``send``.
+    It begins once the turn before has its words, because clients put deltas together as they come,
+    and so that a session holds one place at most. The audio is kept until then.
     """
 
     def __init__(
-        self, begin: int, speech: Speech, wanted: Transcription | None, send: Send, *, likely: bool
+        self,
+        begin: int,
+        speech: Speech,
+        wanted: Transcription | None,
+        send: Send,
+        *,
+        after: Turn | None,
+        likely: bool,
     ) -> None:
-        """It begins at the sample ``begin`` of the session.
+        """It begins at the sample ``begin`` of the session, and comes ``after`` another.
 
         Nothing is recognised if nothing is ``wanted``. ``likely``: events say how likely each token
         is.
@@ -46,6 +54,7 @@ class Turn:
         self._speech = speech
         self._wanted = wanted
         self._send = send
+        self._after = after
         self._likely = likely
         self._silent = 0  # samples at its beginning that no recogniser gets
         self._waiting: list[Samples] = []  # until recognition begins
@@ -82,7 +91,7 @@ class Turn:
         if self._utterance is not None:
             self._utterance.finish()
         if self._task is None and self._wanted:  # nobody has spoken
-            self._task = asyncio.create_task(self._complete(), name=self.item_id)
+            self._task = asyncio.create_task(self._complete_without_words(), name=self.item_id)
 
     async def result(self) -> None:
         """Wait until it is completed, or has failed."""
@@ -115,6 +124,7 @@ class Turn:
 
     async def _recognise(self, wanted: Transcription) -> None:
         try:
+            await self._follow()
             async with self._speech.place() as account:
                 try:
                     await self._listen(wanted)
@@ -159,6 +169,10 @@ class Turn:
         self._text += delta
         await self._send(events.Delta(item_id=self.item_id, delta=delta, logprobs=likely))
 
+    async def _complete_without_words(self) -> None:
+        await self._follow()
+        await self._complete()
+
     async def _complete(self) -> None:
         offset = self._silent / SAMPLE_RATE
         for words in sentences(self._told):
@@ -183,6 +197,12 @@ class Turn:
             )
         )
         self._told.clear()
+
+    async def _follow(self) -> None:
+        """Wait for the turn before, so that one place is enough for a session."""
+        if self._after:
+            await self._after.result()
+            self._after = None  # or all turns would be kept
 
     async def _fail(self, error: ReflectorError) -> None:
         await self._send(events.Failed(item_id=self.item_id, error=events.Problem.of(error)))

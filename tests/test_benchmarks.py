@@ -81,7 +81,7 @@ def test_targets_of_every_kind_are_drawn(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_results_keep_what_others_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import __main__ as command
+    from benchmarks import command
 
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results.json")
     command.keep({"pipeline": [FIGURE], "start": [FIGURE]})
@@ -97,7 +97,7 @@ def test_only_a_target_is_met(target: str, met: bool, capsys: pytest.CaptureFixt
 
 
 def test_every_benchmark_is_described() -> None:
-    from benchmarks.__main__ import BENCHMARKS
+    from benchmarks.command import BENCHMARKS
 
     described = re.findall(r"^\| `(\w+)` \|", page.PATH.read_text(), re.MULTILINE)
     assert described == sorted(BENCHMARKS)

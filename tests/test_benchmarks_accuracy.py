@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks import accuracy, audio, recordings, systems, word_times
+from benchmarks import accuracy, audio, command, recordings, systems, word_times
 from benchmarks.audio import SPEECH
 from benchmarks.recordings import JOININGS, Clip, Joining
 from benchmarks.systems import Batched, Direct, Word

@@ -12,6 +12,7 @@ from transformers import ParakeetCTCConfig, ParakeetForCTC, ParakeetForTDT
 from reflector_gpu.engines.recognition.parakeet.pieces import padded
 from reflector_gpu.engines.recognition.parakeet.pytorch.features import LogMel
 from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
+from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
 from tests.engines.tiny import Clip
 
 BLANK = 30
@@ -43,7 +44,7 @@ def test_it_decodes_as_transformers_does(tmp_path: Path, tiny: Path, spoken: lis
     with torch.inference_mode():
         theirs = model.generate(features, attention_mask=mask)
 
-    network = Network(folder, "cpu", 31.0)
+    network = Network(load(folder), "cpu", 31.0)
     found = network.decoded(batch, 1000.0)
 
     for row, one in zip(theirs.tolist(), found, strict=True):

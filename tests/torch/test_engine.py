@@ -13,8 +13,10 @@ import torch
 
 from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC, local
-from reflector_gpu.engines.recognition.parakeet.pytorch import network
 from reflector_gpu.engines.recognition.parakeet.pytorch.engine import TorchParakeet
+from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
+from reflector_gpu.engines.recognition.parakeet.pytorch.running import Work
+from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.recipe import Recipe
@@ -109,7 +111,7 @@ def test_a_server_hears_with_a_model_from_a_folder(tiny: Path, spoken: list[Clip
 
 @pytest.mark.parametrize("most", [1.0, 5.0, 1000.0])
 def test_packs_of_any_size_give_the_same(tiny: Path, spoken: list[Clip], most: float) -> None:
-    own = network.Network(tiny, "cpu", 31.0)
+    own = Network(load(tiny), "cpu", 31.0)
     batch = [clip.samples for clip in spoken]
     whole = own.decoded(batch, 1000.0)
     for one, other in zip(own.decoded(batch, most), whole, strict=True):
@@ -118,19 +120,44 @@ def test_packs_of_any_size_give_the_same(tiny: Path, spoken: list[Clip], most: f
         assert one.durations.tolist() == other.durations.tolist()
 
 
+def test_what_cuda_graphs_would_run_gives_the_same(tiny: Path, spoken: list[Clip]) -> None:
+    """On tensors of fixed shapes, over several batches, with nothing recorded."""
+    plain = Network(load(tiny), "cpu", 31.0)
+    runs: list[int] = []
+
+    def record(work: Work) -> Work:
+        def run() -> None:
+            runs.append(1)
+            work()
+
+        return run
+
+    fixed = Network(load(tiny), "cpu", 31.0, record)
+    batches = [spoken[:1], spoken[:5], spoken[5:8], spoken[8:9], spoken]
+    for clips in batches:
+        batch = [clip.samples for clip in clips]
+        found, known = (own.decoded(batch, 20.0) for own in (fixed, plain))
+        for one, other in zip(found, known, strict=True):
+            assert one.tokens.tolist() == other.tokens.tolist()
+            assert one.frames.tolist() == other.frames.tolist()
+            assert one.durations.tolist() == other.durations.tolist()
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert len(runs) > 3 * len(batches)
+
+
 def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
     ours: TorchParakeet, spoken: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = ours._network
     assert own is not None
-    encode = own._encoder
+    encode = own.encoder
 
     def short_of_memory(features: torch.Tensor, mask: torch.Tensor) -> object:
         if len(features) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
         return encode(features, mask)
 
-    monkeypatch.setattr(own, "_encoder", short_of_memory)
+    monkeypatch.setattr(own, "encoder", short_of_memory)
     same = [spoken[0].samples] * 4
     with pytest.raises(EngineFailed, match=r"batch of 4.*memory"):
         ours.transcribe(same, ENGLISH)

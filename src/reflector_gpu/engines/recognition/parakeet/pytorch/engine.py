@@ -34,8 +34,11 @@ class TorchParakeet:
 
     def load(self) -> None:
         with needs_extra("Parakeet models on PyTorch", "torch"):
+            from reflector_gpu.engines.recognition.parakeet.pytorch import running, weights
             from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
-        self._network = Network(self._weights, self._device, TORCH_SPEC.max_chunk_seconds + 1)
+        record = running.CudaGraphs() if self._device == "cuda" else None
+        longest = TORCH_SPEC.max_chunk_seconds + 1
+        self._network = Network(weights.load(self._weights), self._device, longest, record)
 
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +15,14 @@ from reflector_gpu.engines.recognition.parakeet.pytorch.encoder import Encoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.features import HOP, LogMel
 from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.packing import packed
-from reflector_gpu.engines.recognition.parakeet.pytorch.running import GraphDecoding, decode
-from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
+from reflector_gpu.engines.recognition.parakeet.pytorch.running import (
+    Encoding,
+    RecordedDecoder,
+    RecordedEncoder,
+    Recorder,
+    decode,
+)
+from reflector_gpu.engines.recognition.parakeet.pytorch.weights import Loaded
 from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import SAMPLE_RATE, Samples
@@ -30,7 +35,7 @@ Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor], list[Decoded]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pack:
+class Pack:
     """Items of a batch on the device: ``float32[b, samples]``, padded with zeros."""
 
     indices: list[int]
@@ -39,25 +44,30 @@ class _Pack:
 
 
 class Network:
-    """The model in ``folder`` on ``device``, for chunks of up to ``longest_seconds``.
+    """The ``loaded`` model on ``device``, for chunks of up to ``longest_seconds``.
+
+    ``record`` makes CUDA graphs of parts of it; without it they run as they are.
 
     Raises:
-        ModelNotInstalled: the folder holds no Parakeet, or the device is not there.
+        ModelNotInstalled: the device is not there.
     """
 
-    def __init__(self, folder: Path, device: str, longest_seconds: float) -> None:
+    def __init__(
+        self, loaded: Loaded, device: str, longest_seconds: float, record: Recorder | None = None
+    ) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise ModelNotInstalled(
                 "PyTorch cannot use the device 'cuda' here: it needs an NVIDIA driver, and a build "
                 "of PyTorch for CUDA (https://pytorch.org/get-started/locally)."
             )
-        loaded = load(folder)
         model = loaded.model
-        self._device = device
-        self._features = LogMel(model.config.encoder_config.num_mel_bins, device)
-        self._encoder = Encoder(model, device, precision(device))
         factor = model.config.encoder_config.subsampling_factor
-        self._decode = _decoding(model, device, int(longest_seconds * 100 / factor) + 2)
+        frames = int(longest_seconds * SAMPLE_RATE / HOP / factor) + 2
+        encoder = Encoder(model, device, precision(device))
+        self._device = device
+        self.features = LogMel(model.config.encoder_config.num_mel_bins, device)
+        self.encoder: Encoding = RecordedEncoder(encoder, record) if record else encoder
+        self.decoder = _decoding(model, frames, record)
         self.seconds_per_frame = factor * HOP / SAMPLE_RATE
         self.vocabulary = loaded.vocabulary
 
@@ -74,12 +84,12 @@ class Network:
         found: dict[int, Decoded] = {}
         try:
             with torch.inference_mode():
-                uploads = self._uploaded(batch, packs)
+                uploads = self.uploaded(batch, packs)
                 pack = next(uploads, None)
                 while pack is not None:
-                    encoded = self._encoder(*self._features(pack.waveforms, pack.lengths))
+                    encoded = self.encoder(*self.features(pack.waveforms, pack.lengths))
                     after = next(uploads, None)
-                    found.update(zip(pack.indices, self._decode(*encoded), strict=True))
+                    found.update(zip(pack.indices, self.decoder(*encoded), strict=True))
                     pack = after
         except torch.OutOfMemoryError as error:
             raise EngineFailed(
@@ -87,7 +97,7 @@ class Network:
             ) from error
         return [found[index] for index in range(len(batch))]
 
-    def _uploaded(self, batch: Sequence[Samples], packs: list[list[int]]) -> Iterator[_Pack]:
+    def uploaded(self, batch: Sequence[Samples], packs: list[list[int]]) -> Iterator[Pack]:
         """Each pack on the device. On CUDA, nothing waits for its copy but what needs it."""
         pinned = self._device == "cuda"
         for indices in packs:
@@ -97,7 +107,7 @@ class Network:
             rows = waveforms.numpy()
             for row, index in enumerate(indices):
                 rows[row, : lengths[row]] = batch[index]
-            yield _Pack(
+            yield Pack(
                 indices,
                 waveforms.to(self._device, non_blocking=pinned),
                 torch.from_numpy(lengths).to(self._device),
@@ -111,11 +121,13 @@ def precision(device: str) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
 
 
-def _decoding(model: ParakeetForTDT | ParakeetForCTC, device: str, frames: int) -> Decoding:
+def _decoding(
+    model: ParakeetForTDT | ParakeetForCTC, frames: int, record: Recorder | None
+) -> Decoding:
     if isinstance(model, ParakeetForTDT):
         decoder = Decoder(model)
-        if device == "cuda":
-            return GraphDecoding(decoder, frames)
+        if record:
+            return RecordedDecoder(decoder, frames, record)
         return lambda encoded, ends: decode(decoder, encoded, ends)
     blank = model.config.pad_token_id
     return lambda logits, lengths: _collapsed(logits, lengths, blank)

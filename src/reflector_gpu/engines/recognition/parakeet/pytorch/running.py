@@ -1,9 +1,16 @@
-"""Runs blocks of decoding until all rows have ended: one by one, or as CUDA graphs."""
+"""Runs the encoder and the decoder: as they are, or recorded as CUDA graphs.
+
+A graph repeats a series of kernels without the host, on the same memory each time. So there is one
+for each of a few shapes, with tensors of its own, into which a batch is copied. What a batch leaves
+free of them counts as padding.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
 
 import torch
 
@@ -12,84 +19,180 @@ from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
 
 logger = logging.getLogger(__name__)
 
+Work: TypeAlias = Callable[[], None]
+
+Recorder: TypeAlias = Callable[[Work], Work]
+"""Makes of work on tensors something that repeats it: a `CudaGraphs`, or the work itself."""
+
+Encoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""``(features[b, frames, bands], mask[b, frames]) -> (encoded[b, t, h], lengths[b])``."""
+
+_BUCKET = 500  # frames of features: graphs of the encoder are for multiples of five seconds
+_GRAPHED = 6_000  # frames of features in all: a larger batch keeps the device busy by itself
+
+
+class CudaGraphs:
+    """Records work as CUDA graphs.
+
+    They share their memory: no two run at once, and none leaves results there.
+    """
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Work) -> Work:
+        """``work`` as a graph. If it cannot be one, this says so, and it stays as it is."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries set themselves up, which no graph may hold
+            for _ in range(2):
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                work()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # an operator that this version cannot record
+            reason = str(error).partition("\n")[0]
+            logger.warning("Parakeet runs without CUDA graphs, and so more slowly: %s", reason)
+            return work
+        replay: Work = graph.replay
+        return replay
+
 
 def decode(decoder: Decoder, encoded: torch.Tensor, ends: torch.Tensor) -> list[Decoded]:
-    """Decode ``encoded[b, t, h]``, of which ``ends[b]`` frames count, without CUDA graphs."""
+    """Decode ``encoded[b, t, h]``, of which ``ends[b]`` frames count, without graphs."""
     state, found = decoder.start(ends), decoder.room(len(encoded), encoded.shape[1])
     while not bool(state.finished):
         state = decoder.block(encoded, state, found)
     return read(found, state.count)
 
 
-class GraphDecoding:
-    """`decode` by CUDA graphs, one for each size of a batch.
+class RecordedEncoder:
+    """``encoder`` for small batches by graphs: launching its kernels would take longer than they
+    do. What it gives is valid until the next call."""
 
-    A graph works on tensors of its own, for batches of up to ``rows`` and ``frames``. The host
-    launches a block before it knows whether the one before has ended all rows, so that the device
-    never waits for it. A block that comes after the end changes nothing.
+    def __init__(self, encoder: Encoding, record: Recorder) -> None:
+        self._encoder = encoder
+        self._record = record
+        self._graphs: dict[tuple[int, int], _EncoderGraph] = {}
+
+    def __call__(
+        self, features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, frames = mask.shape
+        shape = _power_of_two(rows), -(-frames // _BUCKET) * _BUCKET
+        if shape[0] * shape[1] > _GRAPHED:
+            return self._encoder(features, mask)
+        if shape not in self._graphs:
+            empty = features.new_zeros(*shape, features.shape[2])
+            self._graphs[shape] = _EncoderGraph.of(self._encoder, empty, self._record)
+        graph = self._graphs[shape]
+        graph.features.zero_()[:rows, :frames] = features
+        graph.mask.zero_()[:rows, :frames] = mask
+        graph.run()
+        return graph.encoded[:rows], graph.lengths[:rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _EncoderGraph:
+    features: torch.Tensor
+    mask: torch.Tensor
+    encoded: torch.Tensor
+    lengths: torch.Tensor
+    run: Work
+
+    @classmethod
+    def of(cls, encoder: Encoding, features: torch.Tensor, record: Recorder) -> _EncoderGraph:
+        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        encoded, lengths = (one.clone() for one in encoder(features, mask))
+
+        def work() -> None:
+            for ours, theirs in zip((encoded, lengths), encoder(features, mask), strict=True):
+                ours.copy_(theirs)
+
+        return cls(features, mask, encoded, lengths, record(work))
+
+
+class RecordedDecoder:
+    """`decode` by graphs, one for each size of a batch, of up to ``frames`` encoder frames.
+
+    The host launches a block of steps before it knows whether the one before has ended all rows, so
+    that the device never waits for it. A block that comes after the end changes nothing.
     """
 
-    def __init__(self, decoder: Decoder, frames: int) -> None:
+    def __init__(self, decoder: Decoder, frames: int, record: Recorder) -> None:
         self._decoder = decoder
         self._frames = frames
-        self._graphs: dict[int, _Graph] = {}
+        self._record = record
+        self._graphs: dict[int, _DecoderGraph] = {}
 
     def __call__(self, encoded: torch.Tensor, ends: torch.Tensor) -> list[Decoded]:
-        rows = len(encoded)
-        size = 1 << (rows - 1).bit_length()
-        if encoded.shape[1] > self._frames:
+        rows, frames, width = encoded.shape
+        if frames > self._frames:
             return decode(self._decoder, encoded, ends)
+        size = _power_of_two(rows)
         if size not in self._graphs:
-            shape = (size, self._frames, encoded.shape[2])
-            self._graphs[size] = _Graph(self._decoder, encoded.new_zeros(shape))
-        return self._graphs[size].decode(encoded, ends)[:rows]
+            empty = encoded.new_zeros(size, self._frames, width)
+            self._graphs[size] = _DecoderGraph(self._decoder, empty, self._record)
+        return self._graphs[size].decode(encoded, ends)
 
 
-class _Graph:
-    def __init__(self, decoder: Decoder, encoded: torch.Tensor) -> None:
+class _DecoderGraph:
+    def __init__(self, decoder: Decoder, encoded: torch.Tensor, record: Recorder) -> None:
         self._decoder = decoder
         self._encoded = encoded
         self._ends = torch.zeros(len(encoded), dtype=torch.long, device=encoded.device)
         self._state = _copied(decoder.start(self._ends))
         self._found = decoder.room(len(encoded), encoded.shape[1])
-        self._finished = torch.zeros((), dtype=torch.bool, device=encoded.device)
-        self._graph = self._captured()
+        self._finished = self._state.finished.clone()
+        self._signals = [_Signal(encoded.device.type) for _ in range(2)]
+        self._run = record(self._block)
 
     def decode(self, encoded: torch.Tensor, ends: torch.Tensor) -> list[Decoded]:
         rows, frames = encoded.shape[:2]
         self._encoded[:rows, :frames] = encoded
-        self._ends.zero_()
-        self._ends[:rows] = ends
+        self._ends.zero_()[:rows] = ends
         self._state.copy_(self._decoder.start(self._ends))
-        flags = torch.zeros(2, dtype=torch.bool, pin_memory=True)
-        events = [torch.cuda.Event(), torch.cuda.Event()]
-        number = 0
+        before, after = self._signals
+        self._run()
+        before.send(self._finished)
         while True:
-            self._graph.replay()
-            flags[number % 2].copy_(self._finished, non_blocking=True)
-            events[number % 2].record()
-            if number:
-                events[1 - number % 2].synchronize()
-                if bool(flags[1 - number % 2]):
-                    break
-            number += 1
-        return read(self._found, self._state.count)
+            self._run()
+            after.send(self._finished)
+            if before.received():
+                return read(self._found[:rows], self._state.count[:rows])
+            before, after = after, before
 
     def _block(self) -> None:
         self._state.copy_(self._decoder.block(self._encoded, self._state, self._found))
         self._finished.copy_(self._state.finished)
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries set themselves up, which no graph may hold
-            for _ in range(2):
-                self._block()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._block()
-        return graph
+
+class _Signal:
+    """Tells the host what a flag on the device was, while the device goes on."""
+
+    def __init__(self, device: str) -> None:
+        cuda = device == "cuda"
+        self._flag = torch.zeros((), dtype=torch.bool, pin_memory=cuda)
+        self._event = torch.cuda.Event() if cuda else None
+
+    def send(self, flag: torch.Tensor) -> None:
+        self._flag.copy_(flag, non_blocking=True)
+        if self._event is not None:
+            self._event.record()
+
+    def received(self) -> bool:
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._flag)
+
+
+def _power_of_two(rows: int) -> int:
+    """The least one that is not less than ``rows``."""
+    return 1 << (rows - 1).bit_length()
 
 
 def _copied(state: State) -> State:

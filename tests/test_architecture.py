@@ -64,6 +64,7 @@ ALLOWED = {
         "transcriber",
         "api",
         "deploy",
+        "store",
     },
     "__main__": {"cli"},
 }

@@ -10,6 +10,7 @@
     │   ├── UnsupportedVersion    the client speaks another version of a protocol
     │   └── SessionExpired        a realtime session has lasted as long as it may
     ├── Unauthorized              no key, or a wrong one
+    ├── Forbidden                 the key is not good for this
     ├── UrlForbidden              the address policy refuses this URL
     ├── OriginForbidden           a page of another web origin asks without a key
     ├── AudioNotFound             the audio URL answers 404
@@ -97,6 +98,10 @@ class UnsupportedVersion(InvalidRequest):
 
 class Unauthorized(ReflectorError, PermissionError):
     code = "invalid_api_key"
+
+
+class Forbidden(ReflectorError, PermissionError):
+    code = "insufficient_scope"
 
 
 class UrlForbidden(ReflectorError, PermissionError):

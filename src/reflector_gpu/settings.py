@@ -292,18 +292,18 @@ class Settings(JobSettings):
         chosen = self.trusted_networks and self.trusted_proxies
         return not self.keys and (self.insecure or (self.loopback and not chosen))
 
-    def check_exposed(self) -> None:
-        """Refuse to serve other machines without a key.
+    def check_exposed(self, *, named_keys: bool = False) -> None:
+        """Refuse to serve other machines without a key. The settings do not know ``named_keys``.
 
         Raises:
             ConfigurationError: other machines can connect, but there is no key, no trusted
                 network, and no ``insecure``.
         """
-        if not (self.loopback or self.keys or self.trusted_networks or self.insecure):
+        if not any((self.loopback, self.keys, named_keys, self.trusted_networks, self.insecure)):
             raise ConfigurationError(
-                f"Refusing to listen on {self.host} without a key: set REFLECTOR_APIKEY, name "
-                "those who need none in REFLECTOR_TRUSTED_NETWORKS, or pass --insecure if "
-                "everyone who can reach this address may use it."
+                f"Refusing to listen on {self.host} without a key: set REFLECTOR_APIKEY, name those"
+                " who need none in REFLECTOR_TRUSTED_NETWORKS, or pass --insecure if everyone who "
+                "can reach this address may use it."
             )
 
 

@@ -10,14 +10,19 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.scopes import check_quota, check_scope
 from reflector_gpu.api.websockets import refuse, subprotocol_keys
-from reflector_gpu.errors import OriginForbidden, Unauthorized
+from reflector_gpu.errors import Forbidden, OriginForbidden, Overloaded, Unauthorized
 from reflector_gpu.networks import Caller, Trust
 from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.settings import Settings
+from reflector_gpu.store.kept import Kept
 
 OPENED_BY = "client_secret"
 """Where the state of a request has the client secret that it was sent with, if it was."""
+
+NAMED_KEY = "api_key"
+"""Where the state of a request has the named key that it was sent with, if it was."""
 
 _FOR_SECRETS = ("/v1/realtime",)
 """Paths where a client secret counts as a key."""
@@ -34,15 +39,21 @@ class Access:
     """
 
     def __init__(
-        self, settings: Settings, trust: Trust, client_secrets: ClientSecrets | None = None
+        self,
+        settings: Settings,
+        trust: Trust,
+        client_secrets: ClientSecrets | None = None,
+        kept: Kept | None = None,
     ) -> None:
+        """``kept`` has the named keys, and what each has used."""
         self._keys = [
             (number, written)
             for number, key in enumerate(settings.keys)
             for written in _written(key)
         ]
         self._owners = {_client_of(n): _owner_of(key) for n, key in enumerate(settings.keys)}
-        self._open = settings.open_to_all
+        self._open_to_all = settings.open_to_all
+        self._kept = kept
         self._origins = frozenset(settings.cors_origins)
         self._trust = trust
         self._secrets = client_secrets or ClientSecrets()
@@ -56,6 +67,8 @@ class Access:
 
         Raises:
             Unauthorized: the key is missing or wrong, and the address needs one.
+            Forbidden: the key has not the scope for this.
+            Overloaded: the key has used its share of the day.
             OriginForbidden: a page of another origin opens a WebSocket without a key.
         """
         details = record_of(scope).details
@@ -66,8 +79,15 @@ class Access:
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
             return _client_of(number)
+        if self._kept and (named := self._kept.keys.find(keys)):
+            details["key"] = named.name
+            scope.setdefault("state", {})[NAMED_KEY] = named
+            check_scope(named, scope["path"])
+            if scope.get("method", "POST") == "POST":
+                check_quota(named, self._kept.usage)
+            return _client_of(named.id)
         if keys:
-            details["key"] = "wrong" if self._keys else "ignored"
+            details["key"] = "wrong" if self._keyed else "ignored"
         # A wrong key does no harm where none is needed. Reflector's own compose file sends a
         # made-up one ("selfhosted") with speech, and none with translations.
         if self._open or caller.trusted:
@@ -82,7 +102,21 @@ class Access:
         It stays the same when the server starts again, even with more keys. All who need no key
         are one owner.
         """
-        return self._owners.get(client, "")
+        return self._owners.get(client) or client.partition(_client_of(""))[2]
+
+    def count(self, owner: str) -> None:
+        """Count a request of ``owner``."""
+        if self._kept:
+            self._kept.usage.request(owner)
+
+    @property
+    def _keyed(self) -> bool:
+        """Whether there are keys. If all of those that have names were revoked, there are too."""
+        return bool(self._keys) or (self._kept is not None and self._kept.keys.used)
+
+    @property
+    def _open(self) -> bool:
+        return self._open_to_all and not self._keyed
 
     def _secret_in(self, scope: Scope, keys: Sequence[bytes]) -> ClientSecret | None:
         """The client secret that was sent, where one counts. The route finds it in its state."""
@@ -119,7 +153,7 @@ class Access:
         return found
 
     def _refusal(self, scope: Scope, keys: Sequence[bytes], caller: Caller) -> str:
-        if not self._keys:
+        if not self._keyed:
             return (
                 f"Your address ({caller.address or 'unknown'}) is in no network that this server "
                 "trusts, and it has no key that you could send. Its operator can add the address "
@@ -151,17 +185,19 @@ class RequireKey:
             record_of(scope).details["client"] = caller.address or "unknown"
             try:
                 client = self._access.check(scope, caller)
-            except (Unauthorized, OriginForbidden) as error:
+            except (Unauthorized, Forbidden, Overloaded, OriginForbidden) as error:
                 if scope["path"] not in self._open:
                     await refuse(error, scope, receive, send)
                     return
             else:
                 state = scope.setdefault("state", {})
-                state["client"], state["owner"] = client, self._access.owner(client)
+                state["client"] = client
+                state["owner"] = owner = self._access.owner(client)
+                self._access.count(owner)
         await self._app(scope, receive, send)
 
 
-def _client_of(number: int) -> str:
+def _client_of(number: int | str) -> str:
     return f"key {number}"
 
 

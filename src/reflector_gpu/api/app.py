@@ -32,6 +32,7 @@ from reflector_gpu.api.routes import (
     transcription,
     translation,
     uploads,
+    usage,
     webhooks,
 )
 from reflector_gpu.api.routes.operations import HEALTH
@@ -41,6 +42,8 @@ from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
+from reflector_gpu.store.configured import open_database
+from reflector_gpu.store.kept import Kept
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ ROUTERS = [
     uploads.router,
     webhooks.router,
     models.router,
+    usage.router,
     operations.router,
     docs.router,
 ]
@@ -94,7 +98,12 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     service = Service(settings, elsewhere)
     metrics = Metrics(service)
     kinds = kinds_of(service, metrics)
-    kept = configured_jobs(settings, kinds, service.recordings.fetch, webhook_body)
+    database = open_database(settings)
+    kept, jobs_here = None, None
+    if database:
+        kept = Kept.of(database)
+        fetch, used = service.recordings.fetch, kept.usage.audio
+        jobs_here = configured_jobs(settings, database, kinds, fetch, webhook_body, used)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -103,13 +112,16 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         ):
             logger.warning(warning)
         service.start()
-        if kept:
+        if kept and jobs_here:
             await kept.start()
+            await jobs_here.start()
         try:
             yield
         finally:
-            if kept:
+            if kept and jobs_here and database:
+                await jobs_here.aclose()
                 await kept.aclose()
+                database.close()
             await service.close()
 
     app = FastAPI(
@@ -124,13 +136,14 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.metrics = metrics
     app.state.intake = Intake(service, metrics)
     app.state.job_kinds = kinds
-    app.state.jobs = kept
+    app.state.jobs = jobs_here
+    app.state.kept = kept
     app.state.client_secrets = client_secrets = ClientSecrets()
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)
-    access = Access(settings, trust, client_secrets)
+    access = Access(settings, trust, client_secrets, kept)
     _wrap(app, settings, access, metrics, Labels([*ROUTERS, app.router]))
     _describe(app.openapi())
     return app

@@ -18,6 +18,8 @@ from reflector_gpu.errors import Unavailable
 from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
+from reflector_gpu.store.kept import Kept
+from reflector_gpu.store.usage import Usage
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
 
@@ -48,6 +50,16 @@ async def _jobs(request: HTTPConnection) -> Jobs:
     return jobs
 
 
+async def _usage(request: HTTPConnection) -> Usage:
+    kept: Kept | None = request.app.state.kept
+    if kept is None:
+        raise Unavailable(
+            "This server does not keep what is used: its operator has to set REFLECTOR_DATA_DIR.",
+            retry_after=3600,
+        )
+    return kept.usage
+
+
 async def _kinds(request: HTTPConnection) -> Mapping[str, JobKind]:
     kinds: Mapping[str, JobKind] = request.app.state.job_kinds
     return kinds
@@ -68,6 +80,7 @@ AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
 AppService: TypeAlias = Annotated[Service, Depends(_service)]
 AppClientSecrets: TypeAlias = Annotated[ClientSecrets, Depends(_client_secrets)]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
+AppUsage: TypeAlias = Annotated[Usage, Depends(_usage)]
 AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]
 Owner: TypeAlias = Annotated[str, Depends(_owner)]
 """Whose jobs a request is about."""

@@ -27,6 +27,7 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.UnsupportedVersion: 412,
     errors.Conflict: 409,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.UrlForbidden: 403,
     errors.OriginForbidden: 403,
     errors.AudioNotFound: 404,

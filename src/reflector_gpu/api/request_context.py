@@ -59,6 +59,8 @@ class RequestContext:
         details = record_of(self.request.scope).details
         before = float(details.get("audio", "0").removesuffix("s"))
         details["audio"] = f"{before + seconds:.2f}s"
+        if kept := self.request.app.state.kept:
+            kept.usage.audio(getattr(self.request.state, "owner", ""), seconds)
 
     async def parts(
         self, spool: Spool, wanted: TranscriptionRequest, field: str = "file"

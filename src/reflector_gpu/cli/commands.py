@@ -11,6 +11,7 @@ from reflector_gpu import __version__
 from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.job_commands import jobs
+from reflector_gpu.cli.key_commands import keys
 from reflector_gpu.cli.modal_commands import modal
 from reflector_gpu.cli.model_commands import models
 from reflector_gpu.cli.options import (
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.add_typer(modal, name="modal")
 app.add_typer(jobs, name="jobs")
+app.add_typer(keys, name="keys")
 
 
 def _print_version(asked: bool) -> None:

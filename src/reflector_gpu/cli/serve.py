@@ -20,6 +20,7 @@ from reflector_gpu.cli.listen import listen, url_of
 from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
+from reflector_gpu.store.configured import has_keys
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
         ReflectorError: the settings do not work, or the port cannot be had.
     """
     settings = load_settings(**overrides)
-    settings.check_exposed()
+    settings.check_exposed(named_keys=has_keys(settings))
     app = create_app(settings)
     service: Service = app.state.service
     for model in service.configured:

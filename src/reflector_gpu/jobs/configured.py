@@ -8,30 +8,35 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
-from reflector_gpu.jobs.runner import Fetch
+from reflector_gpu.jobs.runner import Fetch, Used
 from reflector_gpu.settings import Settings
-from reflector_gpu.store.database import sqlite_in
+from reflector_gpu.store.database import Database
 
 _HOUR = 3600.0
 
 
 def configured_jobs(
-    settings: Settings, works: Mapping[str, Work], fetch: Fetch, show: Show
-) -> Jobs | None:
-    """Jobs in the folder that the operator has named; None if there is none.
+    settings: Settings,
+    database: Database,
+    works: Mapping[str, Work],
+    fetch: Fetch,
+    show: Show,
+    used: Used,
+) -> Jobs:
+    """Jobs in ``database`` and in the folder that the operator has named.
 
     Raises:
         ConfigurationError: it cannot be used.
     """
-    if settings.data_dir is None:
-        return None
+    assert settings.data_dir, "a database has a folder"
     return Jobs(
-        sqlite_in(settings.data_dir),
+        database,
         JobFolder(settings.data_dir, settings.max_upload_bytes),
         works,
         fetch,
         AddressGuard(settings.url_allow),
         show,
+        used,
         at_once=settings.jobs_at_once,
         keep_seconds=settings.jobs_keep_hours * _HOUR,
         upload_seconds=settings.uploads_keep_hours * _HOUR,

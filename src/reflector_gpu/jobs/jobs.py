@@ -18,7 +18,7 @@ from reflector_gpu.jobs.job import Draft, Job, Status, new_id
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.pieces import Pieces
-from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner
+from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner, Used
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.webhooks import Webhooks
@@ -54,6 +54,7 @@ class Jobs:
         fetch: Fetch,
         guard: AddressGuard,
         show: Show,
+        used: Used,
         *,
         at_once: int,
         keep_seconds: float,
@@ -62,6 +63,7 @@ class Jobs:
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
         is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
+        ``used`` hears of the audio that was worked on for an owner.
         """
         self._database = database
         self._folder = folder
@@ -82,6 +84,7 @@ class Jobs:
             self._news,
             at_once,
             self.webhooks.added.set,
+            used,
         )
         self.uploads = Uploads(
             database, folder.uploads, limit=folder.limit, keep_seconds=upload_seconds
@@ -106,7 +109,6 @@ class Jobs:
         await self._runner.aclose()
         await self.webhooks.aclose()
         self._folder.release()
-        await asyncio.to_thread(self._database.close)
 
     def arriving(self) -> AbstractContextManager[Arriving]:
         """Takes an upload, which becomes a job's recording by `add`."""

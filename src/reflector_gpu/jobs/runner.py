@@ -39,6 +39,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds
 _PASSING = (Unavailable, Overloaded, UpstreamTimeout)
 """Errors that may be over later."""
 
+Used = Callable[[str, float], None]
+"""Hears how many seconds of audio were worked on for an owner."""
+
 Fetch = Callable[[str, Spool], Awaitable[None]]
 
 
@@ -55,6 +58,7 @@ class Runner:
         news: News,
         at_once: int,
         ended: Callable[[], None],
+        used: Used,
     ) -> None:
         """``works`` has what each kind of job does; ``fetch`` downloads a URL into a spool.
 
@@ -68,6 +72,7 @@ class Runner:
         self._news = news
         self._places = asyncio.Semaphore(at_once)
         self._ended = ended
+        self._used = used
         self._server = secrets.token_hex(8)
         self._taken = 0
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -173,6 +178,7 @@ class Runner:
         async with self._folder.recording(job.id, fetch) as recording:
             result = await self._works[job.kind].run(job, recording, journal)
         await self._store.complete(job, result, journal.seconds)
+        self._used(job.owner, journal.seconds)
         await self._after(job)
 
     async def _fail(self, job: Job, error: JobError) -> None:

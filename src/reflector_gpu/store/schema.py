@@ -38,4 +38,13 @@ STATEMENTS = (
         metadata TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL
     )""",
     "CREATE INDEX uploads_owned ON uploads (owner)",
+    """CREATE TABLE api_keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL,
+        daily_audio_seconds DOUBLE PRECISION, created DOUBLE PRECISION NOT NULL,
+        revoked DOUBLE PRECISION
+    )""",
+    """CREATE TABLE used (
+        owner TEXT NOT NULL, day TEXT NOT NULL, requests BIGINT NOT NULL,
+        audio_seconds DOUBLE PRECISION NOT NULL, PRIMARY KEY (owner, day)
+    )""",
 )

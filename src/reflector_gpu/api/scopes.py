@@ -1,0 +1,60 @@
+"""Which scope of a key each route needs."""
+
+from __future__ import annotations
+
+from reflector_gpu.errors import Forbidden, Overloaded
+from reflector_gpu.store.keys import ApiKey, Scope
+from reflector_gpu.store.usage import Usage
+
+_PATHS = (
+    ("/v1/audio/diarization", Scope.DIARIZE),
+    ("/diarize", Scope.DIARIZE),
+    ("/v1/audio/translations", Scope.TRANSLATE),
+    ("/translate", Scope.TRANSLATE),
+    ("/v1/audio/", Scope.TRANSCRIBE),
+    ("/v1/realtime", Scope.TRANSCRIBE),
+    ("/transcribe", Scope.TRANSCRIBE),
+    ("/asr", Scope.TRANSCRIBE),
+    ("/detect-language", Scope.TRANSCRIBE),
+    ("/pad", Scope.TRANSCRIBE),
+    ("/llm", Scope.LLM),
+    ("/v1/chat/", Scope.LLM),
+    ("/v1/jobs", Scope.JOBS),
+    ("/v1/uploads", Scope.JOBS),
+    ("/v1/webhooks", Scope.JOBS),
+    ("/v1/files", Scope.JOBS),
+    ("/v1/batches", Scope.JOBS),
+    ("/metrics", Scope.ADMIN),
+)
+"""Beginnings of paths; the first that fits counts. Others need no scope."""
+
+
+def scope_of(path: str) -> Scope | None:
+    """The scope that a request to ``path`` needs."""
+    return next((scope for start, scope in _PATHS if path.startswith(start)), None)
+
+
+def check_scope(key: ApiKey, path: str) -> None:
+    """
+    Raises:
+        Forbidden: ``key`` is not good for ``path``.
+    """
+    needed = scope_of(path)
+    if needed is not None and needed not in key.scopes:
+        raise Forbidden(
+            f"The key '{key.name}' has not the scope '{needed}' that {path} needs; it has "
+            f"{', '.join(sorted(key.scopes)) or 'none'}."
+        )
+
+
+def check_quota(key: ApiKey, usage: Usage) -> None:
+    """
+    Raises:
+        Overloaded: ``key`` has used its audio of this day.
+    """
+    limit = key.daily_audio_seconds
+    if limit is not None and usage.audio_today(key.id) >= limit:
+        raise Overloaded(
+            f"The key '{key.name}' has used its {limit:g} seconds of audio of this day (UTC).",
+            retry_after=usage.seconds_to_tomorrow,
+        )

@@ -1,0 +1,149 @@
+"""Named keys: made, listed and revoked while the server runs. Only their hashes are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reflector_gpu.errors import InvalidRequest, NotFound, Unavailable
+from reflector_gpu.store.database import Connection, Database, Row
+
+PREFIX = "rgpu-"
+"""What keys begin with, so that people and scanners of leaks recognise them."""
+
+_REFRESH_SECONDS = 1.0
+_LONGEST_NAME = 64
+
+
+class Scope(StrEnum):
+    """What a key is good for."""
+
+    TRANSCRIBE = "transcribe"
+    DIARIZE = "diarize"
+    TRANSLATE = "translate"
+    LLM = "llm"
+    JOBS = "jobs"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key without its secret. It may have ``daily_audio_seconds`` worked on in a day of UTC."""
+
+    id: str
+    name: str
+    digest: str
+    scopes: frozenset[Scope]
+    daily_audio_seconds: float | None
+    created: float
+    revoked: float | None
+
+    @classmethod
+    def of(cls, row: Row) -> ApiKey:
+        limit, revoked = row["daily_audio_seconds"], row["revoked"]
+        return cls(
+            str(row["id"]),
+            str(row["name"]),
+            str(row["digest"]),
+            frozenset(map(Scope, str(row["scopes"]).split())),
+            None if limit is None else float(limit),
+            float(row["created"] or 0),
+            None if revoked is None else float(revoked),
+        )
+
+
+class KeyRing:
+    """The keys of a server. What changes in the database counts a second later."""
+
+    def __init__(self, database: Database) -> None:
+        """Reads the keys.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        self._database = database
+        self._refreshing: asyncio.Task[None] | None = None
+        self._known: dict[str, ApiKey] = {}
+        self.used = False
+        """Whether there is a key, or was one: then nobody may come in without any."""
+        self._take(database.write_now(all_keys))
+
+    def start(self) -> None:
+        self._refreshing = asyncio.create_task(self._refresh())
+
+    def close(self) -> None:
+        if self._refreshing:
+            self._refreshing.cancel()
+
+    def find(self, sent: Iterable[bytes]) -> ApiKey | None:
+        """The first of the keys that were ``sent`` that we know."""
+        # An attacker who measures how long this takes learns about hashes of guesses only.
+        found = (self._known.get(digest_of(key)) for key in sent)
+        return next(filter(None, found), None)
+
+    def _take(self, keys: Collection[ApiKey]) -> None:
+        self.used = bool(keys)
+        self._known = {key.digest: key for key in keys if key.revoked is None}
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            with suppress(Unavailable):
+                self._take(await self._database.read(all_keys))
+
+
+def all_keys(connection: Connection) -> list[ApiKey]:
+    """All keys, also those that were revoked."""
+    return [ApiKey.of(row) for row in connection.rows("SELECT * FROM api_keys ORDER BY created")]
+
+
+def create(
+    connection: Connection,
+    name: str,
+    scopes: Iterable[Scope],
+    daily_audio_seconds: float | None = None,
+) -> str:
+    """A new key. This is the only time that its secret is known.
+
+    Raises:
+        InvalidRequest: the name is another key's, or no good.
+    """
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise InvalidRequest(f"A key has a name of 1 to {_LONGEST_NAME} printable characters.")
+    if any(key.name == name and key.revoked is None for key in all_keys(connection)):
+        raise InvalidRequest(f"There is a key '{name}' already; revoke it, or take another name.")
+    secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
+    connection.change(
+        "INSERT INTO api_keys (id, name, digest, scopes, daily_audio_seconds, created)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        f"key_{secrets.token_hex(8)}",
+        name,
+        digest_of(secret.encode()),
+        " ".join(sorted(scopes)),
+        daily_audio_seconds,
+        time.time(),
+    )
+    return secret
+
+
+def revoke(connection: Connection, name: str) -> None:
+    """End a key.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if not connection.change(
+        "UPDATE api_keys SET revoked = ? WHERE name = ? AND revoked IS NULL", time.time(), name
+    ):
+        raise NotFound(f"There is no key '{name}'; `reflector-gpu keys list` shows them.")
+
+
+def digest_of(key: bytes) -> str:
+    """How a key is kept. It is random and long, so a quick hash does: nobody can guess it."""
+    return hashlib.sha256(key).hexdigest()

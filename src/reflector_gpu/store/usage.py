@@ -1,0 +1,124 @@
+"""How much each key has used, day by day."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reflector_gpu.errors import Unavailable
+from reflector_gpu.store.database import Connection, Database
+
+_WRITE_SECONDS = 2.0
+_DAY = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Used:
+    """What one owner used on one day of UTC."""
+
+    requests: int = 0
+    audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfUse:
+    owner: str
+    day: str
+    requests: int
+    audio_seconds: float
+
+
+class Usage:
+    """Counts, and writes the sums down every few seconds. For one event loop."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._new: defaultdict[tuple[str, str], Used] = defaultdict(Used)
+        self._today: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._writing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read what was used today, and begin to write."""
+        for one in await self.since(self._day):
+            self._today[one.owner, one.day] += one.audio_seconds
+        self._writing = asyncio.create_task(self._write())
+
+    async def aclose(self) -> None:
+        if self._writing:
+            self._writing.cancel()
+        with suppress(Unavailable):
+            await self.flush()
+
+    def request(self, owner: str) -> None:
+        """Count a request."""
+        self._new[owner, self._day].requests += 1
+
+    def audio(self, owner: str, seconds: float) -> None:
+        """Count audio that was worked on."""
+        day = self._day
+        self._new[owner, day].audio_seconds += seconds
+        self._today[owner, day] += seconds
+
+    def audio_today(self, owner: str) -> float:
+        """Seconds of audio of this day, as far as this server knows."""
+        return self._today.get((owner, self._day), 0.0)
+
+    @property
+    def seconds_to_tomorrow(self) -> float:
+        return _DAY - self._clock() % _DAY
+
+    async def since(self, day: str, owner: str | None = None) -> list[DayOfUse]:
+        """The days of ``owner``, or of everybody, from ``day`` on."""
+        await self.flush()
+
+        def work(connection: Connection) -> list[DayOfUse]:
+            rows = connection.rows("SELECT * FROM used WHERE day >= ? ORDER BY day, owner", day)
+            return [
+                DayOfUse(
+                    str(row["owner"]),
+                    str(row["day"]),
+                    int(row["requests"] or 0),
+                    float(row["audio_seconds"] or 0),
+                )
+                for row in rows
+                if owner is None or row["owner"] == owner
+            ]
+
+        return await self._database.read(work)
+
+    async def flush(self) -> None:
+        """Write down what is new."""
+        new, self._new = self._new, defaultdict(Used)
+        if not new:
+            return
+
+        def work(connection: Connection) -> None:
+            for (owner, day), used in new.items():
+                connection.change(
+                    "INSERT INTO used (owner, day, requests, audio_seconds) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (owner, day) DO UPDATE SET"
+                    " requests = used.requests + excluded.requests,"
+                    " audio_seconds = used.audio_seconds + excluded.audio_seconds",
+                    owner,
+                    day,
+                    used.requests,
+                    used.audio_seconds,
+                )
+
+        await self._database.write(work)
+
+    @property
+    def _day(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_SECONDS)
+            with suppress(Unavailable):
+                await self.flush()

@@ -1,0 +1,140 @@
+"""Named keys: what they are good for, what they have used, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.support import TRANSCRIPTIONS, connect, error_of, eventually
+from tests.cli.conftest import Typed, typed
+from tests.live import KEY, LiveServer
+
+__all__ = ["typed"]  # a fixture
+
+Keys = Callable[..., str]
+
+
+@pytest.fixture
+def keys(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """Runs a command of `reflector-gpu keys`; what it prints."""
+    monkeypatch.setenv("REFLECTOR_DATA_DIR", str(tmp_path))
+
+    def run(*arguments: str) -> str:
+        done = typed("keys", *arguments)
+        assert done.status == 0, done
+        return done.out.strip()
+
+    return run
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LiveServer]:
+    with LiveServer(model="scripted", apikey=KEY, data_dir=tmp_path) as server:
+        yield server
+
+
+def send(http: httpx.Client, audio: bytes, route: str = TRANSCRIPTIONS) -> httpx.Response:
+    return http.post(route, files={"file": ("a.wav", audio)})
+
+
+def test_a_key_is_made_and_revoked_while_the_server_runs(
+    server: LiveServer, keys: Keys, clip: bytes, tmp_path: Path
+) -> None:
+    secret = keys("create", "alice")
+    with connect(server, secret) as http:
+        eventually(lambda: send(http, clip).status_code == 200)
+        keys("revoke", "alice")
+        eventually(lambda: send(http, clip).status_code == 401)
+    with connect(server) as http:
+        assert send(http, clip).status_code == 200  # REFLECTOR_APIKEY keeps working
+    listed = keys("list")
+    assert "alice" in listed
+    assert secret not in listed
+    for path in tmp_path.iterdir():
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes()
+
+
+def test_a_key_is_good_for_its_scopes_alone(server: LiveServer, keys: Keys, clip: bytes) -> None:
+    secret = keys("create", "bob", "--scopes", "diarize,jobs")
+    with connect(server, secret) as http:
+        eventually(lambda: http.get("/v1/models").status_code == 200)
+        assert send(http, clip, "/v1/audio/diarization").status_code == 200
+        assert http.get("/v1/jobs").status_code == 200
+        refused = error_of(send(http, clip), 403)
+        assert refused["code"] == "insufficient_scope"
+        assert "transcribe" in refused["message"]
+        for path in ("/v1/audio/translations", "/transcribe", "/llm", "/v1/chat/completions"):
+            error_of(http.post(path), 403)
+        error_of(http.get("/metrics"), 403)
+        error_of(http.get("/v1/usage", params={"everybody": True}), 403)
+
+
+def test_each_key_has_its_own_jobs(server: LiveServer, keys: Keys, clip: bytes) -> None:
+    alice, bob = keys("create", "alice"), keys("create", "bob")
+    with connect(server, alice) as one, connect(server, bob) as other:
+        eventually(lambda: other.get("/v1/jobs").status_code == 200)
+        job = send(one, clip, "/v1/jobs").json()["id"]
+        assert one.get(f"/v1/jobs/{job}").status_code == 200
+        assert other.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def usage(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = http.get("/v1/usage", params=query).json()["data"]
+    return found
+
+
+def test_what_a_key_has_used_is_counted_and_limited(
+    tmp_path: Path, keys: Keys, clip: bytes
+) -> None:
+    secret = keys("create", "alice", "--daily-audio-hours", "0.001", "--scopes", "transcribe,jobs")
+    where: dict[str, Any] = {"model": "scripted", "apikey": KEY, "data_dir": tmp_path}
+    with LiveServer(**where) as server, connect(server, secret) as http:
+        assert send(http, clip).status_code == 200
+        [today] = usage(http)
+        assert today["requests"] == 2
+        assert 1 < today["audio_seconds"] < 3.6
+        job = send(http, clip, "/v1/jobs").json()["id"]
+        eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed")
+        twice = pytest.approx(2 * today["audio_seconds"], abs=0.02)
+        eventually(lambda: usage(http)[0]["audio_seconds"] == twice)
+        send(http, clip)
+        full = send(http, clip)
+        assert "this day" in error_of(full, 429)["message"]
+        assert 0 < int(full.headers["Retry-After"]) <= 24 * 3600
+        assert http.get(f"/v1/jobs/{job}").status_code == 200
+    with LiveServer(**where) as server:
+        with connect(server, secret) as http:
+            error_of(send(http, clip), 429)
+        with connect(server) as http:
+            assert send(http, clip).status_code == 200
+            everybody = usage(http, everybody=True)
+            assert len({day["key"] for day in everybody}) == 2
+
+
+def test_named_keys_close_a_server_that_was_open(tmp_path: Path, keys: Keys) -> None:
+    keys("create", "alice")
+    keys("revoke", "alice")
+    with LiveServer(model="scripted", data_dir=tmp_path) as server, connect(server, None) as http:
+        error_of(http.get("/v1/models"), 401)
+
+
+def test_names_and_scopes_are_checked(keys: Keys, typed: Typed) -> None:
+    keys("create", "alice")
+    assert "already" in typed("keys", "create", "alice").err
+    assert "transcribe" in typed("keys", "create", "carol", "--scopes", "everything").err
+    assert "no key" in typed("keys", "revoke", "dave").err
+
+
+def test_keys_need_a_folder(typed: Typed) -> None:
+    assert "REFLECTOR_DATA_DIR" in typed("keys", "list").err
+
+
+def test_a_database_that_is_none_stops_the_server_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "reflector.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(Exception, match="database"):
+        LiveServer(model="scripted", data_dir=tmp_path)

@@ -238,6 +238,32 @@ def transcribe(
 
 
 @app.command()
+def listen(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            show_default=False,
+            help="A recording, heard as fast as it was spoken. Left out: the microphone.",
+        ),
+    ] = None,
+    model: Model = None,
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
+    ] = None,
+    profile: Profile = None,
+) -> None:
+    """Print words while they are spoken, until Ctrl-C or the end of the file.
+
+    On a terminal, words that may still change are dim.
+    """
+    from reflector_gpu.cli.listening import run
+
+    run(source, model=model, language=language, profile=profile)
+
+
+@app.command()
 def translate(
     text: Annotated[
         str | None,

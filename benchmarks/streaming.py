@@ -59,7 +59,7 @@ def run() -> list[Figure]:
     own: dict[str, str] = json.loads(os.environ.get("REFLECTOR_MODEL_PATHS", "{}"))
     found: list[Figure] = []
     for name, folder in {**TINY, **own}.items():
-        source = _tiny if name in TINY else real_recording
+        source = tiny_recording if name in TINY else real_recording
         with (
             Server(model=name, model_paths=json.dumps({name: folder})) as server,
             server.client() as client,
@@ -116,7 +116,7 @@ def error_rate(texts: Sequence[str], recordings: Sequence[Recording]) -> float:
     return 100 * wrong / sum(map(len, references))
 
 
-def _tiny(seconds: int, number: int) -> Recording:
+def tiny_recording(seconds: int, number: int) -> Recording:
     """What the tiny models understand, over and over, from another place each time."""
     spoken = np.roll(utterances(), number * 7 * SAMPLE_RATE)
     return Recording(wav(np.resize(spoken, seconds * SAMPLE_RATE)))

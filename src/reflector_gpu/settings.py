@@ -12,13 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
@@ -64,6 +58,7 @@ class Settings(JobSettings):
         (), description="Web origins whose pages may call this server: https://a.example, or *"
     )
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
+    console: bool = Field(True, description="Browsers get the web console at /")
     public_metrics: bool = Field(False, description="/metrics needs no key")
     strict: bool = Field(False, description="Refuse fields that would be ignored")
     shutdown_seconds: float = Field(

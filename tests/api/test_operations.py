@@ -210,11 +210,48 @@ def test_private_docs_are_private_with_all_their_files(
 # The first thing that somebody types
 
 
-def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_browsers_get_the_console_and_all_its_files_without_a_key(small: LiveServer) -> None:
+    with connect(small, key=None) as client:
+        page = client.get("/", headers=BROWSER)
+        assert page.status_code == 200
+        assert page.headers["Cache-Control"] == "no-store"
+        linked = re.findall(r'(?:src|href)="(console/[^"]+)"', page.text)
+        assert any(address.endswith("/app.js") for address in linked)
+        for address in linked:
+            file = client.get(f"/{address}")
+            assert file.status_code == 200
+            assert "immutable" in file.headers["Cache-Control"]
+
+
+def test_the_console_runs_no_inline_script_and_no_other_style(scripted: LiveServer) -> None:
     with connect(scripted, key=None) as client:
-        browser = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        pages = [client.get("/", headers=BROWSER) for _ in range(2)]
+    policies = [page.headers["Content-Security-Policy"] for page in pages]
+    assert policies[0] != policies[1]  # a nonce is for one page
+    for page, policy in zip(pages, policies, strict=True):
+        assert "unsafe" not in policy
+        assert "script-src 'self';" in policy
+        [nonce] = re.findall(r"'nonce-([^']+)'", policy)
+        assert f'nonce="{nonce}"' in page.text
+        assert not re.search(r"<style|<script(?! type=\"module\" src=)|\son\w+=|style=", page.text)
+
+
+def test_without_the_console_browsers_are_led_to_the_documentation() -> None:
+    with (
+        LiveServer(model="scripted", console=False, wait=False) as server,
+        connect(server, key=None) as client,
+    ):
+        browser = client.get("/", headers=BROWSER)
         assert (browser.status_code, browser.headers["Location"]) == (307, "docs")
         assert client.get("/", headers={"Accept": "text/html"}, follow_redirects=True).text
+
+
+def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
+    with connect(scripted, key=None) as client:
+        browser = client.get("/", headers=BROWSER)
         other = client.get("/")
         assert other.json() == {
             "name": "reflector-gpu",
@@ -230,7 +267,7 @@ def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
 def test_the_root_tells_no_version_where_docs_are_private(small: LiveServer) -> None:
     for key in (None, KEY):
         with connect(small, key) as client:
-            answer = client.get("/", headers={"Accept": "text/html"})
+            answer = client.get("/")
         assert answer.status_code == 200
         assert answer.json() == {
             "name": "reflector-gpu",

@@ -22,6 +22,7 @@ from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, Refuse
 from reflector_gpu.api.routes import (
     asr,
     completion,
+    console,
     diarization,
     docs,
     jobs,
@@ -62,6 +63,7 @@ ROUTERS = [
     usage.router,
     operations.router,
     docs.router,
+    console.router,
 ]
 """In the order in which /docs shows them."""
 
@@ -171,6 +173,8 @@ def _wrap(
 
 def _open_paths(settings: Settings) -> set[str]:
     paths = {docs.ROOT, *HEALTH}
+    if settings.console:
+        paths |= console.ADDRESSES.keys()
     if settings.public_docs:
         paths |= docs.DOCS
     if settings.public_metrics:

@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 
 from reflector_gpu import __version__
 from reflector_gpu.api.dependencies import AppService
+from reflector_gpu.api.routes import console
 
 _SWAGGER_UI = "5.35.0"
 """The files' version. It is part of their paths, so that browsers may cache them forever."""
@@ -63,10 +64,16 @@ router = APIRouter(tags=["operations"], include_in_schema=False)
 
 
 async def root(request: Request, service: AppService) -> Response:
-    """Browsers are led to the documentation, unless they would need a key for it."""
+    """Browsers get the console or, without it, the documentation if they may read it.
+
+    All others get an overview.
+    """
     public = service.settings.public_docs
-    if public and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("docs", headers={"Vary": "Accept"})
+    if "text/html" in request.headers.get("accept", ""):
+        if service.settings.console:
+            return console.page()
+        if public:
+            return RedirectResponse("docs", headers={"Vary": "Accept"})
     overview = {"name": "reflector-gpu", "health": "/health", "models": "/v1/models"}
     if public:
         overview |= {"version": __version__, "docs": "/docs"}

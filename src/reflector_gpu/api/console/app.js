@@ -1,0 +1,77 @@
+// Opens the page: the key, the models, and the way from a recording to its transcript.
+
+import { json, keepKey, key } from "./api.js";
+import { byId, showFailure, showView } from "./dom.js";
+import { loadModels } from "./models.js";
+import { work } from "./views/work.js";
+import { openResult } from "./views/result.js";
+import { openStart } from "./views/start.js";
+
+const MODELS_EVERY = 15_000; // milliseconds
+
+/** Ask for a key until the server takes it. */
+function askForKey() {
+  const dialog = byId("key-dialog");
+  return new Promise((resolve) => {
+    byId("key-form").onsubmit = async (/** @type {Event} */ event) => {
+      event.preventDefault();
+      keepKey(byId("key").value.trim());
+      try {
+        await json("v1/models");
+      } catch (error) {
+        showFailure(byId("key-failure"), /** @type {Error} */ (error).message);
+        byId("key").select();
+        return;
+      }
+      dialog.close();
+      byId("key").value = "";
+      showFailure(byId("key-failure"));
+      resolve(undefined);
+    };
+    if (!dialog.open) dialog.showModal();
+  });
+}
+
+/** Load the models; ask for the key if the server wants one. */
+async function connect() {
+  try {
+    await loadModels();
+  } catch (error) {
+    if (/** @type {any} */ (error).status !== 401) {
+      showFailure(byId("failure"), /** @type {Error} */ (error).message);
+      return;
+    }
+    await askForKey();
+    await connect();
+  }
+  byId("change-key").hidden = !key();
+}
+
+/**
+ * Transcribe, and open the result. What fails is told on the start view.
+ * @param {File | string} source
+ * @param {import("./stream.js").Options} options
+ */
+async function run(source, options) {
+  try {
+    openResult(await work(source, options), source);
+  } catch (error) {
+    showView("start");
+    const { name, message, status } = /** @type {any} */ (error);
+    if (status === 401) {
+      await askForKey();
+      await run(source, options);
+    } else if (name !== "AbortError") {
+      showFailure(byId("failure"), message);
+    }
+  }
+}
+
+byId("change-key").onclick = async () => {
+  await askForKey();
+  await connect();
+};
+byId("key-dialog").oncancel = (/** @type {Event} */ event) => key() || event.preventDefault();
+openStart(run);
+connect();
+setInterval(() => !document.hidden && !byId("start").hidden && loadModels().catch(() => {}), MODELS_EVERY);

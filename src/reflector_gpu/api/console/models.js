@@ -1,0 +1,73 @@
+// The models of the server: what the form offers, and what the page's head says of them.
+
+import { json } from "./api.js";
+import { byId, element } from "./dom.js";
+
+const STATES = {
+  ready: "ready",
+  idle: "asleep until it is needed",
+  loading: "loading",
+  downloading: "downloading",
+  failed: "failed",
+  "not loaded": "loads when it is needed",
+};
+
+/** @type {any[]} */
+let recognisers = [];
+
+/** Ask for the models, and fill the form with them. */
+export async function loadModels() {
+  const { data } = await json("v1/models");
+  recognisers = data.filter((/** @type {any} */ card) => card.type === "recogniser");
+  const select = byId("model");
+  const named = recognisers.filter((card) => card.id !== "whisper-1");
+  select.replaceChildren(
+    select.options[0],
+    ...named.map((card) => element("option", { value: card.id, title: card.description }, card.id)),
+  );
+  select.onchange = offerLanguages;
+  offerLanguages();
+  showState();
+}
+
+/** Offer the languages that the chosen model knows. */
+function offerLanguages() {
+  const select = byId("language");
+  const chosen = select.value;
+  const model = recognisers.find((card) => card.id === byId("model").value);
+  const codes = model ? model.languages : recognisers.flatMap((card) => card.languages);
+  const names = new Intl.DisplayNames(["en"], { type: "language" });
+  const known = [...new Set(codes)].map((code) => ({ code, name: nameOf(names, code) }));
+  known.sort((one, other) => one.name.localeCompare(other.name));
+  select.replaceChildren(
+    select.options[0],
+    ...known.map(({ code, name }) => element("option", { value: code }, name)),
+  );
+  select.value = known.some(({ code }) => code === chosen) ? chosen : "";
+}
+
+/**
+ * @param {Intl.DisplayNames} names
+ * @param {string} code
+ */
+function nameOf(names, code) {
+  try {
+    return names.of(code) ?? code;
+  } catch {
+    return code;
+  }
+}
+
+/** Say which model answers if none is chosen, and how it is. */
+function showState() {
+  const model = recognisers.find((card) => card.default) ?? recognisers[0];
+  const line = byId("engine");
+  if (!model) {
+    line.textContent = "No model to recognise speech";
+    return;
+  }
+  const state = /** @type {Record<string, string>} */ (STATES)[model.state] ?? model.state;
+  line.dataset.state = model.state;
+  line.title = model.description;
+  line.replaceChildren(element("b", {}, model.id), ` ${state}`);
+}

@@ -1,0 +1,128 @@
+// A transcript: rows of words with times, and how one is gathered from the events of a stream.
+
+/**
+ * @typedef {object} Word
+ * @property {string} text with the space before it, if there is one
+ * @property {number} start
+ * @property {number} end
+ * @property {number} [probability] absent where a person has typed it
+ *
+ * @typedef {object} Row what one speaker says in one go
+ * @property {number} id
+ * @property {string} speaker empty where speakers were not told apart
+ * @property {number} start
+ * @property {number} end
+ * @property {readonly Word[]} words
+ *
+ * @typedef {object} Transcript
+ * @property {readonly Row[]} rows
+ * @property {Readonly<Record<string, string>>} names of the speakers, by what the server calls them
+ * @property {string} language
+ * @property {number} duration
+ */
+
+let lastId = 0;
+
+/**
+ * A row of these words.
+ * @param {readonly Word[]} words at least one
+ * @param {string} speaker
+ * @returns {Row}
+ */
+export function row(words, speaker = "") {
+  lastId += 1;
+  const [first, last] = [words[0], words[words.length - 1]];
+  return { id: lastId, speaker, start: first.start, end: last.end, words };
+}
+
+/**
+ * The text of a row, without the space before it.
+ * @param {Row} of
+ */
+export function textOf(of) {
+  return of.words.map((word) => word.text).join("").trimStart();
+}
+
+/**
+ * The names of those who speak in these rows: those known, and letters for the others.
+ * @param {readonly Row[]} rows
+ * @param {Readonly<Record<string, string>>} known
+ * @returns {Record<string, string>}
+ */
+export function named(rows, known = {}) {
+  const found = { ...known };
+  for (const { speaker } of rows) {
+    if (speaker && !(speaker in found)) found[speaker] = speaker.length > 1 ? speaker : `Speaker ${speaker}`;
+  }
+  return found;
+}
+
+/** Gathers the events of a stream. */
+export class Gathering {
+  constructor() {
+    /** @type {Word[][]} the words of each segment, by its number */
+    this.segments = [];
+    /** @type {{number: number, start: number, speaker: string}[]} */
+    this.monologues = [];
+    this.language = "";
+    this.duration = 0;
+    this.end = 0;
+  }
+
+  /** @param {any} event */
+  add(event) {
+    if (event.type === "transcript.text.delta") {
+      this.segments.push(spaced(event.delta, event));
+      this.end = event.end;
+    } else if (event.type === "transcript.text.segment") {
+      const number = Number(event.id.split("_")[1]);
+      this.monologues.push({ number, start: event.start, speaker: event.speaker });
+    } else if (event.type === "transcript.text.done") {
+      this.language = event.languages?.[0]?.code ?? "";
+      this.duration = event.usage?.seconds ?? this.end;
+    }
+  }
+
+  /** @returns {Transcript} */
+  get transcript() {
+    const rows = this.segments.flatMap((words, number) => {
+      const spoken = this.monologues.filter((monologue) => monologue.number === number);
+      return rowsOf(words, spoken);
+    });
+    return { rows, names: named(rows), language: this.language, duration: this.duration };
+  }
+}
+
+/**
+ * The rows of a segment: one for each of those who speak in it.
+ * @param {Word[]} words
+ * @param {{start: number, speaker: string}[]} monologues in the order of time
+ */
+function rowsOf(words, monologues) {
+  if (!words.length) return [];
+  if (monologues.length < 2) return [row(words, monologues[0]?.speaker)];
+  return monologues.flatMap(({ start, speaker }, index) => {
+    const until = monologues[index + 1]?.start ?? Infinity;
+    const from = index ? start : -Infinity;
+    const own = words.filter((word) => word.start >= from && word.start < until);
+    return own.length ? [row(own, speaker)] : [];
+  });
+}
+
+/**
+ * The words of an event, which are bare, with the spaces that the text has between them.
+ * @param {string} text
+ * @param {{words?: any[], start: number, end: number}} event
+ * @returns {Word[]}
+ */
+export function spaced(text, event) {
+  const bare = event.words?.length ? event.words : [{ word: text.trim(), start: event.start, end: event.end }];
+  let position = 0;
+  return bare.map(({ word, start, end, probability }) => {
+    const found = text.indexOf(word, position);
+    const begin = found < 0 ? position : found;
+    const space = /\s/.test(text.slice(position, begin)) ? " " : "";
+    position = begin + word.length;
+    return { text: space + word, start, end, probability };
+  });
+}

@@ -1,0 +1,67 @@
+// The start: a file that is dropped or chosen, or an address, and the options.
+
+import { byId, showFailure } from "../dom.js";
+
+/**
+ * @param {(source: File | string, options: import("../stream.js").Options) => void} run
+ */
+export function openStart(run) {
+  const [drop, file, url, go] = ["drop", "file", "url", "go"].map(byId);
+  /** @type {File | null} */
+  let chosen = null;
+
+  const show = () => {
+    byId("chosen").textContent = chosen ? chosen.name : "Drop a recording here, or";
+    byId("choose").textContent = chosen ? "Choose another" : "Choose a file";
+    drop.classList.toggle("has-file", Boolean(chosen));
+    go.disabled = !chosen && !url.value.trim();
+  };
+  const take = (/** @type {File | undefined} */ given) => {
+    if (!given) return;
+    chosen = given;
+    url.value = "";
+    showFailure(byId("failure"));
+    show();
+    go.focus();
+  };
+
+  byId("choose").onclick = () => file.click();
+  file.onchange = () => {
+    take(file.files[0]);
+    file.value = ""; // else choosing the same file again would be no change
+  };
+  url.oninput = () => {
+    chosen = null;
+    show();
+  };
+  openDrop(drop, take);
+  byId("start-form").onsubmit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    showFailure(byId("failure"));
+    run(chosen ?? url.value.trim(), {
+      model: byId("model").value,
+      language: byId("language").value,
+      speakers: byId("speakers").value,
+    });
+  };
+}
+
+/**
+ * Take what is dropped anywhere on the page.
+ * @param {HTMLElement} place where to show that it may be dropped
+ * @param {(file: File | undefined) => void} take
+ */
+function openDrop(place, take) {
+  const hidden = () => byId("start").hidden;
+  window.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if (!hidden()) place.classList.add("over");
+  });
+  for (const name of ["dragleave", "drop"]) {
+    window.addEventListener(name, () => place.classList.remove("over"));
+  }
+  window.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (!hidden()) take(event.dataTransfer?.files[0]);
+  });
+}

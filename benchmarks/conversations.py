@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.audio import SAMPLES, read, wav
+from benchmarks.audio import SAMPLES, heard, read, wav
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 _VOICES = ("rms", "slt", "awb", "kal16")  # flite's, of 16 kHz
@@ -39,6 +39,11 @@ class Conversation:
     def speakers(self) -> int:
         return len({name for name, _, _ in self.turns})
 
+    @property
+    def talk(self) -> float:
+        """Of the recording, the share that people speak in, those at once counted each."""
+        return sum(end - start for _, start, end in self.turns) / self.seconds
+
 
 def sample_meeting() -> Conversation:
     known = json.loads((SAMPLES / "standup.json").read_text())["turns"]
@@ -52,6 +57,18 @@ def recorded(folder: Path) -> list[Conversation]:
         Conversation.of(path.with_suffix(".wav"), _rttm(path))
         for path in sorted(folder.glob("*.rttm"))
     ]
+
+
+def joined(name: str, parts: Iterable[Conversation]) -> Conversation:
+    """One recording of all ``parts``, one after the other. Equal names are the same person."""
+    sounds: list[Samples] = []
+    turns: list[tuple[str, float, float]] = []
+    at = 0.0
+    for part in parts:
+        sounds.append(heard(part.audio))
+        turns += [(who, start + at, end + at) for who, start, end in part.turns]
+        at += len(sounds[-1]) / SAMPLE_RATE
+    return Conversation(name, wav(np.concatenate(sounds)), at, turns)
 
 
 def of_sentences(folder: Path) -> list[Conversation]:

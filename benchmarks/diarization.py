@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from benchmarks.figures import Figure
 from benchmarks.memory import peak
 from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
-from reflector_gpu.engines.diarization.base import Diarizer, PcmRecording
+from reflector_gpu.engines.diarization.base import Diarizer, DiarizerModel, PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pcm import PcmFile
@@ -39,13 +40,21 @@ from reflector_gpu.types import DiarizeOptions, SpeakerTurn
 RECORDINGS = "REFLECTOR_BENCH_AUDIO"
 """Folder of real recordings: ``meetings/*.wav`` and ``.rttm``, ``sentences/spk1_*.wav``."""
 
+ENGINES = "REFLECTOR_BENCH_DIARIZERS"
+"""Names of the diarizers to measure; all that are installed without it."""
+
 ROUTE = "/diarize"
 COLLAR = 0.5
 """Seconds around an edge that the lenient rate leaves out: pyannote.metrics means both sides."""
 
-SHORT, LONG = 10, 180  # minutes
+TALK = 0.4
+"""The share of a recording that people must speak in to be joined with others."""
+
+SHORT, LONG = 10, 360  # minutes
 LIMIT = 1.3
 LOST = 1.0
+HARM = 1.0
+"""Points that a told count may cost."""
 
 Turns = Sequence[SpeakerTurn]
 
@@ -58,7 +67,7 @@ def _memory() -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         short, long = (_peak(Path(folder), minutes) for minutes in (SHORT, LONG))
     ratio = long / short
-    detail = f"{SHORT} min {short / 1e6:.0f} MB, {LONG} min {long / 1e6:.0f} MB, bic"
+    detail = f"{SHORT} min {short / 1e6:.0f} MB, {LONG} min {long / 1e6:.0f} MB, the default"
     name = "peak memory of /diarize, long / short"
     return Figure(name, ratio, f"<= {LIMIT}", ratio <= LIMIT, detail)
 
@@ -69,12 +78,19 @@ def _peak(folder: Path, minutes: int) -> int:
     return size
 
 
+def _chosen() -> list[DiarizerModel]:
+    """Those that `ENGINES` names, or all."""
+    models = DIARIZERS.known(load_settings().model_paths)
+    named = os.environ.get(ENGINES, "").replace(",", " ").split() or list(models)
+    return [models[name] for name in named]
+
+
 def _errors() -> Iterator[Figure]:
     if not _installed("pyannote.metrics"):
         print("error rates are left out: pip install --group bench", file=sys.stderr)
         return
     sets = dict(_sets())
-    for model in DIARIZERS.known(load_settings().model_paths).values():
+    for model in _chosen():
         if model.missing:
             print(f"{model.name} is left out: {model.installation}", file=sys.stderr)
             continue
@@ -107,6 +123,8 @@ def _sets() -> Iterator[tuple[str, list[Conversation]]]:
         for one in conversations.recorded(folder / "meetings"):
             alike[re.sub(r"\d+$", "", one.name)].append(one)
         yield from alike.items()
+        if meetings := [one for one in alike["trn"] if one.talk > TALK]:
+            yield "meetings joined", [conversations.joined("joined", meetings)]
 
 
 def _figures(
@@ -117,13 +135,21 @@ def _figures(
         return _rates(recordings, [_served(client, one, count) for one, count in pairs])
 
     alone = rates([1] * len(recordings))
-    told = rates([one.speakers for one in recordings])
+    yield Figure(f"DER %, {name}, all by one", alone.full, "", True, f"{alone}: {alone.each}")
     served = rates([None] * len(recordings))
-    for what, found in (("", served), (", count told", told)):
-        met = found.full <= alone.full and found.lenient <= alone.lenient
-        detail = f"{found}: {found.each}"
-        yield Figure(f"DER %, {name}{what}", found.full, f"<= {alone}", met, detail)
-    direct = _rates(recordings, [_direct(engine, one) for one in recordings])
+    worst = max(b.full - a.full for a, b in zip(alone.clips, served.clips, strict=True))
+    detail = f"{served}: {served.each}"
+    yield Figure(f"DER %, {name}", served.full, f"<= {alone}", served.below(alone), detail)
+    yield Figure(f"DER points above one speaker, worst clip of {name}", worst, "<= 0", worst <= 0)
+    told = rates([one.speakers for one in recordings])
+    met = told.full <= served.full + HARM
+    detail = f"{told}: {told.each}"
+    target = f"<= {served.full + HARM:.1f}"
+    yield Figure(f"DER %, {name}, count told", told.full, target, met, detail)
+    timed = [_direct(engine, one) for one in recordings]
+    direct = _rates(recordings, [turns for turns, _ in timed])
+    speed = sum(one.seconds for one in recordings) / sum(took for _, took in timed)
+    yield Figure(f"times real time, {name}", speed, "", True, "the diarizer alone")
     yield _lost(name, served, direct)
 
 
@@ -140,26 +166,52 @@ def _served(client: httpx.Client, one: Conversation, count: int | None) -> Turns
     return [SpeakerTurn(**turn) for turn in answer.json()["diarization"]]
 
 
-def _direct(engine: Diarizer, one: Conversation) -> Turns:
-    """What the diarizer says to the whole recording, once it is decoded and searched for speech."""
+def _direct(engine: Diarizer, one: Conversation) -> tuple[Turns, float]:
+    """What the diarizer says to the whole recording, once it is decoded and searched for speech.
+
+    And the seconds that it takes.
+    """
     samples = heard(one.audio)
     with tempfile.TemporaryFile() as file:
         file.write(pcm(samples))
         file.flush()
         recording = PcmRecording(PcmFile(file.fileno()), speech_spans([samples]))
+        begun = time.perf_counter()
         (turns,) = engine.diarize([recording], DiarizeOptions())
+        took = time.perf_counter() - begun
     if isinstance(turns, ReflectorError):
         raise turns
-    return turns
+    return turns, took
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The rates of one recording in percent, how many people were found, and how many speak."""
+
+    name: str
+    full: float
+    lenient: float
+    found: int
+    speak: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.full:.1f} / {self.lenient:.1f} ({self.found} of {self.speak})"
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """In percent, of all recordings together; ``each`` tells those of every one."""
+    """In percent, of all recordings together and of each."""
 
     full: float
     lenient: float
-    each: str
+    clips: Sequence[Clip]
+
+    @property
+    def each(self) -> str:
+        return ", ".join(map(str, self.clips))
+
+    def below(self, other: Rates) -> bool:
+        return self.full <= other.full and self.lenient <= other.lenient
 
     def __str__(self) -> str:
         return f"{self.full:.1f} / {self.lenient:.1f}"
@@ -171,7 +223,7 @@ def _rates(recordings: Sequence[Conversation], answers: Sequence[Turns]) -> Rate
 
     full = DiarizationErrorRate()
     lenient = DiarizationErrorRate(collar=COLLAR, skip_overlap=True)
-    each = []
+    clips: list[Clip] = []
     for one, turns in zip(recordings, answers, strict=True):
         truth, found = Annotation(), Annotation()
         for speaker, start, end in one.turns:
@@ -179,7 +231,7 @@ def _rates(recordings: Sequence[Conversation], answers: Sequence[Turns]) -> Rate
         for turn in turns:
             found[Segment(turn.start, turn.end), object()] = turn.speaker
         whole = Timeline([Segment(0, one.seconds)])
-        rates = [100 * metric(truth, found, uem=whole) for metric in (full, lenient)]
-        told_apart = len({turn.speaker for turn in turns})
-        each.append(f"{one.name} {rates[0]:.1f} / {rates[1]:.1f} ({told_apart} of {one.speakers})")
-    return Rates(100 * abs(full), 100 * abs(lenient), ", ".join(each))
+        strict, kind = (100 * metric(truth, found, uem=whole) for metric in (full, lenient))
+        people = len({turn.speaker for turn in turns})
+        clips.append(Clip(one.name, strict, kind, people, one.speakers))
+    return Rates(100 * abs(full), 100 * abs(lenient), clips)

@@ -203,9 +203,16 @@ def families_in(module: tuple[str, ...]) -> set[tuple[str, ...]]:
 
 
 def test_families_of_engines_are_found_in_files_and_in_folders() -> None:
-    assert {"sphinx", "scripted", "parakeet", "whisper", "bic", "segmentation", "generator"} <= {
-        family[-1] for family in FAMILIES
-    }
+    assert {
+        "sphinx",
+        "scripted",
+        "parakeet",
+        "whisper",
+        "bic",
+        "pyannet",
+        "segmentation",
+        "generator",
+    } <= {family[-1] for family in FAMILIES}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class Settings(JobSettings):
         "finds it out where none is told",
     )
     diarizer: str = Field(
-        "bic", description="What tells speakers apart: bic, segmentation, or one of your own"
+        "pyannet", description="What tells speakers apart: pyannet, segmentation, bic, or your own"
     )
     llm_engine: Literal["none", "openai", "ctranslate2"] = Field(
         "none", description="Language model: another server's OpenAI API, or one that runs here"

@@ -91,13 +91,13 @@ def test_it_recognises_no_words(own: LiveServer, meeting: bytes) -> None:
 def test_one_without_a_model_is_not_waited_for(scripted: LiveServer) -> None:
     with connect(scripted) as client:
         assert client.get("/health/ready").status_code == 200
-        assert client.get("/v1/models/bic").json()["type"] == "diarizer"
+        assert client.get("/v1/models/pyannet").json()["type"] == "diarizer"
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_it_belongs_to_the_profiles_with_networks(profile: str) -> None:
     assert load_settings(profile=profile).diarizer == MODEL.name
-    assert load_settings(profile="embedded").diarizer == "bic"
+    assert load_settings(profile="embedded").diarizer == "pyannet"
 
 
 @pytest.mark.parametrize("folder", [WHISPER, SEGMENTATION.parent])

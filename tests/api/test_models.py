@@ -61,7 +61,7 @@ def listed(server: LiveServer, **query: str) -> dict[str, dict[str, object]]:
 
 def test_the_list_of_models(scripted: LiveServer) -> None:
     cards = listed(scripted)
-    assert {"scripted", "sphinx", "whisper-1", "bic"} <= set(cards)
+    assert {"scripted", "sphinx", "whisper-1", "pyannet"} <= set(cards)
     for card in cards.values():
         assert (card["object"], type(card["created"])) == ("model", int)
         assert card["owned_by"]
@@ -71,7 +71,7 @@ def test_the_list_of_models(scripted: LiveServer) -> None:
         assert bool(card["languages"]) == (card["type"] == "recogniser")
         assert card["state"] in {"ready", "loading", "failed", "not loaded"}
     defaults = [card["id"] for card in listed(scripted, all="true").values() if card["default"]]
-    assert set(defaults) == {"scripted", "bic", "apertium"}
+    assert set(defaults) == {"scripted", "pyannet", "apertium"}
     assert cards["scripted"]["state"] == "ready"
 
 
@@ -124,7 +124,7 @@ def test_a_model_answers_to_the_name_that_was_asked_for(named: LiveServer, name:
 
 def test_a_model_by_its_own_name_means_itself(named: LiveServer) -> None:
     with connect(named) as client:
-        for name in ("scripted", "bic", "fünf"):
+        for name in ("scripted", "pyannet", "fünf"):
             card = client.get(f"/v1/models/{name}").json()
             assert (card["id"], card["means"]) == (name, None)
         assert client.get("/v1/models/SCRIPTED").json()["means"] == "scripted"
@@ -168,7 +168,7 @@ def test_the_head_of_a_stream_says_which_model_it_is_from(named: LiveServer, cli
 def test_diarize_and_translate_say_which_model_answered(named: LiveServer, clip: bytes) -> None:
     with connect(named) as client:
         answer = client.post("/diarize", files={"file": clip})
-        assert answer.headers[MODEL_HEADER] == "bic"
+        assert answer.headers[MODEL_HEADER] == "pyannet"
         fields = {"text": "Thank you.", "source_language": "en", "target_language": "fr"}
         answer = client.post("/translate", json=fields)
         assert answer.headers[MODEL_HEADER] == "translation-tiny"

@@ -48,7 +48,7 @@ def test_transcribe_downloads_first_where_it_may(diarizer_hub: Hub) -> None:
         assert f"{label}: " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["pair", "bic"])
+@pytest.mark.parametrize("name", ["pair", "pyannet", "bic"])
 def test_the_doctor_hears_that_one_person_speaks(name: str) -> None:
     settings = load_settings(diarizer=name, model_paths={"pair": str(SEGMENTATION)})
     assert engine_checks.diarizer(settings) == Check(

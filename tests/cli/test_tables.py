@@ -66,7 +66,7 @@ def test_models_are_listed(typed: Typed) -> None:
     ]
     assert [record["name"] for record in records if record["default"]] == [
         "scripted",
-        "bic",
+        "pyannet",
         "apertium",
     ]
     by_name = {record["name"]: record for record in records}

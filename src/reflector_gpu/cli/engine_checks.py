@@ -150,7 +150,9 @@ def diarizer(settings: Settings) -> Check:
     try:
         found = asyncio.run(_speakers(settings))
     except ReflectorError as error:
-        return Check(model.name, Status.WARN, error.message, "REFLECTOR_DIARIZER=bic needs nothing")
+        return Check(
+            model.name, Status.WARN, error.message, "REFLECTOR_DIARIZER=pyannet needs nothing"
+        )
     if found != 1:
         fix = "this diarizer does not tell speakers apart on this machine"
         return Check(model.name, Status.WARN, f"heard {found} speakers instead of one", fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reflector_gpu.engines.catalog import Catalog
-from reflector_gpu.engines.diarization import bic, pyannote, segmentation
+from reflector_gpu.engines.diarization import bic, pyannet, pyannote, segmentation
 from reflector_gpu.engines.diarization.base import DIARIZATION, DiarizerModel
 
 
@@ -16,7 +16,10 @@ def _local(name: str, folder: Path) -> DiarizerModel | None:
 DIARIZERS = Catalog(
     capability=DIARIZATION,
     setting="diarizer",
-    models={model.name: model for model in (*segmentation.MODELS, *pyannote.MODELS, *bic.MODELS)},
+    models={
+        model.name: model
+        for model in (*pyannet.MODELS, *segmentation.MODELS, *pyannote.MODELS, *bic.MODELS)
+    },
     aliases=pyannote.ALIASES,
     local=_local,
 )

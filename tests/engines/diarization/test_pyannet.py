@@ -1,0 +1,281 @@
+"""The diarizer that comes with the package, on synthetic voices and on arrays of voices."""
+
+from __future__ import annotations
+
+import json
+import os
+import wave
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflector_gpu.engines.diarization.base import PcmRecording
+from reflector_gpu.engines.diarization.pyannet import PyannetDiarizer, mel, networks
+from reflector_gpu.engines.diarization.pyannet.clustering import assigned, people
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+from tests.engines.conversations import error_rate
+
+NOTHING_TOLD = DiarizeOptions()
+
+SAMPLE = Path(__file__).parents[3] / "samples"
+
+
+def conversation(
+    names: str, gap: float = 0.5, limit: int | None = None
+) -> tuple[Samples, list[SpeakerTurn]]:
+    """What those of the sample meeting with these initials say, a ``gap`` apart, and when.
+
+    Where ``gap`` is less than none, they speak at once.
+    """
+    with wave.open(str(SAMPLE / "standup.wav")) as file:
+        data = file.readframes(file.getnframes())
+    meeting = np.frombuffer(data, "<i2").astype(np.float32) / 32768
+    told = json.loads((SAMPLE / "standup.json").read_text())["turns"]
+    sound = np.zeros(len(meeting) + SAMPLE_RATE, np.float32)
+    turns: list[SpeakerTurn] = []
+    at = 0.5
+    for turn in [one for one in told if one["speaker"][0] in names][:limit]:
+        said = meeting[round(turn["start"] * SAMPLE_RATE) : round(turn["end"] * SAMPLE_RATE)]
+        begin = round(at * SAMPLE_RATE)
+        sound[begin : begin + len(said)] += said
+        end = at + len(said) / SAMPLE_RATE
+        turns.append(SpeakerTurn(at, end, names.index(turn["speaker"][0])))
+        at = end + gap
+    return sound[: round((turns[-1].end + 0.5) * SAMPLE_RATE)], turns
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """A `Pcm` in memory."""
+
+    samples: Samples
+
+    @property
+    def length(self) -> int:
+        return len(self.samples)
+
+    def read(self, first: int, last: int) -> Samples:
+        found = np.zeros(last - first, np.float32)
+        part = self.samples[max(first, 0) : max(last, 0)]
+        found[max(-first, 0) : max(-first, 0) + len(part)] = part
+        return found
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[PyannetDiarizer]:
+    engine = PyannetDiarizer()
+    engine.load()
+    yield engine
+    engine.close()
+
+
+def told(
+    engine: PyannetDiarizer, samples: Samples, options: DiarizeOptions = NOTHING_TOLD
+) -> list[SpeakerTurn]:
+    (found,) = engine.diarize([PcmRecording(Waveform(samples))], options)
+    assert not isinstance(found, Exception), found
+    return list(found)
+
+
+def speakers(turns: Sequence[SpeakerTurn]) -> list[int]:
+    """In the order in which they first speak."""
+    return list(dict.fromkeys(turn.speaker for turn in turns))
+
+
+@pytest.mark.parametrize("names", ["AD", "ADH"])
+def test_who_speaks_when(engine: PyannetDiarizer, names: str) -> None:
+    sound, truth = conversation(names)
+    turns = told(engine, sound)
+    assert speakers(turns) == list(range(len(names)))
+    assert error_rate(turns, truth) < 0.12
+    assert told(engine, sound) == turns, "it is deterministic"
+
+
+def test_a_true_count_does_not_hurt(engine: PyannetDiarizer) -> None:
+    sound, truth = conversation("ADH")
+    known = told(engine, sound, DiarizeOptions(num_speakers=3))
+    assert error_rate(known, truth) <= error_rate(told(engine, sound), truth) + 0.01
+
+
+def test_turns_are_sound(engine: PyannetDiarizer) -> None:
+    sound, _ = conversation("AD", -1.5)
+    turns = told(engine, sound)
+    assert [turn.start for turn in turns] == sorted(turn.start for turn in turns)
+    for turn in turns:
+        assert 0 <= turn.start < turn.end <= len(sound) / SAMPLE_RATE
+    for speaker in speakers(turns):
+        own = [turn for turn in turns if turn.speaker == speaker]
+        assert all(one.end < other.start for one, other in pairwise(own))
+
+
+def test_people_who_speak_at_once_have_overlapping_turns(engine: PyannetDiarizer) -> None:
+    sound, truth = conversation("AD", -1.5)
+    assert together(told(engine, sound)) == pytest.approx(together(truth), rel=0.5)
+    assert together(told(engine, sound, DiarizeOptions(exclusive=True))) == 0
+
+
+def together(turns: Sequence[SpeakerTurn]) -> float:
+    """Seconds in which two speak."""
+    return sum(
+        max(0.0, min(one.end, other.end) - max(one.start, other.start))
+        for i, one in enumerate(turns)
+        for other in turns[i + 1 :]
+    )
+
+
+def test_somebody_alone_is_one_speaker(engine: PyannetDiarizer) -> None:
+    sound, truth = conversation("D")
+    turns = told(engine, sound)
+    assert speakers(turns) == [0]
+    assert error_rate(turns, truth) < 0.15, "pauses of pure silence are pauses"
+
+
+@pytest.mark.parametrize("gain", [0.01, 30.0])
+def test_loudness_is_no_matter(engine: PyannetDiarizer, gain: float) -> None:
+    sound, truth = conversation("AD", limit=5)
+    assert error_rate(told(engine, sound * np.float32(gain)), truth) < 0.12
+
+
+def test_one_person_may_be_far_from_the_microphone(engine: PyannetDiarizer) -> None:
+    sound, truth = conversation("AD", limit=5)
+    for turn in truth:
+        if turn.speaker == 1:
+            sound[round(turn.start * SAMPLE_RATE) : round(turn.end * SAMPLE_RATE)] *= 0.05
+    assert error_rate(told(engine, sound), truth) < 0.15
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(12 * SAMPLE_RATE, np.float32),
+        np.random.default_rng(1).normal(0, 0.01, 12 * SAMPLE_RATE).astype(np.float32),
+        np.zeros(100, np.float32),
+        np.zeros(0, np.float32),
+    ],
+    ids=["silence", "noise", "a blink", "nothing"],
+)
+def test_where_nobody_speaks_there_are_no_turns(engine: PyannetDiarizer, sound: Samples) -> None:
+    assert told(engine, sound) == []
+
+
+def test_a_few_words_are_enough(engine: PyannetDiarizer) -> None:
+    sound, _ = conversation("D", limit=1)
+    (turn,) = told(engine, sound[: round(1.5 * SAMPLE_RATE)])
+    assert turn.speaker == 0
+    assert turn.start == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_is_told_of_the_speakers_holds(engine: PyannetDiarizer) -> None:
+    sound, _ = conversation("ADH")
+    for most in (1, 2):
+        assert len(speakers(told(engine, sound, DiarizeOptions(max_speakers=most)))) == most
+    assert len(speakers(told(engine, sound, DiarizeOptions(min_speakers=90)))) >= 3
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_threads_change_nothing(
+    engine: PyannetDiarizer, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = np.tile(conversation("AD", limit=5)[0], 2)
+    before = told(engine, sound)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert told(engine, sound) == before
+
+
+# Clusters of voices
+
+
+def voices_of(owners: Sequence[int], noise: float = 0.05, seed: int = 0) -> Samples:
+    """A vector of length 1 for each owner, with ``noise`` in each of its dimensions."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, 1, (max(owners) + 1, 256))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    found = centres[list(owners)] + rng.normal(0, noise, (len(owners), 256))
+    unit: Samples = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+@given(st.integers(1, 6), st.integers(9, 20), st.sampled_from([0.02, 0.05]))
+def test_people_are_counted_through_noise(count: int, each: int, noise: float) -> None:
+    owners = np.repeat(np.arange(count), each).tolist()
+    voices = voices_of(owners, noise)
+    centroids = people(voices, NOTHING_TOLD)
+    assert len(centroids) == count
+    found = (voices @ centroids.T).argmax(axis=1)
+    assert len(set(zip(owners, found.tolist(), strict=True))) == count
+
+
+def test_hours_are_clustered_in_parts() -> None:
+    owners = (np.arange(5000) * 7 // 5000).tolist()
+    assert len(people(voices_of(owners), NOTHING_TOLD)) == 7
+
+
+def test_who_is_barely_heard_is_nobody_unless_told() -> None:
+    owners = [0] * 100 + [1] * 100 + [2]
+    assert len(people(voices_of(owners), NOTHING_TOLD)) == 2
+    assert len(people(voices_of(owners), DiarizeOptions(num_speakers=3))) == 3
+
+
+def test_one_voice_is_not_torn_apart_because_more_were_told() -> None:
+    assert len(people(voices_of([0] * 40, 0.01), DiarizeOptions(num_speakers=4))) == 1
+
+
+def test_the_speakers_of_a_window_are_different_people() -> None:
+    alike = voices_of([0, 0])
+    assert sorted(assigned(alike, np.eye(3, 256, dtype=np.float32))) != [0, 0]
+    assert list(assigned(alike, np.eye(1, 256, dtype=np.float32))) == [0, 0]
+
+
+# Features
+
+
+def test_the_features_are_librosas() -> None:
+    """A tone has its power in the bands around it, whatever the frame."""
+    tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE)
+    found = mel.mel_power(tone.astype(np.float32))
+    assert found.shape == (1 + (len(tone) - 2 * mel.MARGIN) // mel.HOP, mel.BANDS)
+    assert np.allclose(found, found[0], rtol=1e-3)
+    # Slaney's scale has 1 kHz at 15 of 42.2 mels, which 42 edges divide.
+    assert int(found[0].argmax()) in (13, 14)
+
+
+@pytest.mark.parametrize("rows", [1, 160, 161, 320, 500])
+def test_pieces_cover_all_rows(rows: int) -> None:
+    starts = mel.piece_starts(rows)
+    covered = {row for begin in starts for row in range(begin, begin + mel.PIECE)}
+    assert covered >= set(range(rows))
+    assert len(starts) == max(1, -(-rows // mel.PIECE))
+
+
+def test_silence_is_a_longer_pause_than_any_in_a_word() -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, networks.WINDOW).astype(np.float32)
+    sound[16_000:17_600] = 0  # 0.1 s
+    sound[32_000:40_000] = 0  # 0.5 s
+    silent = networks._silent(sound)
+    middles = (networks.FIELD // 2 + np.arange(networks.FRAMES) * networks.SHIFT) / SAMPLE_RATE
+    assert silent[(middles > 2.1) & (middles < 2.4)].all()
+    assert not silent[(middles < 1.9) | (middles > 2.6)].any()
+
+
+# Real recordings, where there are any
+
+RECORDINGS = Path(os.environ.get("REFLECTOR_BENCH_AUDIO", "/none")) / "meetings"
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="REFLECTOR_BENCH_AUDIO names no recordings")
+def test_a_real_phone_call(engine: PyannetDiarizer) -> None:
+    from benchmarks.audio import heard
+    from benchmarks.conversations import recorded
+
+    (call,) = (one for one in recorded(RECORDINGS) if one.name == "phone_call")
+    names = sorted({name for name, _, _ in call.turns})
+    truth = [SpeakerTurn(start, end, names.index(name)) for name, start, end in call.turns]
+    turns = told(engine, heard(call.audio))
+    assert speakers(turns) == [0, 1]
+    assert error_rate(turns, truth) < 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 
@@ -13,6 +13,11 @@ class JobSettings(BaseSettings):
 
     data_dir: Path | None = Field(
         None, description="Folder that jobs are kept in; without one there are none"
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL that several servers share: postgresql://user:password@host/name; "
+        "if not set, a file in data_dir",
     )
     jobs_at_once: int = Field(2, ge=1, description="Jobs that are worked on at the same time")
     uploads_keep_hours: float = Field(

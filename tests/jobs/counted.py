@@ -25,6 +25,7 @@ from reflector_gpu.cli import serve
 from reflector_gpu.engines.recognition import catalog, scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import ReflectorError
+from reflector_gpu.jobs import runner
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 
 NOTES, LIVES = "COUNTED_NOTES", "COUNTED_CHUNKS"
@@ -114,6 +115,10 @@ class CountedServer:
         self.client.close()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def given(self) -> Counter[str]:
         """How often each chunk was given to the recogniser, by all servers of the folder."""
         return Counter(line for line in self.notes.read_text().split() if line != "hangs")
@@ -128,4 +133,5 @@ if __name__ == "__main__":
     from tests.jobs import counted  # the workers import the engine by this name
 
     cast("dict[str, RecogniserModel]", catalog.MODELS)["counted"] = counted.MODEL
+    runner.LEASE_SECONDS = 2.0  # seconds until another server takes over
     serve.run(Path(sys.argv[1]))

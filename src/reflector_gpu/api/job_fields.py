@@ -79,6 +79,7 @@ class JobFields(BaseModel):
         None,
         min_length=1,
         max_length=255,
+        pattern=r"^[^\x00]*$",
         description="Two requests with the same key make one job. The header `Idempotency-Key` "
         "means the same.",
     )

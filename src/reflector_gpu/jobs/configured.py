@@ -37,6 +37,7 @@ def configured_jobs(
         AddressGuard(settings.url_allow),
         show,
         used,
+        shared=settings.database_url is not None,
         at_once=settings.jobs_at_once,
         keep_seconds=settings.jobs_keep_hours * _HOUR,
         upload_seconds=settings.uploads_keep_hours * _HOUR,

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, ReflectorError
+from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.folder import Arriving, JobFolder
 from reflector_gpu.jobs.job import Draft, Job, Status, new_id
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.pieces import Pieces
-from reflector_gpu.jobs.runner import LEASE_SECONDS, Fetch, Runner, Used
+from reflector_gpu.jobs.runner import Fetch, Runner, Used
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.webhooks import Webhooks
@@ -69,7 +70,7 @@ class Jobs:
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._shared = shared
-        self._store = JobStore(database, LEASE_SECONDS)
+        self._store = JobStore(database, runner.LEASE_SECONDS)
         self._pieces = Pieces(database)
         self._news = News()
         self._show = show

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import Settings
 from reflector_gpu.store import keys
-from reflector_gpu.store.database import FILE, Database, sqlite_in
+from reflector_gpu.store.database import Database, sqlite_in
+from reflector_gpu.store.postgresql import postgresql_at
 
 
 def open_database(settings: Settings) -> Database | None:
@@ -16,6 +19,11 @@ def open_database(settings: Settings) -> Database | None:
     """
     folder = settings.data_dir
     if folder is None:
+        if settings.database_url:
+            raise ConfigurationError(
+                "REFLECTOR_DATABASE_URL needs REFLECTOR_DATA_DIR too: a folder for recordings that "
+                "all servers share."
+            )
         return None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,15 +31,21 @@ def open_database(settings: Settings) -> Database | None:
         raise ConfigurationError(
             f"REFLECTOR_DATA_DIR: {folder} cannot be used as a folder: {error.strerror}."
         ) from None
-    return sqlite_in(folder)
+    return _database(settings, folder)
 
 
 def has_keys(settings: Settings) -> bool:
     """Whether named keys keep strangers out."""
-    if settings.data_dir is None or not (settings.data_dir / FILE).exists():
+    database = open_database(settings)
+    if database is None:
         return False
-    database = sqlite_in(settings.data_dir)
     try:
         return bool(database.write_now(keys.all_keys))
     finally:
         database.close()
+
+
+def _database(settings: Settings, folder: Path) -> Database:
+    if settings.database_url:
+        return postgresql_at(settings.database_url.get_secret_value())
+    return sqlite_in(folder)

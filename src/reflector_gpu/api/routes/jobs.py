@@ -238,6 +238,7 @@ async def _draft(
     name: str,
 ) -> Draft:
     url = fields.audio_file_url
+    name = name.replace("\0", "")  # PostgreSQL keeps none
     if url is not None:
         parse_url(url)
         name = unquote(urlsplit(url).path).rpartition("/")[2] or "audio"

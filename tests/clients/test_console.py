@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +140,212 @@ def test_a_name_is_never_taken_for_markup(browser: Any, keyless: Server) -> None
         page.locator("#result").wait_for()
         assert page.locator("#result h1").inner_text() == name
         assert page.locator("img").count() == 0
+
+
+# The editor
+
+
+def opened(page: Any, rows: Sequence[object]) -> None:
+    """Open a transcript that was saved earlier."""
+    body = json.dumps({"language": "en", "segments": rows}).encode()
+    file = {"name": "saved.json", "mimeType": "application/json", "buffer": body}
+    page.set_input_files("#file", file)
+    page.locator("#result").wait_for()
+
+
+def segment(start: float, words: str, speaker: str = "A", probability: float = 0.9) -> object:
+    """A segment with a word every half second."""
+    return {
+        "start": start,
+        "end": start + len(words.split()) / 2,
+        "text": words,
+        "speaker": speaker,
+        "words": [
+            {
+                "word": f" {word}",
+                "start": start + place / 2,
+                "end": start + place / 2 + 0.4,
+                "probability": probability,
+            }
+            for place, word in enumerate(words.split())
+        ],
+    }
+
+
+def saved(page: Any, ending: str) -> str:
+    """The text of the file that the page saves."""
+    with page.expect_download() as download:
+        page.click(f"#save-{ending}")
+    return str(Path(download.value.path()).read_text())
+
+
+def words_of(page: Any) -> list[tuple[str, float]]:
+    segments = json.loads(saved(page, "json"))["segments"]
+    return [(word["word"].strip(), word["start"]) for s in segments for word in s["words"]]
+
+
+def marked(page: Any, name: str) -> list[str]:
+    """The texts under a mark, once the page has been painted."""
+    script = """async (name) => {
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      return [...(CSS.highlights.get(name) ?? [])].map(String);
+    }"""
+    return list(page.evaluate(script, name))
+
+
+TALK = [segment(0.0, "good morning to all"), segment(2.0, "the bugdet is fine", "B")]
+
+
+def test_a_click_on_a_word_plays_from_there_and_lights_it(page: Any) -> None:
+    transcribed(page)
+    page.locator("#player").wait_for()
+    row = page.locator(".row .text").nth(1)
+    row.click(position={"x": 70, "y": 12})
+    at = page.evaluate("Number(document.querySelector('#position').value)")
+    assert at > 4.6
+    [lit] = marked(page, "heard")
+    assert lit in row.inner_text().split()
+
+
+def test_edited_text_keeps_the_times_of_its_words(page: Any) -> None:
+    opened(page, TALK)
+    text = page.locator(".row .text").nth(1)
+    text.fill("the whole budget is fine")
+    assert words_of(page)[4:] == [
+        ("the", 2.0),
+        ("whole", 2.5),
+        ("budget", 2.68),
+        ("is", 3.0),
+        ("fine", 3.5),
+    ]
+
+
+def test_what_is_typed_stays_where_the_caret_is(page: Any) -> None:
+    opened(page, TALK)
+    text = page.locator(".row .text").first
+    text.press("End")
+    page.keyboard.type(" of you")
+    page.keyboard.press("Backspace")
+    assert text.inner_text() == "good morning to all of yo"
+    assert [word for word, _ in words_of(page)][:6] == "good morning to all of yo".split()
+    page.keyboard.press("Control+z")
+    assert text.inner_text() == "good morning to all"
+    page.keyboard.press("Control+Shift+z")
+    assert text.inner_text() == "good morning to all of yo"
+
+
+def test_rows_are_cut_and_joined(page: Any) -> None:
+    opened(page, TALK)
+    page.locator(".row .text").first.press("Home")
+    for _ in "good morning":
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    texts = page.locator(".row .text")
+    assert texts.all_inner_texts() == ["good morning", "to all", "the bugdet is fine"]
+    page.keyboard.press("Backspace")
+    assert texts.all_inner_texts() == ["good morning to all", "the bugdet is fine"]
+    assert words_of(page)[2] == ("to", 1.0)
+
+
+def test_search_and_replace_is_one_step_back(page: Any) -> None:
+    opened(page, [*TALK, segment(4.0, "Bugdet? The bugdet.")])
+    page.click("#open-search")
+    page.fill("#query", "bugdet")
+    assert page.locator("#matches").inner_text() == "1 of 3"
+    assert marked(page, "found") == ["bugdet", "Bugdet", "bugdet"]
+    assert marked(page, "chosen") == ["bugdet"]
+    page.fill("#replacement", "budget")
+    page.click("#replace-all")
+    assert page.locator("#matches").inner_text() == "Not found"
+    assert page.locator(".row .text").nth(2).inner_text() == "budget? The budget."
+    page.click("#undo")
+    assert page.locator("#matches").inner_text() == "1 of 3"
+
+
+def test_speakers_are_renamed_and_rows_given_to_others(page: Any) -> None:
+    opened(page, TALK)
+    page.get_by_label("Name of speaker 1").fill("Anna")
+    page.locator(".row .speaker", has_text="Speaker B").click()
+    page.locator("#speaker-menu button", has_text="Anna").click()
+    assert saved(page, "txt") == "Anna: good morning to all the bugdet is fine\n"
+
+
+def test_doubtful_words_are_marked_until_somebody_has_typed_them(page: Any) -> None:
+    opened(page, [segment(0.0, "hello world", probability=0.2)])
+    assert marked(page, "doubtful") == ["hello", "world"]
+    page.locator(".row .text").fill("hello word")
+    assert marked(page, "doubtful") == ["hello"]
+
+
+def test_subtitles_are_made_of_the_edited_text(page: Any) -> None:
+    opened(page, TALK)
+    page.locator(".row .text").first.fill("good morning to <all>")
+    assert saved(page, "srt") == (
+        "1\n00:00:00,000 --> 00:00:01,900\nSpeaker A: good morning to <all>\n\n"
+        "2\n00:00:02,000 --> 00:00:03,900\nSpeaker B: the bugdet is fine\n"
+    )
+    assert saved(page, "vtt") == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.900\n<v Speaker A>good morning to &lt;all&gt;\n\n"
+        "00:00:02.000 --> 00:00:03.900\n<v Speaker B>the bugdet is fine\n"
+    )
+
+
+def test_a_saved_transcript_opens_again_and_its_recording_is_added(page: Any) -> None:
+    transcribed(page)
+    first = json.loads(saved(page, "json"))
+    page.reload()
+    page.locator("#start").wait_for()
+    opened(page, first["segments"])
+    assert json.loads(saved(page, "json"))["segments"] == first["segments"]
+    page.set_input_files("#recording", STANDUP)
+    page.locator("#player").wait_for()
+
+
+def test_thirty_thousand_words_open(page: Any) -> None:
+    words = " ".join(f"word{place}" for place in range(12))
+    opened(page, [segment(6.0 * row, words, "AB"[row % 2]) for row in range(2500)])
+    assert page.locator(".row").count() == 2500
+    page.click("#open-search")
+    page.fill("#query", "word11")
+    page.press("#query", "Shift+Enter")
+    assert page.locator("#matches").inner_text() == "2500 of 2500"
+    page.locator(".row .text").last.fill("the end")
+    assert words_of(page)[-2:] == [("the", 14994.0), ("end", 14996.53)]
+
+
+def test_any_edit_keeps_what_it_does_not_touch(page: Any) -> None:
+    """Random cuts and pastes: the text is what was written, and times stay in order."""
+    opened(page, TALK)
+    wrong = page.evaluate(
+        """async () => {
+          const place = document.querySelector("script[src]").src.replace("app.js", "");
+          const { edited } = await import(`${place}words.js`);
+          const { row, textOf } = await import(`${place}transcript.js`);
+          let seed = 7;
+          const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
+          const bits = [" ", "a", "b ", " cd", "ef gh", "", "."];
+          const wrong = [];
+          for (let run = 0; run < 3000; run++) {
+            const words = "one two one, three two".split(" ")
+              .map((text, at) => ({ text: ` ${text}`, start: at, end: at + 1, probability: 1 }));
+            let now = row(words);
+            for (let step = 0; step < 3; step++) {
+              const text = textOf(now);
+              const begin = random(text.length + 1);
+              const end = begin + random(text.length - begin + 1);
+              const typed = text.slice(0, begin) + bits[random(bits.length)] + text.slice(end);
+              const next = edited(now, typed);
+              const spelt = typed.trim().replace(/\\s+/g, " ");
+              const times = next.words.flatMap(({ start, end }) => [start, end]);
+              const ordered = times.every((time, at) => !at || times[at - 1] <= time);
+              const whole = next.words.every(({ text }) => /^ ?\\S+$/.test(text));
+              const same = next.words.filter(({ probability }) => probability);
+              const kept = same.every((w) => words[w.start].text.trim() === w.text.trim());
+              if (textOf(next) !== spelt || !ordered || !whole || !kept) wrong.push([text, typed]);
+              now = next;
+            }
+          }
+          return wrong.slice(0, 3);
+        }"""
+    )
+    assert wrong == []

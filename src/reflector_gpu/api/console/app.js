@@ -2,9 +2,10 @@
 
 import { json, keepKey, key } from "./api.js";
 import { byId, showFailure, showView } from "./dom.js";
+import { openEditor } from "./editor/editor.js";
+import { fromJson } from "./formats.js";
 import { loadModels } from "./models.js";
-import { work } from "./views/work.js";
-import { openResult } from "./views/result.js";
+import { nameOf, work } from "./views/work.js";
 import { openStart } from "./views/start.js";
 
 const MODELS_EVERY = 15_000; // milliseconds
@@ -54,7 +55,8 @@ async function connect() {
  */
 async function run(source, options) {
   try {
-    openResult(await work(source, options), source);
+    const title = typeof source === "string" ? nameOf(source) : source.name;
+    openEditor(await work(source, options), source, title);
   } catch (error) {
     showView("start");
     const { name, message, status } = /** @type {any} */ (error);
@@ -67,11 +69,23 @@ async function run(source, options) {
   }
 }
 
+/**
+ * Open a transcript that was saved.
+ * @param {File} file
+ */
+async function reopen(file) {
+  try {
+    openEditor(fromJson(await file.text()), null, file.name);
+  } catch (error) {
+    showFailure(byId("failure"), `${file.name} is not a transcript. ${/** @type {Error} */ (error).message}`);
+  }
+}
+
 byId("change-key").onclick = async () => {
   await askForKey();
   await connect();
 };
 byId("key-dialog").oncancel = (/** @type {Event} */ event) => key() || event.preventDefault();
-openStart(run);
+openStart(run, reopen);
 connect();
 setInterval(() => !document.hidden && !byId("start").hidden && loadModels().catch(() => {}), MODELS_EVERY);

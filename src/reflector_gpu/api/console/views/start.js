@@ -4,8 +4,9 @@ import { byId, showFailure } from "../dom.js";
 
 /**
  * @param {(source: File | string, options: import("../stream.js").Options) => void} run
+ * @param {(transcript: File) => void} reopen
  */
-export function openStart(run) {
+export function openStart(run, reopen) {
   const [drop, file, url, go] = ["drop", "file", "url", "go"].map(byId);
   /** @type {File | null} */
   let chosen = null;
@@ -18,9 +19,13 @@ export function openStart(run) {
   };
   const take = (/** @type {File | undefined} */ given) => {
     if (!given) return;
+    showFailure(byId("failure"));
+    if (given.name.endsWith(".json")) {
+      reopen(given);
+      return;
+    }
     chosen = given;
     url.value = "";
-    showFailure(byId("failure"));
     show();
     go.focus();
   };

@@ -1,0 +1,93 @@
+// The recording: playing it, and where it is.
+
+import { byId, clock } from "../dom.js";
+
+export class Player {
+  /** @type {Set<(seconds: number) => void>} */
+  #listeners = new Set();
+
+  /**
+   * @param {File | string | null} source
+   * @param {number} duration as the server told it
+   */
+  constructor(source, duration) {
+    this.audio = new Audio();
+    this.audio.preload = "auto";
+    this.duration = duration;
+    const [play, position, speed] = ["play", "position", "speed"].map(byId);
+    play.onclick = () => this.toggle();
+    position.oninput = () => this.seek(Number(position.value));
+    speed.onchange = () => (this.audio.playbackRate = Number(speed.value));
+    for (const name of ["play", "pause"]) this.audio.addEventListener(name, () => this.#showState());
+    for (const name of ["seeked", "timeupdate", "ended"]) this.audio.addEventListener(name, () => this.#told());
+    this.audio.addEventListener("loadedmetadata", () => {
+      if (Number.isFinite(this.audio.duration)) this.duration = this.audio.duration;
+      this.#told();
+    });
+    byId("no-audio").hidden = true;
+    byId("player").hidden = true;
+    this.audio.addEventListener("canplay", () => this.#usable(true), { once: true });
+    this.audio.addEventListener("error", () => this.#usable(false));
+    this.load(source);
+  }
+
+  /** @param {File | string | null} source */
+  load(source) {
+    if (this.audio.src.startsWith("blob:")) URL.revokeObjectURL(this.audio.src);
+    if (source) this.audio.src = typeof source === "string" ? source : URL.createObjectURL(source);
+    else this.#usable(false);
+  }
+
+  /** @param {(seconds: number) => void} listener hears where it is, often while it plays */
+  onTime(listener) {
+    this.#listeners.add(listener);
+  }
+
+  /** @param {number} seconds */
+  seek(seconds) {
+    this.audio.currentTime = seconds;
+    this.#told();
+  }
+
+  play() {
+    this.audio.play().catch(() => {}); // nothing that can be played: the page says so already
+  }
+
+  toggle() {
+    if (this.audio.paused) this.play();
+    else this.audio.pause();
+  }
+
+  close() {
+    this.audio.pause();
+    this.load(null);
+    this.#listeners.clear();
+  }
+
+  /** @param {boolean} can */
+  #usable(can) {
+    byId("player").hidden = !can;
+    byId("no-audio").hidden = can;
+  }
+
+  #showState() {
+    const playing = !this.audio.paused;
+    byId("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+    byId("play").classList.toggle("playing", playing);
+    const follow = () => {
+      this.#told();
+      if (!this.audio.paused) requestAnimationFrame(follow);
+    };
+    if (playing) follow();
+  }
+
+  #told() {
+    const { currentTime } = this.audio;
+    const position = byId("position");
+    position.max = this.duration;
+    position.value = currentTime;
+    position.setAttribute("aria-valuetext", `${clock(currentTime)} of ${clock(this.duration)}`);
+    byId("time").textContent = `${clock(currentTime)} / ${clock(this.duration)}`;
+    for (const listener of this.#listeners) listener(currentTime);
+  }
+}

@@ -21,6 +21,10 @@ from reflector_gpu.store.kept import Kept
 OPENED_BY = "client_secret"
 """Where the state of a request has the client secret that it was sent with, if it was."""
 
+INTERNAL = "reflector_gpu.owner"
+"""Where the scope of a request has its owner, if this server itself has made it. No client can set
+that."""
+
 NAMED_KEY = "api_key"
 """Where the state of a request has the named key that it was sent with, if it was."""
 
@@ -180,7 +184,9 @@ class RequireKey:
         self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
+        if INTERNAL in scope:
+            scope.setdefault("state", {}).update(client="batches", owner=scope[INTERNAL])
+        elif scope["type"] in ("http", "websocket"):
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"
             try:

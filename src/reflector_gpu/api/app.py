@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
+from reflector_gpu.api.batch_kind import KIND, BatchKind
 from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.job_kinds import kinds_of
 from reflector_gpu.api.job_views import webhook_body
@@ -21,6 +22,7 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, RefuseTwoLengths
 from reflector_gpu.api.routes import (
     asr,
+    batches,
     completion,
     console,
     diarization,
@@ -59,6 +61,7 @@ ROUTERS = [
     jobs.router,
     uploads.router,
     webhooks.router,
+    batches.router,
     models.router,
     usage.router,
     operations.router,
@@ -99,7 +102,8 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     """
     service = Service(settings, elsewhere)
     metrics = Metrics(service)
-    kinds = kinds_of(service, metrics)
+    batches_here = BatchKind()
+    kinds = {**kinds_of(service, metrics), KIND: batches_here}
     database = open_database(settings)
     kept, jobs_here = None, None
     if database:
@@ -134,6 +138,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         docs_url=None,  # FastAPI's own page loads its script from a CDN: see `routes.docs`
         redoc_url=None,
     )
+    batches_here.app = app
     app.state.service = service
     app.state.metrics = metrics
     app.state.intake = Intake(service, metrics)

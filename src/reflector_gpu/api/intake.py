@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from reflector_gpu.api import accepted_fields, wanted
 from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.access import INTERNAL
 from reflector_gpu.api.bodies import read_json, read_raw
 from reflector_gpu.api.connection import Deadline, body_of, read_body, unless_disconnected
 from reflector_gpu.api.fields import TranscriptionFields
@@ -50,6 +51,8 @@ class Intake:
             InvalidRequest, Overloaded, DeadlineExceeded
         """
         service = self._service
+        if INTERNAL in request.scope:
+            priority = Priority.FILE  # nobody waits for it
         deadline = Deadline(request, service.settings.request_seconds)
         client: str = getattr(request.state, "client", "")
         async with deadline.kept(), AsyncExitStack() as resources:

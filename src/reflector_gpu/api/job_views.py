@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, field_serializer
 
-from reflector_gpu.api.job_fields import Kind
 from reflector_gpu.formats import openai
 from reflector_gpu.formats.schemas import SpokenWord
 from reflector_gpu.formats.words import spoken_words
@@ -47,7 +46,7 @@ class JobView(BaseModel):
 
     id: str = Field(examples=["job_18a2f0c9d1e4b3a7f0e1d2c3b4a59687"])
     object: Literal["job"] = "job"
-    kind: Kind
+    kind: str
     status: Status
     created_at: float = Field(description="Times are seconds since 1970.")
     started_at: float | None
@@ -99,7 +98,7 @@ def view(
     share, left = job.share, job.seconds_left(time.time())
     return JobView(
         id=job.id,
-        kind=job.kind,  # type: ignore[arg-type]  # checked by pydantic
+        kind=job.kind,
         status=job.status,
         created_at=job.created,
         started_at=job.started,

@@ -85,7 +85,7 @@ class Deliveries:
                 int(row["attempts"] or 0),
             )
 
-        return await self._database.write(work)
+        return await self._database.note(work)
 
     async def done(self, delivery: Delivery) -> None:
         """It has arrived, or was given up."""

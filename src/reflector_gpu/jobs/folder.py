@@ -32,8 +32,10 @@ class JobFolder:
         self._jobs, self._incoming = root / "jobs", root / "incoming"
         self.uploads = root / "uploads"
         """Where the files of resumable uploads are."""
+        self.files = root / "files"
+        """Where the input of batches is."""
         try:
-            for path in (root, self._jobs, self._incoming, self.uploads):
+            for path in (root, self._jobs, self._incoming, self.uploads, self.files):
                 path.mkdir(mode=0o700, parents=path == root, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(

@@ -14,6 +14,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, ReflectorError
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
+from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder
 from reflector_gpu.jobs.job import Draft, Job, Status, new_id
 from reflector_gpu.jobs.journal import Work
@@ -87,6 +88,7 @@ class Jobs:
             self.webhooks.added.set,
             used,
         )
+        self.files = Files(database, folder.files, keep_seconds)
         self.uploads = Uploads(
             database, folder.uploads, limit=folder.limit, keep_seconds=upload_seconds
         )
@@ -247,6 +249,7 @@ class Jobs:
         while True:
             with suppress(ReflectorError):
                 await self.uploads.sweep()
+                await self.files.sweep()
                 while expired := await self._store.expired(time.time() - self._keep_seconds):
                     await self._store.erase(expired)
                     for job_id in expired:

@@ -45,6 +45,20 @@ class Journal:
         if self._job.model != model:
             await self._pieces.answered_by(self._job, model)
 
+    async def noted(self, name: str) -> bytes | None:
+        """What an earlier try noted by this name."""
+        return await self._pieces.noted(self._job, name)
+
+    async def note(self, name: str, body: bytes) -> None:
+        """Keep something by this name for another try."""
+        await self._pieces.add_note(self._job, name, body)
+
+    async def passed(self, done: int, total: int) -> None:
+        """So many of all pieces are done."""
+        self.seconds = total
+        await self._pieces.passed(self._job, done, total)
+        self._told()
+
     async def add(self, part: Part) -> Part:
         """Write down the next part. If it was written before, that one counts."""
         number, self._parts = self._parts, self._parts + 1

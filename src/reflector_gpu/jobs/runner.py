@@ -178,7 +178,8 @@ class Runner:
         async with self._folder.recording(job.id, fetch) as recording:
             result = await self._works[job.kind].run(job, recording, journal)
         await self._store.complete(job, result, journal.seconds)
-        self._used(job.owner, journal.seconds)
+        if job.kind != "batch":  # whose requests are counted one by one
+            self._used(job.owner, journal.seconds)
         await self._after(job)
 
     async def _fail(self, job: Job, error: JobError) -> None:

@@ -111,6 +111,8 @@ class JobStore:
         if statuses:
             conditions.append(f"status IN ({_marks(statuses)})")
             values += [status.value for status in statuses]
+        if kind is None:
+            conditions.append("kind <> 'batch'")  # those are listed by a route of their own
         if kind:
             conditions.append("kind = ?")
             values.append(kind)
@@ -177,7 +179,7 @@ class JobStore:
                     return Job.of(taken[0])
             return None
 
-        return await self._database.write(work)
+        return await self._database.note(work)
 
     async def renew(self, workers: Iterable[str]) -> set[str]:
         """Keep the jobs of ``workers`` for another lease. Those that have lost theirs are told."""
@@ -195,7 +197,7 @@ class JobStore:
                 )
             }
 
-        return await self._database.write(work) if asked else set()
+        return await self._database.note(work) if asked else set()
 
     async def release_all(self) -> None:
         """Let all jobs be taken that some server has. It has to be known that none lives."""
@@ -217,7 +219,7 @@ class JobStore:
                 job.worker,
             )
 
-        await self._database.write(work)
+        await self._database.note(work)
 
     async def complete(self, job: Job, result: bytes, duration: float) -> None:
         """

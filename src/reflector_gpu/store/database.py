@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -32,6 +33,14 @@ FILE = "reflector.db"
 _BUSY_SECONDS = 30.0  # that another process may write
 
 
+class Kind(Enum):
+    """What a transaction does, and what it is to survive."""
+
+    READ = auto()
+    NOTE = auto()
+    DURABLE = auto()
+
+
 class Connection(Protocol):
     """One transaction."""
 
@@ -49,7 +58,7 @@ class Connection(Protocol):
 class Backend(Protocol):
     """A connection to a kind of database, for one thread at a time."""
 
-    def transaction(self, *, writes: bool) -> AbstractContextManager[Connection]:
+    def transaction(self, kind: Kind) -> AbstractContextManager[Connection]:
         """A transaction, which an error in the ``with`` block takes back.
 
         Raises:
@@ -74,7 +83,12 @@ class Database:
             StorageFull: there is no room.
             Unavailable: the database does not answer.
         """
-        return await self._writer.run(work, writes=True)
+        return await self._writer.run(work, Kind.DURABLE)
+
+    async def note(self, work: Callable[[Connection], T]) -> T:
+        """As `write`, but quicker: a loss of power, and nothing less, may take back what was done
+        last. For what can be done again."""
+        return await self._writer.run(work, Kind.NOTE)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """The result of ``work``, which changes nothing.
@@ -82,11 +96,11 @@ class Database:
         Raises:
             Unavailable: the database does not answer.
         """
-        return await self._reader.run(work, writes=False)
+        return await self._reader.run(work, Kind.READ)
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
         """As `write`, for whoever has no event loop."""
-        return self._writer.submit(work, writes=True)
+        return self._writer.submit(work, Kind.DURABLE)
 
     def close(self) -> None:
         self._writer.close()
@@ -106,24 +120,24 @@ class _Lane:
         self._connect = connect
         self._backend: Backend | None = None
 
-    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+    async def run(self, work: Callable[[Connection], T], kind: Kind) -> T:
         loop = asyncio.get_running_loop()
         # A transaction is done even if whoever waits for it has gone.
         return await asyncio.shield(
-            loop.run_in_executor(self._thread, lambda: self._perform(work, writes))
+            loop.run_in_executor(self._thread, lambda: self._perform(work, kind))
         )
 
-    def submit(self, work: Callable[[Connection], T], *, writes: bool) -> T:
-        return self._thread.submit(self._perform, work, writes).result()
+    def submit(self, work: Callable[[Connection], T], kind: Kind) -> T:
+        return self._thread.submit(self._perform, work, kind).result()
 
     def close(self) -> None:
         self._thread.submit(self._close)
         self._thread.shutdown()
 
-    def _perform(self, work: Callable[[Connection], T], writes: bool) -> T:
+    def _perform(self, work: Callable[[Connection], T], kind: Kind) -> T:
         if self._backend is None:
             self._backend = self._connect()
-        with self._backend.transaction(writes=writes) as connection:
+        with self._backend.transaction(kind) as connection:
             return work(connection)
 
     def _close(self) -> None:
@@ -138,16 +152,18 @@ class _Sqlite:
         with _translated():
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            for pragma in ("journal_mode=WAL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
         path.chmod(0o600)
-        with self.transaction(writes=True) as connection:
+        with self.transaction(Kind.DURABLE) as connection:
             migrate(connection)
 
     @contextmanager
-    def transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def transaction(self, kind: Kind) -> Iterator[Connection]:
         with _translated():
-            self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            level = "FULL" if kind is Kind.DURABLE else "NORMAL"
+            self._connection.execute(f"PRAGMA synchronous={level}")
+            self._connection.execute("BEGIN" if kind is Kind.READ else "BEGIN IMMEDIATE")
             try:
                 yield _SqliteTransaction(self._connection)
             except BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from reflector_gpu.errors import ConfigurationError, Unavailable
-from reflector_gpu.store.database import Connection, Database, Row, Value, migrate
+from reflector_gpu.store.database import Connection, Database, Kind, Row, Value, migrate
 
 if TYPE_CHECKING:
     from pg8000.dbapi import Connection as Link
@@ -70,12 +70,12 @@ class _Postgresql:
     def __init__(self, connect: Callable[[], Link]) -> None:
         self._connect = connect
         self._link: Link | None = None
-        with self.transaction(writes=True) as connection:
+        with self.transaction(Kind.DURABLE) as connection:
             connection.rows("SELECT pg_advisory_xact_lock(?)", _MIGRATION_LOCK)
             migrate(connection)
 
     @contextmanager
-    def transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def transaction(self, kind: Kind) -> Iterator[Connection]:
         from pg8000.exceptions import Error
 
         try:
@@ -83,7 +83,10 @@ class _Postgresql:
                 self._link = self._connect()
             link = self._link
             try:
-                yield _Transaction(link)
+                transaction = _Transaction(link)
+                if kind is Kind.NOTE:
+                    transaction.change("SET LOCAL synchronous_commit = off")
+                yield transaction
             except BaseException:
                 link.rollback()
                 raise

@@ -38,6 +38,10 @@ STATEMENTS = (
         metadata TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL
     )""",
     "CREATE INDEX uploads_owned ON uploads (owner)",
+    """CREATE TABLE files (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, purpose TEXT NOT NULL,
+        size BIGINT NOT NULL, created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL
+    )""",
     """CREATE TABLE api_keys (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL,
         daily_audio_seconds DOUBLE PRECISION, created DOUBLE PRECISION NOT NULL,

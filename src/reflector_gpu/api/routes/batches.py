@@ -1,0 +1,279 @@
+"""OpenAI's Batch API: files of requests, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.batch_kind import ANSWERS, ENDPOINTS, KIND, Answers, lines_of
+from reflector_gpu.api.bodies import MAX_JSON_BYTES
+from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
+from reflector_gpu.api.errors import ANY_FAILURE
+from reflector_gpu.api.intake import single
+from reflector_gpu.api.job_views import Erased
+from reflector_gpu.errors import InvalidRequest, NotFound
+from reflector_gpu.jobs.files import KeptFile
+from reflector_gpu.jobs.job import Draft, Job, Status
+from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.types import Priority
+
+router = APIRouter(prefix="/v1", tags=["batches"], responses={"default": ANY_FAILURE})
+
+_OUTPUT, _ERRORS = "file-output-", "file-errors-"
+_LARGEST = 200_000_000  # bytes of an input file
+_STATUS = {
+    Status.QUEUED: "validating",
+    Status.RUNNING: "in_progress",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
+
+
+class FileView(BaseModel):
+    """A file, as OpenAI describes it."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["processed"] = "processed"
+
+
+class FileList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[FileView]
+    has_more: bool = False
+
+
+class RequestCounts(BaseModel):
+    total: int
+    completed: int
+    failed: int
+
+
+class BatchView(BaseModel):
+    """A batch, as OpenAI describes it."""
+
+    id: str
+    object: Literal["batch"] = "batch"
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    status: str
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    created_at: int
+    in_progress_at: int | None = None
+    completed_at: int | None = None
+    failed_at: int | None = None
+    cancelled_at: int | None = None
+    expires_at: int | None = None
+    request_counts: RequestCounts
+    metadata: dict[str, str]
+
+
+class BatchList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[BatchView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class BatchFields(BaseModel):
+    """The body of POST /v1/batches."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input_file_id: str = Field(description="A file of /v1/files, with a request in each line.")
+    endpoint: str = Field(description=f"Where all go: one of {', '.join(ENDPOINTS)}.")
+    completion_window: str = Field("24h", description="Has no effect: it is done when it is done.")
+    metadata: dict[str, str] | None = Field(None, max_length=16, description="Texts of your own.")
+
+
+_FIELDS = AcceptedFields(BatchFields)
+
+
+@router.post("/files")
+async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner) -> FileView:
+    """Upload a file of requests for a batch, one in each line. Its `purpose` is `batch`."""
+    async with intake.admit(request, Priority.LIVE) as context:
+        with jobs.arriving() as arriving:
+            form = await intake.form(context, spool=arriving.spool)
+            purpose = dict(form.fields).get("purpose")
+            if purpose != "batch":
+                raise InvalidRequest("Files have the purpose 'batch' here.", param="purpose")
+            name = single(form).filename.replace("\0", "")
+            return _file(await jobs.files.add(owner, name, purpose, arriving.path))
+
+
+@router.get("/files")
+async def list_files(jobs: AppJobs, owner: Owner) -> FileList:
+    """List your files, the newest first."""
+    return FileList(data=[_file(one) for one in await jobs.files.listed(owner)])
+
+
+@router.get("/files/{file_id}")
+async def get_file(file_id: str, jobs: AppJobs, owner: Owner) -> FileView:
+    """Describe a file: one that was uploaded, or the output of a batch."""
+    if not file_id.startswith((_OUTPUT, _ERRORS)):
+        return _file(await jobs.files.get(owner, file_id))
+    job, content = await _output(jobs, owner, file_id)
+    return FileView(
+        id=file_id,
+        bytes=len(content),
+        created_at=int(job.finished or 0),
+        expires_at=int(jobs.expires(job) or 0),
+        filename=f"{job.id}.jsonl",
+        purpose="batch_output",
+    )
+
+
+@router.get("/files/{file_id}/content", response_class=Response)
+async def get_file_content(file_id: str, jobs: AppJobs, owner: Owner) -> Response:
+    """Give the content of a file. The lines of a batch's output are in the order of its input."""
+    if file_id.startswith((_OUTPUT, _ERRORS)):
+        _, content = await _output(jobs, owner, file_id)
+    else:
+        await jobs.files.get(owner, file_id)
+        content = await asyncio.to_thread(jobs.files.path(file_id).read_bytes)
+    return Response(content, media_type="application/jsonl")
+
+
+@router.delete("/files/{file_id}")
+async def delete_file(file_id: str, jobs: AppJobs, owner: Owner) -> Erased:
+    """Remove a file that was uploaded. Batches that were made of it go on."""
+    await jobs.files.remove(owner, file_id)
+    return Erased(id=file_id, object="file")
+
+
+@router.post("/batches")
+async def create_batch(
+    request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner
+) -> BatchView:
+    """Have the requests in a file worked on, whether you wait or not.
+
+    Each line is `{"custom_id", "method": "POST", "url", "body"}`. A recording is in the body as
+    `audio_file_url`, or in base64 as `input_audio`. The server does them behind live requests.
+    """
+    async with intake.admit(request, Priority.LIVE) as context:
+        fields = await intake.json_fields(context, _FIELDS, MAX_JSON_BYTES)
+    if fields.endpoint not in ENDPOINTS:
+        raise InvalidRequest(f"endpoint: should be one of {', '.join(ENDPOINTS)}", param="endpoint")
+    try:
+        file = await jobs.files.get(owner, fields.input_file_id)
+    except NotFound as error:
+        raise InvalidRequest(error.message, param="input_file_id") from None
+    if file.size > _LARGEST:
+        raise InvalidRequest(f"A batch's file has at most {_LARGEST} bytes.", param="input_file_id")
+    path = jobs.files.path(file.id)
+    await asyncio.to_thread(lambda: lines_of(path.read_bytes(), fields.endpoint))
+    options = {
+        "endpoint": fields.endpoint,
+        "input_file_id": file.id,
+        "completion_window": fields.completion_window,
+    }
+    draft = Draft(owner, KIND, options, file.name, "", metadata=fields.metadata or {})
+    job, _ = await jobs.add(draft, path)
+    return _batch(job, jobs, None)
+
+
+@router.get("/batches")
+async def list_batches(
+    jobs: AppJobs, owner: Owner, after: str | None = None, limit: int = 20
+) -> BatchList:
+    """List your batches, the newest first."""
+    if not 1 <= limit <= 100:
+        raise InvalidRequest("limit: should be 1 to 100", param="limit")
+    found = await jobs.listed(owner, kind=KIND, after=after, limit=limit + 1)
+    shown = [_batch(job, jobs, await _answers(jobs, job)) for job in found[:limit]]
+    return BatchList(
+        data=shown,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+        has_more=len(found) > limit,
+    )
+
+
+@router.get("/batches/{batch_id}")
+async def get_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
+    """Say how far a batch has come."""
+    job = await _job(jobs, owner, batch_id)
+    return _batch(job, jobs, await _answers(jobs, job))
+
+
+@router.post("/batches/{batch_id}/cancel")
+async def cancel_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
+    """End a batch."""
+    await _job(jobs, owner, batch_id)
+    return _batch(await jobs.cancel(owner, batch_id), jobs, None)
+
+
+async def _job(jobs: Jobs, owner: str, batch_id: str) -> Job:
+    job = await jobs.get(owner, batch_id)
+    if job.kind != KIND:
+        raise NotFound("This is a job and not a batch; GET it from /v1/jobs.")
+    return job
+
+
+async def _answers(jobs: Jobs, job: Job) -> Answers | None:
+    if job.status is not Status.COMPLETED:
+        return None
+    packed = await jobs.result(job)
+    return await asyncio.to_thread(ANSWERS.unpack, packed)
+
+
+async def _output(jobs: Jobs, owner: str, file_id: str) -> tuple[Job, bytes]:
+    start = _OUTPUT if file_id.startswith(_OUTPUT) else _ERRORS
+    job = await _job(jobs, owner, file_id.removeprefix(start))
+    answers = await _answers(jobs, job)
+    if answers is None:
+        raise NotFound("The batch is not done.")
+    lines = answers.succeeded if start == _OUTPUT else answers.failed
+    return job, "".join(f"{line}\n" for line in lines).encode()
+
+
+def _file(file: KeptFile) -> FileView:
+    return FileView(
+        id=file.id,
+        bytes=file.size,
+        created_at=int(file.created),
+        expires_at=int(file.expires),
+        filename=file.name,
+        purpose=file.purpose,
+    )
+
+
+def _batch(job: Job, jobs: Jobs, answers: Answers | None) -> BatchView:
+    succeeded = len(answers.succeeded) if answers else round(job.position)
+    failed = len(answers.failed) if answers else 0
+    ended = None if job.finished is None else int(job.finished)
+    expires = jobs.expires(job)
+    return BatchView(
+        id=job.id,
+        endpoint=str(job.options["endpoint"]),
+        input_file_id=str(job.options["input_file_id"]),
+        completion_window=str(job.options["completion_window"]),
+        status=_STATUS[job.status],
+        output_file_id=f"{_OUTPUT}{job.id}" if answers and succeeded else None,
+        error_file_id=f"{_ERRORS}{job.id}" if failed else None,
+        created_at=int(job.created),
+        in_progress_at=None if job.started is None else int(job.started),
+        completed_at=ended if job.status is Status.COMPLETED else None,
+        failed_at=ended if job.status is Status.FAILED else None,
+        cancelled_at=ended if job.status is Status.CANCELLED else None,
+        expires_at=None if expires is None else int(expires),
+        request_counts=RequestCounts(
+            total=round(job.duration or 0), completed=succeeded, failed=failed
+        ),
+        metadata=job.metadata,
+    )

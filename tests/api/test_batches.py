@@ -1,0 +1,148 @@
+"""OpenAI's Batch API, by OpenAI's own client."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import BadRequestError, NotFoundError, OpenAI
+
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import TRANSCRIPTIONS, connect, eventually, upload
+from tests.live import KEY, LiveServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(
+        model="scripted",
+        apikey=f"{KEY},other",
+        data_dir=tmp_path_factory.mktemp("data"),
+        url_allow="127.0.0.1",
+        url_retries=0,
+        file_requests=1,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: LiveServer) -> Iterator[OpenAI]:
+    with server.openai() as client:
+        yield client
+
+
+def line(name: str, body: dict[str, Any], url: str = TRANSCRIPTIONS) -> dict[str, Any]:
+    return {"custom_id": name, "method": "POST", "url": url, "body": body}
+
+
+def submit(client: OpenAI, lines: list[dict[str, Any]], endpoint: Any = TRANSCRIPTIONS) -> Any:
+    content = "\n".join(map(json.dumps, lines)).encode()
+    file = client.files.create(file=("batch.jsonl", content), purpose="batch")
+    assert (file.status, file.bytes) == ("processed", len(content))
+    assert client.files.content(file.id).content == content
+    return client.batches.create(
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"a": "b"}
+    )
+
+
+def ended(client: OpenAI, batch: Any) -> Any:
+    def look() -> Any:
+        found = client.batches.retrieve(batch.id)
+        return found if found.status in ("completed", "failed") else None
+
+    return eventually(look, 60)
+
+
+def output(client: OpenAI, file_id: str) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in client.files.content(file_id).text.splitlines()]
+
+
+def test_lines_are_answered_as_the_routes_answer(
+    server: LiveServer, client: OpenAI, host: AudioHost, clips: list[bytes]
+) -> None:
+    url = host.put("/talk.wav", Answer(clips[0]))
+    audio = {"data": base64.b64encode(clips[1]).decode(), "format": "wav"}
+    lines = [
+        line("by url", {"audio_file_url": url, "response_format": "verbose_json"}),
+        line("inline", {"input_audio": audio, "response_format": "json"}),
+        line("subtitles", {"audio_file_url": url, "response_format": "srt"}),
+        line("gone", {"audio_file_url": host.put("/gone.wav", Answer(status=404))}),
+    ]
+    batch = submit(client, lines)
+    assert batch.object == "batch"
+    done = ended(client, batch)
+    assert done.status == "completed"
+    assert done.metadata == {"a": "b"}
+    counts = done.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (4, 3, 1)
+    found = output(client, done.output_file_id)
+    assert [one["custom_id"] for one in found] == ["by url", "inline", "subtitles"]
+    assert {one["response"]["status_code"] for one in found} == {200}
+    verbose = upload(server, clips[0], data={"response_format": "verbose_json"}).json()
+    assert found[0]["response"]["body"] == verbose
+    assert found[1]["response"]["body"]["text"] == upload(server, clips[1]).json()["text"]
+    assert found[2]["response"]["body"].startswith("1\n00:00:00")
+    [error] = output(client, done.error_file_id)
+    assert error["response"]["status_code"] == 404
+    assert error["error"]["code"] == "audio_not_found"
+
+
+def test_a_batch_is_listed_but_not_among_jobs(client: OpenAI, server: LiveServer) -> None:
+    batch = submit(client, [line("a", {"input_audio": {"data": ""}})])
+    assert batch.id in [one.id for one in client.batches.list(limit=2)]
+    with connect(server) as http:
+        assert batch.id not in http.get("/v1/jobs").text
+        assert http.get(f"/v1/jobs/{batch.id}").json()["kind"] == "batch"
+    assert ended(client, batch).request_counts.failed == 1
+
+
+def test_another_key_sees_nothing(client: OpenAI) -> None:
+    batch = submit(client, [line("a", {"input_audio": {"data": ""}})])
+    other = client.with_options(api_key="other")
+    with pytest.raises(NotFoundError):
+        other.batches.retrieve(batch.id)
+    with pytest.raises(NotFoundError):
+        other.files.content(batch.input_file_id)
+    assert list(other.files.list()) == []
+
+
+BAD = [
+    "no json",
+    json.dumps(line("a", {}, "/v1/embeddings")),
+    json.dumps({"custom_id": "a"}),
+    json.dumps(line("a", {"stream": True})),
+    "\n".join([json.dumps(line("a", {}))] * 2),
+    "[1]",
+    "",
+]
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_bad_files_are_refused_at_once(client: OpenAI, content: str) -> None:
+    file = client.files.create(file=("b.jsonl", content.encode() or b"\n"), purpose="batch")
+    with pytest.raises(BadRequestError) as refused:
+        client.batches.create(
+            input_file_id=file.id,
+            endpoint=TRANSCRIPTIONS,  # type: ignore[arg-type]  # OpenAI has no such batches
+            completion_window="24h",
+        )
+    assert refused.value.param == "input_file_id"
+
+
+def test_files_are_deleted(client: OpenAI) -> None:
+    file = client.files.create(file=("b.jsonl", b"{}"), purpose="batch")
+    assert client.files.retrieve(file.id).filename == "b.jsonl"
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(NotFoundError):
+        client.files.retrieve(file.id)
+    with pytest.raises(BadRequestError, match="purpose"):
+        client.files.create(file=("b.jsonl", b"{}"), purpose="fine-tune")
+
+
+def test_nothing_is_left_of_a_file_that_was_refused(client: OpenAI, tmp_path: Path) -> None:
+    with pytest.raises(BadRequestError):
+        client.files.create(file=("b.jsonl", b"{}"), purpose="assistants")

@@ -169,7 +169,9 @@ def _calibrate(network: Network, model: ParakeetForTDT, seconds: float = 10.0) -
         for _ in range(14):
             middle = (low + high) / 2
             bias[blank] = middle
-            rate = sum(len(o.tokens) for o in network.decoder(encoded, lengths)) / (4 * seconds)
+            rate = sum(len(o.tokens) for o in network.decoder(encoded, lengths, None)) / (
+                4 * seconds
+            )
             low, high = (middle, high) if rate > TOKENS_PER_SECOND else (low, middle)
     return rate
 
@@ -190,7 +192,7 @@ def _equality(network: Network, model: ParakeetForTDT) -> Findings:
     """The same frames decoded on the device and by the decoder for CPUs, in float32."""
     with torch.inference_mode():
         encoded, lengths = _encoded(network, _clips(4, 10.0))
-        ours = network.decoder(encoded, lengths)
+        ours = network.decoder(encoded, lengths, None)
         theirs = _numpy_decoded(model, encoded.cpu(), lengths.cpu())
     equal = [
         one.tokens.tolist() == other.tokens.tolist()
@@ -238,11 +240,11 @@ def _batch(network: Network, size: int, seconds: float, plan: Plan) -> Findings:
     with torch.inference_mode():
         pack = _pack(network, clips)
         features = network.features(pack.waveforms, pack.lengths)
-        encoded = tuple(one.clone() for one in network.encoder(*features))
+        encoded, lengths = (one.clone() for one in network.encoder(*features))
         spent = {
             "features": _time(lambda: network.features(pack.waveforms, pack.lengths), plan.rounds),
             "encoder": _time(lambda: network.encoder(*features), plan.rounds),
-            "decoding": _time(lambda: network.decoder(*encoded), plan.rounds),
+            "decoding": _time(lambda: network.decoder(encoded, lengths, None), plan.rounds),
         }
     spent["all"] = _time(lambda: network.decoded(clips, MOST), plan.rounds)
     found: Findings = {f"{name}, times real time": audio / took for name, took in spent.items()}
@@ -270,7 +272,7 @@ def _baseline(network: Network, model: ParakeetForTDT, plan: Plan) -> Findings:
                 )
 
         def ours() -> object:
-            return network.decoder(*network.encoder(features, mask))
+            return network.decoder(*network.encoder(features, mask), None)
 
         generate, own = _time(theirs, 1), _time(ours, plan.rounds)
     return {

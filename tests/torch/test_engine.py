@@ -13,6 +13,7 @@ import torch
 
 from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC, local
+from reflector_gpu.engines.recognition.parakeet.onnx import ParakeetRecogniser
 from reflector_gpu.engines.recognition.parakeet.pytorch.engine import TorchParakeet
 from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
 from reflector_gpu.engines.recognition.parakeet.pytorch.running import Work
@@ -22,8 +23,9 @@ from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.types import Priority, Recognition, Samples, TranscribeOptions
+from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
 from tests.engines.sounds import STEADY
-from tests.engines.tiny import Clip, text_of
+from tests.engines.tiny import PARAKEET, Clip, text_of
 from tests.live import LiveServer
 from tests.torch.hearing import Heard, hear
 from tests.torch.hearing import heard as as_heard
@@ -54,6 +56,20 @@ def test_a_chunk_alone_is_heard_as_in_a_batch(
 ) -> None:
     for clip, known in list(zip(spoken, expected, strict=True))[::4]:
         assert hear(ours, [clip.samples]) == [known]
+
+
+def test_expected_phrases_help_as_on_onnx_runtime(ours: Recogniser, tiny: Path) -> None:
+    batch = [case.samples for case in MISHEARD]
+    words = (FRIDAY.hotword,)
+    other = ParakeetRecogniser(str(PARAKEET))
+    other.load()
+    assert hear(ours, batch) == hear(other, batch)
+    found = hear(ours, batch, hotwords=words)
+    assert found == hear(other, batch, hotwords=words)
+    assert " ".join(word for word, *_ in found[MISHEARD.index(FRIDAY)]) == FRIDAY.said
+    fixed = TorchParakeet(str(tiny))
+    fixed._network = Network(load(tiny), "cpu", 31.0, lambda work: work)
+    assert hear(fixed, batch, hotwords=words) == found
 
 
 def test_no_speech_gives_no_words(ours: Recogniser) -> None:

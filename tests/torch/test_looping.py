@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import ParakeetEncoderConfig, ParakeetForTDT, ParakeetTDTConfig
 
 from reflector_gpu.engines.recognition.parakeet import tdt
+from reflector_gpu.engines.recognition.parakeet.phrases import boosts
 from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.running import decode
 
@@ -53,7 +54,10 @@ def transducer(seed: int, layers: int = 2, symbols: int = 3) -> ParakeetForTDT:
 
 
 def numpy_decoded(
-    model: ParakeetForTDT, encoded: torch.Tensor, lengths: Sequence[int]
+    model: ParakeetForTDT,
+    encoded: torch.Tensor,
+    lengths: Sequence[int],
+    expected: tdt.Boosts | None = None,
 ) -> list[tdt.Decoded]:
     config = model.config
 
@@ -76,6 +80,7 @@ def numpy_decoded(
         vocabulary=config.vocab_size,
         blank=BLANK,
         max_symbols=config.max_symbols_per_step,
+        boosts=expected,
     )
 
 
@@ -102,6 +107,20 @@ def test_tokens_frames_and_durations_are_those_of_the_numpy_decoder(
     check_same(
         decode(Decoder(model), encoded, torch.tensor(lengths)),
         numpy_decoded(model, encoded, lengths),
+    )
+
+
+@settings(max_examples=20, derandomize=True, deadline=None)
+@given(seed=st.integers(0, 1000), phrases=st.lists(st.text("abcdef ", max_size=5), min_size=1))
+def test_phrases_are_raised_as_by_the_numpy_decoder(seed: int, phrases: list[str]) -> None:
+    model = transducer(seed)
+    vocabulary = [f"{space}{letter}" for space in (" ", "") for letter in "abcdefghij"] + ["<blk>"]
+    expected = boosts(phrases, vocabulary, BLANK)
+    lengths = [25, 0, 18]
+    encoded = torch.randn(3, 25, WIDTH)
+    check_same(
+        decode(Decoder(model), encoded, torch.tensor(lengths), expected),
+        numpy_decoded(model, encoded, lengths, expected),
     )
 
 

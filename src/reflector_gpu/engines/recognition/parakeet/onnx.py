@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from reflector_gpu.engines.accelerators import check_session, onnx_failures, onn
 from reflector_gpu.engines.base import needs_extra
 from reflector_gpu.engines.recognition.parakeet import ctc, tdt
 from reflector_gpu.engines.recognition.parakeet.models import ENGLISH_SPEC
+from reflector_gpu.engines.recognition.parakeet.phrases import boosts
 from reflector_gpu.engines.recognition.parakeet.pieces import (
     padded,
     pieces_of,
@@ -88,20 +90,21 @@ class ParakeetRecogniser:
             EngineFailed: the device has no memory for so many chunks at once.
         """
 
-        return recognised(chunks, options.language, self._listen)
+        listen = partial(self._listen, hotwords=options.hotwords)
+        return recognised(chunks, options.language, listen)
 
     def close(self) -> None:
         self._head = None
 
-    def _listen(self, batch: Sequence[Samples]) -> Iterator[list[Word]]:
+    def _listen(self, batch: Sequence[Samples], hotwords: Sequence[str]) -> Iterator[list[Word]]:
         alone = self._quantization is not None  # see `models`
         for part in [[samples] for samples in batch] if alone else [batch]:
-            yield from self._words(part)
+            yield from self._words(part, hotwords)
 
-    def _words(self, batch: Sequence[Samples]) -> list[list[Word]]:
+    def _words(self, batch: Sequence[Samples], hotwords: Sequence[str]) -> list[list[Word]]:
         assert self._head is not None, "load() comes first"
         try:
-            return self._head.words(batch)
+            return self._head.words(batch, hotwords)
         except onnx_failures() as error:
             reason = str(error).partition("\n")[0]
             raise EngineFailed(f"Parakeet failed on a batch of {len(batch)}: {reason}") from error
@@ -120,18 +123,20 @@ class TdtHead:
         self._vocabulary = _vocabulary(model)
         model._decoder_joint = _batching(model)
 
-    def words(self, batch: Sequence[Samples]) -> list[list[Word]]:
+    def words(self, batch: Sequence[Samples], hotwords: Sequence[str] = ()) -> list[list[Word]]:
         model = self._model
         encoded, lengths = model._encode(*model._preprocessor(*padded(batch)))
         return [
             words_of(pieces_of(one, self._vocabulary, self._frame))
-            for one in self.decode(encoded, lengths)
+            for one in self.decode(encoded, lengths, hotwords)
         ]
 
-    def decode(self, encoded: tdt.Floats, lengths: tdt.Ints) -> list[tdt.Decoded]:
+    def decode(
+        self, encoded: tdt.Floats, lengths: tdt.Ints, hotwords: Sequence[str] = ()
+    ) -> list[tdt.Decoded]:
         """The pieces in ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
 
-        Tokens and frames are those of onnx-asr's own loop.
+        Without ``hotwords``, tokens and frames are those of onnx-asr's own loop.
         """
         model = self._model
         first, second = (np.repeat(s, len(encoded), axis=1) for s in model._create_state())
@@ -143,6 +148,7 @@ class TdtHead:
             vocabulary=model._vocab_size,
             blank=model._blank_idx,
             max_symbols=model._max_tokens_per_step,
+            boosts=boosts(hotwords, self._vocabulary, model._blank_idx),
         )
 
     def _joint(
@@ -184,12 +190,12 @@ class _CtcHead:
         self._frame = model.window_step * model._subsampling_factor
         self._vocabulary = _vocabulary(model)
 
-    def words(self, batch: Sequence[Samples]) -> list[list[Word]]:
+    def words(self, batch: Sequence[Samples], hotwords: Sequence[str] = ()) -> list[list[Word]]:
         model = self._model
         logprobs, lengths = model._encode(*model._preprocessor(*padded(batch)))
-        found = ctc.collapsed(
-            logprobs.argmax(axis=-1), logprobs.max(axis=-1), lengths, model._blank_idx
-        )
+        blank = model._blank_idx
+        raised = boosts(hotwords, self._vocabulary, blank)
+        found = ctc.greedy(logprobs, lengths, blank, raised)
         return [words_of(pieces_of(one, self._vocabulary, self._frame)) for one in found]
 
 

@@ -36,6 +36,34 @@ class Decoded:
     logprobs: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Boosts:
+    """Phrases to expect, as tables over the nodes of a trie; `phrases.boosts` makes them.
+
+    At node ``n``, token ``columns[k]`` is raised by ``raised[n, k]``, and leads to the node
+    ``following[n, k]``. ``column[token]`` is its ``k``, or the last column of ``following`` for
+    tokens that are in no phrase. A row begins at node 0.
+    """
+
+    columns: Ints
+    raised: Floats
+    following: Ints
+    column: Ints
+
+    def chosen(self, logits: Floats, likeliest: Ints, nodes: Ints, blank: int) -> Ints:
+        """The ``likeliest`` tokens of ``logits[b, vocabulary]``, other than blanks chosen anew."""
+        boosted = logits.copy()
+        boosted[:, self.columns] += self.raised[nodes]
+        boosted[:, blank] = -np.inf
+        found: Ints = np.where(likeliest == blank, blank, boosted.argmax(axis=1))
+        return found
+
+    def after(self, nodes: Ints, tokens: Ints) -> Ints:
+        """The nodes that ``tokens`` lead to."""
+        found: Ints = self.following[nodes, self.column[tokens]]
+        return found
+
+
 def greedy(
     encoded: Floats,
     lengths: Ints,
@@ -45,6 +73,7 @@ def greedy(
     vocabulary: int,
     blank: int,
     max_symbols: int,
+    boosts: Boosts | None = None,
 ) -> list[Decoded]:
     """Decode ``encoded``, ``float32[b, t, d]`` of which ``lengths[b]`` frames count.
 
@@ -55,13 +84,13 @@ def greedy(
     rows = np.arange(len(encoded))
     ends = lengths
     time, emitted = np.zeros_like(rows), np.zeros_like(rows)
-    last = np.full_like(rows, blank)
+    last, nodes = np.full_like(rows, blank), np.zeros_like(rows)
     steps: list[tuple[Ints, Ints, Ints, Ints, Floats]] = []
     while True:
         unfinished = time < ends
         if not unfinished.all():
-            rows, ends, time, emitted, last = (
-                column[unfinished] for column in (rows, ends, time, emitted, last)
+            rows, ends, time, emitted, last, nodes = (
+                column[unfinished] for column in (rows, ends, time, emitted, last, nodes)
             )
             states = _rows_of(states, unfinished)
         if not len(rows):
@@ -69,14 +98,18 @@ def greedy(
 
         logits, after = joint(encoded[rows, time], last, states)
         tokens = logits[:, :vocabulary].argmax(axis=1)
+        if boosts:
+            tokens = boosts.chosen(logits[:, :vocabulary], tokens, nodes, blank)
         has_durations = logits.shape[1] > vocabulary
         jumps = logits[:, vocabulary:].argmax(axis=1) if has_durations else np.zeros_like(tokens)
 
         spoken = tokens != blank
-        logprobs = _greatest_logprobs(logits[spoken, :vocabulary])
+        logprobs = _logprobs(logits[spoken, :vocabulary], tokens[spoken])
         steps.append((rows[spoken], tokens[spoken], time[spoken], jumps[spoken], logprobs))
         states = _where(spoken, after, states)
         last = np.where(spoken, tokens, last)
+        if boosts:
+            nodes = np.where(spoken, boosts.after(nodes, tokens), nodes)
         emitted += spoken
 
         # Go on by one frame at a blank without a duration, or after too many tokens.
@@ -98,10 +131,11 @@ def _where(spoken: npt.NDArray[np.bool_], after: States, before: States) -> Stat
     return first, second
 
 
-def _greatest_logprobs(logits: Floats) -> Floats:
-    """``float32[n]``: the log-softmax of the greatest of each row of ``float32[n, vocabulary]``."""
+def _logprobs(logits: Floats, tokens: Ints) -> Floats:
+    """``float32[n]``: the log-softmax of one token of each row of ``float32[n, vocabulary]``."""
     shifted = logits - logits.max(axis=1, keepdims=True)
-    found: Floats = -np.log(np.exp(shifted, out=shifted).sum(axis=1))
+    chosen = shifted[np.arange(len(tokens)), tokens]
+    found: Floats = chosen - np.log(np.exp(shifted, out=shifted).sum(axis=1))
     return found
 
 

@@ -8,6 +8,7 @@ engine on ONNX Runtime.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,13 +49,14 @@ class TorchParakeet:
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.
         """
-        return recognised(chunks, options.language, self._listen)
+        listen = partial(self._listen, hotwords=options.hotwords)
+        return recognised(chunks, options.language, listen)
 
     def close(self) -> None:
         self._network = None
 
-    def _listen(self, batch: Sequence[Samples]) -> Iterator[list[Word]]:
+    def _listen(self, batch: Sequence[Samples], hotwords: Sequence[str]) -> Iterator[list[Word]]:
         network = self._network
         assert network is not None, "load() comes first"
-        for one in network.decoded(batch, TORCH_SPEC.max_batch_seconds):
+        for one in network.decoded(batch, TORCH_SPEC.max_batch_seconds, hotwords):
             yield words_of(pieces_of(one, network.vocabulary, network.seconds_per_frame))

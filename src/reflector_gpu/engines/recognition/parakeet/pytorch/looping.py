@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from transformers import ParakeetForTDT
 
-from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
+from reflector_gpu.engines.recognition.parakeet.tdt import Boosts, Decoded
 
 LOOKS = 2
 """Frames that a row may look at in a step. Between two tokens there is about one blank."""
@@ -34,7 +34,8 @@ class State:
     ``time`` is the frame it looks at next, ``ends`` the number of its frames, ``emitted`` the
     tokens found at this frame, ``count`` all tokens found, and ``last`` the last one. A row that is
     ``fresh`` has found one since the prediction network last ran, whose state is ``hidden`` and
-    ``cell`` (``[layers, b, h]``) and whose output is ``predicted`` (``[b, h]``).
+    ``cell`` (``[layers, b, h]``) and whose output is ``predicted`` (``[b, h]``). ``node`` is where
+    it is in the trie of phrases.
     """
 
     time: torch.Tensor
@@ -46,6 +47,7 @@ class State:
     hidden: torch.Tensor
     cell: torch.Tensor
     predicted: torch.Tensor
+    node: torch.Tensor
 
     def copy_(self, other: State) -> None:
         """Take over the values of ``other`` in place."""
@@ -60,6 +62,28 @@ class State:
 
 Block: TypeAlias = Callable[[torch.Tensor, State, torch.Tensor], State]
 """``(encoded[b, t, h], state, found[b, most + 1, 4]) -> state``: `STEPS` steps."""
+
+
+class DeviceBoosts:
+    """`Boosts` on a device."""
+
+    def __init__(self, boosts: Boosts, device: torch.device) -> None:
+        self._columns, self._raised, self._following, self._column = (
+            torch.from_numpy(table).to(device)
+            for table in (boosts.columns, boosts.raised, boosts.following, boosts.column)
+        )
+
+    def chosen(
+        self, logits: torch.Tensor, likeliest: torch.Tensor, nodes: torch.Tensor, blank: int
+    ) -> torch.Tensor:
+        """As `Boosts.chosen`."""
+        boosted = logits.index_add(1, self._columns, self._raised[nodes])
+        boosted[:, blank] = -torch.inf
+        return torch.where(likeliest == blank, blank, boosted.argmax(dim=1))
+
+    def after(self, nodes: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """As `Boosts.after`."""
+        return self._following[nodes, self._column[tokens]]
 
 
 class Decoder:
@@ -96,6 +120,7 @@ class Decoder:
             hidden=weights.new_zeros(shape),
             cell=weights.new_zeros(shape),
             predicted=weights.new_zeros(shape[1:]),
+            node=zeros.clone(),
         )
 
     def room(self, rows: int, frames: int) -> torch.Tensor:
@@ -106,16 +131,29 @@ class Decoder:
         most = frames * self.max_symbols
         return torch.zeros(rows, most + 1, 4, dtype=torch.int32, device=self._head.weight.device)
 
-    def block(self, encoded: torch.Tensor, state: State, found: torch.Tensor) -> State:
+    def block(
+        self,
+        encoded: torch.Tensor,
+        state: State,
+        found: torch.Tensor,
+        boosts: DeviceBoosts | None = None,
+    ) -> State:
         """`STEPS` steps. A row that has ended stays as it is."""
         for _ in range(STEPS):
-            state = self._step(encoded, state, found)
+            state = self._step(encoded, state, found, boosts)
         return state
 
-    def _step(self, encoded: torch.Tensor, state: State, found: torch.Tensor) -> State:
+    def _step(
+        self,
+        encoded: torch.Tensor,
+        state: State,
+        found: torch.Tensor,
+        boosts: DeviceBoosts | None,
+    ) -> State:
         hidden, cell, predicted = self._predict(state)
         rows = torch.arange(len(encoded), device=encoded.device)
         time, emitted, count, last = state.time, state.emitted, state.count, state.last
+        node = state.node
         told = torch.zeros_like(state.fresh)
         for _ in range(LOOKS):
             looks = (time < state.ends) & ~told
@@ -123,6 +161,9 @@ class Decoder:
             logits = self._head(self._activation(frames + predicted))
             tokens = logits[:, : self._vocabulary]
             best, token = tokens.max(dim=1)
+            if boosts:
+                token = boosts.chosen(tokens, token, node, self._blank)
+                best = tokens[rows, token]
             spoken = looks & (token != self._blank)
             jump = self._durations[logits[:, self._vocabulary :].argmax(dim=1)]
             logprob = (best - tokens.logsumexp(dim=1)).view(torch.int32)
@@ -130,13 +171,15 @@ class Decoder:
             found[rows, slot] = torch.stack([token.int(), time.int(), jump.int(), logprob], dim=1)
             count = count + spoken
             last = torch.where(spoken, token, last)
+            if boosts:
+                node = torch.where(spoken, boosts.after(node, token), node)
             emitted = emitted + spoken
             # Go on by one frame at a blank without a duration, or after too many tokens.
             advance = torch.maximum(jump, (~spoken | (emitted >= self.max_symbols)).to(jump.dtype))
             time = torch.where(looks, time + advance, time)
             emitted = torch.where(looks & (advance > 0), 0, emitted)
             told = told | spoken
-        return State(time, state.ends, emitted, count, last, told, hidden, cell, predicted)
+        return State(time, state.ends, emitted, count, last, told, hidden, cell, predicted, node)
 
     def _predict(self, state: State) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The prediction network's state and output, once fresh rows have read their token."""

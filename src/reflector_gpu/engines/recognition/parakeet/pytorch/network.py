@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from transformers import ParakeetForCTC, ParakeetForTDT
 
 from reflector_gpu.engines.recognition.parakeet import ctc
+from reflector_gpu.engines.recognition.parakeet.phrases import boosts
 from reflector_gpu.engines.recognition.parakeet.pytorch.encoder import Encoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.features import HOP, LogMel
 from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder
@@ -23,15 +25,15 @@ from reflector_gpu.engines.recognition.parakeet.pytorch.running import (
     decode,
 )
 from reflector_gpu.engines.recognition.parakeet.pytorch.weights import Loaded
-from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
+from reflector_gpu.engines.recognition.parakeet.tdt import Boosts, Decoded
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 _OVERHEAD = {"cpu": 1.0, "cuda": 60.0}
 """Seconds of padding that cost about as much as another pack."""
 
-Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor], list[Decoded]]
-"""``(encoded[b, t, h], frames[b]) -> pieces``."""
+Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor, Boosts | None], list[Decoded]]
+"""``(encoded[b, t, h], frames[b], phrases to expect) -> pieces``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,11 @@ class Network:
         self.decoder = _decoding(model, frames, record)
         self.seconds_per_frame = factor * HOP / SAMPLE_RATE
         self.vocabulary = loaded.vocabulary
+        self._blank = _blank(model)
 
-    def decoded(self, batch: Sequence[Samples], most_seconds: float) -> list[Decoded]:
+    def decoded(
+        self, batch: Sequence[Samples], most_seconds: float, hotwords: Sequence[str] = ()
+    ) -> list[Decoded]:
         """What was said in each of ``batch``. A pack has ``most_seconds`` once it is padded.
 
         While the device encodes one pack, the next is copied to it.
@@ -81,6 +86,7 @@ class Network:
         """
         overhead = _OVERHEAD[self._device] * SAMPLE_RATE
         packs = packed([len(one) for one in batch], most_seconds * SAMPLE_RATE, overhead)
+        raised = boosts(hotwords, self.vocabulary, self._blank)
         found: dict[int, Decoded] = {}
         try:
             with torch.inference_mode():
@@ -89,7 +95,7 @@ class Network:
                 while pack is not None:
                     encoded = self.encoder(*self.features(pack.waveforms, pack.lengths))
                     after = next(uploads, None)
-                    found.update(zip(pack.indices, self.decoder(*encoded), strict=True))
+                    found.update(zip(pack.indices, self.decoder(*encoded, raised), strict=True))
                     pack = after
         except torch.OutOfMemoryError as error:
             raise EngineFailed(
@@ -128,12 +134,23 @@ def _decoding(
         decoder = Decoder(model)
         if record:
             return RecordedDecoder(decoder, frames, record)
-        return lambda encoded, ends: decode(decoder, encoded, ends)
-    blank = model.config.pad_token_id
-    return lambda logits, lengths: _collapsed(logits, lengths, blank)
+        return partial(decode, decoder)
+    return partial(_decoded_ctc, blank=_blank(model))
 
 
-def _collapsed(logits: torch.Tensor, lengths: torch.Tensor, blank: int) -> list[Decoded]:
+def _blank(model: ParakeetForTDT | ParakeetForCTC) -> int:
+    tdt = isinstance(model, ParakeetForTDT)
+    blank: int = model.config.blank_token_id if tdt else model.config.pad_token_id
+    return blank
+
+
+def _decoded_ctc(
+    logits: torch.Tensor, lengths: torch.Tensor, boosts: Boosts | None, *, blank: int
+) -> list[Decoded]:
+    """Only phrases need all logits on the host."""
+    if boosts:
+        logprobs = logits.log_softmax(dim=-1).cpu().numpy()
+        return ctc.greedy(logprobs, lengths.cpu().numpy(), blank, boosts)
     best, tokens = logits.max(dim=-1)
-    logprobs = best - logits.logsumexp(dim=-1)
-    return ctc.collapsed(tokens.cpu().numpy(), logprobs.cpu().numpy(), lengths.cpu().numpy(), blank)
+    likely = (best - logits.logsumexp(dim=-1)).cpu().numpy()
+    return ctc.collapsed(tokens.cpu().numpy(), likely, lengths.cpu().numpy(), blank)

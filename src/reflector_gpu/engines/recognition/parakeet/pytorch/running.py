@@ -14,8 +14,13 @@ from typing import TypeAlias
 
 import torch
 
-from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder, State, read
-from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
+from reflector_gpu.engines.recognition.parakeet.pytorch.looping import (
+    Decoder,
+    DeviceBoosts,
+    State,
+    read,
+)
+from reflector_gpu.engines.recognition.parakeet.tdt import Boosts, Decoded
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +43,11 @@ class CudaGraphs:
     """
 
     def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool: tuple[int, int] | None = None
 
     def __call__(self, work: Work) -> Work:
         """``work`` as a graph. If it cannot be one, this says so, and it stays as it is."""
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries set themselves up, which no graph may hold
@@ -62,11 +68,14 @@ class CudaGraphs:
         return replay
 
 
-def decode(decoder: Decoder, encoded: torch.Tensor, ends: torch.Tensor) -> list[Decoded]:
+def decode(
+    decoder: Decoder, encoded: torch.Tensor, ends: torch.Tensor, boosts: Boosts | None = None
+) -> list[Decoded]:
     """Decode ``encoded[b, t, h]``, of which ``ends[b]`` frames count, without graphs."""
+    raised = DeviceBoosts(boosts, encoded.device) if boosts else None
     state, found = decoder.start(ends), decoder.room(len(encoded), encoded.shape[1])
     while not bool(state.finished):
-        state = decoder.block(encoded, state, found)
+        state = decoder.block(encoded, state, found, raised)
     return read(found, state.count)
 
 
@@ -129,10 +138,12 @@ class RecordedDecoder:
         self._record = record
         self._graphs: dict[int, _DecoderGraph] = {}
 
-    def __call__(self, encoded: torch.Tensor, ends: torch.Tensor) -> list[Decoded]:
+    def __call__(
+        self, encoded: torch.Tensor, ends: torch.Tensor, boosts: Boosts | None = None
+    ) -> list[Decoded]:
         rows, frames, width = encoded.shape
-        if frames > self._frames:
-            return decode(self._decoder, encoded, ends)
+        if boosts or frames > self._frames:  # the tables of phrases have shapes of their own
+            return decode(self._decoder, encoded, ends, boosts)
         size = _power_of_two(rows)
         if size not in self._graphs:
             empty = encoded.new_zeros(size, self._frames, width)

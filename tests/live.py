@@ -52,6 +52,11 @@ class LiveServer:
         return f"http://127.0.0.1:{port}"
 
     @property
+    def open(self) -> list[object]:
+        """The connections that are open."""
+        return list(self._server.server_state.connections)
+
+    @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._server.server_state.connections)

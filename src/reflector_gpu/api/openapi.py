@@ -40,6 +40,7 @@ from reflector_gpu.formats.schemas import (
     VerboseTranscription,
 )
 from reflector_gpu.formats.whisper_asr import AsrTranscript, DetectedLanguage
+from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.types import Completion
 
 Extra = dict[str, JsonValue]
@@ -77,8 +78,13 @@ def inlined(model: type[BaseModel]) -> Extra:
         reference = node.get("$ref")
         if isinstance(reference, str):
             return resolve(definitions[reference.rsplit("/", 1)[1]])
-        # /docs would fill a form in with every default, even with null.
-        kept = (pair for pair in node.items() if pair != ("default", None))
+        # /docs would fill a form in with every default, even with null. A discriminator names
+        # definitions, which are no more.
+        kept = (
+            (name, value)
+            for name, value in node.items()
+            if (name, value) != ("default", None) and name != "discriminator"
+        )
         return {key: resolve(value) for key, value in kept}
 
     resolved = resolve(schema)
@@ -139,13 +145,17 @@ def _answers(
         }
     }
     content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
-    found: Extra = {"200": {"description": "The answer", "content": content}}
-    for status, reason in sorted(errors.items()):
-        found[status] = {
+    return {"200": {"description": "The answer", "content": content}, **_failures(errors)}
+
+
+def _failures(errors: Mapping[str, str]) -> Extra:
+    return {
+        status: {
             "description": reason,
             "content": {"application/json": {"schema": inlined(ErrorBody)}},
         }
-    return found
+        for status, reason in sorted(errors.items())
+    }
 
 
 def _json_in(model: type[BaseModel]) -> Extra:
@@ -345,6 +355,34 @@ _SECRET_ERRORS = {
     **{status: _ERRORS[status] for status in ("401", "429")},
     "400": "A field cannot be used",
     "404": "Unknown model",
+}
+
+REALTIME: Extra = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "description": description,
+            "schema": {"type": "string"},
+        }
+        for name, description in {
+            "intent": "`transcription`, or left out: this server does nothing else.",
+            "model": "The model of `session.audio.input.transcription.model`.",
+        }.items()
+    ],
+    "responses": {
+        "101": {
+            "description": "The WebSocket is open, and `session.created` is its first message",
+            "content": {"application/json": {"schema": inlined(Configuration)}},
+        },
+        **_failures(
+            {
+                "400": "No WebSocket was asked for",
+                **{status: _ERRORS[status] for status in ("401", "429")},
+                "403": "A page of another origin asks without a key",
+            }
+        ),
+    },
 }
 
 CLIENT_SECRETS: Extra = {

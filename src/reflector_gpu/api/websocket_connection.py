@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,9 @@ MOST_BYTES = 21 * 1024 * 1024
 _MOST_FRAMES = 10_000  # that a message may come in
 SLOWEST_READER = 1_000.0
 """Bytes a second that a client must read of what it is sent."""
+
+_WATCH_SECONDS = 0.5
+_HANGUP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)  # macOS has no RDHUP
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _STATE_KEY = "websocket_signals"
@@ -57,6 +62,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.conn.debug = False  # it would log keys and audio
         self._limits = config.limits
         self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._unread = 0
         self.conn.logger = self.logger
 
@@ -65,6 +71,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.signals.gone.set()
         self._stop_timer()
+        if self._watch is not None:
+            self._watch.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -89,13 +97,17 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.conn.fail(1009, "too many frames")
             self.handle_parser_exception()
 
-    def handle_parser_exception(self) -> None:
-        if self.handshake_complete:
-            super().handle_parser_exception()
-            return
-        # The parser of requests let the head pass, and that of WebSockets does not.
-        self.transport.write(_BAD_REQUEST)
-        self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc:
+            # The parser of requests let the head pass, and that of WebSockets does not.
+            self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+            self.transport.close()
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        if self.read_paused and self._watch is None:
+            self._watch_client()
 
     def keepalive_timeout(self) -> None:
         """Break off: who does not answer a ping would not read why."""
@@ -104,6 +116,21 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.schedule_ping()
             return
         self.transport.abort()
+
+    # Whether the client is still there
+
+    def _watch_client(self) -> None:
+        """Break off once the client has left.
+
+        While nothing is read from it, nobody else would notice.
+        """
+        self._watch = None
+        if not self.read_paused or self.transport.is_closing():
+            return
+        if hung_up(self.transport.get_extra_info("socket")):
+            self.transport.abort()
+        else:
+            self._watch = self.loop.call_later(_WATCH_SECONDS, self._watch_client)
 
     # How long a client may not read
 
@@ -119,3 +146,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Whether the other end has closed the connection."""
+    poll = select.poll()
+    poll.register(connection, _HANGUP)
+    return bool(poll.poll(0))

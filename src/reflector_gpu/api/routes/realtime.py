@@ -16,7 +16,7 @@ from reflector_gpu.api.form_values import json_values
 from reflector_gpu.api.realtime_fields import BetaSecret, BetaSessionAnswer, ClientSecretAnswer
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.api.websockets import accepted_subprotocol, refuse, speaks_beta
-from reflector_gpu.errors import Overloaded
+from reflector_gpu.errors import InvalidRequest, Overloaded
 from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.realtime.dialects import Beta, Today
@@ -30,6 +30,17 @@ from reflector_gpu.types import Priority
 router = APIRouter(tags=["realtime"])
 
 _MAX_JSON_BYTES = 100_000
+
+
+@router.get("/v1/realtime", status_code=101, openapi_extra=openapi.REALTIME)
+async def explain_realtime() -> None:
+    """Transcribe what is said while it is spoken: a WebSocket in OpenAI's Realtime protocol.
+
+    Send 16-bit PCM at 24 kHz as `input_audio_buffer.append`; deltas come while somebody speaks, and
+    the transcript of each turn when it has ended. Of the settings of `session.update` those below
+    have an effect. Beyond OpenAI's, `format` takes PCM at 8, 16 and 48 kHz.
+    """
+    raise InvalidRequest("/v1/realtime is a WebSocket: send the headers that open one.")
 
 
 @router.websocket("/v1/realtime")

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 
 import numpy as np
 
+from reflector_gpu.audio.vad import WINDOW
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.realtime import client_events as asked
 from reflector_gpu.realtime import server_events as events
@@ -24,8 +25,8 @@ _TODAY, _BETA = Today(), Beta()
 _LONGEST_TURN = 300 * SAMPLE_RATE
 """A longer turn ends by itself, so that no session holds ever more audio."""
 
-_MOST_TURNS = 16  # ended turns that may wait for their words; then the client has to wait
-_MOST_WAITING = 60.0  # seconds of audio in them
+_MOST_TURNS = 32  # ended turns that may wait for their words; then the client has to wait
+_MOST_WAITING = 120.0  # seconds of audio in them
 _MOST_ITEMS = 256  # that can be retrieved
 _SLICE_SECONDS = 1  # of audio that is worked on before others get their turn
 
@@ -190,7 +191,7 @@ class Session:
                 continue
             turn = self._turn
             turn.push(window)
-            paused = self._listener.paused and turn.is_sentence
+            paused = self._listener.paused and turn.is_whole(self._listener.silent * WINDOW)
             if paused or self._listener.silent_for_long:
                 await self._stop(turn)
             elif turn.end - turn.begin >= _LONGEST_TURN:

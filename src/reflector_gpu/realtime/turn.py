@@ -14,8 +14,9 @@ from reflector_gpu.formats.schemas import Logprob
 from reflector_gpu.live.base import Heard, LiveUtterance
 from reflector_gpu.realtime import server_events as events
 from reflector_gpu.realtime.configuration import Transcription
+from reflector_gpu.realtime.ending import is_whole
 from reflector_gpu.realtime.recognition import Speech
-from reflector_gpu.sentences import ends_sentence, sentences
+from reflector_gpu.sentences import sentences
 from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word, join_words
 
 logger = logging.getLogger(__name__)
@@ -114,11 +115,10 @@ class Turn:
     def done(self) -> bool:
         return self._wanted is None or (self._task is not None and self._task.done())
 
-    @property
-    def is_sentence(self) -> bool:
-        """Whether what is heard so far ends as a sentence does."""
-        words = self._tentative or self._told[-1:]
-        return bool(words) and ends_sentence(words[-1].text, "")
+    def is_whole(self, silence: int) -> bool:
+        """Whether a whole sentence was said before ``silence`` samples in which nobody spoke."""
+        spoken = (self.end - self.begin - self._silent - silence) / SAMPLE_RATE
+        return is_whole(self._tentative or self._told[-1:], spoken)
 
     # The words
 

@@ -1,0 +1,44 @@
+"""What the end of a turn looks like."""
+
+from __future__ import annotations
+
+import pytest
+
+from reflector_gpu.realtime.ending import is_whole
+from reflector_gpu.types import Word
+
+
+def said(text: str) -> list[Word]:
+    return [Word(word, 0.5 * n, 0.5 * n + 0.4) for n, word in enumerate(text.split())]
+
+
+@pytest.mark.parametrize(
+    "text", ["I am done.", "Are you?", "What is that?", "Ja, genau!", "はい。", 'He said "no."']
+)
+def test_a_sentence_is_whole(text: str) -> None:
+    words = said(text)
+    assert is_whole(words, words[-1].end)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I think",
+        "I think...",
+        "I think…",
+        "Well, um.",
+        "And then the.",
+        "Ich weiß, dass.",
+        "Dr.",
+        "",
+    ],
+)
+def test_who_stops_in_the_middle_goes_on(text: str) -> None:
+    words = said(text)
+    assert not is_whole(words, words[-1].end if words else 1.0)
+
+
+def test_a_sentence_that_is_not_the_last_one_says_nothing() -> None:
+    """The recogniser has not heard yet what was said in the last seconds."""
+    words = said("That is one.")
+    assert not is_whole(words, words[-1].end + 1.5)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.browser import MICROPHONE, chromium, page_of
 from tests.clients.server import KEY, ROOT, Server, serving
-from tests.clients.support import ENGLISH
+from tests.clients.support import ENGLISH, absent
 
 STANDUP = ROOT / "samples" / "standup.ogg"
 
@@ -142,6 +142,64 @@ def test_a_name_is_never_taken_for_markup(browser: Any, keyless: Server) -> None
         assert page.locator("img").count() == 0
 
 
+# For everybody
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_of(browser: Any, locked: Server, scheme: str) -> None:
+    with page_of(browser, locked.url, color_scheme=scheme) as page:
+        page.locator("#key-dialog").wait_for()
+        assert complaints_of_axe(page) == []
+        page.fill("#key", KEY)
+        page.press("#key", "Enter")
+        page.locator("#engine", has_text="scripted").wait_for()
+        assert complaints_of_axe(page) == []
+        page.set_input_files("#file", ROOT / "LICENSE")
+        page.click("#go")
+        page.locator("#failure:not([hidden])").wait_for()
+        assert complaints_of_axe(page) == []
+        transcribed(page)
+        page.click("#open-search")
+        page.locator(".row .speaker").first.click()
+        assert complaints_of_axe(page) == []
+
+
+def complaints_of_axe(page: Any) -> list[str]:
+    """What axe-core finds wrong with the page as it is now."""
+    axe = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        absent("axe-core is not installed")
+    page.evaluate(axe.read_text())
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished)).then(() => 1)")
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Any, keyless: Server, width: int) -> None:
+    viewport = {"width": width, "height": 800}
+    with page_of(browser, keyless.url, viewport=viewport) as page:
+        page.locator("#engine", has_text="scripted").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        opened(page, [*TALK, segment(4.0, "w" * 300)])
+        page.click("#open-search")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_is_used_by_keyboard_alone(page: Any) -> None:
+    opened(page, TALK)
+    page.locator(".row .text").first.press("End")
+    page.keyboard.type("!")
+    page.keyboard.press("Control+f")
+    page.keyboard.type("fine")
+    assert marked(page, "chosen") == ["fine"]
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    page.locator("#save-txt").focus()
+    with page.expect_download():
+        page.keyboard.press("Enter")
+
+
 # The editor
 
 
@@ -205,6 +263,15 @@ def test_a_click_on_a_word_plays_from_there_and_lights_it(page: Any) -> None:
     assert at > 4.6
     [lit] = marked(page, "heard")
     assert lit in row.inner_text().split()
+
+
+def test_a_click_on_the_waveform_plays_from_there(page: Any) -> None:
+    transcribed(page, speakers="")
+    wave = page.locator("#waveform canvas").first
+    wave.wait_for()
+    box = page.locator("#waveform").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.locator("#time", has_text="0:33 / 1:06").wait_for()
 
 
 def test_edited_text_keeps_the_times_of_its_words(page: Any) -> None:

@@ -1,8 +1,12 @@
 // The recording: playing it, and where it is.
 
 import { byId, clock } from "../dom.js";
+import { drawWaveform } from "./waveform.js";
 
 export class Player {
+  /** @type {File | null} */
+  #file = null;
+  #clear = () => {};
   /** @type {Set<(seconds: number) => void>} */
   #listeners = new Set();
 
@@ -26,7 +30,7 @@ export class Player {
     });
     byId("no-audio").hidden = true;
     byId("player").hidden = true;
-    this.audio.addEventListener("canplay", () => this.#usable(true), { once: true });
+    this.audio.addEventListener("canplay", () => this.#usable(true));
     this.audio.addEventListener("error", () => this.#usable(false));
     this.load(source);
   }
@@ -34,6 +38,9 @@ export class Player {
   /** @param {File | string | null} source */
   load(source) {
     if (this.audio.src.startsWith("blob:")) URL.revokeObjectURL(this.audio.src);
+    this.#clear();
+    this.#clear = () => {};
+    this.#file = source instanceof File ? source : null;
     if (source) this.audio.src = typeof source === "string" ? source : URL.createObjectURL(source);
     else this.#usable(false);
   }
@@ -68,6 +75,13 @@ export class Player {
   #usable(can) {
     byId("player").hidden = !can;
     byId("no-audio").hidden = can;
+    const file = this.#file;
+    this.#file = null;
+    if (!can || !file) return;
+    drawWaveform(file, this).then(
+      (clear) => (this.#clear = clear),
+      () => {}, // the browser plays it and cannot decode it at once: there is no picture then
+    );
   }
 
   #showState() {

@@ -1,4 +1,7 @@
 // The rows of the transcript on the page. Each has its time, its speaker and its text.
+//
+// They stand in blocks. Those that are out of sight are not laid out, which is what keeps hours of
+// talk as quick as minutes; it costs less by the block than by the row.
 
 import { clock, element } from "../dom.js";
 import { textOf } from "../transcript.js";
@@ -9,9 +12,13 @@ import { cut, edited, joined, wordAt } from "../words.js";
  * @typedef {{row: Row, item: HTMLElement, text: HTMLElement, who: HTMLElement}} Shown
  */
 
+const BLOCK = 40; // rows
+
 export class Rows {
   /** @type {Map<number, Shown>} */
   #shown = new Map();
+  /** @type {Set<Element>} the blocks on the screen */
+  #visible = new Set();
 
   /**
    * @param {HTMLElement} list
@@ -40,16 +47,15 @@ export class Rows {
     const voices = Object.keys(names);
     const kept = new Set(rows.map((row) => row.id));
     for (const [id, { item }] of this.#shown) {
-      if (kept.has(id)) continue;
-      this.observer.unobserve(item);
-      this.marks.hide(id);
-      item.remove();
-      this.#shown.delete(id);
+      if (!kept.has(id)) this.#remove(id, item);
     }
-    let next = this.list.firstElementChild;
+    /** @type {HTMLElement | null} */
+    let last = null;
     let before = "";
     for (const row of rows) {
       const shown = this.#shown.get(row.id) ?? this.#made(row);
+      if (!shown.item.parentElement) this.#place(shown, last);
+      last = shown.item;
       if (shown.row !== row) {
         shown.row = row;
         if (shown.text.textContent !== textOf(row)) shown.text.textContent = textOf(row);
@@ -57,9 +63,41 @@ export class Rows {
       }
       showSpeaker(shown, names, voices, before);
       before = row.speaker;
-      if (shown.item === next) next = next.nextElementSibling;
-      else this.list.insertBefore(shown.item, next);
     }
+  }
+
+  /**
+   * @param {number} id
+   * @param {HTMLElement} item
+   */
+  #remove(id, item) {
+    const block = item.parentElement;
+    this.marks.hide(id);
+    this.#shown.delete(id);
+    item.remove();
+    if (block?.childElementCount) return;
+    this.#visible.delete(/** @type {Element} */ (block));
+    block?.remove();
+  }
+
+  /**
+   * Put a row after another, into a block that has room.
+   * @param {Shown} shown
+   * @param {HTMLElement | null} last
+   */
+  #place(shown, last) {
+    let block = last ? last.parentElement : this.list.firstElementChild;
+    const full = block && last === block.lastElementChild && block.childElementCount >= BLOCK;
+    if (!block || full) {
+      const made = element("div", { className: "block" });
+      if (block) block.after(made);
+      else this.list.append(made);
+      this.observer.observe(made);
+      made.append(shown.item);
+      block = made;
+    } else if (last) last.after(shown.item);
+    else block.prepend(shown.item);
+    if (block && this.#visible.has(block)) this.marks.show(shown.row, shown.text);
   }
 
   /**
@@ -92,21 +130,24 @@ export class Rows {
     );
     const time = element("button", { type: "button", className: "time", "aria-label": `Play from ${clock(row.start)}` });
     time.textContent = clock(row.start);
-    const item = element("li", { className: "row" }, time, element("div", {}, who, text));
+    const item = element("div", { className: "row", role: "listitem" }, time, element("div", {}, who, text));
     item.dataset.id = String(row.id);
     const shown = { row, item, text, who };
     this.#shown.set(row.id, shown);
-    this.observer.observe(item);
     return shown;
   }
 
   /** @param {IntersectionObserverEntry[]} entries */
   #seen(entries) {
-    for (const { target, isIntersecting } of entries) {
-      const id = Number(/** @type {HTMLElement} */ (target).dataset.id);
-      const shown = this.#shown.get(id);
-      if (shown && isIntersecting) this.marks.show(shown.row, shown.text);
-      else this.marks.hide(id);
+    for (const { target: block, isIntersecting } of entries) {
+      if (isIntersecting) this.#visible.add(block);
+      else this.#visible.delete(block);
+      for (const item of block.children) {
+        const shown = this.#of(/** @type {HTMLElement} */ (item));
+        if (!shown) continue;
+        if (isIntersecting) this.marks.show(shown.row, shown.text);
+        else this.marks.hide(shown.row.id);
+      }
     }
   }
 

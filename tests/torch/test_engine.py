@@ -14,6 +14,7 @@ import torch
 from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC, local
 from reflector_gpu.engines.recognition.parakeet.onnx import ParakeetRecogniser
+from reflector_gpu.engines.recognition.parakeet.pytorch.budget import Budget
 from reflector_gpu.engines.recognition.parakeet.pytorch.engine import TorchParakeet
 from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
 from reflector_gpu.engines.recognition.parakeet.pytorch.running import Work
@@ -68,7 +69,8 @@ def test_expected_phrases_help_as_on_onnx_runtime(ours: Recogniser, tiny: Path) 
     assert found == hear(other, batch, hotwords=words)
     assert " ".join(word for word, *_ in found[MISHEARD.index(FRIDAY)]) == FRIDAY.said
     fixed = TorchParakeet(str(tiny))
-    fixed._network = Network(load(tiny), "cpu", 31.0, lambda work: work)
+    network = Network(load(tiny), "cpu", 31.0, lambda work: work)
+    fixed._loaded = network, Budget(network, 1000.0)
     assert hear(fixed, batch, hotwords=words) == found
 
 
@@ -161,19 +163,41 @@ def test_what_cuda_graphs_would_run_gives_the_same(tiny: Path, spoken: list[Clip
     assert len(runs) > 3 * len(batches)
 
 
-def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
-    ours: TorchParakeet, spoken: list[Clip], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = ours._network
-    assert own is not None
+def run_short_of_memory(engine: TorchParakeet) -> Budget:
+    """Have the device fail on packs of more than two chunks."""
+    assert engine._loaded is not None
+    own, budget = engine._loaded
     encode = own.encoder
 
-    def short_of_memory(features: torch.Tensor, mask: torch.Tensor) -> object:
+    def short_of_memory(
+        features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if len(features) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
         return encode(features, mask)
 
-    monkeypatch.setattr(own, "encoder", short_of_memory)
+    own.encoder = short_of_memory
+    return budget
+
+
+def test_where_memory_runs_out_packs_are_halved_once(tiny: Path, spoken: list[Clip]) -> None:
+    engine = loaded(tiny)
+    budget = run_short_of_memory(engine)
+    clip = max(spoken, key=lambda clip: len(clip.samples))
+    batch = [np.resize(clip.samples, 16_000 * 25)] * 4
+    budget.seconds = 100.0  # four of 25 s
+    assert len(hear(engine, batch)) == 4
+    assert budget.seconds == 50.0
+    with pytest.raises(EngineFailed):
+        engine.transcribe([clip.samples] * 3, ENGLISH)
+    assert budget.seconds == 50.0
+
+
+def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(
+    tiny: Path, spoken: list[Clip]
+) -> None:
+    ours = loaded(tiny)
+    run_short_of_memory(ours)
     same = [spoken[0].samples] * 4
     with pytest.raises(EngineFailed, match=r"batch of 4.*memory"):
         ours.transcribe(same, ENGLISH)

@@ -40,10 +40,10 @@ EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 
 
 _MAX_TORCH_SECONDS = 3840.0
-"""Padded seconds of one batch on PyTorch: 128 chunks of 30 s.
+"""Padded seconds of one batch on PyTorch: 128 chunks of 30 s, about 31 GB in half precision.
 
-In half precision the first convolution is 1.7 MB a second, of which three live at once: about 20 GB
-with the attention of the longest chunks. Cards with less memory work on halves."""
+On a card with less free memory, the engine cuts a batch into packs that fit (`pytorch.budget`).
+"""
 
 TORCH_SPEC = replace(
     ENGLISH_SPEC,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from reflector_gpu.engines.base import needs_extra
 from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC
 from reflector_gpu.engines.recognition.parakeet.pieces import pieces_of, recognised, words_of
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.engines.recognition.parakeet.pytorch.budget import Budget
+from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions, Word
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class TorchParakeet:
     def __init__(self, weights: str, device: str = "cpu") -> None:
         self._weights = Path(weights)
         self._device = device
-        self._network: Network | None = None
+        self._loaded: tuple[Network, Budget] | None = None
 
     def load(self) -> None:
         with needs_extra("Parakeet models on PyTorch", "torch"):
@@ -39,7 +40,8 @@ class TorchParakeet:
             from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
         record = running.CudaGraphs() if self._device == "cuda" else None
         longest = TORCH_SPEC.max_chunk_seconds + 1
-        self._network = Network(weights.load(self._weights), self._device, longest, record)
+        network = Network(weights.load(self._weights), self._device, longest, record)
+        self._loaded = network, Budget(network, TORCH_SPEC.max_batch_seconds)
 
     def transcribe(
         self, chunks: Sequence[Samples], options: TranscribeOptions
@@ -53,10 +55,16 @@ class TorchParakeet:
         return recognised(chunks, options.language, listen)
 
     def close(self) -> None:
-        self._network = None
+        self._loaded = None
 
     def _listen(self, batch: Sequence[Samples], hotwords: Sequence[str]) -> Iterator[list[Word]]:
-        network = self._network
-        assert network is not None, "load() comes first"
-        for one in network.decoded(batch, TORCH_SPEC.max_batch_seconds, hotwords):
+        assert self._loaded is not None, "load() comes first"
+        network, budget = self._loaded
+        try:
+            found = network.decoded(batch, budget.seconds, hotwords)
+        except EngineFailed:
+            if not budget.halve():
+                raise
+            found = network.decoded(batch, budget.seconds, hotwords)
+        for one in found:
             yield words_of(pieces_of(one, network.vocabulary, network.seconds_per_frame))

@@ -32,6 +32,8 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 _OVERHEAD = {"cpu": 1.0, "cuda": 60.0}
 """Seconds of padding that cost about as much as another pack."""
 
+_LIVE_TENSORS = 5  # of the first convolution's size at once, attention counted in
+
 Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor, Boosts | None], list[Decoded]]
 """``(encoded[b, t, h], frames[b], phrases to expect) -> pieces``."""
 
@@ -67,12 +69,25 @@ class Network:
         frames = int(longest_seconds * SAMPLE_RATE / HOP / factor) + 2
         encoder = Encoder(model, device, precision(device))
         self._device = device
+        self._encoder_config = model.config.encoder_config
         self.features = LogMel(model.config.encoder_config.num_mel_bins, device)
         self.encoder: Encoding = RecordedEncoder(encoder, record) if record else encoder
         self.decoder = _decoding(model, frames, record)
         self.seconds_per_frame = factor * HOP / SAMPLE_RATE
         self.vocabulary = loaded.vocabulary
         self._blank = _blank(model)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """See `budget.Memory`."""
+        return torch.cuda.mem_get_info()[0] if self._device == "cuda" else None
+
+    @property
+    def bytes_per_second(self) -> float:
+        """See `budget.Memory`. Most goes to a few tensors as large as the first convolution's."""
+        config = self._encoder_config
+        values = config.subsampling_conv_channels * config.num_mel_bins / 2 * 50
+        return float(_LIVE_TENSORS * values * precision(self._device).itemsize)
 
     def decoded(
         self, batch: Sequence[Samples], most_seconds: float, hotwords: Sequence[str] = ()
@@ -98,6 +113,7 @@ class Network:
                     found.update(zip(pack.indices, self.decoder(*encoded, raised), strict=True))
                     pack = after
         except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()  # what is left in pieces may do for smaller packs
             raise EngineFailed(
                 f"Parakeet failed on a batch of {len(batch)}: the GPU has not enough memory."
             ) from error

@@ -16,6 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
+from reflector_gpu.api import websocket_connection
 from reflector_gpu.types import Samples
 from tests.api.realtime import COMPLETED, SIXTEEN, Client, pcm, silence
 from tests.api.support import Gate, connect, error_of, eventually, running
@@ -143,6 +144,21 @@ def test_a_message_in_ever_more_frames_ends_the_session(scripted: LiveServer) ->
         frames = frame(Opcode.TEXT, b"", fin=False) + 10_001 * frame(Opcode.CONT, b"", fin=False)
         client.socket.socket.sendall(frames)
         assert closed_with(client) == 1009
+
+
+def test_long_messages_of_many_clients_do_not_fill_the_memory(
+    scripted: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_connection, "MOST_UNFINISHED", 5_000_000)
+    with Client(scripted) as first, Client(scripted) as second:
+        begun = b"\x81\xff" + struct.pack("!Q", 4_000_000) + bytes(4)
+        first.socket.socket.sendall(begun + bytes(3_000_000))
+        eventually(lambda: 3_000_000 in [getattr(one, "unfinished", 0) for one in scripted.open])
+        second.socket.socket.sendall(begun + bytes(3_000_000))
+        assert closed_with(second) == 1013
+        first.socket.socket.sendall(bytes(1_000_000))  # what is no event is an error, and no end
+        first.next()
+        assert first.next()["type"] == "error"
 
 
 def test_a_head_that_is_too_long_for_a_websocket_is_refused(scripted: LiveServer) -> None:

@@ -17,6 +17,10 @@ from websockets.frames import Frame
 MOST_BYTES = 21 * 1024 * 1024
 """The longest message: 15 MiB of audio in base64, and some more."""
 
+MOST_UNFINISHED = 256 * 1024 * 1024
+"""Bytes of messages that have begun and not ended, of all clients together."""
+
+_LARGE = 1024 * 1024  # bytes of one message; smaller ones are not counted
 _MOST_FRAMES = 10_000  # that a message may come in
 SLOWEST_READER = 1_000.0
 """Bytes a second that a client must read of what it is sent."""
@@ -103,6 +107,19 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             # The parser of requests let the head pass, and that of WebSockets does not.
             self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
             self.transport.close()
+        elif self.unfinished > _LARGE:
+            self._check_unfinished()
+
+    @property
+    def unfinished(self) -> int:
+        """The bytes of a message that is yet to end."""
+        return len(self.conn.reader.buffer) + sum(map(len, self.frames))
+
+    def _check_unfinished(self) -> None:
+        others = [one for one in self.connections if isinstance(one, WebSocketConnection)]
+        if sum(one.unfinished for one in others) > MOST_UNFINISHED:
+            self.conn.fail(1013, "other messages fill the memory; send shorter ones")
+            self.handle_parser_exception()
 
     def send_receive_event_to_app(self) -> None:
         super().send_receive_event_to_app()

@@ -213,8 +213,9 @@ def power_cuts() -> list[Figure]:
             rest = process.stdout.read()
             process.wait()
             for line in (first + rest).splitlines():
-                what, _, name = line.partition(" ")
-                (accepted if what == "accepted" else done).add(name)
+                if " " in line:  # a kill leaves an empty one
+                    what, _, name = line.partition(" ")
+                    (accepted if what == "accepted" else done).add(name)
         lost, broken = _missing(Path(folder), accepted, done)
     return [
         Figure(

@@ -24,14 +24,15 @@ class Journal:
         self._pieces = pieces
         self._job = job
         self._told = told
+        self._again = job.started != job.resumed
         self._parts = 0
         self._kept: list[Part] = []
         self.seconds = 0.0
         """How long the recording is, as far as is known."""
 
     async def begin(self) -> None:
-        """Read what an earlier server wrote."""
-        while more := await self._pieces.parts(self._job.id, len(self._kept)):
+        """Read what an earlier try wrote, if there was one."""
+        while self._again and (more := await self._pieces.parts(self._job.id, len(self._kept))):
             self._kept += more
 
     def expect(self, seconds: float) -> None:
@@ -47,7 +48,7 @@ class Journal:
 
     async def noted(self, name: str) -> bytes | None:
         """What an earlier try noted by this name."""
-        return await self._pieces.noted(self._job, name)
+        return await self._pieces.noted(self._job, name) if self._again else None
 
     async def note(self, name: str, body: bytes) -> None:
         """Keep something by this name for another try."""
@@ -78,8 +79,10 @@ class Journal:
         digest = hashlib.blake2b(chunk.samples.tobytes(), digest_size=16)
         digest.update(repr(options).encode())
         name = digest.hexdigest()
-        if (known := await self._pieces.recognition(self._job, name)) is not None:
-            return known
+        if self._again:
+            known = await self._pieces.recognition(self._job, name)
+            if known is not None:
+                return known
         found = await recognise()
         await self._pieces.add_recognition(self._job, name, found)
         return found

@@ -1,0 +1,145 @@
+"""Who gets which job, and when: the rules that are dense."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.jobs.job import Draft, Job, JobError, Status
+from reflector_gpu.jobs.owned import Lost
+from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.store.database import Database, sqlite_in
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = sqlite_in(tmp_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: Database, clock: Clock) -> JobStore:
+    return JobStore(database, lease=10.0, clock=clock)
+
+
+def draft(priority: int = 0, key: str | None = None, fingerprint: str = "f") -> Draft:
+    return Draft(
+        "me", "transcription", {}, "a.wav", fingerprint, priority=priority, idempotency_key=key
+    )
+
+
+async def took(store: JobStore, worker: str) -> str | None:
+    job = await store.take(worker)
+    return job.id if job else None
+
+
+async def get(store: JobStore, job_id: str) -> Job:
+    return await store.get("me", job_id)
+
+
+def test_jobs_are_taken_by_priority_and_then_by_age(store: JobStore) -> None:
+    async def run() -> None:
+        for name, priority in (("job_1", 0), ("job_2", 5), ("job_3", 0), ("job_4", 5)):
+            await store.add(name, draft(priority))
+        assert await store.ahead(await get(store, "job_3")) == 3
+        order = [await took(store, f"w{n}") for n in range(5)]
+        assert order == ["job_2", "job_4", "job_1", "job_3", None]
+
+    asyncio.run(run())
+
+
+def test_a_silent_server_loses_its_job_and_can_do_no_harm_to_it(
+    store: JobStore, clock: Clock
+) -> None:
+    async def run() -> None:
+        await store.add("job_1", draft())
+        before = await store.take("silent")
+        assert before
+        clock.now += 9
+        assert await took(store, "other") is None
+        assert await store.renew(["silent", "nobody"]) == {"nobody"}
+        clock.now += 9
+        assert await took(store, "other") is None
+        clock.now += 2
+        after = await store.take("other")
+        assert after
+        assert after.deaths == 1
+        for writing in (
+            store.complete(before, b"", 1.0),
+            store.fail(before, JobError("error", "late")),
+        ):
+            with pytest.raises(Lost):
+                await writing
+        await store.put_back(before, wait=0, failed=True)
+        assert (await get(store, "job_1")).status is Status.RUNNING
+        await store.complete(after, b"", 1.0)
+        assert (await get(store, "job_1")).status is Status.COMPLETED
+
+    asyncio.run(run())
+
+
+def test_a_job_that_was_put_back_waits(store: JobStore, clock: Clock) -> None:
+    async def run() -> None:
+        await store.add("job_1", draft())
+        job = await store.take("one")
+        assert job
+        await store.put_back(job, wait=60, failed=True)
+        assert await took(store, "two") is None
+        clock.now += 60
+        again = await store.take("two")
+        assert again
+        assert (again.failures, again.deaths) == (1, 0)
+
+    asyncio.run(run())
+
+
+def test_a_job_that_ended_stays_as_it_is(store: JobStore) -> None:
+    async def run() -> None:
+        await store.add("job_1", draft())
+        job = await store.take("one")
+        assert job
+        await store.cancel(job)
+        with pytest.raises(Lost):
+            await store.complete(job, b"", 1.0)
+        assert (await get(store, "job_1")).status is Status.CANCELLED
+        await store.cancel(job)
+        assert (await get(store, "job_1")).finished == 1000.0
+
+    asyncio.run(run())
+
+
+def test_a_key_is_one_job_of_one_owner(store: JobStore) -> None:
+    async def run() -> None:
+        first = await store.add("job_1", draft(key="k"))
+        assert (await store.add("job_2", draft(key="k"))).id == first.id
+        with pytest.raises(InvalidRequest, match="idempotency key"):
+            await store.add("job_3", draft(key="k", fingerprint="other"))
+
+    asyncio.run(run())
+
+
+def test_time_left_is_told_by_the_pace_since_it_was_taken(store: JobStore, clock: Clock) -> None:
+    job = Job(
+        "job_1", "me", "transcription", Status.RUNNING, 0, 0.0, 0.0, None, "a", None, {}, {}, None,
+        "f", None, 100.0, 60.0, 1000.0, 40.0, 0.0, 0, 0, "w", 0.0, None, None,
+    )  # fmt: skip
+    assert job.share == 0.6
+    assert job.seconds_left(1010.0) == 20.0  # 20 seconds of audio took 10
+    assert job.seconds_left(1000.0) == 0.0

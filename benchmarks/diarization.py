@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import cast
 
 import httpx
+import numpy as np
 
 from benchmarks import conversations
 from benchmarks.audio import heard, pcm
@@ -31,11 +32,12 @@ from benchmarks.server import Server
 from reflector_gpu.audio.speech import speech_spans
 from reflector_gpu.engines.diarization.base import Diarizer, DiarizerModel, PcmRecording
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.diarization.pyannet import PyannetDiarizer
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.settings import load_settings
-from reflector_gpu.types import DiarizeOptions, SpeakerTurn
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, SpeakerTurn
 
 RECORDINGS = "REFLECTOR_BENCH_AUDIO"
 """Folder of real recordings: ``meetings/*.wav`` and ``.rttm``, ``sentences/spk1_*.wav``."""
@@ -151,6 +153,18 @@ def _figures(
     speed = sum(one.seconds for one in recordings) / sum(took for _, took in timed)
     yield Figure(f"times real time, {name}", speed, "", True, "the diarizer alone")
     yield _lost(name, served, direct)
+    if isinstance(engine, PyannetDiarizer):
+        live = _rates(recordings, [_live(engine, one) for one in recordings])
+        yield Figure(f"DER %, {name}, live labels", live.full, "", True, f"{live}: {live.each}")
+
+
+def _live(engine: PyannetDiarizer, one: Conversation) -> Turns:
+    """The labels that are told while it is recorded, in pieces of half a second, uncorrected."""
+    session = engine.live()
+    samples = heard(one.audio)
+    pieces = np.array_split(samples, max(1, 2 * len(samples) // SAMPLE_RATE))
+    told = [turn for piece in pieces for turn in session.push(piece)]
+    return told + session.rest()
 
 
 def _lost(name: str, served: Rates, direct: Rates) -> Figure:

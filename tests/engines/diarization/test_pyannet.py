@@ -228,8 +228,8 @@ def test_one_voice_is_not_torn_apart_because_more_were_told() -> None:
 
 def test_the_speakers_of_a_window_are_different_people() -> None:
     alike = voices_of([0, 0])
-    assert sorted(assigned(alike, np.eye(3, 256, dtype=np.float32))) != [0, 0]
-    assert list(assigned(alike, np.eye(1, 256, dtype=np.float32))) == [0, 0]
+    assert sorted(assigned(alike @ np.eye(256, 3, dtype=np.float32))) != [0, 0]
+    assert list(assigned(alike @ np.eye(256, 1, dtype=np.float32))) == [0, 0]
 
 
 # Features

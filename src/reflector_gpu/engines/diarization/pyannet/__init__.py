@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from reflector_gpu.engines.diarization.base import DiarizerModel, DiarizerSpec, Pcm, PcmRecording
 from reflector_gpu.engines.diarization.pyannet.joining import told_apart
+from reflector_gpu.engines.diarization.pyannet.live import LiveDiarizer
 from reflector_gpu.engines.diarization.pyannet.mel import MARGIN
 from reflector_gpu.engines.diarization.pyannet.networks import (
     SHIFT,
@@ -64,6 +65,11 @@ class PyannetDiarizer:
         assert self._networks is not None, "load() comes first"
         networks = self._networks
         return each(lambda recording: _diarize(recording, options, networks), recordings)
+
+    def live(self) -> LiveDiarizer:
+        """For one recording that goes on; it uses the networks of this engine."""
+        assert self._networks is not None, "load() comes first"
+        return LiveDiarizer(self._networks)
 
     def close(self) -> None:
         self._networks = None

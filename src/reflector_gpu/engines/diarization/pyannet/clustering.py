@@ -11,6 +11,7 @@ Sums of vectors are all that this takes, so hours need little memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,17 +83,18 @@ def people(voices: Vectors, options: DiarizeOptions) -> Vectors:
     return _unit(found.best(wanted).sums)
 
 
-def assigned(voices: Vectors, centroids: Vectors) -> Labels:
-    """The person of each of ``voices``, which are the speakers of one window.
+def assigned(alike: npt.NDArray[np.floating[Any]]) -> Labels:
+    """The person of each voice, by how ``alike`` they are: ``[voices, people]``.
 
-    They are different people if there are enough. The closest pair is assigned first.
+    The voices are the speakers of one window, and so they are different people if there are enough.
+    The closest pair is assigned first.
     """
-    close = voices @ centroids.T
-    found: Labels = close.argmax(axis=1)
-    for _ in range(min(close.shape)):
-        voice, person = divmod(int(close.argmax()), close.shape[1])
+    left = alike.copy()
+    found: Labels = alike.argmax(axis=1)
+    for _ in range(min(alike.shape)):
+        voice, person = divmod(int(left.argmax()), left.shape[1])
         found[voice] = person
-        close[voice] = close[:, person] = -np.inf
+        left[voice] = left[:, person] = -np.inf
     return found
 
 

@@ -23,7 +23,7 @@ def told_apart(
     person: dict[tuple[int, int], int] = {}
     for window, own in by_window(voices):
         vectors = np.stack([one.vector for one in own]).astype(np.float32)
-        for one, who in zip(own, assigned(vectors, centroids), strict=True):
+        for one, who in zip(own, assigned(vectors @ centroids.T), strict=True):
             person[window, one.speaker] = int(who)
     together = 1 if options.exclusive else options.most
     return turns(windows, person, len(centroids), seconds, together)

@@ -7,6 +7,7 @@ are those whom most of these windows hear.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,13 @@ class Windows:
         self._probabilities.extend(heard.probabilities)
         self._active.extend(heard.active)
 
+    def since(self, window: int) -> Windows:
+        """Those from ``window`` on; it becomes the first."""
+        found = Windows()
+        found._probabilities = self._probabilities[window:]
+        found._active = self._active[window:]
+        return found
+
     @property
     def frames(self) -> int:
         return (len(self) - 1) * STEP + FRAMES if len(self) else 0
@@ -68,6 +76,17 @@ def turns(
 
     They are numbered as they first speak.
     """
+    number: dict[int, int] = {}
+    return [
+        replace(turn, speaker=number.setdefault(turn.speaker, len(number)))
+        for turn in turns_of(windows, person, people, seconds, together)
+    ]
+
+
+def turns_of(
+    windows: Windows, person: Person, people: int, seconds: float, together: int | None = None
+) -> list[SpeakerTurn]:
+    """The same with the numbers that people have in ``person``."""
     spoken: list[list[tuple[float, float]]] = [[] for _ in range(people)]
     for first, last, who in _runs(_speaking(windows, person, people, together), people):
         start = 0.0 if first == 0 else _seconds(first)
@@ -80,8 +99,7 @@ def turns(
     found = sorted((start, end, who) for who, own in enumerate(spoken) for start, end in own)
     if together == 1:
         found = list(_apart(found))
-    number: dict[int, int] = {}
-    return [SpeakerTurn(a, b, number.setdefault(who, len(number))) for a, b, who in found]
+    return [SpeakerTurn(*one) for one in found]
 
 
 def _apart(found: Iterable[tuple[float, float, int]]) -> Iterator[tuple[float, float, int]]:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.pyannet import PyannetDiarizer, mel, networks
 from reflector_gpu.engines.diarization.pyannet.clustering import assigned, people
-from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+from reflector_gpu.pipeline.attribution import attribute
+from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Segment, SpeakerTurn, Word
 from tests.engines.conversations import error_rate
 
 NOTHING_TOLD = DiarizeOptions()
@@ -186,6 +187,21 @@ def test_threads_change_nothing(
     before = told(engine, sound)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     assert told(engine, sound) == before
+
+
+def test_words_are_whose_they_are(engine: PyannetDiarizer) -> None:
+    known = json.loads((SAMPLE / "standup.json").read_text())["words"]
+    with wave.open(str(SAMPLE / "standup.wav")) as file:
+        data = file.readframes(file.getnframes())
+    sound: Samples = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+    words = [Word(word["word"], word["start"], word["end"]) for word in known]
+    turns = told(engine, sound, DiarizeOptions(exclusive=True))
+    found = [word.speaker for part in attribute([Segment.of(words)], turns) for word in part.words]
+    wrong = sum(
+        {"A": "Anna", "B": "David", "C": "Henry"}[str(one)] != word["speaker"]
+        for one, word in zip(found, known, strict=True)
+    )
+    assert wrong <= 0.03 * len(known)
 
 
 # Clusters of voices

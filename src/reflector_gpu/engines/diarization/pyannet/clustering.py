@@ -38,7 +38,7 @@ _TOGETHER, _KEPT = 600, 150  # voices that are compared in pairs, and what is le
 class _Clusters:
     """The sums of clusters' vectors ``[n, dimensions]``, and how many voices each has."""
 
-    sums: npt.NDArray[np.float64]
+    sums: npt.NDArray[np.floating[Any]]
     sizes: npt.NDArray[np.float64]
 
     def merged(self, owners: Labels) -> _Clusters:
@@ -60,12 +60,12 @@ class _Merge:
     alike: float
 
 
-def people(voices: Vectors, options: DiarizeOptions) -> Vectors:
+def people(voices: npt.NDArray[np.floating[Any]], options: DiarizeOptions) -> Vectors:
     """The vector of each person, ``float32[people, dimensions]``, for at least one of ``voices``.
 
     There are as many as ``options`` allow, unless fewer voices than that differ.
     """
-    clusters = _reduced(_Clusters(voices.astype(np.float64), np.ones(len(voices))))
+    clusters = _reduced(_Clusters(voices, np.ones(len(voices))))
     merges = _merges(clusters, 1)
     natural = next((i for i, one in enumerate(merges) if one.alike < ALIKE), len(merges))
     least = min(_VOICES, max(1.0, _SHARE * len(voices)))
@@ -121,7 +121,7 @@ def _merges(clusters: _Clusters, left: int) -> list[_Merge]:
 
     The second of a pair becomes part of the first.
     """
-    sums, sizes = clusters.sums.copy(), clusters.sizes.copy()
+    sums, sizes = clusters.sums.astype(np.float64), clusters.sizes.copy()
     within = _within(sums, sizes)
     alike = _alike(sums, sizes, within, sums, sizes, within)
     np.fill_diagonal(alike, -np.inf)
@@ -172,7 +172,7 @@ def _owners(count: int, merges: list[_Merge]) -> Labels:
     return owner
 
 
-def _unit(vectors: npt.NDArray[np.float64]) -> Vectors:
+def _unit(vectors: npt.NDArray[np.floating[Any]]) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     found: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
     return found

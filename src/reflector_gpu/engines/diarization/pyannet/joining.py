@@ -19,7 +19,7 @@ def told_apart(
     if not voices:
         return []
     clear = [one.vector for one in voices if one.clear] or [one.vector for one in voices]
-    centroids = people(np.stack(clear).astype(np.float32), options)
+    centroids = people(np.stack(clear), options)
     person: dict[tuple[int, int], int] = {}
     for window, own in by_window(voices):
         vectors = np.stack([one.vector for one in own]).astype(np.float32)

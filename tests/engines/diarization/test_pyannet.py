@@ -98,6 +98,14 @@ def test_who_speaks_when(engine: PyannetDiarizer, names: str) -> None:
     assert told(engine, sound) == turns, "it is deterministic"
 
 
+def test_no_turn_begins_after_its_first_word(engine: PyannetDiarizer) -> None:
+    sound, truth = conversation("ADH")
+    turns = told(engine, sound)
+    for known in truth:
+        last = [turn for turn in turns if turn.start <= known.start + 0.03][-1]
+        assert last.speaker == known.speaker
+
+
 def test_a_true_count_does_not_hurt(engine: PyannetDiarizer) -> None:
     sound, truth = conversation("ADH")
     known = told(engine, sound, DiarizeOptions(num_speakers=3))

@@ -31,6 +31,10 @@ _SURE, _UNSURE = 0.65, 0.5
 _PAUSE = 0.4
 """Seconds; shorter pauses of a speaker are part of the turn: they are those between phrases."""
 
+_LEAD = 0.05
+"""Seconds; a word that begins a little before its turn would be the last speaker's to clients that
+look for the last turn before it, as Reflector does."""
+
 _BLOCK = 10_000  # frames that are joined at once: about three minutes
 
 
@@ -99,7 +103,17 @@ def turns_of(
     found = sorted((start, end, who) for who, own in enumerate(spoken) for start, end in own)
     if together == 1:
         found = list(_apart(found))
-    return [SpeakerTurn(*one) for one in found]
+    return [SpeakerTurn(*one) for one in _earlier(found)]
+
+
+def _earlier(
+    found: Iterable[tuple[float, float, int]],
+) -> Iterator[tuple[float, float, int]]:
+    """The same, begun `_LEAD` before where nobody else speaks then."""
+    until = 0.0
+    for start, end, who in found:
+        yield (max(start - _LEAD, until) if until < start else start), end, who
+        until = max(until, end)
 
 
 def _apart(found: Iterable[tuple[float, float, int]]) -> Iterator[tuple[float, float, int]]:

@@ -36,6 +36,7 @@ ALLOWED = {
     "store": set(),
     "jobs": {"audio", "pipeline", "store"},  # what a job does comes as `Work`
     "service": {"audio", "decoding", "engines", "runtime", "pipeline", "live", "llm"},
+    "wyoming": {"live", "realtime", "service"},
     "realtime": {"audio", "engines", "runtime", "pipeline", "live", "service", "formats"},
     "api": {
         "audio",
@@ -65,6 +66,7 @@ ALLOWED = {
         "api",
         "deploy",
         "store",
+        "wyoming",
     },
     "__main__": {"cli"},
 }

@@ -75,6 +75,10 @@ def serve(
             help="Write the server's URL here once it can work, and delete the file when it stops.",
         ),
     ] = None,
+    wyoming: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="Serve Home Assistant's Wyoming here."),
+    ] = None,
 ) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
@@ -87,6 +91,7 @@ def serve(
 
     run(
         ready_file,
+        wyoming,
         host=host,
         port=port,
         profile=profile,

@@ -10,8 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.server import Config, ConnectionLimits, Server
@@ -21,14 +22,18 @@ from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 from reflector_gpu.store.configured import has_keys
+from reflector_gpu.wyoming.server import WyomingServer
 
 logger = logging.getLogger(__name__)
+
+Beside: TypeAlias = tuple[WyomingServer, socket.socket]
+"""Another server in the same event loop, and where it listens."""
 
 _POLL_SECONDS = 0.1
 
 
-def run(ready_file: Path | None, **overrides: object) -> None:
-    """Serve until a signal says stop.
+def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object) -> None:
+    """Serve until a signal says stop. Wyoming's clients are served on a port of their own.
 
     Raises:
         ReflectorError: the settings do not work, or the port cannot be had.
@@ -42,13 +47,19 @@ def run(ready_file: Path | None, **overrides: object) -> None:
             model.check_installed()
     if ready_file:
         _clear(ready_file)
-    with listen(settings.host, settings.port) as listener:
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(listen(settings.host, settings.port))
+        beside: Beside | None = None
+        if wyoming is not None:
+            keys = settings.apikey is not None or has_keys(settings)
+            there = sockets.enter_context(listen(settings.host, wyoming))
+            beside = WyomingServer(service, keys=keys), there
         logs.configure(settings.log_level)
         url = url_of(listener)
         banner.show(settings, service.recognisers, url)
         limits = ConnectionLimits.of(settings)
         config = Config(app, limits, settings.shutdown_seconds)
-        server = _Server(config, service, url, ready_file)
+        server = _Server(config, service, url, ready_file, beside)
         server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)
@@ -57,8 +68,16 @@ def run(ready_file: Path | None, **overrides: object) -> None:
 class _Server(Server):
     """A server that says when it is ready, and to which stopping on request is success."""
 
-    def __init__(self, config: Config, service: Service, url: str, ready_file: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        service: Service,
+        url: str,
+        ready_file: Path | None,
+        beside: Beside | None,
+    ) -> None:
         super().__init__(config)
+        self._beside = beside
         self._service = service
         self._url = url
         self._ready_file = ready_file
@@ -66,6 +85,10 @@ class _Server(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._beside:
+            wyoming, listener = self._beside
+            await wyoming.start(listener)
+            logger.info("Wyoming at %s", url_of(listener).replace("http", "tcp"))
         self._announcement = asyncio.create_task(self._announce())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -75,6 +98,8 @@ class _Server(Server):
             self._ready_file.unlink(missing_ok=True)
         seconds = self.config.timeout_graceful_shutdown
         logger.info("Stopping; running requests have %d s, Ctrl-C again stops at once", seconds)
+        if self._beside:
+            await self._beside[0].close()
         await super().shutdown(sockets)
         if self.force_exit:  # Ctrl-C again; uvicorn would leave everything as it is
             for task in self.server_state.tasks:

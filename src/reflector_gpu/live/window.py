@@ -24,9 +24,8 @@ PATIENCE = 4.0
 """A word so many seconds before the end of a pass is settled, even if passes do not agree on it:
 there is as much audio behind it as there will ever be."""
 
-_GUARD = 0.0  # seconds before the end of a pass in which a word may go on otherwise
 _EDGE = 1.5  # seconds before the end of a pass in which words may be cut, if more audio is there
-_PHRASE_PAUSE = 1.0  # seconds of silence at which a window is always cut
+_PHRASE_PAUSE = 2.0  # seconds of silence at which a window is always cut
 _KEPT = 0.5  # seconds of silence that are kept before speech
 _GAP = 0.2  # seconds between two words, which make a place to cut
 
@@ -39,8 +38,8 @@ class Lengths:
     ``long`` between any two words. No pass hears more than ``longest``.
     """
 
-    usual: float = 8.0
-    long: float = 14.0
+    usual: float = 13.0
+    long: float = 17.0
     longest: float = 20.0
 
     @classmethod
@@ -138,8 +137,7 @@ class Window:
         words = voiced(heard[beyond(self._settled, heard) :], speech)
         words = ascending(words, self._told_to, chunk.end)
         until = self._complete_until(end, behind)
-        sure = complete(words, chunk.end - _GUARD)
-        count = max(min(sure, agreed(self.tentative, words)), complete(words, until))
+        count = max(agreed(self.tentative, words), complete(words, until))
         if last and not behind:
             count = len(words)
         told, self.tentative = tuple(words[:count]), tuple(words[count:])

@@ -1,0 +1,112 @@
+"""Listens for Wyoming clients, on a port of its own beside HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import aclosing, suppress
+
+from reflector_gpu import __version__
+from reflector_gpu.errors import ReflectorError, Unauthorized, release_frames
+from reflector_gpu.networks import Trust
+from reflector_gpu.realtime.recognition import ServiceSpeech
+from reflector_gpu.service import Service
+from reflector_gpu.wyoming.conversation import Conversation, failure
+from reflector_gpu.wyoming.wire import LINE_BYTES, Event, read, written
+
+logger = logging.getLogger(__name__)
+
+_MOST = 100  # connections at once
+_SILENT_SECONDS = 60.0  # after which a client that says nothing is gone
+
+
+class WyomingServer:
+    """Answers clients on one socket. `start` it, and `close` it before the service."""
+
+    def __init__(self, service: Service, *, keys: bool) -> None:
+        """If others need ``keys``, only trusted networks may speak: the protocol has none."""
+        self._service = service
+        self._keys = keys
+        self._trust = Trust(service.settings.trusted_networks, ())
+        self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def start(self, listener: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=LINE_BYTES)
+
+    async def close(self) -> None:
+        """End all conversations."""
+        if self._server:
+            self._server.close()
+        for task in self._conversations:
+            task.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._served(reader, writer))
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError, TimeoutError):
+                await self._converse(reader, writer)
+        finally:
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def send(event: Event) -> None:
+            with suppress(ConnectionError):  # the reader notices that nobody is there
+                writer.write(written(event))
+                await writer.drain()
+
+        peer: tuple[str, ...] | None = writer.get_extra_info("peername")
+        caller = self._trust.caller(peer[0] if peer else None, ())
+        if self._keys and not caller.trusted:
+            message = "This server wants keys, which Wyoming has not: add the caller's address"
+            await send(failure(Unauthorized(f"{message} to REFLECTOR_TRUSTED_NETWORKS.")))
+            return
+        if len(self._conversations) > _MOST:
+            return
+        speech = ServiceSpeech(self._service, caller.address)
+        async with aclosing(Conversation(speech, self._info, send)) as conversation:
+            while True:
+                async with asyncio.timeout(_SILENT_SECONDS):
+                    try:
+                        event = await read(reader)
+                    except ReflectorError as error:
+                        await send(failure(error))
+                        return
+                if event is None:
+                    return
+                try:
+                    await conversation.take(event)
+                except ReflectorError as error:
+                    release_frames(error)
+                    await send(failure(error))
+
+    def _info(self) -> Event:
+        """What this server can do: speech to text, by its configured models."""
+        attribution = {"name": "reflector-gpu", "url": "https://github.com/monadical-sas/reflector"}
+        about = {"attribution": attribution, "installed": True, "version": __version__}
+        models = [
+            {
+                "name": model.name,
+                "description": model.summary,
+                "languages": sorted(model.spec.languages),
+                **about,
+            }
+            for model in self._service.configured
+        ]
+        program = {
+            "name": "reflector-gpu",
+            "description": "Speech recognition",
+            "models": models,
+            "supports_transcript_streaming": True,
+            **about,
+        }
+        nothing: dict[str, object] = {
+            kind: [] for kind in ("tts", "handle", "intent", "wake", "mic", "snd")
+        }
+        return Event("info", {"asr": [program], **nothing})

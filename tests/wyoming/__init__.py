@@ -1,0 +1,1 @@
+"""Wyoming: Home Assistant's protocol."""

@@ -29,7 +29,12 @@ from reflector_gpu.errors import ModelNotInstalled
 
 _CLASSES = {"parakeet_tdt": ParakeetForTDT, "parakeet_ctc": ParakeetForCTC}
 _SPACE = "\u2581"  # begins a word in SentencePiece's vocabularies
-_UNUSED = ("preprocessor.", "ctc_decoder.", "loss.")  # parts of an archive that decoding needs not
+_UNUSED = (
+    "preprocessor.",
+    "encoder.pos_enc.",
+    "ctc_decoder.",
+    "loss.",
+)  # parts of an archive that decoding needs not
 
 _DAMAGES = (
     OSError,

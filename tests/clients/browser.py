@@ -38,7 +38,7 @@ def page_of(browser: Any, url: str, **options: object) -> Iterator[Any]:
     page.goto(url)
     yield page
     context.close()
-    assert not complaints
+    assert not complaints, complaints
 
 
 def _is_ours(said: Any) -> bool:

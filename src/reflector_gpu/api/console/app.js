@@ -5,6 +5,7 @@ import { byId, showFailure, showView } from "./dom.js";
 import { openEditor } from "./editor/editor.js";
 import { fromJson } from "./formats.js";
 import { loadModels } from "./models.js";
+import { live } from "./views/live.js";
 import { nameOf, work } from "./views/work.js";
 import { openStart } from "./views/start.js";
 
@@ -46,6 +47,7 @@ async function connect() {
     await connect();
   }
   byId("change-key").hidden = !key();
+  byId("start-form").dispatchEvent(new Event("change")); // whether a key belongs into the lines
 }
 
 /**
@@ -70,6 +72,22 @@ async function run(source, options) {
 }
 
 /**
+ * Record the microphone, and transcribe what it heard.
+ * @param {import("./stream.js").Options} options
+ */
+async function record(options) {
+  try {
+    const recording = await live(options);
+    if (!recording) return showView("start");
+    choose(recording); // it is still there if it cannot be transcribed now
+    await run(recording, options);
+  } catch (error) {
+    showView("start");
+    showFailure(byId("failure"), /** @type {Error} */ (error).message);
+  }
+}
+
+/**
  * Open a transcript that was saved.
  * @param {File} file
  */
@@ -86,6 +104,6 @@ byId("change-key").onclick = async () => {
   await connect();
 };
 byId("key-dialog").oncancel = (/** @type {Event} */ event) => key() || event.preventDefault();
-openStart(run, reopen);
+const choose = openStart(run, record, reopen);
 connect();
 setInterval(() => !document.hidden && !byId("start").hidden && loadModels().catch(() => {}), MODELS_EVERY);

@@ -5,11 +5,11 @@ import { byId, element } from "./dom.js";
 
 const STATES = {
   ready: "ready",
-  idle: "asleep until it is needed",
+  idle: "on demand",
   loading: "loading",
   downloading: "downloading",
   failed: "failed",
-  "not loaded": "loads when it is needed",
+  "not loaded": "on demand",
 };
 
 /** @type {any[]} */
@@ -28,6 +28,21 @@ export async function loadModels() {
   select.onchange = offerLanguages;
   offerLanguages();
   showState();
+  byId("model-rows").replaceChildren(...data.filter((/** @type {any} */ { means }) => !means).map(line));
+}
+
+/**
+ * A model as a line of the table.
+ * @param {any} card
+ */
+function line({ id, state, description, licence }) {
+  const cells = [stateOf(state), description, licence].map((text) => element("td", {}, text));
+  return element("tr", {}, element("th", { scope: "row" }, id), ...cells);
+}
+
+/** @param {string} state */
+function stateOf(state) {
+  return /** @type {Record<string, string>} */ (STATES)[state] ?? state;
 }
 
 /** Offer the languages that the chosen model knows. */
@@ -66,8 +81,7 @@ function showState() {
     line.textContent = "No model to recognise speech";
     return;
   }
-  const state = /** @type {Record<string, string>} */ (STATES)[model.state] ?? model.state;
   line.dataset.state = model.state;
   line.title = model.description;
-  line.replaceChildren(element("b", {}, model.id), ` ${state}`);
+  line.replaceChildren(element("b", {}, model.id), ` ${stateOf(model.state)}`);
 }

@@ -26,6 +26,7 @@ export class Player {
     for (const name of ["seeked", "timeupdate", "ended"]) this.audio.addEventListener(name, () => this.#told());
     this.audio.addEventListener("loadedmetadata", () => {
       if (Number.isFinite(this.audio.duration)) this.duration = this.audio.duration;
+      else this.#measure();
       this.#told();
     });
     byId("no-audio").hidden = true;
@@ -69,6 +70,13 @@ export class Player {
     this.audio.pause();
     this.load(null);
     this.#listeners.clear();
+  }
+
+  /** Have the browser find the end of what it has recorded itself: until then it cannot seek. */
+  #measure() {
+    const begin = () => (this.audio.currentTime = 0);
+    this.audio.addEventListener("durationchange", begin, { once: true });
+    this.audio.currentTime = 1e7;
   }
 
   /** @param {boolean} can */

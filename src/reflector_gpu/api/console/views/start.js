@@ -1,12 +1,15 @@
 // The start: a file that is dropped or chosen, or an address, and the options.
 
 import { byId, showFailure } from "../dom.js";
+import { openProgram } from "./program.js";
 
 /**
  * @param {(source: File | string, options: import("../stream.js").Options) => void} run
+ * @param {(options: import("../stream.js").Options) => void} record
  * @param {(transcript: File) => void} reopen
+ * @returns {(file: File) => void} chooses a file
  */
-export function openStart(run, reopen) {
+export function openStart(run, record, reopen) {
   const [drop, file, url, go] = ["drop", "file", "url", "go"].map(byId);
   /** @type {File | null} */
   let chosen = null;
@@ -16,7 +19,9 @@ export function openStart(run, reopen) {
     byId("choose").textContent = chosen ? "Choose another" : "Choose a file";
     drop.classList.toggle("has-file", Boolean(chosen));
     go.disabled = !chosen && !url.value.trim();
+    showLines();
   };
+  const showLines = openProgram(() => ({ file: chosen?.name ?? "meeting.mp3", url: url.value.trim(), options: options() }));
   const take = (/** @type {File | undefined} */ given) => {
     if (!given) return;
     showFailure(byId("failure"));
@@ -43,12 +48,18 @@ export function openStart(run, reopen) {
   byId("start-form").onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
     showFailure(byId("failure"));
-    run(chosen ?? url.value.trim(), {
-      model: byId("model").value,
-      language: byId("language").value,
-      speakers: byId("speakers").value,
-    });
+    run(chosen ?? url.value.trim(), options());
   };
+  byId("record").onclick = () => {
+    showFailure(byId("failure"));
+    record(options());
+  };
+  return take;
+}
+
+/** @returns {import("../stream.js").Options} what is chosen */
+function options() {
+  return { model: byId("model").value, language: byId("language").value, speakers: byId("speakers").value };
 }
 
 /**

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +98,24 @@ def test_the_key_is_asked_for_once_and_stays_in_the_tab(browser: Any, locked: Se
         transcribed(page, speakers="")
 
 
-def test_an_address_is_transcribed_and_a_refusal_is_told(page: Any, keyless: Server) -> None:
+def test_the_recording_at_an_address_is_transcribed_and_played_from_there(
+    browser: Any, locked: Server
+) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=STANDUP.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        threading.Thread(target=host.serve_forever).start()
+        with page_of(browser, locked.url) as page:
+            page.fill("#key", KEY)
+            page.press("#key", "Enter")
+            page.locator("#engine", has_text="scripted").wait_for()
+            page.fill("#url", f"http://127.0.0.1:{host.server_port}/{STANDUP.name}")
+            page.press("#url", "Enter")
+            page.locator("#result h1", has_text="standup.ogg").wait_for()
+            page.locator("#player").wait_for()
+        host.shutdown()
+
+
+def test_an_address_that_is_refused_is_told(page: Any, keyless: Server) -> None:
     page.fill("#url", f"{keyless.url}/a.wav")
     page.click("#go")
     failure = page.locator("#failure:not([hidden])")
@@ -311,8 +331,9 @@ def test_it_is_used_by_keyboard_alone(page: Any) -> None:
     page.keyboard.press("Control+f")
     page.keyboard.type("fine")
     assert marked(page, "chosen") == ["fine"]
+    page.keyboard.press("Control+z")  # in the field, not in the transcript
+    assert page.locator(".row .text").first.inner_text().endswith("!")
     page.keyboard.press("Escape")
-    page.keyboard.press("Tab")
     page.locator("#save-txt").focus()
     with page.expect_download():
         page.keyboard.press("Enter")

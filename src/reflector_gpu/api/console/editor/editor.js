@@ -79,6 +79,7 @@ function openKeys(session, player) {
     const command = event.ctrlKey || event.metaKey;
     const target = /** @type {HTMLElement} */ (event.target);
     const letter = command && !event.altKey ? event.key.toLowerCase() : "";
+    if (target.matches("input") && letter !== "f" && event.key !== "Escape") return; // fields have their own
     if (letter === "f") openPanel(true);
     else if (letter === "z" && event.shiftKey) session.redo();
     else if (letter === "z") session.undo();

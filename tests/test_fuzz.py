@@ -21,7 +21,7 @@ from tests.api.hosts import AudioHost
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, limits memory")
 
-MUTATED = 90
+MUTATED = 50
 """Of each mutation ten or more."""
 
 

@@ -41,6 +41,27 @@ def send(http: httpx.Client, audio: bytes, route: str = TRANSCRIPTIONS) -> httpx
     return http.post(route, files={"file": ("a.wav", audio)})
 
 
+def test_client_secrets_end_with_the_key_that_made_them(server: LiveServer, keys: Keys) -> None:
+    with connect(server, keys("create", "bob")) as http:
+        eventually(lambda: http.get("/v1/usage").status_code == 200)
+        made = http.post("/v1/realtime/client_secrets", json={}).json()["value"]
+    with connect(server, made) as http:
+        assert http.get("/v1/realtime").status_code == 400  # no WebSocket, but let in
+        keys("revoke", "bob")
+        eventually(lambda: http.get("/v1/realtime").status_code == 401)
+
+
+def test_a_batch_needs_the_scope_of_its_endpoint(server: LiveServer, keys: Keys) -> None:
+    secret = keys("create", "batches", "--scopes", "jobs,transcribe")
+    asked = {"input_file_id": "file-none", "completion_window": "24h"}
+    with connect(server, secret) as http:
+        eventually(lambda: http.get("/v1/batches").status_code == 200)
+        chat = http.post("/v1/batches", json=asked | {"endpoint": "/v1/chat/completions"})
+        assert "does not have the scope 'llm'" in error_of(chat, 403)["message"]
+        speech = http.post("/v1/batches", json=asked | {"endpoint": TRANSCRIPTIONS})
+        assert error_of(speech, 400)["param"] == "input_file_id"
+
+
 def test_a_key_is_made_and_revoked_while_the_server_runs(
     server: LiveServer, keys: Keys, clip: bytes, tmp_path: Path
 ) -> None:

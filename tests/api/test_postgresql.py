@@ -21,6 +21,7 @@ from reflector_gpu.store.keys import Scope
 from reflector_gpu.store.postgresql import postgresql_at
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import connect, eventually
+from tests.api.test_webhooks import Hooked
 from tests.jobs.counted import CountedServer
 from tests.jobs.test_killed import hung, look, recording
 from tests.live import LiveServer
@@ -102,6 +103,20 @@ def test_two_servers_share_the_queue_and_one_may_be_killed(
         results = [other.client.get(f"/v1/jobs/{job}/result").json() for job in made]
     assert results[0]["words"]
     assert results == [results[0]] * len(made)
+
+
+def test_a_webhook_is_sent(url: str, tmp_path: Path, clip: bytes) -> None:
+    where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, "database_url": url}
+    with (
+        Hooked() as hooked,
+        LiveServer(**where, url_allow="127.0.0.1") as server,
+        connect(server, None) as http,
+    ):
+        sent = http.post(
+            "/v1/jobs", files={"file": ("a.wav", clip)}, data={"webhook_url": hooked.url}
+        )
+        assert sent.status_code == 202, sent.text
+        eventually(lambda: hooked.got)
 
 
 def test_a_key_made_on_one_server_counts_on_all(url: str, tmp_path: Path, clip: bytes) -> None:

@@ -173,6 +173,12 @@ def test_webhooks_pass_the_address_guard(
     assert error_of(answer, status)["param"] == "webhook_url"
 
 
+def test_an_odd_address_keeps_no_job_from_its_end(http: httpx.Client, clip: bytes) -> None:
+    with Hooked() as hooked:
+        submit(http, clip, hooked.url.replace("//", "//a[@"))
+        eventually(lambda: hooked.got)
+
+
 def test_messages_wait_for_the_next_server(tmp_path: Path, clip: bytes) -> None:
     with Hooked(*[500] * 1000) as refusing:
         where: dict[str, Any]

@@ -103,6 +103,20 @@ def test_noise_without_words_is_forgotten() -> None:
         assert one.seconds <= Lengths().longest
 
 
+def test_noise_behind_a_word_is_forgotten() -> None:
+    one = window()
+    told: list[Word] = []
+    for _ in range(90):
+        one.push(np.ones(SAMPLE_RATE, np.float32))
+        chunk = one.chunk()
+        heard = [Word("Hello", 0.5, 1.0)] if chunk.start < 0.5 else []
+        told += one.take(heard, chunk, last=False)
+        assert one.seconds <= Lengths().longest
+    assert texts(told) == ["hello"]
+    while one.open:
+        one.take([], one.chunk(), last=True)
+
+
 def test_silence_is_not_heard_and_not_kept() -> None:
     one = window()
     for _ in range(3000):

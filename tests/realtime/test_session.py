@@ -147,5 +147,5 @@ def test_a_turn_that_never_ends_is_cut(speech: Samples, monkeypatch: pytest.Monk
     events = heard("so on", speech[: 20 * SAMPLE_RATE], turn_detection=None)
     lengths = [e["usage"]["seconds"] for e in events if e["type"].endswith(".completed")]
     assert len(lengths) >= 3
-    assert max(lengths) <= 5.1
+    assert max(lengths) <= 5.3  # the silence before it counts here, and not as a part of the turn
     assert sum(lengths) == pytest.approx(20, abs=0.5)

@@ -34,7 +34,7 @@ async def server(*, keys: bool = False, **settings: object) -> AsyncIterator[int
     service = Service(
         load_settings(model="tiny", model_paths={"tiny": str(PARAKEET)}, workers=1, **settings)
     )
-    wyoming = WyomingServer(service, keys=keys)
+    wyoming = WyomingServer(service, lambda: keys)
     with listen("127.0.0.1", 0) as listener:
         service.start()
         await wyoming.start(listener)

@@ -79,6 +79,8 @@ class Access:
         keys = list(_keys_in(scope))
         if secret := self._secret_in(scope, keys):
             details["key"] = "client secret"
+            if self._kept and (maker := self._kept.keys.of(secret.key_id)):
+                check_quota(maker, self._kept.usage)
             return secret.client
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
@@ -128,6 +130,8 @@ class Access:
             return None
         found = (self._secrets.find(key.decode("latin-1")) for key in keys)
         secret = next(filter(None, found), None)
+        if secret and secret.key_id and not (self._kept and self._kept.keys.of(secret.key_id)):
+            return None  # the key that made it was revoked
         scope.setdefault("state", {})[OPENED_BY] = secret
         return secret
 
@@ -185,7 +189,9 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if INTERNAL in scope:
-            scope.setdefault("state", {}).update(client="batches", owner=scope[INTERNAL])
+            scope.setdefault("state", {}).update(
+                client=f"batches of {scope[INTERNAL]}", owner=scope[INTERNAL]
+            )
         elif scope["type"] in ("http", "websocket"):
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"

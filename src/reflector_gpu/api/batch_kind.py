@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
 from pydantic import JsonValue, TypeAdapter
+from pydantic_core import from_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflector_gpu.api.access import INTERNAL
@@ -30,7 +31,7 @@ ENDPOINTS = (
     "/v1/chat/completions",
 )
 
-_FROM_URL = "/v1/audio/transcriptions-from-url"
+_UPLOADED, _FROM_URL = ENDPOINTS[:2]
 _MOST_LINES = 50_000
 _AT_ONCE = 2  # requests of one batch
 _TRIES = 6
@@ -80,7 +81,7 @@ def _lines(content: bytes, endpoint: str) -> Iterator[Line]:
         if not text.strip():
             continue
         try:
-            sent = json.loads(text)
+            sent = from_json(text, allow_inf_nan=False)
             custom_id, url, body = sent["custom_id"], sent["url"], sent["body"]
         except (ValueError, LookupError, TypeError):
             sent, custom_id, url, body = {}, None, None, None
@@ -109,7 +110,7 @@ class BatchKind:
 
     async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
         content = await asyncio.to_thread(recording.reader().peek, 0, recording.size)
-        lines = lines_of(content, str(job.options["endpoint"]))
+        lines = await asyncio.to_thread(lines_of, content, str(job.options["endpoint"]))
         places = asyncio.Semaphore(_AT_ONCE)
         done = 0
 
@@ -121,15 +122,12 @@ class BatchKind:
             await journal.passed(done, len(lines))
             return found
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer(line)) for line in lines]
-        succeeded: list[str] = []
-        failed: list[str] = []
-        for number, (line, task) in enumerate(zip(lines, tasks, strict=True)):
-            status, body = task.result()
-            told = _told(f"{job.id}-{number}", line, status, body)
-            (succeeded if status < 400 else failed).append(told)
-        return ANSWERS.pack(Answers(tuple(succeeded), tuple(failed)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(answer(line)) for line in lines]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the runner knows what to do about it
+        return await asyncio.to_thread(_packed, job, lines, [task.result() for task in tasks])
 
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
         raise InvalidRequest("The results of a batch are in its output file.")
@@ -145,7 +143,8 @@ class BatchKind:
 
     async def _ask(self, owner: str, line: Line) -> tuple[int, str]:
         transport = httpx.ASGITransport(_as_owner(self.app, owner), raise_app_exceptions=False)
-        url = _FROM_URL if "audio_file_url" in line.body else line.url
+        by_url = line.url == _UPLOADED and "audio_file_url" in line.body
+        url = _FROM_URL if by_url else line.url
         async with httpx.AsyncClient(
             transport=transport,
             base_url="http://batch",
@@ -158,6 +157,15 @@ class BatchKind:
                 wait = float(answer.headers.get("retry-after", 1))
                 await asyncio.sleep(min(wait, _LONGEST_WAIT))
         return answer.status_code, answer.text
+
+
+def _packed(job: Job, lines: Sequence[Line], answers: Sequence[tuple[int, str]]) -> bytes:
+    succeeded: list[str] = []
+    failed: list[str] = []
+    for number, (line, (status, body)) in enumerate(zip(lines, answers, strict=True)):
+        told = _told(f"{job.id}-{number}", line, status, body)
+        (succeeded if status < 400 else failed).append(told)
+    return ANSWERS.pack(Answers(tuple(succeeded), tuple(failed)))
 
 
 def _told(request_id: str, line: Line, status: int, text: str) -> str:

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reflector_gpu.api.access import INTERNAL
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
 from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
@@ -83,7 +84,7 @@ class AnswerFailures:
         try:
             await self._app(scope, receive, send_and_see)
         except asyncio.CancelledError:  # a stopping server has waited long enough
-            if begun:
+            if begun or INTERNAL in scope:
                 raise
             error = ShuttingDown("The server is shutting down; try again.")
             await error_response(error)(scope, receive, send)

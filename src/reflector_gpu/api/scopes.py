@@ -42,7 +42,7 @@ def check_scope(key: ApiKey, path: str) -> None:
     needed = scope_of(path)
     if needed is not None and needed not in key.scopes:
         raise Forbidden(
-            f"The key '{key.name}' has not the scope '{needed}' that {path} needs; it has "
+            f"The key '{key.name}' does not have the scope '{needed}' that {path} needs; it has "
             f"{', '.join(sorted(key.scopes)) or 'none'}."
         )
 

@@ -22,6 +22,7 @@ from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 from reflector_gpu.store.configured import has_keys
+from reflector_gpu.store.kept import Kept
 from reflector_gpu.wyoming.server import WyomingServer
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object
         listener = sockets.enter_context(listen(settings.host, settings.port))
         beside: Beside | None = None
         if wyoming is not None:
-            keys = settings.apikey is not None or has_keys(settings)
             there = sockets.enter_context(listen(settings.host, wyoming))
-            beside = WyomingServer(service, keys=keys), there
+            kept: Kept | None = app.state.kept
+            beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
         logs.configure(settings.log_level)
         url = url_of(listener)
         banner.show(settings, service.recognisers, url)

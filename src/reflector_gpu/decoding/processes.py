@@ -74,6 +74,7 @@ class ProcessDecoders:
                         f"The recording cannot be decoded: its decoder {_obituary(status)}.",
                         param="file",
                     ) from None
+                self._forget()
                 if told or output or not tries_left:
                     raise EngineFailed(
                         "The decoder of the recording was killed; send it again."
@@ -116,6 +117,14 @@ class ProcessDecoders:
             return False
         self._unharmed.append(process)
         return True
+
+    def _forget(self) -> None:
+        """End those that wait: what killed one may have been the end of the template and of all."""
+        for ready in self._ahead:
+            ready.add_done_callback(self._let_go)
+        self._ahead.clear()
+        while self._unharmed:
+            self._end(self._unharmed.pop())
 
     def _let_go(self, forked: asyncio.Task[DecoderProcess]) -> None:
         """End a decoder that nobody will use."""

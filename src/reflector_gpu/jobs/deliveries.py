@@ -7,7 +7,8 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+import httpx
 
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.store.database import Connection, Database
@@ -36,7 +37,7 @@ def add_delivery(connection: Connection, job: str, url: str | None, now: float) 
     """
     if url is None:
         return
-    host = urlsplit(url).hostname or ""
+    host = httpx.URL(url).host
     connection.change(
         "INSERT INTO deliveries (id, job, host, created, due, attempts) VALUES (?, ?, ?, ?, ?, 0)",
         new_id("msg"),
@@ -57,12 +58,13 @@ class Deliveries:
     async def take(self, busy: Collection[str]) -> Delivery | None:
         """The next delivery that is due, but none to the hosts that are ``busy``."""
         now = self._clock()
-        marks = ", ".join("?" * len(busy))
+        # PostgreSQL takes no empty list.
+        elsewhere = f" AND host NOT IN ({', '.join('?' * len(busy))})" if busy else ""
 
         def work(connection: Connection) -> Delivery | None:
             taken = connection.rows(
                 "UPDATE deliveries SET due = ?, attempts = attempts + 1 WHERE id = (SELECT id FROM"
-                f" deliveries WHERE due <= ? AND host NOT IN ({marks}) ORDER BY due LIMIT 1"
+                f" deliveries WHERE due <= ?{elsewhere} ORDER BY due LIMIT 1"
                 f"{connection.unlocked}) RETURNING *",
                 now + _LEASE,
                 now,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,7 +183,7 @@ class Jobs:
             NotFound
         """
         if (found := await self._pieces.result(job.id)) is None:
-            raise NotFound("The job's result is not there any more.")
+            raise NotFound("The job's result is no longer there.")
         return found
 
     async def webhook_secret(self, owner: str) -> str:
@@ -247,11 +247,15 @@ class Jobs:
 
     async def _sweep(self) -> None:
         while True:
-            with suppress(ReflectorError):
+            try:
                 await self.uploads.sweep()
                 await self.files.sweep()
                 while expired := await self._store.expired(time.time() - self._keep_seconds):
                     await self._store.erase(expired)
                     for job_id in expired:
                         self._folder.remove(job_id)
+            except ReflectorError:
+                pass  # it was logged, and is tried again
+            except Exception:  # whatever it is, what expires later has to go
+                logger.exception("not all that has expired was removed")
             await asyncio.sleep(_SWEEP_SECONDS)

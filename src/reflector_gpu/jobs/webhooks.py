@@ -105,6 +105,8 @@ class Webhooks:
             await self._attempt(delivery)
         except Unavailable:
             pass  # the lease ends, and then it is tried again
+        except Exception:  # a bug of ours must not keep the others from being told
+            logger.exception("a webhook of %s was not sent", delivery.job)
         finally:
             self._places.release()
             self._hosts[delivery.host] -= 1

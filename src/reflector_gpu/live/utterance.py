@@ -104,14 +104,16 @@ class AgreeingUtterance:
         try:
             while True:
                 self._news.clear()
-                while self._incoming:
+                for waiting in reversed(range(len(self._incoming))):
                     self._window.push(self._incoming.popleft())
-                last = self._finished
+                    if waiting:
+                        await asyncio.sleep(0)  # others have their turn
+                last = self._finished and not self._incoming
                 if self._window.open if last else self._due():
                     await self._pass(last)
                 elif last:
                     break
-                else:
+                elif not self._incoming:
                     await self._news.wait()
         finally:
             self._told.put_nowait(None)

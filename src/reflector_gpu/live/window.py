@@ -165,12 +165,13 @@ class Window:
         if not self.tentative and silence >= (_GAP if behind else _PHRASE_PAUSE):
             self._cut(end - round(min(silence / 2, _KEPT) * SAMPLE_RATE))
             return
-        length = (end - self._begin) / SAMPLE_RATE
+        length, before = (end - self._begin) / SAMPLE_RATE, self._begin
         if length > self._lengths.usual or behind:
             self._cut_between_words(anywhere=length > self._lengths.long or behind)
         # What is left has no words, or they would be settled by now.
         most = self._lengths.long if not behind else PATIENCE
-        if (end - self._begin) / SAMPLE_RATE > most and not self._settled:
+        wordless = not self._settled or self._begin == before
+        if (end - self._begin) / SAMPLE_RATE > most and wordless:
             first = self.tentative[0].start if self.tentative else inf
             self._cut(round(min(first, end / SAMPLE_RATE - _EDGE) * SAMPLE_RATE))
 

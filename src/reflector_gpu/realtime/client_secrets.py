@@ -18,12 +18,16 @@ _MOST = 1000  # secrets of one client that are valid at once
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """Opens sessions that begin with ``configuration``, on the account of ``client``."""
+    """Opens sessions that begin with ``configuration``, on the account of ``client``.
+
+    It is worth nothing once the named key ``key_id`` is revoked, if one has made it.
+    """
 
     value: str
     expires_at: int
     client: str
     configuration: Configuration
+    key_id: str | None = None
 
 
 class ClientSecrets:
@@ -33,7 +37,9 @@ class ClientSecrets:
         self._clock = clock
         self._known: dict[str, ClientSecret] = {}
 
-    def create(self, client: str, configuration: Configuration, seconds: int) -> ClientSecret:
+    def create(
+        self, client: str, configuration: Configuration, seconds: int, key_id: str | None = None
+    ) -> ClientSecret:
         """A secret of ``client`` that is valid for so long, as often as it is used.
 
         Raises:
@@ -48,7 +54,7 @@ class ClientSecrets:
                 retry_after=max(1.0, min(own) - now),
             )
         value = f"{PREFIX}{secrets.token_urlsafe(32)}"
-        made = ClientSecret(value, int(now) + seconds, client, configuration)
+        made = ClientSecret(value, int(now) + seconds, client, configuration, key_id)
         self._known[value] = made
         return made
 

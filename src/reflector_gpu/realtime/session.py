@@ -194,7 +194,7 @@ class Session:
             paused = self._listener.paused and turn.is_whole(self._listener.silent * WINDOW)
             if paused or self._listener.silent_for_long:
                 await self._stop(turn)
-            elif turn.end - turn.begin >= _LONGEST_TURN:
+            elif turn.heard >= _LONGEST_TURN:
                 self._cut = not self._detects
                 await self._stop(turn)
 

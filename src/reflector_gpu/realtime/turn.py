@@ -112,6 +112,11 @@ class Turn:
         return (self.end - self.begin) / SAMPLE_RATE
 
     @property
+    def heard(self) -> int:
+        """The samples without the silence at its beginning."""
+        return self.end - self.begin - self._silent
+
+    @property
     def done(self) -> bool:
         return self._wanted is None or (self._task is not None and self._task.done())
 
@@ -128,10 +133,10 @@ class Turn:
             async with self._speech.place() as account:
                 try:
                     await self._listen(wanted)
-                    account.done(self.seconds)
+                    account.done(self.heard / SAMPLE_RATE)
                 finally:
-                    account.decoded(self.seconds, math.inf)
-            self._speech.recognised(wanted, self.seconds)
+                    account.decoded(self.heard / SAMPLE_RATE, math.inf)
+            self._speech.recognised(wanted, self.heard / SAMPLE_RATE)
             await self._complete()
         except ReflectorError as error:
             release_frames(error)
@@ -139,6 +144,9 @@ class Turn:
         except Exception:  # a bug of ours fails one turn and not the session
             logger.exception("a realtime turn failed")
             await self._fail(EngineFailed("The server failed on this turn."))
+        finally:  # the session keeps the turn, but not its audio
+            self._waiting.clear()
+            self._utterance = None
 
     async def _listen(self, wanted: Transcription) -> None:
         transcriber = await self._speech.transcriber(wanted)
@@ -147,7 +155,6 @@ class Turn:
             self._begin(utterance)
             async for heard in utterance:
                 await self._hear(heard)
-        self._utterance = None
 
     def _begin(self, utterance: LiveUtterance) -> None:
         for samples in self._waiting:

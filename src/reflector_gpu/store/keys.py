@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 from reflector_gpu.errors import InvalidRequest, NotFound, Unavailable
 from reflector_gpu.store.database import Connection, Database, Row
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "rgpu-"
 """What keys begin with, so that people and scanners of leaks recognise them."""
@@ -87,6 +89,10 @@ class KeyRing:
         found = (self._known.get(digest_of(key)) for key in sent)
         return next(filter(None, found), None)
 
+    def of(self, key_id: str | None) -> ApiKey | None:
+        """The key with this id, unless it was revoked."""
+        return next((key for key in self._known.values() if key.id == key_id), None)
+
     def _take(self, keys: Collection[ApiKey]) -> None:
         self.used = bool(keys)
         self._known = {key.digest: key for key in keys if key.revoked is None}
@@ -94,8 +100,12 @@ class KeyRing:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
-            with suppress(Unavailable):
+            try:
                 self._take(await self._database.read(all_keys))
+            except Unavailable:
+                pass  # it was logged, and the database may come back
+            except Exception:  # whatever it is, keys that are revoked later have to be noticed
+                logger.exception("the keys could not be read")
 
 
 def all_keys(connection: Connection) -> list[ApiKey]:

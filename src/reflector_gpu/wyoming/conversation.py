@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from reflector_gpu.errors import InvalidRequest, ReflectorError, release_frames
+from reflector_gpu.errors import EngineFailed, InvalidRequest, ReflectorError, release_frames
 from reflector_gpu.live.base import LiveUtterance
 from reflector_gpu.realtime.audio_formats import PCM_RATES, Decoder, pcm_decoder
 from reflector_gpu.realtime.configuration import Transcription
@@ -16,6 +17,8 @@ from reflector_gpu.types import SAMPLE_RATE, Samples, Word, join_words
 from reflector_gpu.wyoming.wire import Event
 
 Send = Callable[[Event], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
 
 _WIDTH = 2  # bytes of a sample
 _MOST_SECONDS = 600  # of one utterance, which waits in memory if the client is fast
@@ -62,6 +65,11 @@ class Conversation:
             case _:
                 pass
 
+    @property
+    def is_working(self) -> bool:
+        """Whether the client has said everything, and waits for the words."""
+        return self._decoder is None and self._task is not None and not self._task.done()
+
     async def aclose(self) -> None:
         """Drop what is being recognised."""
         if self._task is not None:
@@ -72,7 +80,7 @@ class Conversation:
         """Begin to recognise audio in the form that ``event`` describes."""
         rate = event.data.get("rate", SAMPLE_RATE)
         form = event.data.get("width", _WIDTH), event.data.get("channels", 1)
-        if rate not in PCM_RATES or form != (_WIDTH, 1):
+        if type(rate) is not int or rate not in PCM_RATES or form != (_WIDTH, 1):
             rates = ", ".join(map(str, PCM_RATES))
             raise InvalidRequest(f"Audio must be 16-bit mono at one of these rates: {rates}.")
         await self.aclose()
@@ -82,12 +90,12 @@ class Conversation:
         self._task = asyncio.create_task(self._recognise(self._wanted, self._heard))
 
     def _hear(self, data: bytes) -> None:
-        if self._decoder is None:
+        if self._decoder is None or self._left < 0:
             return
         samples = self._decoder(data)
         self._left -= len(samples)
         if self._left < 0:
-            self._decoder = None
+            self._heard.put_nowait(None)
             raise InvalidRequest(f"Speech may be {_MOST_SECONDS} seconds long.")
         self._heard.put_nowait(samples)
 
@@ -108,6 +116,9 @@ class Conversation:
         except ReflectorError as error:
             release_frames(error)
             await self._send(failure(error))
+        except Exception:  # a bug of ours, of which the client has to hear
+            logger.exception("speech of a Wyoming client was not recognised")
+            await self._send(failure(EngineFailed("The server failed on this speech.")))
 
     async def _tell(self, utterance: LiveUtterance) -> None:
         told: list[Word] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 
 from reflector_gpu import __version__
@@ -24,10 +25,11 @@ _SILENT_SECONDS = 60.0  # after which a client that says nothing is gone
 class WyomingServer:
     """Answers clients on one socket. `start` it, and `close` it before the service."""
 
-    def __init__(self, service: Service, *, keys: bool) -> None:
-        """If others need ``keys``, only trusted networks may speak: the protocol has none."""
+    def __init__(self, service: Service, keyed: Callable[[], bool]) -> None:
+        """``keyed`` tells whether there are named keys by now. The protocol knows nothing of keys:
+        where they are needed, only trusted networks may speak."""
         self._service = service
-        self._keys = keys
+        self._keyed = keyed
         self._trust = Trust(service.settings.trusted_networks, ())
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -63,8 +65,9 @@ class WyomingServer:
 
         peer: tuple[str, ...] | None = writer.get_extra_info("peername")
         caller = self._trust.caller(peer[0] if peer else None, ())
-        if self._keys and not caller.trusted:
-            message = "This server wants keys, which Wyoming has not: add the caller's address"
+        is_open = self._service.settings.open_to_all and not self._keyed()
+        if not is_open and not caller.trusted:
+            message = "Wyoming has no keys: add the caller's address"
             await send(failure(Unauthorized(f"{message} to REFLECTOR_TRUSTED_NETWORKS.")))
             return
         if len(self._conversations) > _MOST:
@@ -72,7 +75,7 @@ class WyomingServer:
         speech = ServiceSpeech(self._service, caller.address)
         async with aclosing(Conversation(speech, self._info, send)) as conversation:
             while True:
-                async with asyncio.timeout(_SILENT_SECONDS):
+                async with asyncio.timeout(None if conversation.is_working else _SILENT_SECONDS):
                     try:
                         event = await read(reader)
                     except ReflectorError as error:

@@ -58,7 +58,7 @@ async def read(reader: asyncio.StreamReader) -> Event | None:
 
 def written(event: Event) -> bytes:
     """``event`` as bytes."""
-    data = json.dumps(event.data, ensure_ascii=False).encode() if event.data else b""
+    data = json.dumps(event.data).encode() if event.data else b""
     head: dict[str, object] = {"type": event.type, "version": _VERSION}
     if data:
         head["data_length"] = len(data)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.access import NAMED_KEY
 from reflector_gpu.api.batch_kind import ANSWERS, ENDPOINTS, KIND, Answers, lines_of
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.intake import single
 from reflector_gpu.api.job_views import Erased
+from reflector_gpu.api.scopes import check_scope
 from reflector_gpu.errors import InvalidRequest, NotFound
 from reflector_gpu.jobs.files import KeptFile
 from reflector_gpu.jobs.job import Draft, Job, Status
@@ -96,8 +98,16 @@ class BatchFields(BaseModel):
 
     input_file_id: str = Field(description="A file of /v1/files, with a request in each line.")
     endpoint: str = Field(description=f"Where all go: one of {', '.join(ENDPOINTS)}.")
-    completion_window: str = Field("24h", description="Has no effect: it is done when it is done.")
-    metadata: dict[str, str] | None = Field(None, max_length=16, description="Texts of your own.")
+    completion_window: str = Field(
+        "24h", max_length=64, description="Has no effect: it is done when it is done."
+    )
+    metadata: (
+        dict[
+            Annotated[str, StringConstraints(max_length=64)],
+            Annotated[str, StringConstraints(max_length=512)],
+        ]
+        | None
+    ) = Field(None, max_length=16, description="Texts of your own.")
 
 
 _FIELDS = AcceptedFields(BatchFields)
@@ -169,6 +179,8 @@ async def create_batch(
         fields = await intake.json_fields(context, _FIELDS, MAX_JSON_BYTES)
     if fields.endpoint not in ENDPOINTS:
         raise InvalidRequest(f"endpoint: should be one of {', '.join(ENDPOINTS)}", param="endpoint")
+    if key := getattr(request.state, NAMED_KEY, None):
+        check_scope(key, fields.endpoint)
     try:
         file = await jobs.files.get(owner, fields.input_file_id)
     except NotFound as error:

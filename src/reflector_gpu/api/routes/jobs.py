@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
@@ -238,10 +237,9 @@ async def _draft(
     name: str,
 ) -> Draft:
     url = fields.audio_file_url
-    name = name.replace("\0", "")  # PostgreSQL keeps none
     if url is not None:
-        parse_url(url)
-        name = unquote(urlsplit(url).path).rpartition("/")[2] or "audio"
+        name = parse_url(url).path.rpartition("/")[2] or "audio"
+    name = name.replace("\0", "")  # PostgreSQL keeps none
     options = options_of(dict(values))
     told = hashlib.sha256(to_json([fields.kind, options, url, fields.upload_id]))
     if path and fields.idempotency_key and fields.upload_id is None:

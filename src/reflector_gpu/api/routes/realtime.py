@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import Response
 
 from reflector_gpu.api import openapi, responses, route_fields
-from reflector_gpu.api.access import OPENED_BY
+from reflector_gpu.api.access import NAMED_KEY, OPENED_BY
 from reflector_gpu.api.conversation import Conversation
 from reflector_gpu.api.dependencies import AppClientSecrets, AppIntake, AppMetrics, AppService
 from reflector_gpu.api.form_values import json_values
@@ -25,6 +25,7 @@ from reflector_gpu.realtime.server_events import BetaSession, new_id
 from reflector_gpu.realtime.server_events import Session as ShownSession
 from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
+from reflector_gpu.store.keys import ApiKey
 from reflector_gpu.types import Priority
 
 router = APIRouter(tags=["realtime"])
@@ -55,8 +56,14 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
     await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
     secret: ClientSecret | None = getattr(websocket.state, OPENED_BY, None)
     conversation = Conversation(websocket, service.settings.request_seconds)
+
+    def counted(model: str, seconds: float) -> None:
+        metrics.audio(model, seconds)
+        if kept := websocket.app.state.kept:
+            kept.usage.audio(getattr(websocket.state, "owner", ""), seconds)
+
     session = Session(
-        ServiceSpeech(service, client, metrics.audio),
+        ServiceSpeech(service, client, counted),
         _begun(service, secret, websocket.query_params.get("model")),
         conversation.send,
         lifetime=conversation.lifetime,
@@ -111,7 +118,8 @@ def _secret(
     configuration = Configuration().updated(session)
     if configuration.input.transcription:
         ServiceSpeech(service, client).check(configuration.input.transcription)
-    return known.create(client, configuration, seconds)
+    key: ApiKey | None = getattr(request.state, NAMED_KEY, None)
+    return known.create(client, configuration, seconds, key.id if key else None)
 
 
 def _ends(service: Service) -> int:

@@ -23,28 +23,30 @@ export async function openMicrophone(hear) {
   /** @type {Blob[]} */
   const pieces = [];
   recorder.ondataavailable = ({ data }) => pieces.push(data);
-  recorder.start(1000);
-  const context = await listening(stream, hear);
+  const ended = new Promise((resolve) => (recorder.onstop = resolve)); // or its device is gone
   const close = () => {
+    if (recorder.state !== "inactive") recorder.stop();
     stream.getTracks().forEach((track) => track.stop());
     context?.close();
   };
+  /** @type {AudioContext | undefined} */
+  let context;
+  recorder.start(1000);
+  try {
+    context = await listening(stream, hear);
+  } catch (error) {
+    close();
+    throw error;
+  }
   return {
     rate: context?.sampleRate ?? 0,
-    discard() {
-      recorder.stop();
+    discard: close,
+    async stop() {
       close();
-    },
-    stop() {
-      return new Promise((resolve) => {
-        recorder.onstop = () => {
-          close();
-          const ending = recorder.mimeType.includes("mp4") ? "mp4" : "webm";
-          const day = new Date().toLocaleString("sv").slice(0, 16).replace(":", "."); // Sweden writes ISO
-          resolve(new File(pieces, `Recording ${day}.${ending}`, { type: recorder.mimeType }));
-        };
-        recorder.stop();
-      });
+      await ended;
+      const ending = recorder.mimeType.includes("mp4") ? "mp4" : "webm";
+      const day = new Date().toLocaleString("sv").slice(0, 16).replace(":", "."); // Sweden writes ISO
+      return new File(pieces, `Recording ${day}.${ending}`, { type: recorder.mimeType });
     },
   };
 }

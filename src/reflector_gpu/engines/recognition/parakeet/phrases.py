@@ -33,6 +33,9 @@ def boosts(phrases: Iterable[str], vocabulary: Sequence[str], blank: int) -> Boo
     return _tables(nodes, len(vocabulary)) if len(nodes) > 1 else None
 
 
+_LONGEST_WORD = 100  # characters
+
+
 def _forms(phrase: str) -> Iterator[str]:
     """``phrase`` as it is, in lower case, and as at the beginning of a sentence."""
     plain = " ".join(phrase.split())
@@ -47,6 +50,8 @@ def spelling(text: str, numbers: Mapping[str, int]) -> list[int] | None:
     """
     found: list[int] = []
     for word in text.split():
+        if len(word) > _LONGEST_WORD:
+            return None  # nobody says it, and to cut it up takes long
         parts = [f" {word}"[index] for index in range(len(word) + 1)]
         while True:
             pairs = [one + other for one, other in pairwise(parts)]

@@ -21,7 +21,7 @@ from tests.api.hosts import AudioHost
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, limits memory")
 
-MUTATED = 50
+MUTATED = 90
 """Of each mutation ten or more."""
 
 

@@ -20,7 +20,8 @@ from reflector_gpu.store import keys
 from reflector_gpu.store.keys import Scope
 from reflector_gpu.store.postgresql import postgresql_at
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import connect, eventually
+from tests.api.support import connect, error_of, eventually, send_raw
+from tests.api.test_uploads import OCTETS, append, create, offset_of
 from tests.api.test_webhooks import Hooked
 from tests.jobs.counted import CountedServer
 from tests.jobs.test_killed import hung, look, recording
@@ -140,7 +141,31 @@ def test_a_key_made_on_one_server_counts_on_all(url: str, tmp_path: Path, clip: 
         assert elsewhere.delete(path).status_code == 200
         assert http.get(path).status_code == 404
         assert http.get("/v1/jobs").json()["data"] == []
+        for odd in ("/v1/jobs/a%00b", "/v1/files/a%00b", "/v1/batches/a%00b", "/v1/jobs?after=%00"):
+            assert "NUL" in error_of(http.get(odd), 400)["message"]
+        assert http.get("/v1/jobs").status_code == 200  # nothing broke
     database.close()
+
+
+def test_an_upload_has_one_server_at_a_time(url: str, tmp_path: Path) -> None:
+    where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, "database_url": url}
+    content = b"x" * 200_000
+    with (
+        LiveServer(**where) as one,
+        LiveServer(**where) as other,
+        connect(one, None) as http,
+        connect(other, None) as elsewhere,
+    ):
+        upload = create(http, len(content))
+        sent = {**OCTETS, "Upload-Offset": "0"}
+        request = http.build_request("PATCH", upload, headers=sent, content=content)
+        with send_raw(one, request, share=0.5) as connection:
+            eventually(lambda: offset_of(elsewhere, upload) == 100_000)
+            refused = append(elsewhere, upload, 100_000, b"y")
+            assert "Another server" in error_of(refused, 409)["message"]
+            connection.sendall(content[100_000:])
+            assert b"204" in connection.recv(1000)
+        assert offset_of(elsewhere, upload) == len(content)
 
 
 def test_many_at_once_with_one_key_make_one_job(url: str, tmp_path: Path, clip: bytes) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from reflector_gpu.errors import NotFound, StorageFull
 from reflector_gpu.jobs.job import new_id
-from reflector_gpu.store.database import Database, Row
+from reflector_gpu.jobs.unbroken import Unbroken
+from reflector_gpu.store.database import Connection, Database, Row
+
+_SWEPT = 500  # files at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,13 @@ class Files:
         database: Database,
         folder: Path,
         keep_seconds: float,
+        unbroken: Unbroken,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._folder = folder
         self._keep_seconds = keep_seconds
+        self._unbroken = unbroken
         self._clock = clock
 
     async def add(self, owner: str, name: str, purpose: str, path: Path) -> KeptFile:
@@ -46,25 +51,22 @@ class Files:
         Raises:
             StorageFull
         """
+        return await self._unbroken.run(self._add(owner, name, purpose, path))
+
+    async def _add(self, owner: str, name: str, purpose: str, path: Path) -> KeptFile:
         now = self._clock()
-        found = KeptFile(new_id("file"), name, purpose, _size(path), now, now + self._keep_seconds)
+        file_id = new_id("file")
         try:
-            os.link(path, self.path(found.id))
+            os.link(path, self.path(file_id))
+            size = _size(path)
         except OSError as error:
             raise StorageFull("The server has no room for the file; try later.") from error
-        await self._database.write(
-            lambda c: c.change(
-                "INSERT INTO files (id, owner, name, purpose, size, created, expires)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                found.id,
-                owner,
-                name,
-                purpose,
-                found.size,
-                found.created,
-                found.expires,
-            )
-        )
+        found = KeptFile(file_id, name, purpose, size, now, now + self._keep_seconds)
+        try:
+            await self._database.write(lambda c: _insert(c, owner, found))
+        except BaseException:
+            self.path(file_id).unlink(missing_ok=True)
+            raise
         return found
 
     async def get(self, owner: str, file_id: str) -> KeptFile:
@@ -105,10 +107,12 @@ class Files:
 
     async def sweep(self) -> None:
         """Remove what has expired."""
-        found = await self._database.read(
-            lambda c: c.rows("SELECT id FROM files WHERE expires < ?", self._clock())
-        )
-        await self._erase([str(row["id"]) for row in found])
+        while found := await self._database.read(
+            lambda c: c.rows(
+                "SELECT id FROM files WHERE expires < ? LIMIT ?", self._clock(), _SWEPT
+            )
+        ):
+            await self._erase([str(row["id"]) for row in found])
 
     def path(self, file_id: str) -> Path:
         return self._folder / file_id
@@ -117,14 +121,27 @@ class Files:
         for file_id in file_ids:
             self.path(file_id).unlink(missing_ok=True)
         marks = ", ".join("?" * len(file_ids))
-        if file_ids:
-            await self._database.write(
-                lambda c: c.change(f"DELETE FROM files WHERE id IN ({marks})", *file_ids)
-            )
+        await self._database.write(
+            lambda c: c.change(f"DELETE FROM files WHERE id IN ({marks})", *file_ids)
+        )
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+def _insert(connection: Connection, owner: str, file: KeptFile) -> None:
+    connection.change(
+        "INSERT INTO files (id, owner, name, purpose, size, created, expires)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        file.id,
+        owner,
+        file.name,
+        file.purpose,
+        file.size,
+        file.created,
+        file.expires,
+    )
 
 
 def _file(row: Row) -> KeptFile:

@@ -22,6 +22,7 @@ from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import Fetch, Runner, Used
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.pipeline.transcription import Part
@@ -88,9 +89,14 @@ class Jobs:
             self.webhooks.added.set,
             used,
         )
-        self.files = Files(database, folder.files, keep_seconds)
+        self._unbroken = Unbroken()
+        self.files = Files(database, folder.files, keep_seconds, self._unbroken)
         self.uploads = Uploads(
-            database, folder.uploads, limit=folder.limit, keep_seconds=upload_seconds
+            database,
+            folder.uploads,
+            self._unbroken,
+            limit=folder.limit,
+            keep_seconds=upload_seconds,
         )
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -109,6 +115,7 @@ class Jobs:
         """Stop. What is not done is gone on with by the next server."""
         if self._sweeping:
             self._sweeping.cancel()
+        await self._unbroken.wait()
         await self._runner.aclose()
         await self.webhooks.aclose()
         self._folder.release()
@@ -124,10 +131,14 @@ class Jobs:
             InvalidRequest: its idempotency key was used for something else.
             StorageFull, Unavailable: nothing was accepted.
         """
+        # A client that leaves during the commit must not take the recording of its job along.
+        return await self._unbroken.run(self._add(draft, recording))
+
+    async def _add(self, draft: Draft, recording: Path | None) -> tuple[Job, bool]:
         job_id = new_id("job")
-        if recording:
-            await self._folder.keep(job_id, recording)
         try:
+            if recording:
+                await self._folder.keep(job_id, recording)
             job = await self._store.add(job_id, draft)
         except BaseException:
             self._folder.remove(job_id)

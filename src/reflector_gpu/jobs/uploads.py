@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +24,18 @@ from reflector_gpu.errors import (
     Overloaded,
     StorageFull,
     TooLarge,
+    Unavailable,
 )
 from reflector_gpu.jobs.job import new_id
+from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
 
 ALGORITHMS = ("sha1", "sha256", "md5")
 """Of checksums."""
 
 _MOST_OPEN = 1000  # uploads of one owner
+_LEASE = 15.0  # seconds that a server may take to write a piece before another goes on
+_SWEPT = 500  # uploads at once
 _SPARE_BYTES = 500_000_000  # of the disk, which stay free
 
 
@@ -67,6 +73,7 @@ class Uploads:
         self,
         database: Database,
         folder: Path,
+        unbroken: Unbroken,
         *,
         limit: int,
         keep_seconds: float,
@@ -78,6 +85,8 @@ class Uploads:
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._clock = clock
+        self._unbroken = unbroken
+        self._server = secrets.token_hex(8)
         self._writing: dict[str, object] = {}
 
     async def create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
@@ -88,6 +97,9 @@ class Uploads:
         """
         if length > self.limit:
             raise TooLarge(f"This server takes files of at most {self.limit} bytes.")
+        return await self._unbroken.run(self._create(owner, length, name, metadata))
+
+    async def _create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
         upload_id, now = new_id("upload"), self._clock()
         try:
             if shutil.disk_usage(self._folder).free < length + _SPARE_BYTES:
@@ -146,7 +158,8 @@ class Uploads:
     ) -> Upload:
         """Append ``pieces``. What came before an error stays, unless it has a ``checksum``.
 
-        A request for the same upload that still runs, because its client is gone, ends.
+        A request for the same upload that still runs here, because its client is gone, ends. One
+        that runs on another server is let alone until no byte has come to it for a while.
 
         Raises:
             Conflict: the upload does not end at ``offset``, or another request goes on with it.
@@ -154,18 +167,20 @@ class Uploads:
             ChecksumMismatch
             StorageFull
         """
+        await self._hold(upload, offset)
         mark = self._writing[upload.id] = object()
-        path = self._path(upload.id)
+        held = self._clock()
         try:
-            if path.stat().st_size != offset:
-                raise Conflict(f"The upload is at byte {path.stat().st_size}; go on from there.")
-            with path.open("r+b", buffering=0) as file:
+            with self._path(upload.id).open("r+b", buffering=0) as file:
                 try:
                     file.seek(offset)
                     hashed = hashlib.new(checksum.algorithm) if checksum else None
                     async for piece in pieces:
                         if self._writing.get(upload.id) is not mark:
                             raise Conflict("Another request goes on with this upload.")
+                        if self._clock() - held > _LEASE / 3:
+                            await self._hold(upload, offset)
+                            held = self._clock()
                         if offset + len(piece) > upload.length:
                             raise TooLarge(f"The upload has {upload.length} bytes, and no more.")
                         offset += _written(file.fileno(), piece)
@@ -175,7 +190,7 @@ class Uploads:
                         raise ChecksumMismatch("The bytes do not give the Upload-Checksum.")
                 except BaseException:
                     if checksum and self._writing.get(upload.id) is mark:
-                        file.truncate(upload.offset)
+                        await self._take_back(upload, offset)
                     raise
                 await asyncio.to_thread(os.fsync, file.fileno())
         except FileNotFoundError as error:
@@ -183,11 +198,55 @@ class Uploads:
         finally:
             if self._writing.get(upload.id) is mark:
                 del self._writing[upload.id]
+                with suppress(Unavailable):  # then the lease ends by itself
+                    await self._release(upload)
+        until = self._clock() + self._keep_seconds
+        return Upload(upload.id, upload.length, offset, upload.name, upload.metadata, until)
+
+    async def _hold(self, upload: Upload, offset: int) -> None:
+        """Let no other server write for a while. Within this one, the last request writes.
+
+        Raises:
+            Conflict: another server writes, or the upload does not end at ``offset``.
+            NotFound
+        """
+        now = self._clock()
+        held = await self._database.note(
+            lambda c: c.change(
+                "UPDATE uploads SET writer = ?, held = ? WHERE id = ?"
+                " AND (writer IS NULL OR writer = ? OR held < ?)",
+                self._server,
+                now + _LEASE,
+                upload.id,
+                self._server,
+                now,
+            )
+        )
+        try:
+            size = self._path(upload.id).stat().st_size
+        except FileNotFoundError as error:
+            raise NotFound("The upload was deleted.") from error
+        if not held:
+            raise Conflict("Another server takes bytes of this upload; try again in a moment.")
+        if size != offset:
+            raise Conflict(f"The upload is at byte {size}; go on from there.")
+
+    async def _take_back(self, upload: Upload, offset: int) -> None:
+        """Remove what a request has appended, unless another server has gone on from there."""
+        with suppress(Conflict, NotFound, Unavailable):
+            await self._hold(upload, offset)
+            os.truncate(self._path(upload.id), upload.offset)
+
+    async def _release(self, upload: Upload) -> None:
         until = self._clock() + self._keep_seconds
         await self._database.write(
-            lambda c: c.change("UPDATE uploads SET expires = ? WHERE id = ?", until, upload.id)
+            lambda c: c.change(
+                "UPDATE uploads SET writer = NULL, expires = ? WHERE id = ? AND writer = ?",
+                until,
+                upload.id,
+                self._server,
+            )
         )
-        return Upload(upload.id, upload.length, offset, upload.name, upload.metadata, until)
 
     async def recording(self, owner: str, upload_id: str) -> tuple[Path, str]:
         """The file of an upload that is complete, and its name.
@@ -217,10 +276,10 @@ class Uploads:
     async def sweep(self) -> None:
         """Remove what has expired."""
         now = self._clock()
-        found = await self._database.read(
-            lambda c: c.rows("SELECT id FROM uploads WHERE expires < ?", now)
-        )
-        await self._erase([str(row["id"]) for row in found])
+        while found := await self._database.read(
+            lambda c: c.rows("SELECT id FROM uploads WHERE expires < ? LIMIT ?", now, _SWEPT)
+        ):
+            await self._erase([str(row["id"]) for row in found])
 
     async def _erase(self, upload_ids: list[str]) -> None:
         def work(connection: Connection) -> None:

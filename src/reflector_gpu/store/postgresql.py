@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from reflector_gpu.errors import ConfigurationError, Unavailable
+from reflector_gpu.errors import ConfigurationError, InvalidRequest, Unavailable
 from reflector_gpu.store.database import Connection, Database, Kind, Row, Value, migrate
 
 if TYPE_CHECKING:
@@ -111,14 +111,20 @@ class _Transaction:
 
     def rows(self, statement: str, *values: Value) -> list[Row]:
         cursor = self._link.cursor()
-        cursor.execute(_numbered(statement), values)
+        cursor.execute(_numbered(statement), _checked(values))
         names = [str(column[0]) for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def change(self, statement: str, *values: Value) -> int:
         cursor = self._link.cursor()
-        cursor.execute(_numbered(statement), values)
+        cursor.execute(_numbered(statement), _checked(values))
         return int(cursor.rowcount)
+
+
+def _checked(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    if any(isinstance(value, str) and "\0" in value for value in values):
+        raise InvalidRequest("The request has a NUL character; leave it out.")
+    return values
 
 
 def _numbered(statement: str) -> str:

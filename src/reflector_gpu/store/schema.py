@@ -51,4 +51,7 @@ STATEMENTS = (
         owner TEXT NOT NULL, day TEXT NOT NULL, requests BIGINT NOT NULL,
         audio_seconds DOUBLE PRECISION NOT NULL, PRIMARY KEY (owner, day)
     )""",
+    # The server that appends to an upload, until `held`, as a time.
+    "ALTER TABLE uploads ADD COLUMN writer TEXT",
+    "ALTER TABLE uploads ADD COLUMN held DOUBLE PRECISION",
 )

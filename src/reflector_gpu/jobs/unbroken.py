@@ -1,0 +1,33 @@
+"""Steps that run to their end, even if whoever waits for them has gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Unbroken:
+    """Steps that change a file and a row, of which neither may be without the other."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, step: Coroutine[Any, Any, T]) -> T:
+        """The result of ``step``, which goes on if the caller is cancelled."""
+        task = asyncio.create_task(step)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def wait(self) -> None:
+        """Return once all steps that have begun are done."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited was told; if nobody did, nobody needs to know

@@ -1,0 +1,139 @@
+"""A client that leaves during the commit leaves a whole job, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.errors import StorageFull
+from reflector_gpu.jobs.folder import JobFolder
+from reflector_gpu.jobs.job import Draft
+from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.store.database import Connection, Database, sqlite_in
+
+T = TypeVar("T")
+
+DRAFT = Draft("me", "transcription", {}, "a.wav", "f")
+
+
+class Held(Database):
+    """Whose transactions wait until they are `released`, and fail if there is an ``error``."""
+
+    def __init__(self, database: Database) -> None:
+        self._inner = database
+        self.begun = asyncio.Event()
+        self.released = threading.Event()
+        self.error: Exception | None = None
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        self.begun.set()
+        await asyncio.to_thread(self.released.wait)
+        if self.error:
+            raise self.error
+        return await self._inner.write(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._inner.read(work)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Held]:
+    held = Held(inner := sqlite_in(tmp_path))
+    yield held
+    inner.close()
+
+
+@pytest.fixture
+def jobs(database: Held, tmp_path: Path) -> Jobs:
+    async def fetch(*_: object) -> None:
+        raise NotImplementedError
+
+    never: Any = fetch
+    folder = JobFolder(tmp_path, 1000)
+    guard = AddressGuard([])
+    return Jobs(
+        database,
+        folder,
+        {},
+        never,
+        guard,
+        never,
+        never,
+        at_once=1,
+        keep_seconds=1,
+        upload_seconds=1,
+    )
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "recording"
+    path.write_bytes(b"abc")
+    return path
+
+
+async def left(database: Held, request: asyncio.Task[Any], jobs: Jobs) -> None:
+    """The client leaves in the middle of the commit, which is done later."""
+    await database.begun.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    database.released.set()
+    await jobs.aclose()
+
+
+def test_an_accepted_job_keeps_its_recording(
+    jobs: Jobs, database: Held, recording: Path, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        await left(database, asyncio.create_task(jobs.add(DRAFT, recording)), jobs)
+        [job] = await jobs.listed("me")
+        assert (tmp_path / "jobs" / job.id / "audio").read_bytes() == b"abc"
+
+    asyncio.run(run())
+
+
+def test_a_job_that_was_not_accepted_leaves_nothing(
+    jobs: Jobs, database: Held, recording: Path, tmp_path: Path
+) -> None:
+    database.error = StorageFull("full")
+
+    async def run() -> None:
+        await left(database, asyncio.create_task(jobs.add(DRAFT, recording)), jobs)
+        assert await jobs.listed("me") == []
+        assert list((tmp_path / "jobs").iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_kept_file_has_a_row(jobs: Jobs, database: Held, recording: Path) -> None:
+    async def run() -> None:
+        add = jobs.files.add("me", "a", "batch", recording)
+        await left(database, asyncio.create_task(add), jobs)
+        [file] = await jobs.files.listed("me")
+        assert jobs.files.path(file.id).read_bytes() == b"abc"
+
+    asyncio.run(run())
+
+
+def test_a_file_without_a_row_is_not_kept(
+    jobs: Jobs, database: Held, recording: Path, tmp_path: Path
+) -> None:
+    database.error = StorageFull("full")
+    database.released.set()
+
+    async def run() -> None:
+        with pytest.raises(StorageFull):
+            await jobs.files.add("me", "a", "batch", recording)
+        with pytest.raises(StorageFull):
+            await jobs.uploads.create("me", 10, "a", "")
+        assert list((tmp_path / "files").iterdir()) == []
+        assert list((tmp_path / "uploads").iterdir()) == []
+
+    asyncio.run(run())

@@ -1,0 +1,121 @@
+"""Who may append to an upload, if several servers share it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.errors import Conflict
+from reflector_gpu.jobs.unbroken import Unbroken
+from reflector_gpu.jobs.uploads import Upload, Uploads
+from reflector_gpu.store.database import Database, sqlite_in
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Pieces:
+    """The body of a request whose client sends when it is told to."""
+
+    def __init__(self) -> None:
+        self._sent: asyncio.Queue[bytes] = asyncio.Queue()
+        self.read = asyncio.Event()
+        """All that was sent has been read, and is in the file."""
+
+    def send(self, piece: bytes) -> None:
+        self.read.clear()
+        self._sent.put_nowait(piece)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            if self._sent.empty():
+                self.read.set()
+            if not (piece := await self._sent.get()):
+                return
+            yield piece
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def servers(tmp_path: Path, clock: Clock) -> Iterator[list[Uploads]]:
+    databases = [sqlite_in(tmp_path) for _ in range(2)]
+
+    def server(database: Database) -> Uploads:
+        return Uploads(database, tmp_path, Unbroken(), limit=1000, keep_seconds=1e6, clock=clock)
+
+    yield [server(database) for database in databases]
+    for database in databases:
+        database.close()
+
+
+async def one(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
+
+
+async def begun(server: Uploads) -> tuple[Upload, Pieces, asyncio.Task[Upload]]:
+    """An upload whose first three bytes are here, and whose request goes on."""
+    upload = await server.create("me", 10, "a.wav", "")
+    pieces = Pieces()
+    task = asyncio.create_task(server.append(upload, 0, aiter(pieces)))
+    pieces.send(b"abc")
+    await pieces.read.wait()
+    return upload, pieces, task
+
+
+def test_a_second_server_is_told_to_wait(servers: list[Uploads]) -> None:
+    first, second = servers
+
+    async def run() -> None:
+        upload, pieces, task = await begun(first)
+        with pytest.raises(Conflict, match="Another server"):
+            await second.append(upload, 3, one(b"XYZ"))
+        pieces.send(b"def")
+        pieces.send(b"")
+        assert (await task).offset == 6
+        assert (await second.append(upload, 6, one(b"ghij"))).complete
+        path, _ = await first.recording("me", upload.id)
+        assert path.read_bytes() == b"abcdefghij"
+
+    asyncio.run(run())
+
+
+def test_a_server_that_was_silent_has_lost_the_upload(servers: list[Uploads], clock: Clock) -> None:
+    first, second = servers
+
+    async def run() -> None:
+        upload, pieces, task = await begun(first)
+        clock.now += 60
+        assert (await second.append(upload, 3, one(b"XYZ"))).offset == 6
+        pieces.send(b"def")
+        with pytest.raises(Conflict, match="byte 6"):
+            await task
+        assert (await second.append(upload, 6, one(b"1234"))).complete
+        path, _ = await first.recording("me", upload.id)
+        assert path.read_bytes() == b"abcXYZ1234"
+
+    asyncio.run(run())
+
+
+def test_a_wrong_offset_disturbs_no_request_that_goes_on(servers: list[Uploads]) -> None:
+    server = servers[0]
+
+    async def run() -> None:
+        upload, pieces, task = await begun(server)
+        with pytest.raises(Conflict, match="byte 3"):
+            await server.append(upload, 0, one(b"XYZ"))
+        pieces.send(b"def")
+        pieces.send(b"")
+        assert (await task).offset == 6
+
+    asyncio.run(run())

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients test-torch format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-clients test-images test-torch format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +20,9 @@ test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
+
+test-images: .venv/images  ## Lint the Dockerfile, the compose files and the chart
+	@$(BIN)/python -m pytest --quiet tests/test_images.py
 
 test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
@@ -82,6 +85,11 @@ clean:  ## Forget the set-up
 .venv/fuzz: .venv/dev
 	@echo "Installing what the fuzzing needs ..."
 	@$(PIP) install -c constraints.txt --group fuzz
+	@touch $@
+
+.venv/images: .venv/dev
+	@echo "Installing what lints the images ..."
+	@$(PIP) install -c constraints.txt --group images
 	@touch $@
 
 .venv/release: .venv/dev

@@ -20,6 +20,18 @@ class JobSettings(BaseSettings):
         "if not set, a file in data_dir",
     )
     jobs_at_once: int = Field(2, ge=1, description="Jobs that are worked on at the same time")
+    jobs_per_key: int = Field(
+        20_000, ge=1, description="Jobs of one key that may wait or run at the same time"
+    )
+    jobs_waiting: int = Field(
+        100_000, ge=1, description="Jobs of all keys that may wait or run at the same time"
+    )
+    storage_gb_per_key: float = Field(
+        100.0,
+        gt=0,
+        description="Recordings, uploads and files of one key that are kept at the same time",
+    )
+    storage_gb: float = Field(500.0, gt=0, description="The same of all keys together")
     uploads_keep_hours: float = Field(
         24.0, gt=0, description="How long a resumable upload is kept after its last byte"
     )

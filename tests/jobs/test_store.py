@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.errors import InvalidRequest, TooLarge
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.store import JobStore
@@ -131,6 +131,17 @@ def test_a_key_is_one_job_of_one_owner(store: JobStore) -> None:
         assert (await store.add("job_2", draft(key="k"))).id == first.id
         with pytest.raises(InvalidRequest, match="idempotency key"):
             await store.add("job_3", draft(key="k", fingerprint="other"))
+
+    asyncio.run(run())
+
+
+def test_the_fields_of_a_job_are_bounded(store: JobStore) -> None:
+    long = Draft("me", "diarization", {"known_speaker_references": "x" * 6_000_000}, "a", "f")
+
+    async def run() -> None:
+        with pytest.raises(TooLarge, match="shorter samples"):
+            await store.add("job_1", long)
+        assert await store.listed("me") == []
 
     asyncio.run(run())
 

@@ -196,3 +196,9 @@ def single(form: Form) -> Upload:
     if len(form.files) > 1:
         raise InvalidRequest("This route takes a single file.", param="file")
     return form.files[0]
+
+
+def announced(request: Request) -> int:
+    """Bytes that the client says it will send; 0 if it does not say."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() and len(told) < 16 else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -119,9 +120,11 @@ SPOKEN = {
 DIARIZATION = AcceptedFields(DiarizationJobFields)
 
 
-def options_of(values: dict[str, object]) -> dict[str, object]:
-    """Those of a job's fields that say what to do with the recording."""
-    return {name: value for name, value in values.items() if name not in _OWN}
+def options_of(kind: Kind, values: Mapping[str, object]) -> dict[str, object]:
+    """Those of a job's fields that say what to do with the recording, and nothing unknown."""
+    accepted = DIARIZATION if kind == "diarization" else SPOKEN[kind]
+    known = accepted.model.model_fields.keys() - accepted.unused - set(_OWN)
+    return {name: value for name, value in values.items() if name in known}
 
 
 class ListFields(BaseModel):

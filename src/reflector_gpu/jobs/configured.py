@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.jobs.allowance import Allowance, Share
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
@@ -13,6 +14,7 @@ from reflector_gpu.settings import Settings
 from reflector_gpu.store.database import Database
 
 _HOUR = 3600.0
+_GB = 1e9
 
 
 def configured_jobs(
@@ -39,6 +41,10 @@ def configured_jobs(
         used,
         shared=settings.database_url is not None,
         at_once=settings.jobs_at_once,
+        allowance=Allowance(
+            Share(settings.jobs_per_key, settings.storage_gb_per_key * _GB),
+            Share(settings.jobs_waiting, settings.storage_gb * _GB),
+        ),
         keep_seconds=settings.jobs_keep_hours * _HOUR,
         upload_seconds=settings.uploads_keep_hours * _HOUR,
     )

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflector_gpu.errors import NotFound, StorageFull
+from reflector_gpu.errors import NotFound, Overloaded, StorageFull
+from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
 
 _SWEPT = 500  # files at once
+_MOST = 1000  # files of one owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,14 @@ class Files:
         folder: Path,
         keep_seconds: float,
         unbroken: Unbroken,
+        allowance: Allowance = UNLIMITED,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._unbroken = unbroken
+        self._allowance = allowance
         self._clock = clock
 
     async def add(self, owner: str, name: str, purpose: str, path: Path) -> KeptFile:
@@ -50,6 +54,7 @@ class Files:
 
         Raises:
             StorageFull
+            Overloaded, TooLarge: ``owner`` keeps as much as it may.
         """
         return await self._unbroken.run(self._add(owner, name, purpose, path))
 
@@ -63,7 +68,7 @@ class Files:
             raise StorageFull("The server has no room for the file; try later.") from error
         found = KeptFile(file_id, name, purpose, size, now, now + self._keep_seconds)
         try:
-            await self._database.write(lambda c: _insert(c, owner, found))
+            await self._database.write(lambda c: self._insert(c, owner, found))
         except BaseException:
             self.path(file_id).unlink(missing_ok=True)
             raise
@@ -90,9 +95,10 @@ class Files:
         """The newest files first."""
         found = await self._database.read(
             lambda c: c.rows(
-                "SELECT * FROM files WHERE owner = ? AND expires > ? ORDER BY id DESC LIMIT 1000",
+                "SELECT * FROM files WHERE owner = ? AND expires > ? ORDER BY id DESC LIMIT ?",
                 owner,
                 self._clock(),
+                _MOST,
             )
         )
         return [_file(row) for row in found]
@@ -114,6 +120,26 @@ class Files:
         ):
             await self._erase([str(row["id"]) for row in found])
 
+    def _insert(self, connection: Connection, owner: str, file: KeptFile) -> None:
+        found = connection.rows("SELECT count(*) AS n FROM files WHERE owner = ?", owner)
+        if int(found[0]["n"] or 0) >= _MOST:
+            raise Overloaded(
+                f"You have {_MOST} files; delete some, or wait until they expire.",
+                retry_after=3600.0,
+            )
+        self._allowance.check(connection, owner, file.size)
+        connection.change(
+            "INSERT INTO files (id, owner, name, purpose, size, created, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            file.id,
+            owner,
+            file.name,
+            file.purpose,
+            file.size,
+            file.created,
+            file.expires,
+        )
+
     def path(self, file_id: str) -> Path:
         return self._folder / file_id
 
@@ -128,20 +154,6 @@ class Files:
 
 def _size(path: Path) -> int:
     return path.stat().st_size
-
-
-def _insert(connection: Connection, owner: str, file: KeptFile) -> None:
-    connection.change(
-        "INSERT INTO files (id, owner, name, purpose, size, created, expires)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        file.id,
-        owner,
-        file.name,
-        file.purpose,
-        file.size,
-        file.created,
-        file.expires,
-    )
 
 
 def _file(row: Row) -> KeptFile:

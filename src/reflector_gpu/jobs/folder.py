@@ -68,15 +68,15 @@ class JobFolder:
         finally:
             arriving.drop()
 
-    async def keep(self, job_id: str, path: Path) -> None:
-        """Make the file ``path`` the recording of a job too. It is on disk afterwards.
+    async def keep(self, job_id: str, path: Path) -> int:
+        """Make the file ``path`` the recording of a job too. It is on disk afterwards; its size.
 
         Raises:
             StorageFull
         """
-        await asyncio.to_thread(self._keep, job_id, path)
+        return await asyncio.to_thread(self._keep, job_id, path)
 
-    def _keep(self, job_id: str, path: Path) -> None:
+    def _keep(self, job_id: str, path: Path) -> int:
         try:
             _sync(path)
             folder = self._jobs / job_id
@@ -84,6 +84,7 @@ class JobFolder:
             (folder / _AUDIO).hardlink_to(path)
             _sync(folder)
             _sync(self._jobs)
+            return path.stat().st_size
         except OSError as error:
             raise StorageFull("The server has no room for the recording; try later.") from error
 

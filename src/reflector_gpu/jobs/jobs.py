@@ -13,6 +13,7 @@ from pathlib import Path
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, ReflectorError
 from reflector_gpu.jobs import runner
+from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder
@@ -63,16 +64,18 @@ class Jobs:
         keep_seconds: float,
         upload_seconds: float,
         shared: bool = False,
+        allowance: Allowance = UNLIMITED,
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
         is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
-        ``used`` hears of the audio that was worked on for an owner.
+        ``used`` hears of the audio that was worked on for an owner, which keeps no more than the
+        ``allowance``.
         """
         self._database = database
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._shared = shared
-        self._store = JobStore(database, runner.LEASE_SECONDS)
+        self._store = JobStore(database, runner.LEASE_SECONDS, allowance=allowance)
         self._pieces = Pieces(database)
         self._news = News()
         self._show = show
@@ -90,11 +93,13 @@ class Jobs:
             used,
         )
         self._unbroken = Unbroken()
-        self.files = Files(database, folder.files, keep_seconds, self._unbroken)
+        self._allowance = allowance
+        self.files = Files(database, folder.files, keep_seconds, self._unbroken, allowance)
         self.uploads = Uploads(
             database,
             folder.uploads,
             self._unbroken,
+            allowance=allowance,
             limit=folder.limit,
             keep_seconds=upload_seconds,
         )
@@ -124,11 +129,20 @@ class Jobs:
         """Takes an upload, which becomes a job's recording by `add`."""
         return self._folder.arriving()
 
+    async def check_room(self, owner: str, size: int) -> None:
+        """Have a client know early that ``size`` bytes more will not be kept.
+
+        Raises:
+            Overloaded, TooLarge: as `add`.
+        """
+        await self._database.read(lambda c: self._allowance.check(c, owner, size))
+
     async def add(self, draft: Draft, recording: Path | None = None) -> tuple[Job, bool]:
         """Accept a job, whatever happens from now on. The flag says whether it is a new one.
 
         Raises:
             InvalidRequest: its idempotency key was used for something else.
+            Overloaded, TooLarge: its owner keeps as much as it may.
             StorageFull, Unavailable: nothing was accepted.
         """
         # A client that leaves during the commit must not take the recording of its job along.
@@ -137,9 +151,8 @@ class Jobs:
     async def _add(self, draft: Draft, recording: Path | None) -> tuple[Job, bool]:
         job_id = new_id("job")
         try:
-            if recording:
-                await self._folder.keep(job_id, recording)
-            job = await self._store.add(job_id, draft)
+            size = await self._folder.keep(job_id, recording) if recording else 0
+            job = await self._store.add(job_id, draft, size)
         except BaseException:
             self._folder.remove(job_id)
             raise

@@ -174,6 +174,7 @@ class Runner:
 
         async def fetch(spool: Spool) -> None:
             await self._fetch(job.url or "", spool)
+            await self._store.received(job, spool.size)
 
         async with self._folder.recording(job.id, fetch) as recording:
             result = await self._works[job.kind].run(job, recording, journal)

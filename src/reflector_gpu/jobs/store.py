@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from pydantic_core import to_json
 
-from reflector_gpu.errors import InvalidRequest, NotFound
+from reflector_gpu.errors import InvalidRequest, NotFound, TooLarge
+from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.deliveries import add_delivery
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.store.database import Connection, Database, Value
 
 MOST_LISTED = 100
+
+_LONGEST_OPTIONS = 5_000_000  # bytes, as JSON
+
+# Fields may have recordings of voices, which a list does not show. Those of batches are short.
+_LISTED = ", ".join(
+    "CASE kind WHEN 'batch' THEN options ELSE '{}' END AS options" if name == "options" else name
+    for name in (field.name for field in fields(Job))
+)
 
 _UNENDED = (Status.QUEUED, Status.RUNNING)
 
@@ -23,20 +32,33 @@ class JobStore:
     """The jobs of all servers that share a database."""
 
     def __init__(
-        self, database: Database, lease: float, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        lease: float,
+        clock: Callable[[], float] = time.time,
+        allowance: Allowance = UNLIMITED,
     ) -> None:
         """A server that says nothing for ``lease`` seconds loses its jobs to others."""
         self._database = database
         self._lease = lease
         self._clock = clock
+        self._allowance = allowance
 
-    async def add(self, job_id: str, draft: Draft) -> Job:
+    async def add(self, job_id: str, draft: Draft, size: int = 0) -> Job:
         """The job of ``draft``: a new one, or that which its idempotency key already has.
 
+        It has ``size`` bytes on disk.
+
         Raises:
-            InvalidRequest: another request has used the key.
+            InvalidRequest: another request has used the key, or the fields are too long.
+            Overloaded, TooLarge: the owner keeps as much as it may.
         """
-        now = self._clock()
+        now, options = self._clock(), _json(draft.options)
+        if len(options) > _LONGEST_OPTIONS:
+            raise TooLarge(
+                f"The fields of a job have at most {_LONGEST_OPTIONS} bytes in all; send shorter "
+                "samples of the voices."
+            )
 
         def work(connection: Connection) -> Job:
             if draft.idempotency_key is not None:
@@ -47,10 +69,12 @@ class JobStore:
                 )
                 if earlier:
                     return Job.of(earlier[0])
+            self._allowance.check(connection, draft.owner, size, jobs=1)
             connection.change(
                 "INSERT INTO jobs (id, owner, kind, status, priority, created, name, url, options,"
                 " metadata, idempotency_key, fingerprint, webhook_url, position, resumed_at, due,"
-                " deaths, failures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0)"
+                " deaths, failures, bytes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0, ?)"
                 " ON CONFLICT DO NOTHING",
                 job_id,
                 draft.owner,
@@ -60,12 +84,13 @@ class JobStore:
                 now,
                 draft.name,
                 draft.url,
-                _json(draft.options),
+                options,
                 _json(draft.metadata),
                 draft.idempotency_key,
                 draft.fingerprint,
                 draft.webhook_url,
                 now,
+                size,
             )
             found = connection.rows(
                 "SELECT * FROM jobs WHERE id = ? OR (owner = ? AND idempotency_key = ?)",
@@ -125,7 +150,7 @@ class JobStore:
         where = " AND ".join(conditions)
         found = await self._database.read(
             lambda c: c.rows(
-                f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?",
+                f"SELECT {_LISTED} FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?",
                 *values,
                 limit,
             )
@@ -203,6 +228,16 @@ class JobStore:
         """Let all jobs be taken that some server has. It has to be known that none lives."""
         await self._database.write(
             lambda c: c.change("UPDATE jobs SET lease = 0 WHERE status = 'running'")
+        )
+
+    async def received(self, job: Job, size: int) -> None:
+        """The recording of a running job has come from its URL, and has ``size`` bytes.
+
+        Raises:
+            Lost
+        """
+        await self._database.note(
+            lambda c: own(c, job, "UPDATE jobs SET bytes = ? WHERE {mine}", size)
         )
 
     async def put_back(self, job: Job, *, wait: float, failed: bool) -> None:

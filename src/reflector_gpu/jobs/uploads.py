@@ -26,6 +26,7 @@ from reflector_gpu.errors import (
     TooLarge,
     Unavailable,
 )
+from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
@@ -76,6 +77,7 @@ class Uploads:
         unbroken: Unbroken,
         *,
         limit: int,
+        allowance: Allowance = UNLIMITED,
         keep_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,6 +88,7 @@ class Uploads:
         self._keep_seconds = keep_seconds
         self._clock = clock
         self._unbroken = unbroken
+        self._allowance = allowance
         self._server = secrets.token_hex(8)
         self._writing: dict[str, object] = {}
 
@@ -93,7 +96,7 @@ class Uploads:
         """
         Raises:
             TooLarge, StorageFull: there is no room for ``length`` bytes.
-            Overloaded: ``owner`` has too many uploads.
+            Overloaded: ``owner`` has too many uploads, or keeps as much as it may.
         """
         if length > self.limit:
             raise TooLarge(f"This server takes files of at most {self.limit} bytes.")
@@ -102,7 +105,8 @@ class Uploads:
     async def _create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
         upload_id, now = new_id("upload"), self._clock()
         try:
-            if shutil.disk_usage(self._folder).free < length + _SPARE_BYTES:
+            free = await asyncio.to_thread(self._free, await self._promised())
+            if free < length + _SPARE_BYTES:
                 raise StorageFull("The server has no room for the file; try later.")
             await asyncio.to_thread(self._path(upload_id).touch, 0o600)
         except OSError as error:
@@ -115,6 +119,7 @@ class Uploads:
                     f"You have {_MOST_OPEN} uploads; delete some, or wait until they expire.",
                     retry_after=3600.0,
                 )
+            self._allowance.check(connection, owner, length)
             connection.change(
                 "INSERT INTO uploads (id, owner, length, name, metadata, expires)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -132,6 +137,18 @@ class Uploads:
             self._path(upload_id).unlink(missing_ok=True)
             raise
         return Upload(upload_id, length, 0, name, metadata, now + self._keep_seconds)
+
+    async def _promised(self) -> int:
+        """The bytes of all uploads, once they are here."""
+        found = await self._database.read(
+            lambda c: c.rows("SELECT coalesce(sum(length), 0) AS n FROM uploads")
+        )
+        return int(found[0]["n"] or 0)
+
+    def _free(self, promised: int) -> int:
+        """The bytes of the disk that nobody has, and that were ``promised`` to nobody."""
+        here = sum(entry.stat().st_size for entry in os.scandir(self._folder))
+        return shutil.disk_usage(self._folder).free - max(0, promised - here)
 
     async def get(self, owner: str, upload_id: str) -> Upload:
         """

@@ -54,4 +54,7 @@ STATEMENTS = (
     # The server that appends to an upload, until `held`, as a time.
     "ALTER TABLE uploads ADD COLUMN writer TEXT",
     "ALTER TABLE uploads ADD COLUMN held DOUBLE PRECISION",
+    # What a job has on disk.
+    "ALTER TABLE jobs ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0",
+    "CREATE INDEX jobs_unended ON jobs (owner, bytes) WHERE status IN ('queued', 'running')",
 )

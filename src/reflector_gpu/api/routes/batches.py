@@ -15,7 +15,7 @@ from reflector_gpu.api.batch_kind import ANSWERS, ENDPOINTS, KIND, Answers, line
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
-from reflector_gpu.api.intake import single
+from reflector_gpu.api.intake import announced, single
 from reflector_gpu.api.job_views import Erased
 from reflector_gpu.api.scopes import check_scope
 from reflector_gpu.errors import InvalidRequest, NotFound
@@ -118,6 +118,7 @@ async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner:
     """Upload a file of requests for a batch, one in each line. Its `purpose` is `batch`."""
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
+            await jobs.check_room(owner, announced(request))
             form = await intake.form(context, spool=arriving.spool)
             purpose = dict(form.fields).get("purpose")
             if purpose != "batch":

@@ -19,7 +19,7 @@ from reflector_gpu.api.connection import Deadline, EventStream, first_event
 from reflector_gpu.api.dependencies import AppIntake, AppJobKinds, AppJobs, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.form_values import form_values, json_values
-from reflector_gpu.api.intake import Intake, single
+from reflector_gpu.api.intake import Intake, announced, single
 from reflector_gpu.api.job_fields import (
     DIARIZATION,
     SPOKEN,
@@ -71,6 +71,7 @@ async def create_job(
     """
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
+            await jobs.check_room(owner, announced(request))
             values, path, name = await _body(request, intake, context, arriving)
             fields = _fields(request, intake, values)
             if fields.webhook_url is not None:
@@ -240,7 +241,7 @@ async def _draft(
     if url is not None:
         name = parse_url(url).path.rpartition("/")[2] or "audio"
     name = name.replace("\0", "")  # PostgreSQL keeps none
-    options = options_of(dict(values))
+    options = options_of(fields.kind, values)
     told = hashlib.sha256(to_json([fields.kind, options, url, fields.upload_id]))
     if path and fields.idempotency_key and fields.upload_id is None:
         told.update((await digest_of(path)).encode())

@@ -1,0 +1,75 @@
+"""How much one key may keep here at once, and all keys together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from reflector_gpu.errors import Overloaded, TooLarge
+from reflector_gpu.store.database import Connection
+
+_GB = 1e9
+_SOON, _LATER = 60.0, 600.0  # seconds until it may be worth another try
+
+_KEPT = """SELECT
+    (SELECT coalesce(sum(size), 0) FROM files{mine}) +
+    (SELECT coalesce(sum(length), 0) FROM uploads{mine}) AS bytes"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """``jobs`` that wait or run, and ``bytes`` of their recordings, of files, and of uploads, which
+    count in full from their beginning."""
+
+    jobs: float = math.inf
+    bytes: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one key may have, and what all keys together may have."""
+
+    key: Share = Share()
+    everybody: Share = Share()
+
+    def check(self, connection: Connection, owner: str, size: int, jobs: int = 0) -> None:
+        """Whether ``owner`` may keep ``size`` bytes more, and so many ``jobs``.
+
+        Raises:
+            TooLarge: these are more bytes than a key may ever keep.
+            Overloaded: there is no room for them beside what is kept already.
+        """
+        most = min(self.key.bytes, self.everybody.bytes)
+        if size > most:
+            raise TooLarge(f"This server keeps at most {most / _GB:g} GB for a key; send less.")
+        for share, mine in ((self.key, owner), (self.everybody, None)):
+            kept = _kept(connection, mine)
+            if kept.jobs + jobs > share.jobs:
+                raise Overloaded(
+                    f"{'The server has' if mine is None else 'Your key has'} {kept.jobs:.0f} jobs "
+                    "that wait or run, and no more are taken; wait until some are done, or cancel "
+                    "them.",
+                    retry_after=_SOON,
+                )
+            if size and kept.bytes + size > share.bytes:
+                raise Overloaded(
+                    f"The server keeps at most {share.bytes / _GB:g} GB for "
+                    f"{'all keys' if mine is None else 'your key'}, and has no room for this; "
+                    "wait until jobs are done, or delete jobs, uploads and files.",
+                    retry_after=_LATER,
+                )
+
+
+UNLIMITED = Allowance()
+
+
+def _kept(connection: Connection, owner: str | None) -> Share:
+    values = () if owner is None else (owner,)
+    [jobs] = connection.rows(
+        "SELECT count(*) AS n, coalesce(sum(bytes), 0) AS bytes FROM jobs"
+        f" WHERE status IN ('queued', 'running'){'' if owner is None else ' AND owner = ?'}",
+        *values,
+    )
+    mine = "" if owner is None else " WHERE owner = ?"
+    [rest] = connection.rows(_KEPT.format(mine=mine), *values, *values)
+    return Share(int(jobs["n"] or 0), int(jobs["bytes"] or 0) + int(rest["bytes"] or 0))

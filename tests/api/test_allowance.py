@@ -1,0 +1,143 @@
+"""What one key may keep, and all keys together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import Gate, connect, error_of, eventually
+from tests.api.test_uploads import TUS, UPLOADS, create
+from tests.live import KEY, LiveServer
+
+JOBS, FILES = "/v1/jobs", "/v1/files"
+OTHER = "other"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[LiveServer]:
+    with LiveServer(
+        model="scripted",
+        apikey=f"{KEY},{OTHER}",
+        data_dir=data,
+        url_allow="127.0.0.1",
+        jobs_per_key=2,
+        jobs_waiting=3,
+        storage_gb_per_key=0.001,
+        storage_gb=0.0015,
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def http(server: LiveServer) -> Iterator[httpx.Client]:
+    with connect(server) as client:
+        yield client
+
+
+@pytest.fixture
+def other(server: LiveServer) -> Iterator[httpx.Client]:
+    with connect(server, OTHER) as client:
+        yield client
+
+
+@pytest.fixture
+def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(server, monkeypatch)
+    gate.free = 0
+    yield gate
+    gate.open()
+
+
+def submit(http: httpx.Client, audio: bytes, **fields: str) -> httpx.Response:
+    return http.post(JOBS, files={"file": ("talk.wav", audio)}, data=fields)
+
+
+def erase(http: httpx.Client) -> None:
+    for job in http.get(JOBS, params={"limit": 100}).json()["data"]:
+        http.delete(f"{JOBS}/{job['id']}")
+    for file in http.get(FILES).json()["data"]:
+        http.delete(f"{FILES}/{file['id']}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(http: httpx.Client, other: httpx.Client) -> Iterator[None]:
+    yield
+    erase(http)
+    erase(other)
+
+
+@pytest.mark.usefixtures("held")
+def test_jobs_that_wait_are_bounded_for_a_key_and_in_all(
+    http: httpx.Client, other: httpx.Client, clip: bytes
+) -> None:
+    made = [submit(http, clip, idempotency_key=str(number)).json() for number in range(2)]
+    refused = submit(http, clip)
+    assert "Your key has 2 jobs" in error_of(refused, 429)["message"]
+    assert int(refused.headers["Retry-After"]) > 0
+    again = submit(http, clip, idempotency_key="1")
+    assert (again.status_code, again.json()["id"]) == (200, made[1]["id"])
+    assert submit(other, clip).status_code == 202
+    assert "The server has 3 jobs" in error_of(submit(other, clip), 429)["message"]
+    assert http.post(f"{JOBS}/{made[0]['id']}/cancel").status_code == 200
+    assert submit(http, clip).status_code == 202
+
+
+def test_bytes_are_bounded_whatever_they_are_of(
+    http: httpx.Client, other: httpx.Client, data: Path
+) -> None:
+    where = create(http, 600_000)
+    refused = http.post(UPLOADS, headers={**TUS, "Upload-Length": "600000"})
+    assert "0.001 GB for your key" in error_of(refused, 429)["message"]
+    file = {"file": ("b.jsonl", b"x" * 500_000)}
+    assert (
+        "your key"
+        in error_of(http.post(FILES, files=file, data={"purpose": "batch"}), 429)["message"]
+    )
+    assert "your key" in error_of(submit(http, b"x" * 500_000), 429)["message"]
+    elsewhere = create(other, 600_000)
+    small = http.post(UPLOADS, headers={**TUS, "Upload-Length": "390000"})
+    assert "all keys" in error_of(small, 429)["message"]
+    too_large = http.post(UPLOADS, headers={**TUS, "Upload-Length": "1000001"})
+    assert "send less" in error_of(too_large, 413)["message"]
+    for folder in ("incoming", "files", "jobs"):
+        assert not list((data / folder).iterdir())
+    assert http.delete(where, headers=TUS).status_code == 204
+    assert http.post(FILES, files=file, data={"purpose": "batch"}).status_code == 200
+    assert other.delete(elsewhere, headers=TUS).status_code == 204
+
+
+def test_a_recording_from_a_url_counts_while_its_job_is_there(
+    http: httpx.Client, host: AudioHost, pauses: bytes, held: Gate
+) -> None:
+    url = host.put("/talk.wav", Answer(pauses))
+    assert http.post(JOBS, json={"audio_file_url": url}).status_code == 202
+    eventually(lambda: held.arrived)
+    most = 1_000_000 - len(pauses)
+
+    def upload(length: int) -> int:
+        headers = {**TUS, "Upload-Length": str(length)}
+        return http.post(UPLOADS, headers=headers).status_code
+
+    eventually(lambda: upload(most + 1) == 429)
+    answer = http.post(UPLOADS, headers={**TUS, "Upload-Length": str(most)})
+    assert answer.status_code == 201
+    http.delete(answer.headers["Location"], headers=TUS)
+
+
+def test_unknown_fields_are_not_kept(server: LiveServer, http: httpx.Client, clip: bytes) -> None:
+    fields = {"zzz": "secret-of-mine", "language": "en", "stream": "secret-of-mine"}
+    job = submit(http, clip, **fields).json()["id"]
+    jobs = server.service.settings.data_dir
+    assert jobs
+    stored = b"".join(path.read_bytes() for path in jobs.glob("reflector.db*"))
+    assert job.encode() in stored
+    assert b"secret-of-mine" not in stored

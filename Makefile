@@ -22,7 +22,7 @@ test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/insta
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
 
 test-images: .venv/images  ## Lint the Dockerfile, the compose files and the chart
-	@$(BIN)/python -m pytest --quiet tests/test_images.py
+	@$(BIN)/python -m pytest --quiet tests/test_images.py tests/test_chart.py
 
 test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
@@ -87,7 +87,7 @@ clean:  ## Forget the set-up
 	@$(PIP) install -c constraints.txt --group fuzz
 	@touch $@
 
-.venv/images: .venv/dev
+.venv/images: .venv/dev pyproject.toml
 	@echo "Installing what lints the images ..."
 	@$(PIP) install -c constraints.txt --group images
 	@touch $@

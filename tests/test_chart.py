@@ -1,0 +1,138 @@
+"""The Helm chart makes what Kubernetes takes, and the workflows call what there is.
+
+`make test-images` installs Helm's library and Kubernetes' schemas; without them these are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reflector_gpu.api.routes.operations import HEALTH
+from reflector_gpu.settings import load_settings
+from tests.conftest import ROOT
+
+CHART = ROOT / "charts" / "reflector-gpu"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+SEVERAL: Mapping[str, Any] = {
+    "apikey": "change-me",
+    "gpus": 1,
+    "autoscaling": {"enabled": True},
+    "models": {"accessMode": "ReadWriteMany"},
+    "data": {"enabled": True},
+    "secretVariables": ["database"],
+    "settings": {"REFLECTOR_MODEL": "base"},
+}
+"""A chart with everything that comes with Kubernetes itself."""
+
+
+def rendered(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The manifests that Helm makes of ``values``, by kind and name."""
+    helm = pytest.importorskip("helm_python", reason="make test-images installs it")
+    found: dict[str, dict[str, Any]] = {}
+    with helm.Chart.load(CHART) as chart:
+        for file, text in chart.render(values=dict(values), name="demo").items():
+            if not file.endswith(".txt"):
+                for manifest in filter(None, yaml.safe_load_all(text)):
+                    found[f"{manifest['kind']}/{manifest['metadata']['name']}"] = manifest
+    return found
+
+
+def container(manifests: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    pod = manifests["Deployment/demo-reflector-gpu"]["spec"]["template"]["spec"]
+    [found] = pod["containers"]
+    return dict(found)
+
+
+def test_helm_lint_finds_no_error() -> None:
+    helm = pytest.importorskip("helm_python", reason="make test-images installs it")
+    found = helm.chart.lint(CHART, values={"apikey": "change-me"})
+    assert not found["errors"]
+    assert {message["error"] for message in found["messages"]} <= {"icon is recommended"}
+
+
+@pytest.mark.parametrize("values", [{"apikey": "change-me"}, SEVERAL], ids=["one", "several"])
+def test_kubernetes_takes_every_manifest(values: Mapping[str, Any]) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="make test-images installs it")
+    manifests = rendered(values)
+    assert len(manifests) >= 5
+    for manifest in manifests.values():
+        for version in ("1.30", kubernetes.latest_version()):
+            kubernetes.validate(manifest, version, strict=True)
+
+
+def test_the_probes_ask_the_server() -> None:
+    found = container(rendered(SEVERAL))
+    assert found["ports"] == [{"name": "http", "containerPort": load_settings().port}]
+    probes = [found[name]["httpGet"] for name in ("startupProbe", "readinessProbe")]
+    assert {probe["path"] for probe in probes} == {"/health/ready"} < set(HEALTH)
+    assert found["livenessProbe"]["httpGet"]["path"] == "/health/live" in HEALTH
+
+
+def test_a_pod_has_no_rights_and_reads_the_key_from_a_secret() -> None:
+    manifests = rendered(SEVERAL)
+    found = container(manifests)
+    assert found["securityContext"]["readOnlyRootFilesystem"]
+    assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    variables = {one["name"]: one for one in found["env"]}
+    reference = variables["REFLECTOR_APIKEY"]["valueFrom"]["secretKeyRef"]
+    secret = manifests[f"Secret/{reference['name']}"]
+    assert secret["stringData"] == {reference["key"]: "change-me"}
+    assert variables["REFLECTOR_MODEL"]["value"] == "base"
+    user = re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    pod = manifests["Deployment/demo-reflector-gpu"]["spec"]["template"]["spec"]
+    assert user is not None
+    assert pod["securityContext"]["runAsUser"] == int(user[1])
+
+
+def test_gpus_take_the_image_for_them() -> None:
+    assert container(rendered(SEVERAL))["image"].endswith("-cuda")
+    assert container(rendered(SEVERAL))["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert container(rendered({"apikey": "change-me"}))["image"].endswith("-cpu")
+
+
+def test_replicas_are_added_by_how_long_requests_wait() -> None:
+    manifests = rendered(SEVERAL)
+    [metric] = manifests["HorizontalPodAutoscaler/demo-reflector-gpu"]["spec"]["metrics"]
+    name = metric["pods"]["metric"]["name"]
+    assert name in (ROOT / "docs" / "kubernetes.md").read_text(), "with the rule that makes it"
+    assert "replicas" not in manifests["Deployment/demo-reflector-gpu"]["spec"]
+    budget = manifests["PodDisruptionBudget/demo-reflector-gpu"]["spec"]
+    assert budget["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "Clients need a key"),
+        ({"apikey": "change-me", "replicas": 2}, "ReadWriteMany"),
+        (
+            {"apikey": "k", "replicas": 2, "models": {"persistent": False}}
+            | {"data": {"enabled": True}},
+            "REFLECTOR_DATABASE_URL",
+        ),
+    ],
+)
+def test_what_would_not_work_is_said(values: Mapping[str, Any], said: str) -> None:
+    helm = pytest.importorskip("helm_python", reason="make test-images installs it")
+    with pytest.raises(helm.HelmError, match=said):
+        rendered(values)
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_a_workflow_calls_what_there_is(file: Path) -> None:
+    text = file.read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([\w-]+)", text.replace("Make room", "")):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for job in yaml.safe_load(text)["jobs"].values():
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        assert all((ROOT / run).exists() for run in runs if run.startswith("."))
+        for target in job.get("strategy", {}).get("matrix", {}).get("target", ()):
+            assert f" AS {target}\n" in (ROOT / "Dockerfile").read_text()

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients test-images test-torch format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-clients test-images test-torch test-ray format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -26,6 +26,9 @@ test-images: .venv/images  ## Lint the Dockerfile, the compose files and the cha
 
 test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
+
+test-ray: .venv/ray/installed  ## Run the tests of the application on Ray (pip fetches 90 MB)
+	@.venv/ray/bin/python -m pytest -p no:warnings tests/ray
 
 format: .venv/dev  ## Put imports and layout right
 	@$(BIN)/ruff check --quiet --select I --fix
@@ -115,6 +118,14 @@ clean:  ## Forget the set-up
 	@.venv/torch/bin/python -m pip --disable-pip-version-check --quiet install "pip>=25.1"
 	@.venv/torch/bin/python -m pip --disable-pip-version-check --quiet install \
 	  -c .venv/torch/constraints.txt torch==2.13.0 --group dev -e '.[parakeet,torch]'
+	@touch $@
+
+.venv/ray/installed: .venv/pip pyproject.toml constraints.txt
+	@echo "Installing Ray ..."
+	@$(PYTHON) -m venv .venv/ray
+	@.venv/ray/bin/python -m pip --disable-pip-version-check --quiet install "pip>=25.1"
+	@.venv/ray/bin/python -m pip --disable-pip-version-check --quiet install \
+	  -c constraints.txt --group dev -e '.[postgresql,ray]'
 	@touch $@
 
 tests/clients/node_modules/installed: tests/clients/package.json

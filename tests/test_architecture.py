@@ -51,7 +51,7 @@ ALLOWED = {
         "jobs",
         "realtime",
     },
-    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "api"},
+    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "store", "api"},
     "transcriber": {"audio", "engines", "pipeline", "service"},
     "cli": {
         "audio",

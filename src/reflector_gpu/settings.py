@@ -27,7 +27,7 @@ PREFIX = "REFLECTOR_"
 
 _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 
-_OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}BENCH_")  # read by deploy/modal_settings and benchmarks/
+_OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}RAY_", f"{PREFIX}BENCH_")  # read by deploy/, benchmarks/
 
 
 class Settings(JobSettings):

@@ -6,14 +6,14 @@ import base64
 import json
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.live import KEY, LiveServer
+from tests.live import KEY
 from tests.waiting import PATIENCE_SECONDS
 
 Event = dict[str, Any]
@@ -27,12 +27,19 @@ COMPLETED, FAILED = f"{TRANSCRIPTION}.completed", f"{TRANSCRIPTION}.failed"
 SIXTEEN = {"type": "audio/pcm", "rate": 16_000}
 
 
+class Address(Protocol):
+    """Where a server is."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Client:
     """A session with ``server``. ``settings`` are those of ``audio.input``."""
 
     def __init__(
         self,
-        server: LiveServer,
+        server: Address,
         path: str = PATH,
         *,
         key: str | None = KEY,

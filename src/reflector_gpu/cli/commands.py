@@ -25,6 +25,7 @@ from reflector_gpu.cli.options import (
     Profile,
     Workers,
 )
+from reflector_gpu.cli.ray_commands import ray
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.add_typer(modal, name="modal")
+app.add_typer(ray, name="ray")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -69,17 +69,26 @@ class EngineHost:
     @property
     def failed(self) -> bool:
         """Whether the last attempt to load the engine failed."""
-        return self._pool is not None and self._pool.error is not None
+        return self.error is not None
 
-    def run(self, items: Sequence[object], options: Any) -> list[object]:
+    @property
+    def error(self) -> ReflectorError | None:
+        """Why the engine did not load, if it failed."""
+        return self._pool.error if self._pool else None
+
+    def run(
+        self, items: Sequence[object], options: Any, priority: Priority = Priority.LIVE
+    ) -> list[object]:
         """A result or a `ReflectorError` for each of ``items``, in order."""
         try:
-            jobs = self._put(items, options)
+            jobs = self._put(items, options, priority)
         except ReflectorError as error:
             return [error for _ in items]
         return [_outcome(job) for job in jobs]
 
-    def stream(self, items: Sequence[object], options: Any) -> Iterator[Message]:
+    def stream(
+        self, items: Sequence[object], options: Any, priority: Priority = Priority.LIVE
+    ) -> Generator[Message, None, None]:
         """Parts of results as they come, each with its item's index, and then the result of `run`.
 
         Closing the iterator gives the items up. Modal never closes it, because it does not notice
@@ -87,7 +96,7 @@ class EngineHost:
         """
         said: SimpleQueue[Message] = SimpleQueue()
         try:
-            jobs = self._put(items, options, said)
+            jobs = self._put(items, options, priority, said)
         except ReflectorError as error:
             yield [error for _ in items]
             return
@@ -118,7 +127,11 @@ class EngineHost:
             self._pool = None
 
     def _put(
-        self, items: Sequence[object], options: Any, said: SimpleQueue[Message] | None = None
+        self,
+        items: Sequence[object],
+        options: Any,
+        priority: Priority,
+        said: SimpleQueue[Message] | None = None,
     ) -> list[Job[Any, Any]]:
         """Queue all of ``items`` or none. Parts of their results go to ``said``."""
         pool = self._pool
@@ -132,7 +145,7 @@ class EngineHost:
                         item,
                         options,
                         cost=_cost(item),
-                        priority=Priority.LIVE,
+                        priority=priority,
                         listener=listener,
                     )
                 )
@@ -150,6 +163,7 @@ class _Here:
     model: AnyModel
     device: str
     settings: Settings
+    most_items: int | None = None
 
     def start(self, _: Callable[[], bool]) -> _Running:
         self.model.check_installed()

@@ -22,13 +22,14 @@ from fastapi import FastAPI
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.modal_images import image
-from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment, served
+from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment
 from reflector_gpu.deploy.modal_settings import NO_GPU
 from reflector_gpu.deploy.models import deployed, serving
 from reflector_gpu.deploy.remote_workers import Call, Message, Remote, RemoteStream, StreamingCall
+from reflector_gpu.deploy.served import served
 from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
-from reflector_gpu.runtime.supervisor import Starter
+from reflector_gpu.service.worker_pools import StarterElsewhere
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 
@@ -199,7 +200,8 @@ class Deployment(ServerDeployment):
         Raises:
             ConfigurationError: there is no key.
         """
-        settings = served(**serving(self._catalog, self._chosen))
+        chosen = serving(self._catalog, self._chosen)
+        settings = served(WEB_CORES, devices=("cpu",), **chosen)
         if self.capability.reads_weights:
             self.fetch()
             if self.model.missing:
@@ -207,7 +209,7 @@ class Deployment(ServerDeployment):
         workers = {priority: self._calls(found()) for priority, found in classes.items()}
         return create_app(settings, {self.model.name: workers})
 
-    def _calls(self, containers: Any) -> Sequence[Starter]:
+    def _calls(self, containers: Any) -> Sequence[StarterElsewhere]:
         """A worker for each call that may run at once. ``containers`` is Modal's handle."""
         most = _MOST_RECORDINGS if self.capability.whole_recordings else _MOST_CALLS
         calls = min(containers.group.calls, most)

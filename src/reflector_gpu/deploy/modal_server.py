@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.modal_images import image
 from reflector_gpu.deploy.modal_settings import carried, load_modal_settings
+from reflector_gpu.deploy.served import served
 from reflector_gpu.runtime.placement import Placement
 from reflector_gpu.settings import Settings, load_settings
 
@@ -94,24 +95,4 @@ class ServerDeployment:
         Raises:
             ConfigurationError: there is no key.
         """
-        return create_app(served(), {})
-
-
-def served(**chosen: object) -> Settings:
-    """The settings of a web function.
-
-    Raises:
-        ConfigurationError: there is no key.
-    """
-    everywhere = "0.0.0.0"  # noqa: S104  as Modal has it
-    settings = load_settings(
-        host=everywhere,
-        auto_pull=False,
-        devices=("cpu",),
-        workers=WEB_CORES,
-        trusted_networks=(),  # all callers have addresses of Modal's proxies
-        trusted_proxies=(),
-        **chosen,
-    )
-    settings.check_exposed()
-    return settings
+        return create_app(served(WEB_CORES, devices=("cpu",)), {})

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from reflector_gpu.environment import refuse_unknown
-from reflector_gpu.errors import ConfigurationError
-from reflector_gpu.settings import Settings, variables
+from reflector_gpu.deploy import deployment_settings
 
 PREFIX = "REFLECTOR_MODAL_"
 
@@ -41,7 +39,6 @@ _EACH_APPS = {
 }
 """Settings that name models. An app has one model, and no folders of this machine."""
 _SECRET = {"apikey", "llm_api_key"}
-_MIRROR = "HF_ENDPOINT"  # where weights are fetched from
 
 
 class ModalSettings(BaseSettings):
@@ -100,26 +97,12 @@ class ModalSettings(BaseSettings):
 def load_modal_settings() -> ModalSettings:
     """
     Raises:
-        ConfigurationError: a value does not fit, or there is no such setting; the message names
-            the variable.
+        ConfigurationError: as `deployment_settings.load`.
     """
-    refuse_unknown(PREFIX, {f"{PREFIX}{name.upper()}" for name in ModalSettings.model_fields})
-    try:
-        return ModalSettings()  # type: ignore[call-arg]  # the environment has what is set
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = [f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in problems]
-        raise ConfigurationError("\n".join(lines)) from None
+    return deployment_settings.load(ModalSettings, PREFIX)
 
 
 def carried(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables to carry to containers: no keys, and nothing about this machine.
-
-    Names are in capitals, even if they are not on this machine.
-    """
-    fields = Settings.model_fields.keys() - _HERE - _EACH_APPS - _SECRET
-    wanted = {_MIRROR, *(name for field in fields for name in variables(field))}
-    set_here = {name.upper(): value for name, value in environment.items()}
-    return {
-        name: value for name, value in set_here.items() if name.startswith(PREFIX) or name in wanted
-    }
+    """The variables to carry to containers: no keys, and nothing about this machine."""
+    left_out = _HERE | _EACH_APPS | _SECRET
+    return deployment_settings.carried(PREFIX, left_out, environment)

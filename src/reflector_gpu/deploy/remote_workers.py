@@ -29,6 +29,7 @@ class Remote:
     """
 
     call: Call
+    most_items: int | None = None
     pid: None = None
     alive: bool = True
 
@@ -57,6 +58,7 @@ class RemoteStream:
     """A `Remote` whose engine gives parts of its results before their end."""
 
     call: StreamingCall
+    most_items: int | None = None
     pid: None = None
     alive: bool = True
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from reflector_gpu.engines.base import AnyModel, Model
 from reflector_gpu.engines.capability import Batching
@@ -21,7 +21,16 @@ from reflector_gpu.types import Priority
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[Starter]]]
+
+class StarterElsewhere(Starter, Protocol):
+    """Starts a worker on another machine."""
+
+    @property
+    def most_items(self) -> int | None:
+        """The most items of one call; None if a call may have as many as a batch of the model."""
+
+
+Elsewhere: TypeAlias = Mapping[str, Mapping[Priority, Sequence[StarterElsewhere]]]
 """The workers of models that run on other machines, by a model's name and by priority."""
 
 NOWHERE: Elsewhere = {}
@@ -88,8 +97,7 @@ class WorkerPools:
                 model.check_installed()
                 pool = self._here(model)
             else:
-                options = replace(self._options(model), interruptible=False)
-                pool = Pool(f"{model.name} ({key[2]})", workers[priority], options)
+                pool = self._there(f"{model.name} ({key[2]})", model, workers[priority])
             self._pools[key] = pool
             pool.start()
         return self._pools[key]
@@ -156,6 +164,13 @@ class WorkerPools:
             idle_seconds=None if kept else self._settings.idle_seconds or None,
         )
         return Pool(model.name, recipes, options)
+
+    def _there(
+        self, name: str, model: AnyModel, workers: Sequence[StarterElsewhere]
+    ) -> Pool[Any, Any]:
+        options = replace(self._options(model), interruptible=False)
+        limits = [one.most_items for one in workers if one.most_items is not None]
+        return Pool(name, workers, replace(options, max_batch=min([options.max_batch, *limits])))
 
     def _temporary(self) -> dict[str, str]:
         """The variable that names the folder for temporary files."""

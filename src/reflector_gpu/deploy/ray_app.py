@@ -1,0 +1,79 @@
+"""The application on Ray Serve: ``serve run reflector_gpu.deploy.ray_app:app``.
+
+The ingress is the usual server, several times: it authenticates, decodes and chunks on CPUs. Only
+its workers differ: each is a call of a deployment whose replicas hold an engine, and share of a
+GPU if need be (`deploy.ray_calls`, `deploy.ray_engines`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reflector_gpu.api.app import create_app
+from reflector_gpu.deploy.ray_calls import Handle, workers
+from reflector_gpu.deploy.ray_engines import EngineReplica, name_of, named
+from reflector_gpu.deploy.ray_options import SERVER, calls, chosen, deployments, ongoing
+from reflector_gpu.deploy.ray_settings import load_ray_settings
+from reflector_gpu.deploy.served import served
+from reflector_gpu.settings import load_settings
+
+
+class Ingress:
+    """The server. Serve builds the application where the replica runs."""
+
+    def __init__(self, handles: dict[str, Handle]) -> None:
+        """``handles`` reach the deployments of engines, by their names."""
+        self._handles = handles
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        given = load_ray_settings()
+        settings = served(max(1, round(given.ingress_cpus)))
+        elsewhere = {}
+        for name, handle in self._handles.items():
+            model = named(name, settings)
+            elsewhere[model.name] = workers(model, handle, calls(model, given))
+        server = create_app(settings, elsewhere)
+        server.add_middleware(LeaveOutRequestId)
+        return server
+
+
+class LeaveOutRequestId:
+    """Middleware that leaves ``X-Request-ID`` out of answers: Serve's proxy adds it, the same."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def without(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                del MutableHeaders(scope=message)["x-request-id"]
+            await send(message)
+
+        await self._app(scope, receive, without)
+
+
+def app(args: dict[str, Any] | None = None) -> serve.Application:
+    """The application, as the ``import_path`` of a Serve configuration names it.
+
+    Its only argument is ``engines``: the names of the deployments of engines.
+
+    Raises:
+        ReflectorError: a setting does not work.
+    """
+    settings, given = load_settings(), load_ray_settings()
+    models = chosen((args or {}).get("engines"), settings)
+    options = deployments(models, settings, given)
+    engines = {
+        name: serve.deployment(EngineReplica)
+        .options(name=name, **options[name])
+        .bind(name, ongoing(model))
+        for model in models
+        for name in (name_of(model),)
+    }
+    ingress = serve.deployment(serve.ingress()(Ingress))
+    return ingress.options(name=SERVER, **options[SERVER]).bind(engines)

@@ -1,0 +1,61 @@
+"""A cluster on this machine, with the application, for trying out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray import serve
+
+from reflector_gpu.deploy.ray_app import app
+from reflector_gpu.deploy.ray_options import APPLICATION, chosen, deployments
+from reflector_gpu.deploy.ray_settings import load_ray_settings
+from reflector_gpu.deploy.served import served
+from reflector_gpu.settings import load_settings
+
+_OBJECT_STORE_BYTES = 500_000_000
+
+
+def run(host: str, port: int) -> None:
+    """Serve until a signal says stop. Requests that are being answered then are answered.
+
+    Raises:
+        ReflectorError: a setting does not work.
+    """
+    settings = load_settings()
+    options = deployments(chosen(None, settings), settings, load_ray_settings())
+    served(1)  # says at once if there is no key
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    stop = threading.Event()
+    ray.init(
+        address="local",
+        num_cpus=_cores(options),
+        object_store_memory=_OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: stop.set())
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+        serve.run(app(), name=APPLICATION)
+        sys.stderr.write(f"Ready at http://{host}:{port} (Ctrl-C stops it)\n")
+        stop.wait()
+        serve.delete(APPLICATION)  # which lets replicas finish; a shutdown would not
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def _cores(options: Mapping[str, Mapping[str, Any]]) -> int:
+    """Enough for all replicas that there may be."""
+    wanted = sum(
+        one["autoscaling_config"]["max_replicas"] * one["ray_actor_options"]["num_cpus"]
+        for one in options.values()
+    )
+    return int(wanted) + 1

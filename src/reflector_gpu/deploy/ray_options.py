@@ -1,0 +1,129 @@
+"""What Serve is told of each deployment. Ray is not needed, so any machine can write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from reflector_gpu.deploy.ray_engines import device_of, engines, name_of, named
+from reflector_gpu.deploy.ray_settings import RaySettings
+from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.translation.base import TRANSLATION
+from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.settings import Settings
+from reflector_gpu.types import Priority
+
+APPLICATION = "reflector-gpu"
+SERVER = "server"
+"""The deployment that takes requests."""
+
+Options: TypeAlias = Mapping[str, Any]
+
+_BATCHES = 3
+"""Batches that a replica has at once: with fewer, the next is not full when one ends."""
+
+_MOST_CALLS = 64  # of one engine by one server and class of requests; a thread waits for each
+_MOST_RECORDINGS = 2  # the same, for calls with whole recordings, which are in memory twice
+_UNLIMITED = 100_000
+_CONSTRUCTIONS = 3  # tries to build a replica, until the deployment has failed
+
+
+def chosen(names: Sequence[str] | None, settings: Settings) -> list[AnyModel]:
+    """The models of the deployments of these ``names``, or of those that there are by default.
+
+    Raises:
+        ReflectorError: a setting does not work on a cluster, or a name means no model.
+    """
+    if settings.data_dir and not settings.database_url:
+        raise ConfigurationError(
+            "REFLECTOR_DATABASE_URL: jobs on Ray need a PostgreSQL, so that any server can answer "
+            "for any job; set it, or unset REFLECTOR_DATA_DIR to do without jobs."
+        )
+    if names is None:
+        return engines(settings)
+    return [named(name, settings) for name in names]
+
+
+def deployments(
+    models: Sequence[AnyModel], settings: Settings, given: RaySettings
+) -> dict[str, Options]:
+    """The options of each deployment by its name, that of the servers first."""
+    return {
+        SERVER: server_options(settings, given),
+        **{name_of(model): engine_options(model, settings, given) for model in models},
+    }
+
+
+def apart(model: AnyModel) -> bool:
+    """Whether each item is a call of its own.
+
+    Then the chunks of one recording spread over replicas, where they share batches with those of
+    other servers. Texts to translate are too small for that.
+    """
+    return model.capability is not TRANSLATION
+
+
+def calls(model: AnyModel, given: RaySettings) -> dict[Priority, int]:
+    """How many calls of ``model`` one server makes at once.
+
+    They are as many as all replicas take, so that batches are full. Those for files leave room for
+    those of live requests.
+    """
+    if model.capability.whole_recordings:
+        return dict.fromkeys(Priority, _MOST_RECORDINGS)
+    most = min(_MOST_CALLS, ongoing(model) * given.most_replicas)
+    return {Priority.LIVE: most, Priority.FILE: max(1, most // 2)}
+
+
+def ongoing(model: AnyModel) -> int:
+    """How many calls a replica of ``model`` takes at once."""
+    return _BATCHES * _batch(model)
+
+
+def _batch(model: AnyModel) -> int:
+    """How many calls make a batch of ``model``."""
+    return model.spec.batching.max_items if apart(model) else 1
+
+
+def server_options(settings: Settings, given: RaySettings) -> Options:
+    """What Serve is told of the servers.
+
+    Serve refuses no request: our own admission does, which knows how long recordings are.
+    """
+    return {
+        **_alike(given),
+        "ray_actor_options": {"num_cpus": given.ingress_cpus},
+        "max_ongoing_requests": _UNLIMITED,
+        "autoscaling_config": {
+            "min_replicas": given.ingresses,
+            "max_replicas": max(given.ingresses, given.most_ingresses),
+            "target_ongoing_requests": max(1, settings.live_requests // 2),
+        },
+    }
+
+
+def engine_options(model: AnyModel, settings: Settings, given: RaySettings) -> Options:
+    """What Serve is told of the replicas of ``model``."""
+    gpus = 0.0 if device_of(model, settings) == "cpu" else given.share_of_gpu(settings)
+    return {
+        **_alike(given),
+        "ray_actor_options": {"num_cpus": given.cpus, "num_gpus": gpus},
+        "max_ongoing_requests": ongoing(model),
+        "max_queued_requests": given.queued,
+        "autoscaling_config": {
+            "min_replicas": given.replicas,
+            "max_replicas": max(given.replicas, given.most_replicas),
+            "target_ongoing_requests": _batch(model),
+        },
+    }
+
+
+def _alike(given: RaySettings) -> Options:
+    spread = {} if given.per_node is None else {"max_replicas_per_node": given.per_node}
+    return {
+        **spread,
+        "health_check_period_s": given.health_seconds,
+        "health_check_timeout_s": 6 * given.health_seconds,
+        "graceful_shutdown_timeout_s": given.drain_seconds,
+        "max_constructor_retry_count": _CONSTRUCTIONS,
+    }

@@ -1,0 +1,139 @@
+"""A cluster of several nodes on this machine, with the application on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from unittest.mock import patch
+
+import httpx
+import psutil
+import ray
+from openai import OpenAI
+from ray import serve
+from ray.cluster_utils import Cluster
+
+from reflector_gpu.deploy.ray_app import app
+from reflector_gpu.deploy.ray_options import APPLICATION, SERVER
+from tests.live import KEY
+from tests.waiting import until
+
+NODES = 2
+
+SETTINGS = {
+    "REFLECTOR_APIKEY": KEY,
+    "REFLECTOR_MODEL": "auto",
+    "REFLECTOR_AUTO_MODELS": "sphinx,scripted",
+    "REFLECTOR_URL_ALLOW": "127.0.0.1",
+    "REFLECTOR_RAY_INGRESS_CPUS": "1",
+    "REFLECTOR_RAY_CPUS": "1",
+    "REFLECTOR_RAY_REPLICAS": "2",
+    "REFLECTOR_RAY_MOST_REPLICAS": "2",
+    "REFLECTOR_RAY_MOST_INGRESSES": "2",
+    "REFLECTOR_RAY_PER_NODE": "1",
+    "REFLECTOR_RAY_HEALTH_SECONDS": "1",
+    "REFLECTOR_RAY_DRAIN_SECONDS": "20",
+}
+"""What every process of the cluster finds in its environment."""
+
+_NODE: dict[str, Any] = {
+    "num_cpus": 8,  # to Ray; what runs is small
+    "object_store_memory": 100_000_000,
+    "include_dashboard": False,
+}
+
+
+class RayCluster:
+    """A `Cluster` inside the ``with`` block, and the application. Only its head has a proxy."""
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**SETTINGS, **settings}
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
+        self._held.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._held.enter_context(patch.dict(os.environ, self._settings))
+        head = {**_NODE, "temp_dir": folder}
+        self._nodes = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+        self._held.callback(self._nodes.shutdown)
+        self._workers = [self._nodes.add_node(**_NODE) for _ in range(NODES - 1)]
+        ray.init(address=self._nodes.address, log_to_driver=False)
+        self._held.callback(ray.shutdown)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        serve.start(proxy_location="HeadOnly", http_options={"port": self._port})
+        self._held.callback(serve.shutdown)
+        self.deploy()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def client(self, key: str | None = KEY) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(
+            base_url=self.url, headers=headers, timeout=120, trust_env=False, verify=False
+        )
+
+    def openai(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
+
+    def deploy(self, settings: Mapping[str, str] | None = None) -> None:
+        """Deploy the application, or update it with further ``settings``, and wait."""
+        with patch.dict(os.environ, settings or {}):
+            serve.run(app(), name=APPLICATION)
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """The processes of the replicas of a deployment on all nodes."""
+        name = f"ray::ServeReplica:{APPLICATION}:{deployment}"
+        children = psutil.Process().children(recursive=True)
+        return [one for one in children if _title(one).startswith(name)]
+
+    def servers(self) -> list[psutil.Process]:
+        return self.replicas(SERVER)
+
+    def settled(self) -> None:
+        """Wait until all replicas run that are wanted."""
+        until(lambda: serve.status().applications[APPLICATION].status == "RUNNING")
+
+    def kill_node(self) -> None:
+        """Kill a node that is not the head, with everything that runs there."""
+        self._nodes.remove_node(self._workers.pop(), allow_graceful=False)
+
+    def add_node(self) -> None:
+        self._workers.append(self._nodes.add_node(**_NODE))
+
+
+def kill(process: psutil.Process) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def node_of(process: psutil.Process) -> int:
+    """The process of the node that ``process`` is on."""
+    return next(one.pid for one in process.parents() if Path(one.name()).name == "raylet")

@@ -1,0 +1,96 @@
+"""What is lost when replicas and nodes die, and when the application is replaced: nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.api.support import wav
+from tests.ray.cluster import RayCluster, kill, node_of
+from tests.waiting import until
+
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+DURING_REDEPLOY = 160
+DURING_KILL = 20
+
+
+def statuses(answers: list[Future[httpx.Response]]) -> list[int]:
+    return [answer.result().status_code for answer in answers]
+
+
+@pytest.fixture
+def send(cluster: RayCluster, speech: Samples) -> Iterator[Callable[[str, int], httpx.Response]]:
+    """Sends a piece of the meeting to a model, another one for each number."""
+    with cluster.client() as http:
+
+        def upload(model: str, number: int) -> httpx.Response:
+            begin = number % 40 * SAMPLE_RATE
+            audio = wav(speech[begin : begin + 5 * SAMPLE_RATE])
+            return http.post(TRANSCRIPTIONS, files={"file": audio}, data={"model": model})
+
+        yield upload
+
+
+def test_no_request_is_lost_when_a_replica_of_an_engine_is_killed(
+    cluster: RayCluster, send: Callable[[str, int], httpx.Response]
+) -> None:
+    before = cluster.replicas("recogniser-sphinx")
+    assert len(before) == 2
+    with ThreadPoolExecutor(DURING_KILL) as threads:
+        answers = [threads.submit(send, "sphinx", number) for number in range(DURING_KILL)]
+        next(as_completed(answers))  # both replicas have work of the others now
+        kill(before[0])
+        assert statuses(answers) == [200] * DURING_KILL
+    until(lambda: len(cluster.replicas("recogniser-sphinx")) == 2)
+
+
+def test_no_request_is_lost_while_the_application_is_replaced(
+    cluster: RayCluster, send: Callable[[str, int], httpx.Response]
+) -> None:
+    before = {one.pid for one in cluster.servers()}
+    with ThreadPoolExecutor(4) as threads, in_background(cluster, "1.5"):
+        answers = [threads.submit(send, "scripted", n) for n in range(DURING_REDEPLOY // 2)]
+        until(lambda: not before & {one.pid for one in cluster.servers()})
+        answers += [threads.submit(send, "scripted", n) for n in range(DURING_REDEPLOY // 2)]
+        assert statuses(answers) == [200] * DURING_REDEPLOY
+
+
+@contextmanager
+def in_background(cluster: RayCluster, cpus: str) -> Iterator[None]:
+    """Replace every replica by one of so many cores, meanwhile."""
+    changed = {"REFLECTOR_RAY_CPUS": cpus, "REFLECTOR_RAY_INGRESS_CPUS": cpus}
+    deploying = threading.Thread(target=cluster.deploy, args=(changed,))
+    deploying.start()
+    try:
+        yield
+    finally:
+        deploying.join()
+
+
+def test_work_lands_on_both_nodes_and_one_of_them_may_die(
+    cluster: RayCluster, send: Callable[[str, int], httpx.Response]
+) -> None:
+    assert len({node_of(one) for one in cluster.replicas("recogniser-sphinx")}) == 2
+    assert len({node_of(one) for one in cluster.servers()}) == 2
+
+    def twice(number: int) -> httpx.Response:
+        """What a client does: it sends its request again if a server dies."""
+        try:
+            answer = send("sphinx", number)
+        except httpx.TransportError:
+            return send("sphinx", number)
+        return answer if answer.status_code == 200 else send("sphinx", number)
+
+    with ThreadPoolExecutor(DURING_KILL) as threads:
+        answers = [threads.submit(twice, number) for number in range(DURING_KILL)]
+        next(as_completed(answers))
+        cluster.kill_node()
+        assert statuses(answers) == [200] * DURING_KILL
+    cluster.add_node()
+    cluster.settled()

@@ -125,6 +125,24 @@ def test_nothing_that_a_client_writes_changes_who_it_is(written: list[str], clie
     assert trust.caller("127.0.0.1", [*written, client]) == seen or client == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        (None, ""),
+    ],
+)
+def test_a_host_with_a_new_address_for_each_request_is_one_client(
+    peer: str | None, client: str
+) -> None:
+    assert TRUST.caller(peer, []).client == client
+
+
 @given(st.ip_addresses(v=4))
 def test_both_ways_to_write_an_address_are_one(address: IPv4Address) -> None:
     mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)

@@ -31,6 +31,22 @@ class Caller:
     address: str
     trusted: bool
 
+    @property
+    def client(self) -> str:
+        """The name under which the sender's work is counted; empty if the address is unknown.
+
+        A host with IPv6 has the 64 low bits of its address to itself (RFC 4291, section 2.5.1), so
+        it could have a new address for each request. It is counted by the 64 high bits.
+        """
+        if not self.address:
+            return ""
+        address = ip_address(self.address)
+        return (
+            self.address
+            if address.version == 4
+            else str(ip_network((int(address), 128)).supernet(new_prefix=64))
+        )
+
 
 class Trust:
     """Tells callers from trusted networks from all others."""

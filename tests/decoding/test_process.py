@@ -10,9 +10,20 @@ from contextlib import aclosing
 import pytest
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.messages import HEAD, Ended, Needs, Passed, Told, written
-from reflector_gpu.decoding.process import DecoderProcess, Died
+from reflector_gpu.decoding.messages import (
+    HEAD,
+    LOST,
+    REACHED,
+    TASK_HEAD,
+    Ended,
+    Needs,
+    Passed,
+    Told,
+    written,
+)
+from reflector_gpu.decoding.process import DecoderProcess, Died, received
 from reflector_gpu.decoding.tasks import Sampling
+from reflector_gpu.errors import EngineFailed, ReflectorError
 
 TASK = Sampling(1.0)
 
@@ -105,3 +116,40 @@ def test_a_flood_leaves_the_others_their_turn() -> None:
 
     asyncio.run(scene())
     assert turns > 10
+
+
+def test_a_decoder_is_told_when_the_rest_cannot_be_had_for_a_reason_that_nobody_thought_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would wait for ever, and so would the request."""
+
+    async def scene() -> tuple[int, ReflectorError | None]:
+        async def broken(_: int) -> None:
+            raise RuntimeError("a fault")
+
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with theirs, Spool(10) as spool:
+            spool.write(b"begin")
+            monkeypatch.setattr(spool, "reached", broken)
+            process = DecoderProcess(0, ours)
+            await loop.sock_sendall(theirs, sent([(Needs(100), b"")]))
+
+            async def state() -> int:
+                length, *_ = TASK_HEAD.unpack(await received(theirs, TASK_HEAD.size))
+                await received(theirs, length)
+                _, told = REACHED.unpack(await received(theirs, REACHED.size))
+                theirs.shutdown(socket.SHUT_RDWR)
+                return int(told)
+
+            asking = asyncio.ensure_future(state())
+            with pytest.raises(Died):
+                await anext(process.run(TASK, spool, None))
+            process.close()
+            return await asking, process.source_error
+
+    told, error = asyncio.run(scene())
+    assert told == LOST
+    assert isinstance(error, EngineFailed)

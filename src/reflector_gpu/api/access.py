@@ -99,7 +99,7 @@ class Access:
         if self._open or caller.trusted:
             if scope["type"] == "websocket":
                 self._check_origin(Headers(scope=scope))
-            return caller.address
+            return caller.client
         raise Unauthorized(self._refusal(scope, keys, caller))
 
     def owner(self, client: str) -> str:

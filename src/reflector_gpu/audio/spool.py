@@ -343,7 +343,9 @@ class SpoolReader:
 
 
 def _storage_error(error: OSError) -> ReflectorError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StorageFull("The server has too many files open; try again later.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull("The server's temporary storage is full; try again later.")
     return StorageFull("The server cannot write to its temporary storage; try again later.")
 

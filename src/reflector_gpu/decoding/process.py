@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import socket
 from collections.abc import AsyncGenerator
@@ -25,7 +26,9 @@ from reflector_gpu.decoding.messages import (
     Told,
     read,
 )
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.errors import EngineFailed, ReflectorError
+
+logger = logging.getLogger(__name__)
 
 _PIECE = 65_536  # bytes to receive at once
 _AT_ONCE = 64  # messages of one decoder, after which the other tasks have their turn
@@ -89,13 +92,16 @@ class DecoderProcess:
 
     async def _answer(self, offset: int, spool: Spool) -> None:
         """Tell the decoder when there is a byte at ``offset``, or that there will be none."""
+        state = LOST
         try:
             await spool.reached(offset)
             # Looked at before the size, which may grow until then.
             state = ALL_THERE if spool.complete else MORE_COME
         except ReflectorError as error:
             self.source_error = error
-            state = LOST
+        except Exception:  # a fault of ours, for which the decoder would wait for ever
+            logger.exception("the rest of a recording is lost")
+            self.source_error = EngineFailed("The server lost the rest of the recording.")
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._socket, REACHED.pack(spool.size, state))
 

@@ -72,7 +72,7 @@ class WyomingServer:
             return
         if len(self._conversations) > _MOST:
             return
-        speech = ServiceSpeech(self._service, caller.address)
+        speech = ServiceSpeech(self._service, caller.client)
         async with aclosing(Conversation(speech, self._info, send)) as conversation:
             while True:
                 async with asyncio.timeout(None if conversation.is_working else _SILENT_SECONDS):

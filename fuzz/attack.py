@@ -27,6 +27,7 @@ MOST_DELAY = 3.0
 """Times as long as usual that others may wait meanwhile, by the 95th percentile."""
 
 _AT_ONCE = 4
+_LOG_LINES = 40
 _BATCH = 100
 _MUTATED_WAYS = ("upload", "URL", "base64")
 _NORMAL_CLIP = flac.constant(1, 16_000)
@@ -46,6 +47,10 @@ def part(server: Target, name: str) -> Iterator[Report]:
         report.complaints.append("the server is not ready any more")
     report.complaints += [f"left behind: {what}" for what in server.left_behind(before)]
     report.show()
+    if report.bad:
+        print("  the server's last words:")
+        for line in server.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]:
+            print(f"  | {line}")
 
 
 def warm_up(server: Target) -> None:

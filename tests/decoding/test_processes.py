@@ -430,6 +430,17 @@ def test_they_do_not_know_the_servers_secrets(
     run(scene)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels choose by themselves")
+def test_they_are_the_first_to_go_when_the_machine_has_no_memory_left(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        async with begun(decoders, meeting):
+            pid = decoders_alive()[0].pid
+            assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
+        assert Path("/proc/self/oom_score_adj").read_text() != "1000\n"
+
+    run(scene)
+
+
 @pytest.mark.parametrize(
     ("act", "said"),
     [

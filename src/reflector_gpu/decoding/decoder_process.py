@@ -46,7 +46,7 @@ from reflector_gpu.decoding.messages import (
     Needs,
     written,
 )
-from reflector_gpu.decoding.sandbox import Allowance, confine, end_with_parent, size
+from reflector_gpu.decoding.sandbox import Allowance, confine, end_first, end_with_parent, size
 from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, UndecodableAudio
 
@@ -66,6 +66,7 @@ def template(descriptor: int, memory: int) -> None:
     """Fork decoders that may take ``memory`` bytes each, until the other end closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the server decides
         signal.signal(number, signal.SIG_IGN)
+    end_first()
     control = socket.socket(fileno=descriptor)
     _load_everything()
     children = _Children(control, memory)

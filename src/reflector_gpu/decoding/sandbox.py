@@ -14,6 +14,7 @@ import platform
 import resource
 import signal
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 _CPU_SECONDS = 5.0
@@ -52,6 +53,12 @@ _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 def end_with_parent() -> None:
     """Have the kernel end this process when its parent ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_first() -> None:
+    """Have the kernel end this process and what it forks, not the server, if memory runs out."""
+    with suppress(OSError):  # not on Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def confine(most: int) -> bool:

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients test-images test-torch test-ray format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-slow test-clients test-images test-torch test-ray format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -15,8 +15,13 @@ demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
 serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8000)
 	@$(BIN)/python -m samples.serve || true # it has said why; make would add "Error 1"
 
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/$(ROOM)
+	@$(PYTEST) -m "not slow" tests/$(ROOM)
+
+test-slow: .venv/dev  ## Run the tests that take long, or those of one folder (ROOM=modal)
+	@$(PYTEST) -m slow tests/$(ROOM)
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients

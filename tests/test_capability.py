@@ -54,6 +54,7 @@ async def reversed_by(server: LiveServer, text: str) -> str:
     return await pool.submit(text, None, cost=1, priority=Priority.LIVE)
 
 
+@pytest.mark.slow
 def test_v1_models_lists_and_describes_its_model_and_workers_run_it() -> None:
     with LiveServer(model="scripted", workers=1) as server, server.client() as client:
         listed = {card["id"]: card for card in client.get("/v1/models").json()["data"]}

@@ -41,6 +41,7 @@ def sender(server: Target) -> Iterator[Sender]:
         yield sender
 
 
+@pytest.mark.slow
 def test_crafted_files(server: Target, sender: Sender) -> None:
     files = list(crafted())
     idle = server.footprint()
@@ -56,6 +57,7 @@ def test_crafted_files(server: Target, sender: Sender) -> None:
     assert server.left_behind(replace(before, descriptors=idle.descriptors, files=idle.files)) == []
 
 
+@pytest.mark.slow
 def test_mutated_files(server: Target, sender: Sender) -> None:
     before = server.footprint()
     with Watch(server.process.pid) as watch:

@@ -18,6 +18,8 @@ from tests.api.hosts import Answer, AudioHost
 from tests.api.support import connect, error_of
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.slow
+
 ROUTE = "/v1/audio/diarization"
 SAMPLES = Path(__file__).parents[2] / "samples"
 

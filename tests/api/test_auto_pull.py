@@ -16,6 +16,8 @@ from tests.engines.hub import Hub
 from tests.engines.tiny import PARAKEET, clips
 from tests.live import KEY, LiveServer
 
+pytestmark = pytest.mark.slow
+
 START = Callable[..., LiveServer]
 WEIGHTS = catalog.MODELS["tiny"].weights
 

@@ -161,6 +161,7 @@ def test_401_without_a_key(scripted: LiveServer, quiet: bytes) -> None:
 # Words and whose they are
 
 
+@pytest.mark.slow
 def test_words_say_whose_they_are_where_that_is_asked_for(
     scripted: LiveServer, meeting: bytes, host: AudioHost
 ) -> None:
@@ -308,6 +309,7 @@ def test_the_diarizer_does_not_wait_for_the_recogniser(
     assert {word["speaker"] for word in answer.json()["words"]} == {"A", "B", "C"}
 
 
+@pytest.mark.slow
 def test_turns_may_overlap_where_nobody_asks_for_words(
     bare: START, meeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +328,7 @@ def test_turns_may_overlap_where_nobody_asks_for_words(
     assert asked == [False, True]
 
 
+@pytest.mark.slow
 def test_real_words_of_the_meeting_are_whose_they_were(
     meeting: bytes, reference: Mapping[str, Any]
 ) -> None:

@@ -44,6 +44,8 @@ from tests.api.support import (
 from tests.disks import small_disk
 from tests.live import KEY, LiveServer
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -27,6 +27,8 @@ from tests.jobs.counted import CountedServer
 from tests.jobs.test_killed import hung, look, recording
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.slow
+
 
 def binaries() -> Path | None:
     """Where the programs of PostgreSQL are. Debian has them in no folder of the path."""

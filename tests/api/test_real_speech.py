@@ -28,6 +28,8 @@ from tests.cli.program import PROGRAM, environment
 from tests.conftest import ORDINARY_CACHE, SAMPLES
 from tests.live import KEY, LiveServer
 
+pytestmark = pytest.mark.slow
+
 Transcript: TypeAlias = dict[str, Any]
 
 NAMES = ("base", "tiny.en")

@@ -23,6 +23,8 @@ from tests.audio.test_padding import read, tone
 from tests.engines.tongues import TRANSLATION, sentences
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 18.2
 """Three turns of two voices."""
 

@@ -100,6 +100,7 @@ def test_live_clients_are_answered_meanwhile(narrow: LiveServer, clip: bytes) ->
     assert metric(narrow, 'reflector_backlog_seconds{class="live"}') == 0
 
 
+@pytest.mark.slow
 def test_429_for_what_is_too_much_beside_others_but_would_do_alone(
     narrow: LiveServer, snippets: list[Samples], monkeypatch: pytest.MonkeyPatch
 ) -> None:

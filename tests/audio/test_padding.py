@@ -122,6 +122,7 @@ def test_not_a_sample_is_added_or_lost(padding: int, length: int) -> None:
     assert webm.samples.shape[1] == padding + length * (RATE // SAMPLE_RATE)
 
 
+@pytest.mark.slow
 def test_hours_of_silence_are_cheap_and_then_the_sound_comes() -> None:
     grown, _ = padded(encode(tone(0.5), WAV), 18_000.0)
     assert len(grown) < 12_000_000
@@ -132,6 +133,7 @@ def test_hours_of_silence_are_cheap_and_then_the_sound_comes() -> None:
 
 
 @pytest.mark.parametrize("hole", [0.5, 20.0, 1_000.0])
+@pytest.mark.slow
 def test_holes_are_silence(hole: float) -> None:
     late: Callable[[float], float] = lambda at: at if at < 1 else at + hole  # noqa: E731
     webm = read(padded(encode(tone(2), OPUS, late), 1.0)[0])

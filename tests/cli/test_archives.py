@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.program import environment, run
 from tests.engines.hub import Hub
 from tests.engines.tiny import WHISPER
+
+pytestmark = pytest.mark.slow
 
 
 def elsewhere(folder: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ from tests.conftest import SAMPLES
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted(DIARIZERS.models["segmentation"].arguments.values())
 
 

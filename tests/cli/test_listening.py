@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.program import environment, run
 from tests.engines.tiny import PARAKEET, clips
+
+pytestmark = pytest.mark.slow
 
 ENVIRONMENT = environment(MODEL="tiny", MODEL_PATHS=json.dumps({"tiny": str(PARAKEET)}))
 

@@ -24,6 +24,8 @@ from tests.engines.hub import Hub
 from tests.engines.tiny import WHISPER, clips
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = catalog.MODELS["tiny"].weights
 
 

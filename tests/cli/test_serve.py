@@ -18,6 +18,8 @@ from tests.cli.conftest import Typed
 from tests.cli.program import Running, environment, started
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key-that-nobody-may-read"
 
 

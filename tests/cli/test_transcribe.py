@@ -269,6 +269,7 @@ def test_standard_input_is_read_once(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("where", ["here", "server"])
+@pytest.mark.slow
 def test_what_is_said_is_translated(
     where: str, typed: Typed, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +305,7 @@ MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
 
 
 @pytest.mark.parametrize("form", OutputFormat)
+@pytest.mark.slow
 def test_every_format_says_who_speaks(
     form: OutputFormat, typed: Typed, scripted: LiveServer
 ) -> None:

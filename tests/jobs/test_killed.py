@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import eventually
 from tests.jobs.counted import CountedServer
+
+pytestmark = pytest.mark.slow
 
 KILLS = 3
 

@@ -16,6 +16,8 @@ from tests.engines.tiny import WHISPER
 from tests.modal.control_plane import ControlPlane
 from tests.modal.deployments import bare_environment
 
+pytestmark = pytest.mark.slow
+
 BIC = {"REFLECTOR_MODAL_DIARIZER_MODEL": "bic"}
 NAMES = ("transcriber", "transcriber-parakeet", "diarizer", "translator", "padding", "llm")
 

@@ -22,6 +22,8 @@ from reflector_gpu.errors import ConfigurationError
 from tests.conftest import ROOT
 from tests.modal.deployments import FILES, FOLDER, Deployed, deploy
 
+pytestmark = pytest.mark.slow
+
 TRANSCRIBERS = {"reflector-transcriber", "reflector-transcriber-parakeet"}
 ENGINES = TRANSCRIBERS | {"reflector-diarizer", "reflector-translator", "reflector-llm"}
 APPS = ENGINES | {"reflector-padding"}

@@ -19,6 +19,8 @@ from tests.api.test_diarize import (  # noqa: F401  tests, and what they need
 from tests.live import LiveServer
 from tests.modal.conftest import Running, running
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {"REFLECTOR_MODAL_DIARIZER_MODEL": "bic", "REFLECTOR_URL_ALLOW": "127.0.0.1"}
 
 

@@ -33,6 +33,8 @@ from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 from tests.waiting import PATIENCE_SECONDS, until
 
+pytestmark = pytest.mark.slow
+
 SECOND = np.zeros(16_000, np.float32)
 ENGLISH, FRENCH = TranscribeOptions("en"), TranscribeOptions("fr")
 

@@ -24,6 +24,8 @@ from tests.api.test_llm import (  # noqa: F401
 from tests.live import LiveServer
 from tests.modal.conftest import Running, dies, running
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {"REFLECTOR_MODAL_LLM_MODEL": str(LLM), "REFLECTOR_MODAL_LLM_GPU": "none"}
 
 

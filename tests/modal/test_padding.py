@@ -16,6 +16,8 @@ from tests.api.test_pad import (  # noqa: F401
 from tests.live import LiveServer
 from tests.modal.conftest import running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:

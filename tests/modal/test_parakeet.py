@@ -16,6 +16,8 @@ from tests.api.test_transcriptions import (  # noqa: F401
 from tests.live import LiveServer
 from tests.modal.conftest import running
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {"REFLECTOR_MODAL_PARAKEET_MODEL": "scripted", "REFLECTOR_URL_ALLOW": "127.0.0.1"}
 
 

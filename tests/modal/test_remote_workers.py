@@ -18,6 +18,8 @@ from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Priority
 from tests.waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 16
 OPTIONS = PoolOptions(max_batch=ITEMS, first_backoff=0.01)
 

@@ -30,6 +30,8 @@ from tests.modal.conftest import SCRIPTED, Running, declared, dies, running
 from tests.modal.containers import Container
 from tests.modal.deployments import FILES
 
+pytestmark = pytest.mark.slow
+
 FAN_OUT = 4
 MINUTES = 30
 

@@ -1,5 +1,7 @@
 """The contract of transcription over the Modal app: the API's own tests, not a line of them new."""
 
+import pytest
+
 from tests.api.test_auth import (  # noqa: F401  tests
     test_everything_but_health_needs_the_key,
     test_what_is_not_the_key_is_refused,
@@ -40,3 +42,5 @@ from tests.api.test_transcriptions import (  # noqa: F401
     test_transcribe,
     test_words_whatever_the_chunking_did,
 )
+
+pytestmark = pytest.mark.slow

@@ -25,6 +25,8 @@ from tests.live import LiveServer
 from tests.modal.conftest import Running, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {
     "REFLECTOR_MODAL_TRANSLATOR_MODEL": str(TRANSLATION),
     "REFLECTOR_MODAL_TRANSLATOR_GPU": "none",

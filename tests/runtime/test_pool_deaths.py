@@ -21,6 +21,8 @@ from tests.runtime import engines
 from tests.runtime.pools import TextPool, children, in_thread, outcomes, pooled, state, submit
 from tests.waiting import PATIENCE_SECONDS, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_batch_whose_worker_dies_runs_again(tmp_path: Path) -> None:
     with pooled(engines.Obedient, PoolOptions(max_batch=4)) as pool:

@@ -27,6 +27,8 @@ from tests.engines.hub import LARGE, WRITTEN, Hub
 from tests.runtime.clock import Clock
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = Weights("somebody/some-model", ("*",), ("config.json", "model.bin"), 12)
 
 

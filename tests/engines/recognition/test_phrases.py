@@ -111,6 +111,7 @@ def test_a_batch_is_heard_as_its_chunks_alone(engine: ParakeetRecogniser) -> Non
     assert together == [hear(engine, [samples], *words)[0] for samples in batch]
 
 
+@pytest.mark.slow
 def test_what_nobody_says_is_not_invented(engine: ParakeetRecogniser) -> None:
     spoken = clips("en")
     batch = [clip.samples for clip in spoken]

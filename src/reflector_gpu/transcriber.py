@@ -24,7 +24,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.engines.base import AnyModel
@@ -71,6 +71,8 @@ class Options(TypedDict, total=False):
     """Speakers by name: a recording of two to ten seconds of each, as a path or as bytes."""
     track: int | str
     """The audio track of a file that has several: its number, from 0, or its language."""
+    channels: Literal["mixed", "separate"]
+    """``separate``: each channel of the file is a speaker, or each of its tracks."""
     strict: bool
     """Fail if the model fails on a part of the recording. Left out, the transcript lacks that part,
     and says so in ``unheard``."""

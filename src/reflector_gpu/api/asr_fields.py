@@ -60,6 +60,7 @@ class AsrFields(DetectFields, SpeakerParameters):
         return TranscriptionFields.model_validate(
             {
                 "track": self.track,
+                "channels": self.channels,
                 "language": self.language,
                 "prompt": self.initial_prompt,
                 "diarize": self.diarize,

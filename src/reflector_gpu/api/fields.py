@@ -111,6 +111,11 @@ class KnownSpeakerFields(SpeakerParameters):
     )
 
     @property
+    def describes_speakers(self) -> bool:
+        voices = self.known_speaker_names and self.known_speaker_references
+        return bool(voices) or super().describes_speakers
+
+    @property
     def known_speakers(self) -> list[tuple[str, bytes]]:
         """Their names, each with a file of the voice.
 
@@ -188,12 +193,9 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
                 "response_format.",
                 param="response_format",
             )
-        return self.counts if response_format is Format.DIARIZED_JSON else asked
-
-    @property
-    def describes_speakers(self) -> bool:
-        voices = self.known_speaker_names and self.known_speaker_references
-        return bool(voices) or super().describes_speakers
+        if response_format is Format.DIARIZED_JSON and not self.separate:
+            return self.counts
+        return asked
 
     @property
     def wants_logprobs(self) -> bool:

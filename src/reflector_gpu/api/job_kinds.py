@@ -91,7 +91,7 @@ class TranscriptionKind:
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
         fields = self._fields(job.options)
         form = self._format(fields, asked)
-        told_apart = fields.speakers is not None
+        told_apart = fields.tells_speakers
         changes: dict[str, object] = {"response_format": form}
         if asked.timestamp_granularities:
             changes["timestamp_granularities"] = asked.timestamp_granularities
@@ -138,6 +138,8 @@ class DiarizationKind:
     async def check(self, options: Options) -> None:
         fields = self._fields(options)
         fields.counts  # noqa: B018  raises if they contradict each other
+        if fields.separate:  # no diarizer is needed
+            return
         try:
             self._service.check_here(self._service.diarizer)
         except ModelNotInstalled:
@@ -148,6 +150,13 @@ class DiarizationKind:
 
     async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
         service, fields = self._service, self._fields(job.options)
+        if fields.separate:
+            with blaming_for_audio_of(job):
+                return DIARIZED.pack(
+                    await service.recordings.diarize_channels(
+                        recording, track=fields.track, tally=journal
+                    )
+                )
         await journal.answered_by(service.diarizer.name)
         voices = await service.recordings.voices(fields.known_speakers)
         with blaming_for_audio_of(job):

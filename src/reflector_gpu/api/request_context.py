@@ -81,11 +81,15 @@ class RequestContext:
         self, spool: Spool, fields: DiarizeFields, voices: Sequence[Voice] = ()
     ) -> Diarized:
         """The speakers in ``spool``, counted."""
-        self.answered_by(self.service.diarizer.name)
+        recordings, track = self.service.recordings, fields.track
         with self.permit.recording() as recording:
-            found = await self.service.recordings.diarize(
-                spool, fields.counts, voices, track=fields.track, tally=recording
-            )
+            if fields.separate:
+                found = await recordings.diarize_channels(spool, track=track, tally=recording)
+            else:
+                self.answered_by(self.service.diarizer.name)
+                found = await recordings.diarize(
+                    spool, fields.counts, voices, track=track, tally=recording
+                )
             recording.finish()
             self._worked_on(recording.seconds)
             return found

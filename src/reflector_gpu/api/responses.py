@@ -109,7 +109,7 @@ async def _subtitle_events(
     Speakers and translations are known only at the end. A file with them comes as one piece.
     """
     gathered = Gathered()
-    early = renderer.fields.speakers is None and not renderer.fields.translate_to
+    early = not renderer.fields.tells_speakers and not renderer.fields.translate_to
     offset = renderer.offset
     stream = subtitles.SubtitleStream(response_format, offset)
     sent = 0
@@ -134,7 +134,7 @@ async def _subtitle_events(
 
 async def _text_events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:
     gathered = Gathered()
-    told_apart, offset = renderer.fields.speakers is not None, renderer.offset
+    told_apart, offset = renderer.fields.tells_speakers, renderer.offset
     make = openai.delta
     numbers = count()
     async with aclosing(parts):

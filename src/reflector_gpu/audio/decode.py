@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from reflector_gpu.audio.channels import channel_of
 from reflector_gpu.audio.container import (
     Clock,
     check_not_empty,
@@ -109,10 +110,11 @@ def _blocks(
     for block in _blocks_of_one(reader, expect, track, found.append):
         seconds += len(block) / SAMPLE_RATE
         yield block
+    same = TrackWish(channel=track.channel)
     while (end := wav_end(reader)) is not None:
         reader, begin = reader.behind(end), seconds
         try:
-            for block in _blocks_of_one(reader, lambda _: None, ANY_TRACK, found.append):
+            for block in _blocks_of_one(reader, lambda _: None, same, found.append):
                 seconds += len(block) / SAMPLE_RATE
                 yield block
         except UndecodableAudio:  # it only begins
@@ -156,7 +158,7 @@ def _decoded(
         if seconds := claimed_seconds(container):
             expect(seconds)
         stream, choice = audio_track(container, track)
-        resampler, damage = _Resampler(), damage_of(container)
+        resampler, damage = _Resampler(track.channel), damage_of(container)
         start: int | None = container.start_time
         began = None if start is None else start / av.time_base
         clock = Clock(began, longest=longest_hole(container))
@@ -177,7 +179,9 @@ class _Resampler:
     more than the resampling itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: int | None = None) -> None:
+        """All channels are mixed, unless it is to be one ``channel`` alone."""
+        self._channel = channel
         self._shape: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
         self._tick = Fraction(1, SAMPLE_RATE)
@@ -186,6 +190,11 @@ class _Resampler:
         self._enough = self._missing = BLOCK_SAMPLES
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
+        if self._channel is not None:
+            try:
+                frame = channel_of(frame, self._channel)
+            except ValueError:
+                return  # damage that made a frame of no possible shape
         layout = _LAYOUTS.get(frame.layout.name, frame.layout.name)
         shape = (frame.format.name, layout, frame.sample_rate)
         if shape != self._shape:

@@ -23,11 +23,13 @@ _UNKNOWN = ("und", "mul", "zxx", "mis")  # ISO 639-2 for no language in particul
 class TrackWish:
     """Which track to take: by its number or its language, as a client writes them.
 
-    Without ``wanted`` it is the one in the spoken ``language``, if there is exactly one.
+    Without ``wanted`` it is the one in the spoken ``language``, if there is exactly one. Its
+    channels are mixed, unless one ``channel`` of them is wished for, by its number from 0.
     """
 
     wanted: str | None = None
     language: str | None = None
+    channel: int | None = None
 
 
 ANY_TRACK = TrackWish()

@@ -26,6 +26,7 @@ from reflector_gpu.cli.options import (
     Workers,
 )
 from reflector_gpu.cli.ray_commands import ray
+from reflector_gpu.cli.recording_options import Channels, Language, Server, Track
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
@@ -134,10 +135,7 @@ def transcribe(
             "Left out: standard output.",
         ),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Let this server do the work, instead of this process."),
-    ] = None,
+    server: Server = None,
     key: Key = None,
     model: Annotated[
         str | None,
@@ -147,17 +145,9 @@ def transcribe(
             help="A name from `models list`; else the configured one.",
         ),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
-    ] = None,
-    track: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER|CODE",
-            help="Audio track of a file that has several: its number, from 0, or its language.",
-        ),
-    ] = None,
+    language: Language = None,
+    track: Track = None,
+    channels: Channels = None,
     profile: Profile = None,
     prompt: Annotated[
         str | None,
@@ -221,6 +211,7 @@ def transcribe(
         model=model,
         language=language,
         track=track,
+        channels=channels,
         prompt=prompt,
         hotwords=hotwords,
         translate_to=translate_to,
@@ -255,10 +246,7 @@ def listen(
         ),
     ] = None,
     model: Model = None,
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
-    ] = None,
+    language: Language = None,
     profile: Profile = None,
 ) -> None:
     """Print words while they are spoken, until Ctrl-C or the end of the file.

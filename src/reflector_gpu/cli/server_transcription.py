@@ -126,7 +126,7 @@ def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
     plain = parameters.model_dump(exclude={"diarize", "voices"}, exclude_defaults=True)
     for name, value in plain.items():
         form[name] = ",".join(value) if isinstance(value, tuple) else _written(value)
-    if parameters.speakers is not None:
+    if parameters.tells_speakers:
         form |= {"diarize": "true", "response_format": "diarized_json"}
     if parameters.voices:
         form["known_speaker_names"] = list(parameters.voices)

@@ -1,6 +1,6 @@
 """What recordings are decoded for: chunks, a diarizer's recording, a voice, a padded file.
 
-Tasks run inside of a decoder.
+A task may also count the channels. Tasks run inside of a decoder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from itertools import chain, islice
 
 import numpy as np
 
+from reflector_gpu.audio.channels import layout_of
 from reflector_gpu.audio.chunk import chunker
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.padding import BEGINNING, WebmFile, pad
@@ -144,6 +145,23 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveying:
+    """Count the tracks and channels that a recording has: the result is a byte for each number."""
+
+    track: TrackWish = ANY_TRACK
+
+    @property
+    def most_data(self) -> float:
+        return 2
+
+    def run(
+        self, reader: SpoolReader, _: Spool | None, passed: Callable[[float], None]
+    ) -> Iterator[Told]:
+        found = layout_of(reader, self.track)
+        yield Ended(0.0), bytes(min(number, 255) for number in (found.tracks, found.channels))
+
+
+@dataclass(frozen=True, slots=True)
 class Padding:
     """Write ``seconds`` of silence and the recording to the output, as Opus in WebM.
 
@@ -179,7 +197,11 @@ def is_plain(task: DecodeTask, spool: Spool) -> bool:
     Such a recording cannot harm the decoder.
     """
     wav = PlainWav.of(spool.reader()) if spool.complete and not spool.closed else None
-    return wav is not None and wav.is_all and isinstance(task, Chunking | Listening | Sampling)
+    return (
+        wav is not None
+        and wav.is_all
+        and isinstance(task, Chunking | Listening | Sampling | Surveying)
+    )
 
 
 class _Source:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -92,7 +92,15 @@ class TrackParameters(BaseModel):
 
 
 class SpeakerParameters(TrackParameters):
-    """How many people speak, as far as the client knows."""
+    """How many people speak, as far as the client knows; or whether each has a channel."""
+
+    channels: Annotated[Literal["mixed", "separate"] | None, BeforeValidator(not_empty)] = Field(
+        None,
+        description="`separate`: each channel of the file is a speaker, and is worked on by "
+        "itself. Of a file with several tracks these are the channels, unless `track` names one. "
+        "Left out, or `mixed`: the channels are mixed.",
+        examples=["separate"],
+    )
 
     num_speakers: _Count = Field(
         None, ge=1, le=_MOST_SPEAKERS, description="How many people speak."
@@ -108,6 +116,28 @@ class SpeakerParameters(TrackParameters):
     def counts(self) -> DiarizeOptions:
         """Raises `InvalidRequest` if they contradict each other."""
         return DiarizeOptions(self.num_speakers, self.min_speakers, self.max_speakers)
+
+    @property
+    def separate(self) -> bool:
+        """Whether each channel is a speaker.
+
+        Raises:
+            InvalidRequest: the request describes the speakers as well.
+        """
+        if self.channels != "separate":
+            return False
+        if self.describes_speakers:
+            raise InvalidRequest(
+                "With 'channels=separate' each channel is a speaker: leave out the number of "
+                "speakers, and their names and voices.",
+                param="channels",
+            )
+        return True
+
+    @property
+    def describes_speakers(self) -> bool:
+        """Whether the request says how many people speak, or how they sound."""
+        return self.counts != DiarizeOptions()
 
 
 class TranscriptionParameters(SpeakerParameters):
@@ -197,12 +227,12 @@ class TranscriptionParameters(SpeakerParameters):
             InvalidRequest: their numbers contradict each other.
         """
         asked = self.describes_speakers if self.diarize is None else self.diarize
-        return self.counts if asked else None
+        return self.counts if asked and not self.separate else None
 
     @property
-    def describes_speakers(self) -> bool:
-        """Whether the request says how many people speak, or how they sound."""
-        return self.counts != DiarizeOptions()
+    def tells_speakers(self) -> bool:
+        """Whether the transcript says who speaks."""
+        return self.separate or self.speakers is not None
 
     @property
     def shows_speakers(self) -> bool:

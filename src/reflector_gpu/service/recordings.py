@@ -28,6 +28,7 @@ from reflector_gpu.live.base import LiveTranscriber
 from reflector_gpu.live.utterance import AgreeingTranscriber
 from reflector_gpu.live.utterance import Plan as LivePlan
 from reflector_gpu.pcm import PcmFile
+from reflector_gpu.pipeline.channels import diarize_channels, transcribe_channels
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
@@ -147,6 +148,8 @@ class Recordings:
             schedule=spec.streamed if request.streamed else PLAIN,
             strict=request.strict,
         )
+        if request.separate:
+            return transcribe_channels(spool, plan, self._decoders, submit)
         if request.speakers is None:
             return transcribe(spool, plan, self._decoders, submit)
         # A recogniser writes down one of those who speak at once: the one whom it hears best.
@@ -231,6 +234,22 @@ class Recordings:
                 tally=tally,
                 track=TrackWish(track),
             )
+
+    async def diarize_channels(
+        self, spool: Spool, *, track: str | None = None, tally: Tally = UNCOUNTED
+    ) -> Diarized:
+        """Tell when somebody speaks on each channel of ``spool``, whose number is the speaker's.
+
+        The rest is as in `diarize`.
+        """
+        return await diarize_channels(
+            spool,
+            self._recorder,
+            self._decoders,
+            TrackWish(track),
+            max_seconds=self._settings.max_audio_seconds,
+            tally=tally,
+        )
 
     def _recorder(self) -> Recorder:
         return Recorder(Spool(MOST_BYTES, self._scratch))

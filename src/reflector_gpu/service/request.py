@@ -43,6 +43,8 @@ class TranscriptionRequest:
     """Whether translations replace the text, instead of standing beside it."""
     track: TrackWish = ANY_TRACK
     """Which of the file's audio tracks to transcribe."""
+    separate: bool = False
+    """Whether each channel is transcribed by itself, and is the speaker of its words."""
     streamed: bool = False
     """Whether the client reads along, so that the first words have to come early."""
     strict: bool = False

@@ -225,6 +225,7 @@ class Service:
             translate_to=translate_to,
             translated=by_text,
             track=TrackWish(parameters.track, options.language),
+            separate=parameters.separate,
             streamed=streamed,
             strict=bool(parameters.strict),
         )

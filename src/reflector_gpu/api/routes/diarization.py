@@ -52,7 +52,8 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
     """
     names = route_fields.AUDIO_DIARIZATION
     async with _recording(request, intake, names) as (context, upload, fields):
-        listening = service.recordings.voices(fields.known_speakers)
+        known = [] if fields.separate else fields.known_speakers
+        listening = service.recordings.voices(known)
         voices = await unless_disconnected(request, listening)
         work = context.diarized(upload.spool, fields, voices)
         found = await unless_disconnected(request, work)

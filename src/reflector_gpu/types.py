@@ -25,8 +25,7 @@ Task: TypeAlias = Literal["transcribe", "translate"]
 """``translate`` is speech in any language to English text, as in Whisper."""
 
 WordSpaces: TypeAlias = Literal["leading", "none"]
-"""``leading``: words have the space before them, so that the joined words are the text.
-"""
+"""``leading``: words have the space before them, so that the joined words are the text."""
 
 
 Span: TypeAlias = tuple[float, float]
@@ -133,7 +132,7 @@ class Segment:
     """A run of words that belong together: a sentence, or the words between two pauses.
 
     A segment is cut where another speaker begins, and each further part ``continues`` it.
-    ``language`` is the spoken one, if that is known.
+    ``language`` is the spoken one, if known; ``speaker_confidence`` that of its `SpeakerTurn`.
     """
 
     start: float
@@ -145,6 +144,7 @@ class Segment:
     translation: str | None = None
     continues: bool = False
     language: str | None = None
+    speaker_confidence: float | None = None
 
     @property
     def glued(self) -> bool:
@@ -262,11 +262,15 @@ class TranscribeOptions:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerTurn:
-    """Somebody speaks from ``start`` to ``end``. ``speaker`` counts from 0, as they first speak."""
+    """Somebody speaks from ``start`` to ``end``. ``speaker`` counts from 0, as they first speak.
+
+    ``confidence`` is the probability that it is this speaker and none of the others, if known.
+    """
 
     start: float
     end: float
     speaker: int
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

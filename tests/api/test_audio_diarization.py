@@ -46,12 +46,41 @@ def turns(scripted: LiveServer, meeting: bytes) -> list[dict[str, Any]]:
 
 def test_json(scripted: LiveServer, meeting: bytes, turns: list[dict[str, Any]]) -> None:
     body = ask(scripted, meeting).raise_for_status().json()
-    assert body.keys() == {"duration", "segments"}
+    assert body.keys() == {"duration", "segments", "overlaps"}
     assert body["duration"] > turns[-1]["end"]
+    confidences = [segment.pop("confidence") for segment in body["segments"]]
+    assert all(0.5 < confidence <= 1 for confidence in confidences)
     assert body["segments"] == [
         {**turn, "speaker": f"SPEAKER_{turn['speaker']:02d}"} for turn in turns
     ]
-    assert ask(scripted, meeting, response_format="json").json() == body
+
+
+def test_overlaps_are_where_several_speak_at_once() -> None:
+    turns = [
+        SpeakerTurn(0.0, 4.0, 0),
+        SpeakerTurn(1.0, 3.0, 1),
+        SpeakerTurn(2.0, 2.5, 2),
+        SpeakerTurn(4.0, 5.0, 1),
+    ]
+    body = diarization.segments(Diarized(turns, 6.0, {0: "Ann"}), offset=10.0)
+    assert [(one.start, one.end, one.speakers) for one in body.overlaps] == [
+        (11.0, 12.0, ("Ann", "SPEAKER_01")),
+        (12.0, 12.5, ("Ann", "SPEAKER_01", "SPEAKER_02")),
+        (12.5, 13.0, ("Ann", "SPEAKER_01")),
+    ]
+
+
+def test_overlaps_agree_with_the_turns(scripted: LiveServer, meeting: bytes) -> None:
+    body = ask(scripted, meeting).json()
+    for one in body["overlaps"]:
+        assert one["start"] < one["end"]
+        middle = (one["start"] + one["end"]) / 2
+        speaking = {
+            segment["speaker"]
+            for segment in body["segments"]
+            if segment["start"] <= middle < segment["end"]
+        }
+        assert speaking == set(one["speakers"])
 
 
 def test_rttm(scripted: LiveServer, meeting: bytes, turns: list[dict[str, Any]]) -> None:
@@ -62,7 +91,8 @@ def test_rttm(scripted: LiveServer, meeting: bytes, turns: list[dict[str, Any]])
     for line, turn in zip(lines, turns, strict=True):
         kind, file, channel, start, duration, *blank, speaker, score, ahead = line.split(" ")
         assert (kind, file, channel) == ("SPEAKER", "stand_up", "1")
-        assert [*blank, score, ahead] == ["<NA>"] * 4
+        assert [*blank, ahead] == ["<NA>"] * 3
+        assert 0.5 < float(score) <= 1
         assert float(start) == pytest.approx(turn["start"], abs=0.0011)
         assert float(duration) == pytest.approx(turn["end"] - turn["start"], abs=0.0021)
         assert speaker == f"SPEAKER_{turn['speaker']:02d}"

@@ -186,6 +186,7 @@ def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
     assert list(dict.fromkeys(segment["speaker"] for segment in segments)) == ["A", "B", "C"]
     assert " ".join(segment["text"] for segment in segments) == body["text"]
     assert len({segment["id"] for segment in segments}) == len(segments)
+    assert all(0.5 < segment["speaker_confidence"] <= 1 for segment in segments)
 
 
 def test_verbose_json_says_whose_words_and_segments_are(

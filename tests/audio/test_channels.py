@@ -32,8 +32,9 @@ FORMS = [
 
 def tone(number: int, rate: int) -> Samples:
     """A second of a sound that only channel ``number`` has."""
-    found: Samples = 0.3 * np.sin(2 * np.pi * 300 * (number + 1) * np.arange(rate) / rate)
-    return found.astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * 300 * (number + 1) * np.arange(rate) / rate)).astype(
+        np.float32
+    )
 
 
 def pitch(samples: Samples) -> float:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 from reflector_gpu.formats import openai
-from reflector_gpu.formats.schemas import StreamEvent
+from reflector_gpu.formats.stream_events import StreamEvent
 from reflector_gpu.types import Segment, Transcript, Word
 
 SPOKEN = Transcript(

@@ -18,7 +18,7 @@ from openai.types.audio import (
 
 from reflector_gpu.formats import openai, subtitles
 from reflector_gpu.formats.response_format import EVENT_STREAM, MEDIA_TYPES, Format
-from reflector_gpu.formats.schemas import StreamEvent
+from reflector_gpu.formats.stream_events import StreamEvent
 from reflector_gpu.types import Segment, Transcript, Word
 
 FIRST = Segment.of([Word("Hello", 0.5, 0.8, speaker="Anna"), Word("there.", 0.8, 1.4)])

@@ -26,13 +26,8 @@ from reflector_gpu.cli.server_errors import reason, refusal
 from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.formats import audio_warnings
-from reflector_gpu.formats.schemas import (
-    DeltaEvent,
-    DiarizedSegment,
-    DoneEvent,
-    SpokenWord,
-    Warnings,
-)
+from reflector_gpu.formats.schemas import DiarizedSegment, SpokenWord, Warnings
+from reflector_gpu.formats.stream_events import DeltaEvent, DoneEvent
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.service.parameters import RecordingParameters
 from reflector_gpu.transcriber import Options

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
+from math import inf
 from pathlib import PurePath
 
 from pydantic import Field
 
 from reflector_gpu.formats import audio_warnings
-from reflector_gpu.formats.schemas import Body, Warned
+from reflector_gpu.formats.schemas import Body, Confidence, Warned
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
 
@@ -22,6 +25,15 @@ class SpeakerSegment(Body):
         description="`SPEAKER_00` is who speaks first; or the name of a known speaker.",
         examples=["SPEAKER_00"],
     )
+    confidence: Confidence = None
+
+
+class Overlap(Body):
+    """Several people speak at once."""
+
+    start: float = Field(description="Seconds.", examples=[1.85])
+    end: float = Field(description="Seconds.", examples=[2.05])
+    speakers: tuple[str, ...] = Field(examples=[["SPEAKER_00", "SPEAKER_01"]])
 
 
 class SpeakerSegments(Body):
@@ -29,6 +41,9 @@ class SpeakerSegments(Body):
 
     duration: float = Field(description="Seconds of the recording.", examples=[12.8])
     segments: tuple[SpeakerSegment, ...]
+    overlaps: tuple[Overlap, ...] = Field(
+        description="Where several people speak at once, and who they are."
+    )
     warnings: Warned = None
 
 
@@ -40,9 +55,11 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
                 start=round(turn.start + offset, 3),
                 end=round(turn.end + offset, 3),
                 speaker=_name(found, turn),
+                confidence=turn.confidence,
             )
             for turn in _in_order(found)
         ),
+        overlaps=tuple(_overlaps(found, offset)),
         warnings=audio_warnings.of_condition(found.condition, offset),
     )
 
@@ -50,14 +67,38 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
 def rttm(found: Diarized, filename: str, *, offset: float = 0.0) -> str:
     """NIST's Rich Transcription Time Marked file (RT-09, appendix A): ten columns for each turn.
 
-    The recording has the name of its file without the suffix. White space would end a column.
+    The recording has the name of its file without the suffix. White space would end a column. The
+    ninth column is the confidence, if the diarizer tells it.
     """
     recording = _column(PurePath(filename).stem, "audio")
     return "".join(
         f"SPEAKER {recording} 1 {turn.start + offset:.3f} {turn.end - turn.start:.3f} "
-        f"<NA> <NA> {_column(_name(found, turn), '<NA>')} <NA> <NA>\n"
+        f"<NA> <NA> {_column(_name(found, turn), '<NA>')} {_confidence(turn)} <NA>\n"
         for turn in _in_order(found)
     )
+
+
+def _overlaps(found: Diarized, offset: float) -> Iterator[Overlap]:
+    """The stretches in which the same people speak at once, in order."""
+    edges = sorted(
+        edge
+        for number, turn in enumerate(found.turns)
+        for edge in ((turn.start, 1, number), (turn.end, 0, number))
+    )
+    speaking: dict[int, str] = {}
+    for (at, begins, number), (until, _, _) in pairwise([*edges, (inf, 0, -1)]):
+        if begins:
+            speaking[number] = _name(found, found.turns[number])
+        else:
+            speaking.pop(number, None)
+        start, end = round(at + offset, 3), round(until + offset, 3)
+        people = dict.fromkeys(speaking.values())
+        if len(people) > 1 and end > start:
+            yield Overlap(start=start, end=end, speakers=tuple(people))
+
+
+def _confidence(turn: SpeakerTurn) -> str:
+    return "<NA>" if turn.confidence is None else f"{turn.confidence:.3f}"
 
 
 def _in_order(found: Diarized) -> list[SpeakerTurn]:

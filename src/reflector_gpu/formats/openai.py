@@ -12,21 +12,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.response_format import DEFAULT_GRANULARITIES, Granularity
 from reflector_gpu.formats.schemas import (
-    DeltaEvent,
     DiarizedSegment,
     DiarizedTranscription,
-    DoneEvent,
     DurationUsage,
     Language,
     SpokenWord,
-    StreamEvent,
-    StreamUsage,
     Transcription,
     Translation,
     VerboseSegment,
     VerboseTranscription,
 )
 from reflector_gpu.formats.speakers import monologues
+from reflector_gpu.formats.stream_events import DeltaEvent, DoneEvent, StreamEvent, StreamUsage
 from reflector_gpu.formats.translated_segments import translated_segments
 from reflector_gpu.formats.words import seconds, spoken_words
 from reflector_gpu.languages import language_name
@@ -145,6 +142,7 @@ def segment_events(
             end=seconds(part.end, offset),
             text=part.text,
             speaker=part.speaker or ONLY_SPEAKER,
+            speaker_confidence=part.speaker_confidence,
             translation=part.translation,
         )
 

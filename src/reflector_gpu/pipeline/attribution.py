@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
+from statistics import fmean
 
 from reflector_gpu.sentences import sentences
 from reflector_gpu.types import Segment, SpeakerTurn, Word
@@ -40,17 +41,27 @@ def attribute(
     found, called = _Turns(turns), names or {}
     for segment in segments:
         if not segment.words:
-            number = found.turn(segment.start, segment.end).speaker
-            yield replace(segment, speaker=called.get(number) or label(number))
+            turn = found.turn(segment.start, segment.end)
+            speaker = called.get(turn.speaker) or label(turn.speaker)
+            yield replace(segment, speaker=speaker, speaker_confidence=turn.confidence)
             continue
-        words: list[Word] = []
+        told: list[tuple[Word, float | None]] = []
         for sentence in sentences(segment.words):
             theirs = [found.turn(word.start, word.end) for word in sentence]
-            for word, number in zip(sentence, _without_strays(sentence, theirs), strict=True):
-                words.append(replace(word, speaker=called.get(number) or label(number)))
-        for cuts, (speaker, spoken) in enumerate(groupby(words, key=lambda word: word.speaker)):
-            part = Segment.of(spoken, segment.scores)
-            yield replace(part, speaker=speaker, continues=cuts > 0, language=segment.language)
+            numbers = _without_strays(sentence, theirs)
+            for word, turn, number in zip(sentence, theirs, numbers, strict=True):
+                named = replace(word, speaker=called.get(number) or label(number))
+                told.append((named, turn.confidence if turn.speaker == number else None))
+        runs = groupby(told, key=lambda pair: pair[0].speaker)
+        for cuts, (name, run) in enumerate(runs):
+            words, sure = zip(*run, strict=True)
+            yield replace(
+                Segment.of(words, segment.scores),
+                speaker=name,
+                continues=cuts > 0,
+                language=segment.language,
+                speaker_confidence=_mean([one for one in sure if one is not None]),
+            )
 
 
 def label(speaker: int) -> str:
@@ -61,6 +72,10 @@ def label(speaker: int) -> str:
         number, letter = divmod(number - 1, 26)
         letters = chr(ord("A") + letter) + letters
     return letters
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(fmean(values), 3) if values else None
 
 
 class _Turns:

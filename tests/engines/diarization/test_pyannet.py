@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from reflector_gpu.engines.diarization.base import PcmRecording
 from reflector_gpu.engines.diarization.pyannet import PyannetDiarizer, mel, networks
 from reflector_gpu.engines.diarization.pyannet.clustering import assigned, people
+from reflector_gpu.engines.diarization.pyannet.joining import probability
 from reflector_gpu.pipeline.attribution import attribute
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Segment, SpeakerTurn, Word
 from tests.engines.conversations import error_rate
@@ -257,6 +258,13 @@ def test_the_speakers_of_a_window_are_different_people() -> None:
 
 
 # Features
+
+
+def test_a_voice_between_two_people_is_anybodys() -> None:
+    assert probability(np.array([0.9, 0.2]), 0, clear=True) > 0.99
+    assert probability(np.array([0.9, 0.2]), 0, clear=False) > 0.9
+    assert probability(np.array([0.5, 0.5, 0.1]), 1, clear=True) == 0.5
+    assert probability(np.array([0.3]), 0, clear=False) == 1.0
 
 
 def test_the_features_are_librosas() -> None:

@@ -7,7 +7,6 @@ are those whom most of these windows hear.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,24 +72,13 @@ class Windows:
         return found
 
 
-def turns(
+def turns_of(
     windows: Windows, person: Person, people: int, seconds: float, together: int | None = None
 ) -> list[SpeakerTurn]:
     """The turns of ``people`` in a recording of ``seconds``; ``together`` speak at once at most.
 
-    They are numbered as they first speak.
+    Speakers have the numbers that people have in ``person``.
     """
-    number: dict[int, int] = {}
-    return [
-        replace(turn, speaker=number.setdefault(turn.speaker, len(number)))
-        for turn in turns_of(windows, person, people, seconds, together)
-    ]
-
-
-def turns_of(
-    windows: Windows, person: Person, people: int, seconds: float, together: int | None = None
-) -> list[SpeakerTurn]:
-    """The same with the numbers that people have in ``person``."""
     spoken: list[list[tuple[float, float]]] = [[] for _ in range(people)]
     for first, last, who in _runs(_speaking(windows, person, people, together), people):
         start = 0.0 if first == 0 else _seconds(first)

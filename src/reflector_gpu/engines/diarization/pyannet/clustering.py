@@ -60,15 +60,20 @@ class _Merge:
     alike: float
 
 
-def people(voices: npt.NDArray[np.floating[Any]], options: DiarizeOptions) -> Vectors:
+def people(
+    voices: npt.NDArray[np.floating[Any]],
+    options: DiarizeOptions,
+    sizes: npt.NDArray[np.float64] | None = None,
+) -> Vectors:
     """The vector of each person, ``float32[people, dimensions]``, for at least one of ``voices``.
 
-    There are as many as ``options`` allow, unless fewer voices than that differ.
+    There are as many as ``options`` allow, unless fewer voices than that differ. With ``sizes``,
+    each of ``voices`` is the sum of so many that are known to be one person's.
     """
-    clusters = _reduced(_Clusters(voices, np.ones(len(voices))))
+    clusters = _reduced(_Clusters(voices, np.ones(len(voices)) if sizes is None else sizes))
     merges = _merges(clusters, 1)
     natural = next((i for i, one in enumerate(merges) if one.alike < ALIKE), len(merges))
-    least = min(_VOICES, max(1.0, _SHARE * len(voices)))
+    least = min(_VOICES, max(1.0, _SHARE * clusters.sizes.sum()))
     while natural < len(merges):  # on, if there are too many
         found = clusters.merged(_owners(len(clusters.sizes), merges[:natural]))
         if options.most is None or (found.sizes >= least).sum() <= options.most:

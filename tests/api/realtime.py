@@ -101,6 +101,13 @@ class Client:
             assert event["type"] != "error", event
         return event
 
+    def next_error(self) -> Event:
+        """The error that comes next, whatever else comes before it."""
+        while (event := self.next())["type"] != "error":
+            pass
+        error: Event = event["error"]
+        return error
+
     def types(self) -> list[str]:
         """The types of what was received."""
         return [event["type"] for event in self.received]

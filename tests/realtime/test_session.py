@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reflector_gpu.live.base import Heard
+from reflector_gpu.live.base import Heard, LiveSpeakers
 from reflector_gpu.realtime import session as session_module
 from reflector_gpu.realtime.configuration import Configuration, Transcription
 from reflector_gpu.realtime.server_events import ServerEvent
@@ -74,6 +74,15 @@ class Speech:
     async def place(self) -> AsyncIterator[Recording]:
         with self._admission.permit(Priority.LIVE) as permit, permit.recording() as recording:
             yield recording
+
+    async def check_options(self, wanted: Transcription) -> None:
+        pass
+
+    def speakers(self) -> LiveSpeakers:
+        raise AssertionError("nobody asks for speakers here")
+
+    async def translated(self, wanted: Transcription, text: str, language: str | None) -> str:
+        raise AssertionError("nobody asks for translations here")
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         self.seconds.append(seconds)

@@ -276,7 +276,8 @@ AUDIO_DIARIZATION: Extra = {
         texts=("text/plain",),
         example={
             "duration": 12.8,
-            "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00"}],
+            "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00", "confidence": 0.98}],
+            "overlaps": [],
         },
         errors={**_ERRORS, **_URL_ERRORS},
     ),

@@ -12,11 +12,11 @@ A session has one `LiveTranscriber`, and a `LiveUtterance` for each turn::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reflector_gpu.types import Samples, Word
+from reflector_gpu.types import Samples, SpeakerTurn, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,33 @@ class LiveUtterance(Protocol):
     async def aclose(self) -> None:
         """Stop the work and free what it holds, at any time. Iterating ends then."""
         ...
+
+
+class LiveSpeakers(Protocol):
+    """Tells the speakers of one session while they speak. It belongs to one event loop."""
+
+    def push(self, position: int, samples: Samples) -> None:
+        """Take the samples from ``position`` on. What is left out before them is silence."""
+
+    async def room(self) -> None:
+        """Wait while too much audio has not been heard yet."""
+
+    async def speaker(self, start: float, end: float) -> int | None:
+        """Who speaks most of the time between two seconds of the session; None if nobody does.
+
+        A number stays the same person's. Raises `ReflectorError` if the diarizer failed.
+        """
+        ...
+
+    async def corrected(self) -> Sequence[SpeakerTurn]:
+        """All turns so far, by all that was heard so far.
+
+        People keep their numbers where they can. Raises `ReflectorError` if the diarizer failed.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Drop the work."""
 
 
 class LiveTranscriber(Protocol):

@@ -45,6 +45,12 @@ class DeleteItem(_ClientEvent):
     item_id: str = Field(max_length=_LONGEST_ID)
 
 
+class RetrieveSpeakers(_ClientEvent):
+    """Ours: asks who said what, as it looks by now."""
+
+    type: Literal["conversation.speakers.retrieve"]
+
+
 class StopOutput(_ClientEvent):
     """Asks for an end of what this server never begins, so it has nothing to do."""
 
@@ -64,6 +70,7 @@ ClientEvent: TypeAlias = (
     | ClearAudio
     | RetrieveItem
     | DeleteItem
+    | RetrieveSpeakers
     | StopOutput
     | Unsupported
 )

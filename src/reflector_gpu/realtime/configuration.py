@@ -112,6 +112,14 @@ class Transcription(_Fields):
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
         None, description="Accepted. It has no effect: words are told once they are certain."
     )
+    diarize: bool | None = Field(
+        None, description="Ours: each segment says who speaks, by a letter for each person."
+    )
+    translate_to: str | None = Field(
+        None,
+        max_length=100,
+        description="Ours: each segment has a translation into this language as well.",
+    )
 
 
 class ServerVad(_Fields):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from reflector_gpu.live.base import LiveTranscriber
+from reflector_gpu.live.base import LiveSpeakers, LiveTranscriber
 from reflector_gpu.realtime.configuration import Transcription
 from reflector_gpu.runtime.admission import Recording
 from reflector_gpu.service import Service, TranscriptionRequest
@@ -40,6 +40,22 @@ class Speech(Protocol):
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         """Count the ``seconds`` of a turn."""
+
+    async def check_options(self, wanted: Transcription) -> None:
+        """Raise `ReflectorError` unless segments can have the speakers and translations that are
+        ``wanted``."""
+
+    def speakers(self) -> LiveSpeakers:
+        """What tells the speakers of the session, after `check_options`."""
+        ...
+
+    async def translated(self, wanted: Transcription, text: str, language: str | None) -> str:
+        """The translation of ``text``, whose ``language`` was detected, if it is not told.
+
+        Raises:
+            ReflectorError: it cannot be translated.
+        """
+        ...
 
 
 class ServiceSpeech:
@@ -81,6 +97,21 @@ class ServiceSpeech:
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         self._counted(self._request(wanted).model.name, seconds)
+
+    async def check_options(self, wanted: Transcription) -> None:
+        if wanted.translate_to:
+            await self._service.translations.check_target(wanted.language, wanted.translate_to)
+        if wanted.diarize:
+            await self._service.live_diarization.load()
+
+    def speakers(self) -> LiveSpeakers:
+        return self._service.live_diarization.speakers()
+
+    async def translated(self, wanted: Transcription, text: str, language: str | None) -> str:
+        assert wanted.translate_to
+        of_segments = self._service.translations.of_segments(wanted.translate_to, Priority.LIVE)
+        (found,) = await of_segments([text], wanted.language or language)
+        return found
 
     def _request(self, wanted: Transcription) -> TranscriptionRequest:
         parameters = TranscriptionParameters.of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -25,6 +25,7 @@ from reflector_gpu.realtime.configuration import (
     Transcription,
     beta_format,
 )
+from reflector_gpu.realtime.voices import Attributed
 
 
 def new_id(prefix: str) -> str:
@@ -229,6 +230,9 @@ class SegmentHeard(ServerEvent):
     end: float
     speaker: str
     text: str
+    translation: str | None = None
+
+    sparse = frozenset({"translation"})
 
 
 class Duration(_Body):
@@ -275,6 +279,29 @@ class Problem(_Body):
             code=error.code,
             param=error.param,
             event_id=event_id,
+        )
+
+
+class SegmentSpeaker(_Body):
+    """Who said a segment that was told before."""
+
+    id: str
+    item_id: str
+    speaker: str
+
+
+class SpeakersRetrieved(ServerEvent):
+    """Who said what, by all that was heard in the session so far."""
+
+    type: Literal["conversation.speakers.retrieved"] = "conversation.speakers.retrieved"
+    segments: tuple[SegmentSpeaker, ...]
+
+    @classmethod
+    def of(cls, found: Iterable[Attributed]) -> Self:
+        return cls(
+            segments=tuple(
+                SegmentSpeaker(id=one.id, item_id=one.item_id, speaker=one.speaker) for one in found
+            )
         )
 
 

@@ -17,7 +17,9 @@ from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.realtime.dialects import Beta, Dialect, Today
 from reflector_gpu.realtime.listening import Listener, Rules
 from reflector_gpu.realtime.recognition import Speech
-from reflector_gpu.realtime.turn import Send, Turn
+from reflector_gpu.realtime.segments import Send
+from reflector_gpu.realtime.turn import Turn
+from reflector_gpu.realtime.voices import Voices
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 _TODAY, _BETA = Today(), Beta()
@@ -72,6 +74,7 @@ class Session:
         """Turns that wait for their words."""
         self._last: str | None = None
         self._items: OrderedDict[str, Turn] = OrderedDict()
+        self._voices = Voices(speech.speakers)
         self._cut = False
         """Whether it was not the client who ended the last turn, though clients end turns here."""
 
@@ -96,12 +99,15 @@ class Session:
             await self._commit(self._turn)
         for turn in self._ended:
             await turn.result()
+        if self._voices.used:
+            await self._tell_speakers()
 
     async def aclose(self) -> None:
         """Drop all work at once."""
         turns = [*self._ended, *([self._turn] if self._turn else [])]
         self._ended, self._turn = [], None
         await asyncio.gather(*(turn.aclose() for turn in turns))
+        await self._voices.aclose()
 
     async def refuse(self, error: ReflectorError) -> None:
         """Tell the client of ``error``, which no event of its own has caused."""
@@ -118,7 +124,7 @@ class Session:
             case asked.ClearAudio():
                 await self._clear()
             case asked.UpdateSession():
-                self._update(self.configuration.updated(event.session))
+                await self._update(self.configuration.updated(event.session))
                 beta = event.type == "transcription_session.update"
                 await self._send((_BETA if beta else self._dialect).updated(self))
             case asked.RetrieveItem():
@@ -128,6 +134,14 @@ class Session:
             case asked.DeleteItem():
                 del self._items[self._item(event.item_id).item_id]
                 await self._send(events.ItemDeleted(item_id=event.item_id))
+            case asked.RetrieveSpeakers():
+                if not self._voices.used:
+                    raise InvalidRequest(
+                        "Nothing is known of speakers: set 'diarize' of 'audio.input.transcription'"
+                        " to true before they speak.",
+                        param="type",
+                    )
+                await self._tell_speakers()
             case asked.StopOutput():
                 pass
             case asked.Unsupported():
@@ -139,11 +153,16 @@ class Session:
     async def _refuse(self, error: ReflectorError, event_id: str | None) -> None:
         await self._send(events.ErrorEvent(error=events.Problem.of(error, event_id)))
 
-    def _update(self, wanted: Configuration) -> None:
+    async def _tell_speakers(self) -> None:
+        """Say who said what, as it looks by now."""
+        await self._send(events.SpeakersRetrieved.of(await self._voices.corrected()))
+
+    async def _update(self, wanted: Configuration) -> None:
         """Work as ``wanted`` from now on."""
         old, new = self.configuration.input, wanted.input
         if new.transcription != old.transcription and new.transcription:
             self._speech.check(new.transcription)
+            await self._speech.check_options(new.transcription)
         self.configuration = wanted
         if new.format != old.format:
             self._decoder = new.format.decoder()
@@ -167,6 +186,7 @@ class Session:
         step = _SLICE_SECONDS * self._decoder.bytes_per_second
         for begin in range(0, len(data), step):
             await self._room()
+            await self._voices.room()
             await self._hear(self._decoder(data[begin : begin + step]))
             await asyncio.sleep(0)
 
@@ -228,6 +248,7 @@ class Session:
             self._send,
             after=self._ended[-1] if self._ended else None,
             likely=self.configuration.logprobs,
+            voices=self._voices,
         )
         turn.skip(self._position - kept - begin)
         if self._lead:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from reflector_gpu.errors import EngineFailed, ReflectorError, release_frames
@@ -16,12 +16,11 @@ from reflector_gpu.realtime import server_events as events
 from reflector_gpu.realtime.configuration import Transcription
 from reflector_gpu.realtime.ending import is_whole
 from reflector_gpu.realtime.recognition import Speech
-from reflector_gpu.sentences import sentences
-from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word, join_words
+from reflector_gpu.realtime.segments import Segments, Send
+from reflector_gpu.realtime.voices import Voices
+from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word
 
 logger = logging.getLogger(__name__)
-
-Send = Callable[[events.ServerEvent], Awaitable[None]]
 
 
 class Turn:
@@ -40,11 +39,12 @@ class Turn:
         *,
         after: Turn | None,
         likely: bool,
+        voices: Voices,
     ) -> None:
         """It begins at the sample ``begin`` of the session, and comes ``after`` another.
 
         Nothing is recognised if nothing is ``wanted``. ``likely``: events say how likely each token
-        is.
+        is. ``voices`` are the session's.
         """
         self.item_id = events.new_id("item")
         self.begin = begin
@@ -57,6 +57,8 @@ class Turn:
         self._send = send
         self._after = after
         self._likely = likely
+        self._voices = voices
+        self._segments = Segments(self.item_id, speech, wanted, voices, send) if wanted else None
         self._silent = 0  # samples at its beginning that no recogniser gets
         self._waiting: list[Samples] = []  # until recognition begins
         self._utterance: LiveUtterance | None = None
@@ -76,6 +78,8 @@ class Turn:
 
     def push(self, samples: Samples) -> None:
         """Take the next samples."""
+        if self._wanted and self._wanted.diarize:
+            self._voices.push(self.end, samples)
         self.end += len(samples)
         if self.done:  # nothing is wanted, or it has failed
             return
@@ -147,6 +151,8 @@ class Turn:
         finally:  # the session keeps the turn, but not its audio
             self._waiting.clear()
             self._utterance = None
+            if self._segments:
+                self._segments.drop()
 
     async def _listen(self, wanted: Transcription) -> None:
         transcriber = await self._speech.transcriber(wanted)
@@ -175,23 +181,18 @@ class Turn:
         self._told += heard.settled
         self._text += delta
         await self._send(events.Delta(item_id=self.item_id, delta=delta, logprobs=likely))
+        if self._segments:
+            self._segments.offset = self._silent / SAMPLE_RATE
+            self._segments.begin = (self.begin + self._silent) / SAMPLE_RATE
+            self._segments.add(heard.settled, self._language)
 
     async def _complete_without_words(self) -> None:
         await self._follow()
         await self._complete()
 
     async def _complete(self) -> None:
-        offset = self._silent / SAMPLE_RATE
-        for words in sentences(self._told):
-            await self._send(
-                events.SegmentHeard(
-                    item_id=self.item_id,
-                    start=round(offset + words[0].start, 3),
-                    end=round(offset + words[-1].end, 3),
-                    speaker=words[0].speaker or "",
-                    text=join_words(words),
-                )
-            )
+        if self._segments:
+            await self._segments.end(self._language)
         self.transcript = self._text
         languages = (events.SpokenLanguage(code=self._language),) if self._language else None
         await self._send(

@@ -33,6 +33,7 @@ from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
+from reflector_gpu.service.live_diarization import LiveDiarization
 from reflector_gpu.service.padding import Padding
 from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.service.recordings import Recordings
@@ -91,6 +92,7 @@ class Service:
             self._diarizers,
             self.translations,
         )
+        self.live_diarization = LiveDiarization()
         self._elsewhere = elsewhere
         self._closed = False
 
@@ -116,6 +118,7 @@ class Service:
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""
         self._closed = True
+        self.live_diarization.close()
         await self.downloads.close()
         await self.recordings.aclose()
         await self.padding.aclose()

@@ -84,7 +84,7 @@ async def create_client_secret(
     async with intake.admit(request, Priority.LIVE) as context:
         values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
         fields = intake.fields(request, route_fields.CLIENT_SECRETS, values)
-        secret = _secret(request, service, known, fields.session or {}, fields.seconds)
+        secret = await _secret(request, service, known, fields.session or {}, fields.seconds)
     shown = ShownSession.of(new_id("sess"), _ends(service), secret.configuration)
     return responses.of_body(
         ClientSecretAnswer(value=secret.value, expires_at=secret.expires_at, session=shown)
@@ -100,13 +100,13 @@ async def create_transcription_session(
         values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
         fields = intake.fields(request, route_fields.BETA_SESSIONS, values)
         told = fields.model_dump(exclude_unset=True, exclude={"client_secret", "modalities"})
-        secret = _secret(request, service, known, told, fields.seconds)
+        secret = await _secret(request, service, known, told, fields.seconds)
     shown = BetaSession.of(new_id("sess"), _ends(service), secret.configuration)
     made = BetaSecret(value=secret.value, expires_at=secret.expires_at)
     return responses.of_body(BetaSessionAnswer(**dict(shown), client_secret=made))
 
 
-def _secret(
+async def _secret(
     request: Request,
     service: Service,
     known: ClientSecrets,
@@ -116,8 +116,10 @@ def _secret(
     """A secret of the client, whose sessions begin with what it has told of them."""
     client: str = getattr(request.state, "client", "")
     configuration = Configuration().updated(session)
-    if configuration.input.transcription:
-        ServiceSpeech(service, client).check(configuration.input.transcription)
+    if wanted := configuration.input.transcription:
+        speech = ServiceSpeech(service, client)
+        speech.check(wanted)
+        await speech.check_options(wanted)
     key: ApiKey | None = getattr(request.state, NAMED_KEY, None)
     return known.create(client, configuration, seconds, key.id if key else None)
 

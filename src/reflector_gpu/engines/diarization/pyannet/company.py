@@ -82,7 +82,7 @@ class Company:
         for number in dict.fromkeys(self._numbers):
             own = [place for place, other in enumerate(self._numbers) if other == number]
             old = own[: max(1, len(own) // 2)]
-            total = np.sum([self._sums[place] for place in old], axis=0, dtype=np.float32)
+            total = np.stack([self._sums[place] for place in old]).sum(axis=0)
             kept.append((total, sum(self._sizes[place] for place in old), number))
             kept += [(self._sums[place], self._sizes[place], number) for place in own[len(old) :]]
         self._sums = [total for total, _, _ in kept]

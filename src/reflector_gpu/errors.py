@@ -19,6 +19,7 @@
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
     ├── Overloaded                the queue is full: come back after `retry_after` seconds
+    │   └── QuotaExceeded         the key has used its share of the day
     ├── Unavailable               not possible now: come back after `retry_after` seconds
     │   ├── ModelNotInstalled
     │   ├── EngineLoading
@@ -140,6 +141,10 @@ class Overloaded(ReflectorError):
     def __init__(self, message: str, *, retry_after: float, param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.retry_after = retry_after
+
+
+class QuotaExceeded(Overloaded):
+    code = "quota_exceeded"
 
 
 class Unavailable(ReflectorError):

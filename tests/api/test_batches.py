@@ -12,7 +12,7 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import TRANSCRIPTIONS, connect, eventually, upload
+from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually, upload
 from tests.live import KEY, LiveServer
 
 
@@ -47,6 +47,10 @@ def submit(client: OpenAI, lines: list[dict[str, Any]], endpoint: Any = TRANSCRI
     return client.batches.create(
         input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"a": "b"}
     )
+
+
+def look(client: OpenAI, batch: Any) -> Any:
+    return client.batches.retrieve(batch.id)
 
 
 def ended(client: OpenAI, batch: Any) -> Any:
@@ -117,6 +121,7 @@ BAD = [
     json.dumps(line("a", {"stream": True})),
     "\n".join([json.dumps(line("a", {}))] * 2),
     "[1]",
+    json.dumps(line("a", {"prompt": "x" * 31_000_000})),
     "",
 ]
 
@@ -146,3 +151,64 @@ def test_files_are_deleted(client: OpenAI) -> None:
 def test_nothing_is_left_of_a_file_that_was_refused(client: OpenAI, tmp_path: Path) -> None:
     with pytest.raises(BadRequestError):
         client.files.create(file=("b.jsonl", b"{}"), purpose="assistants")
+
+
+@pytest.fixture
+def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(server, monkeypatch)
+    yield gate
+    gate.open()
+
+
+def inline(audio: bytes) -> dict[str, Any]:
+    return {"input_audio": {"data": base64.b64encode(audio).decode(), "format": "wav"}}
+
+
+def test_a_batch_is_cancelled_while_it_runs_and_keeps_what_is_done(
+    client: OpenAI, clips: list[bytes], held: Gate
+) -> None:
+    held.free = 1
+    batch = submit(client, [line(f"{n}", inline(clips[0])) for n in range(5)])
+    eventually(lambda: look(client, batch).request_counts.completed == 1)
+    eventually(lambda: held.arrived == 2)  # this server has one file request at a time
+    running = look(client, batch)
+    assert (running.status, running.output_file_id) == ("in_progress", None)
+    with pytest.raises(NotFoundError, match="not done"):
+        client.files.content(f"file-output-{batch.id}")
+    assert client.batches.cancel(batch.id).status == "cancelled"
+    eventually(lambda: held.cancelled == 1)
+    held.open()
+    done = look(client, batch)
+    counts = done.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (5, 1, 0)
+    assert len(output(client, done.output_file_id)) == 1
+    assert held.arrived == 2
+
+
+def test_a_batch_goes_on_when_its_server_starts_again(
+    tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, "apikey": KEY}
+    with LiveServer(**where) as server, server.openai() as client:
+        gate = Gate(server, monkeypatch)
+        gate.free = 1
+        batch = submit(client, [line(f"{n}", inline(clips[0])) for n in range(3)])
+        eventually(lambda: look(client, batch).request_counts.completed == 1)
+    with LiveServer(**where) as server, server.openai() as client:
+        gate = Gate(server, monkeypatch)
+        done = ended(client, batch)
+        assert done.request_counts.completed == 3
+        assert gate.arrived == 2
+        assert [one["custom_id"] for one in output(client, done.output_file_id)] == ["0", "1", "2"]
+
+
+def test_counts_of_a_batch_are_kept_and_its_file_is_sized(
+    client: OpenAI, clips: list[bytes]
+) -> None:
+    lines = [line("a", inline(clips[0])), line("b", {"input_audio": {"data": "*"}})]
+    done = ended(client, submit(client, lines))
+    for file_id in (done.output_file_id, done.error_file_id):
+        content = client.files.content(file_id).content
+        assert client.files.retrieve(file_id).bytes == len(content) > 0
+    listed = next(iter(client.batches.list(limit=1)))
+    assert listed.request_counts == done.request_counts

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.support import TRANSCRIPTIONS, connect, error_of, eventually
+from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually
 from tests.cli.conftest import Typed, typed
 from tests.live import KEY, LiveServer
 
@@ -135,6 +140,108 @@ def test_what_a_key_has_used_is_counted_and_limited(
             assert send(http, clip).status_code == 200
             everybody = usage(http, everybody=True)
             assert len({day["key"] for day in everybody}) == 2
+
+
+def stored(folder: Path, statement: str) -> Any:
+    """The first value of a query, since nobody may ask for what a revoked key has left."""
+    with closing(sqlite3.connect(folder / "reflector.db")) as database:
+        found = database.execute(statement).fetchone()
+    return found and found[0]
+
+
+@pytest.fixture
+def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(server, monkeypatch)
+    gate.free = 0
+    yield gate
+    gate.open()
+
+
+@pytest.mark.usefixtures("held")
+def test_the_events_of_a_job_end_with_its_key(server: LiveServer, keys: Keys, clip: bytes) -> None:
+    with connect(server, keys("create", "alice")) as http:
+        job = eventually(lambda: send(http, clip, "/v1/jobs").json().get("id"))
+        with http.stream("GET", f"/v1/jobs/{job}/events") as events:
+            lines = events.iter_lines()
+            assert next(lines).startswith("event: job.")
+            keys("revoke", "alice")
+            assert any("The key was revoked" in line for line in lines)
+
+
+def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+) -> None:
+    with connect(server, keys("create", "alice")) as http:
+        eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
+        send(http, clip, "/v1/jobs")
+        eventually(lambda: held.arrived == 2)  # no more at once
+        last = send(http, clip, "/v1/jobs").json()["id"]
+        keys("revoke", "alice")
+        eventually(lambda: http.get("/v1/models").status_code == 401)
+        held.open()
+    where = f"WHERE id = '{last}'"
+    eventually(lambda: stored(tmp_path, f"SELECT status FROM jobs {where}") == "failed")
+    assert "revoked" in stored(tmp_path, f"SELECT error FROM jobs {where}")
+    assert held.arrived == 2
+
+
+def batch(http: httpx.Client, audio: bytes, lines: int) -> str:
+    """A batch of the same recording so many times."""
+    body = {"input_audio": {"data": base64.b64encode(audio).decode(), "format": "wav"}}
+    texts = [
+        json.dumps({"custom_id": f"{n}", "method": "POST", "url": TRANSCRIPTIONS, "body": body})
+        for n in range(lines)
+    ]
+    files = {"file": ("b.jsonl", "\n".join(texts))}
+    file = http.post("/v1/files", files=files, data={"purpose": "batch"}).json()["id"]
+    asked = {"input_file_id": file, "endpoint": TRANSCRIPTIONS, "completion_window": "24h"}
+    return str(http.post("/v1/batches", json=asked).json()["id"])
+
+
+def test_a_batch_stops_when_its_key_is_revoked(
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+) -> None:
+    with connect(server, keys("create", "alice")) as http:
+        eventually(lambda: http.get("/v1/models").status_code == 200)
+        batch(http, clip, 4)
+        eventually(lambda: held.arrived == 2)  # no more lines at once
+        keys("revoke", "alice")
+        eventually(lambda: http.get("/v1/models").status_code == 401)
+    held.open()
+    eventually(lambda: stored(tmp_path, "SELECT status FROM jobs") == "failed")
+    assert held.arrived == 2
+
+
+def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+) -> None:
+    """The clip has more than a second, of which the key has 0.36."""
+    with connect(server, keys("create", "alice", "--daily-audio-hours", "0.0001")) as http:
+        eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
+        lines = batch(http, clip, 4)
+        eventually(lambda: held.arrived == 3)
+        last = send(http, clip, "/v1/jobs").json()["id"]
+        held.open()
+        tomorrow = (time.time() // 86400 + 1) * 86400
+        waiting = f"SELECT count(*) FROM jobs WHERE status = 'queued' AND due > {tomorrow - 60}"
+        eventually(lambda: stored(tmp_path, waiting) == 2)
+        assert http.get(f"/v1/jobs/{last}").json()["status"] == "queued"
+        counts = http.get(f"/v1/batches/{lines}").json()["request_counts"]
+        assert (counts["total"], counts["failed"]) == (4, 0)
+        assert counts["completed"] < 4
+
+
+def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip: bytes) -> None:
+    with connect(server, keys("create", "alice")) as http:
+        eventually(lambda: http.get("/v1/models").status_code == 200)
+        before = usage(http)[0]["requests"]
+        sent: list[httpx.Request] = []
+        http.event_hooks["request"].append(sent.append)
+        path = f"/v1/batches/{batch(http, clip, 3)}"
+        eventually(lambda: http.get(path).json()["status"] == "completed")
+        after = usage(http)[0]
+        assert after["requests"] == before + len(sent) + 3
+        assert after["audio_seconds"] > 3
 
 
 def test_named_keys_close_a_server_that_was_open(tmp_path: Path, keys: Keys) -> None:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflector_gpu.api.request_record import record_of
-from reflector_gpu.api.scopes import check_quota, check_scope
+from reflector_gpu.api.scopes import check_scope
 from reflector_gpu.api.websockets import refuse, subprotocol_keys
 from reflector_gpu.errors import Forbidden, OriginForbidden, Overloaded, Unauthorized
 from reflector_gpu.networks import Caller, Trust
@@ -72,15 +72,15 @@ class Access:
         Raises:
             Unauthorized: the key is missing or wrong, and the address needs one.
             Forbidden: the key has not the scope for this.
-            Overloaded: the key has used its share of the day.
+            QuotaExceeded: the key has used its share of the day.
             OriginForbidden: a page of another origin opens a WebSocket without a key.
         """
         details = record_of(scope).details
         keys = list(_keys_in(scope))
         if secret := self._secret_in(scope, keys):
             details["key"] = "client secret"
-            if self._kept and (maker := self._kept.keys.of(secret.key_id)):
-                check_quota(maker, self._kept.usage)
+            if self._kept and secret.key_id:
+                self._kept.check_quota(secret.key_id)
             return secret.client
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
@@ -90,7 +90,7 @@ class Access:
             scope.setdefault("state", {})[NAMED_KEY] = named
             check_scope(named, scope["path"])
             if scope.get("method", "POST") == "POST":
-                check_quota(named, self._kept.usage)
+                self._kept.check_quota(named.id)
             return _client_of(named.id)
         if keys:
             details["key"] = "wrong" if self._keyed else "ignored"
@@ -192,6 +192,7 @@ class RequireKey:
             scope.setdefault("state", {}).update(
                 client=f"batches of {scope[INTERNAL]}", owner=scope[INTERNAL]
             )
+            self._access.count(scope[INTERNAL])
         elif scope["type"] in ("http", "websocket"):
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"

@@ -102,14 +102,14 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     """
     service = Service(settings, elsewhere)
     metrics = Metrics(service)
-    batches_here = BatchKind()
-    kinds = {**kinds_of(service, metrics), KIND: batches_here}
     database = open_database(settings)
-    kept, jobs_here = None, None
-    if database:
-        kept = Kept.of(database)
-        fetch, used = service.recordings.fetch, kept.usage.audio
-        jobs_here = configured_jobs(settings, database, kinds, fetch, webhook_body, used)
+    kept = Kept.of(database) if database else None
+    batches_here = BatchKind(kept)
+    kinds = {**kinds_of(service, metrics), KIND: batches_here}
+    jobs_here = None
+    if database and kept:
+        fetch = service.recordings.fetch
+        jobs_here = configured_jobs(settings, database, kinds, fetch, webhook_body, kept)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

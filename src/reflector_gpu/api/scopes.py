@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from reflector_gpu.errors import Forbidden, Overloaded
+from reflector_gpu.errors import Forbidden
 from reflector_gpu.store.keys import ApiKey, Scope
-from reflector_gpu.store.usage import Usage
 
 _PATHS = (
     ("/v1/audio/diarization", Scope.DIARIZE),
@@ -44,17 +43,4 @@ def check_scope(key: ApiKey, path: str) -> None:
         raise Forbidden(
             f"The key '{key.name}' does not have the scope '{needed}' that {path} needs; it has "
             f"{', '.join(sorted(key.scopes)) or 'none'}."
-        )
-
-
-def check_quota(key: ApiKey, usage: Usage) -> None:
-    """
-    Raises:
-        Overloaded: ``key`` has used its audio of this day.
-    """
-    limit = key.daily_audio_seconds
-    if limit is not None and usage.audio_today(key.id) >= limit:
-        raise Overloaded(
-            f"The key '{key.name}' has used its {limit:g} seconds of audio of this day (UTC).",
-            retry_after=usage.seconds_to_tomorrow,
         )

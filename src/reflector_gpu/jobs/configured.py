@@ -9,7 +9,8 @@ from reflector_gpu.jobs.allowance import Allowance, Share
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
-from reflector_gpu.jobs.runner import Fetch, Used
+from reflector_gpu.jobs.owners import Owners
+from reflector_gpu.jobs.runner import Fetch
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.database import Database
 
@@ -23,7 +24,7 @@ def configured_jobs(
     works: Mapping[str, Work],
     fetch: Fetch,
     show: Show,
-    used: Used,
+    owners: Owners,
 ) -> Jobs:
     """Jobs in ``database`` and in the folder that the operator has named.
 
@@ -38,7 +39,7 @@ def configured_jobs(
         fetch,
         AddressGuard(settings.url_allow),
         show,
-        used,
+        owners,
         shared=settings.database_url is not None,
         at_once=settings.jobs_at_once,
         allowance=Allowance(

@@ -70,7 +70,8 @@ class Job:
 
     ``owner`` is who may see it. ``resumed`` is when a server last took it, and it had come to
     ``resumed_at`` then. It is not taken before ``due``. So many ``deaths`` of its server it has
-    survived since it last came forward, and so many temporary ``failures``.
+    survived since it last came forward, and so many temporary ``failures``. Of a batch, the
+    position and the duration are lines, of which so many have failed.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Job:
     lease: float | None
     error: Annotated[JobError | None, BeforeValidator(_parsed)]
     model: str | None
+    lines_failed: int = 0
 
     @classmethod
     def of(cls, row: Row) -> Job:

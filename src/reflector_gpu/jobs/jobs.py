@@ -14,14 +14,16 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, ReflectorError
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
+from reflector_gpu.jobs.answers import Answers
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder
 from reflector_gpu.jobs.job import Draft, Job, Status, new_id
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
+from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
-from reflector_gpu.jobs.runner import Fetch, Runner, Used
+from reflector_gpu.jobs.runner import Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Uploads
@@ -58,7 +60,7 @@ class Jobs:
         fetch: Fetch,
         guard: AddressGuard,
         show: Show,
-        used: Used,
+        owners: Owners,
         *,
         at_once: int,
         keep_seconds: float,
@@ -68,8 +70,7 @@ class Jobs:
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
         is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
-        ``used`` hears of the audio that was worked on for an owner, which keeps no more than the
-        ``allowance``.
+        ``owners`` knows which keys were revoked. None keeps more than the ``allowance``.
         """
         self._database = database
         self._folder = folder
@@ -77,6 +78,8 @@ class Jobs:
         self._shared = shared
         self._store = JobStore(database, runner.LEASE_SECONDS, allowance=allowance)
         self._pieces = Pieces(database)
+        self.answers = Answers(database)
+        self._owners = owners
         self._news = News()
         self._show = show
         self._deliveries = Deliveries(database)
@@ -84,13 +87,14 @@ class Jobs:
         self._runner = Runner(
             self._store,
             self._pieces,
+            self.answers,
             folder,
             works,
             fetch,
             self._news,
             at_once,
             self.webhooks.added.set,
-            used,
+            owners,
         )
         self._unbroken = Unbroken()
         self._allowance = allowance
@@ -245,10 +249,15 @@ class Jobs:
         self._news.about(job_id)
 
     async def events(self, job: Job, first: int = 0) -> AsyncGenerator[Event, None]:
-        """What happens to a job until it ends, from the part ``first`` on."""
+        """What happens to a job until it ends, from the part ``first`` on.
+
+        Raises:
+            Unauthorized: the key of its owner was revoked.
+        """
         with self._news.watching(job.id) as news:
             shown: Job | None = None
             while True:
+                self._owners.check_key(job.owner)
                 job = await self._store.get(job.owner, job.id)
                 parts = await self._pieces.parts(job.id, first, most=100)
                 for part in parts:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.jobs.answers import Answer, Answers
 from reflector_gpu.jobs.job import Job
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.pipeline.transcription import Part
@@ -19,9 +20,12 @@ class Journal:
     It is a `Tally`, and the memory of what was recognised.
     """
 
-    def __init__(self, pieces: Pieces, job: Job, told: Callable[[], None]) -> None:
+    def __init__(
+        self, pieces: Pieces, answers: Answers, job: Job, told: Callable[[], None]
+    ) -> None:
         """``told`` is called when there is news for those who watch the job."""
         self._pieces = pieces
+        self._answers = answers
         self._job = job
         self._told = told
         self._again = job.started != job.resumed
@@ -46,18 +50,13 @@ class Journal:
         if self._job.model != model:
             await self._pieces.answered_by(self._job, model)
 
-    async def noted(self, name: str) -> bytes | None:
-        """What an earlier try noted by this name."""
-        return await self._pieces.noted(self._job, name) if self._again else None
+    async def answered(self) -> set[int]:
+        """The lines of a batch that an earlier try has answered."""
+        return await self._answers.numbers(self._job.id) if self._again else set()
 
-    async def note(self, name: str, body: bytes) -> None:
-        """Keep something by this name for another try."""
-        await self._pieces.add_note(self._job, name, body)
-
-    async def passed(self, done: int, total: int) -> None:
-        """So many of all pieces are done."""
-        self.seconds = total
-        await self._pieces.passed(self._job, done, total)
+    async def answer(self, answer: Answer) -> None:
+        """Keep what came of a line of a batch."""
+        await self._answers.add(self._job, answer, self.seconds)
         self._told()
 
     async def add(self, part: Part) -> Part:

@@ -21,22 +21,6 @@ class Pieces:
             lambda c: own(c, job, "UPDATE jobs SET model = ? WHERE {mine}", model)
         )
 
-    async def passed(self, job: Job, position: float, duration: float) -> None:
-        """Keep how far a job has come.
-
-        Raises:
-            Lost
-        """
-        await self._database.note(
-            lambda c: own(
-                c,
-                job,
-                "UPDATE jobs SET position = ?, duration = ?, deaths = 0, failures = 0 WHERE {mine}",
-                position,
-                duration,
-            )
-        )
-
     async def add_part(self, job: Job, number: int, part: Part, duration: float | None) -> None:
         """Keep the next part of a transcript, and how far the job has come.
 
@@ -73,17 +57,12 @@ class Pieces:
 
     async def recognition(self, job: Job, digest: str) -> Recognition | None:
         """What was recognised in a chunk, if that was done before."""
-        found = await self.noted(job, digest)
-        return None if found is None else RECOGNITION.unpack(found)
-
-    async def noted(self, job: Job, digest: str) -> bytes | None:
-        """What was noted about a piece of the job by this name."""
         found = await self._database.read(
             lambda c: c.rows(
                 "SELECT body FROM recognitions WHERE job = ? AND digest = ?", job.id, digest
             )
         )
-        return _bytes(found[0]["body"]) if found else None
+        return RECOGNITION.unpack(_bytes(found[0]["body"])) if found else None
 
     async def add_recognition(self, job: Job, digest: str, found: Recognition) -> None:
         """Keep what was recognised in a chunk until the job ends.
@@ -91,14 +70,7 @@ class Pieces:
         Raises:
             Lost
         """
-        await self.add_note(job, digest, RECOGNITION.pack(found))
-
-    async def add_note(self, job: Job, digest: str, body: bytes) -> None:
-        """Keep something about a piece of the job until the job ends.
-
-        Raises:
-            Lost
-        """
+        body = RECOGNITION.pack(found)
 
         def work(connection: Connection) -> None:
             own(connection, job, "UPDATE jobs SET deaths = 0 WHERE {mine}")

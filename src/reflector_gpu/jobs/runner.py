@@ -13,16 +13,19 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import (
     ModelNotInstalled,
     Overloaded,
+    QuotaExceeded,
     ReflectorError,
     Unavailable,
     UpstreamTimeout,
     release_frames,
 )
+from reflector_gpu.jobs.answers import Answers
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Job, JobError
 from reflector_gpu.jobs.journal import Journal, Work
 from reflector_gpu.jobs.news import News
 from reflector_gpu.jobs.owned import Lost
+from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
 
@@ -39,9 +42,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds
 _PASSING = (Unavailable, Overloaded, UpstreamTimeout)
 """Errors that may be over later."""
 
-Used = Callable[[str, float], None]
-"""Hears how many seconds of audio were worked on for an owner."""
-
 Fetch = Callable[[str, Spool], Awaitable[None]]
 
 
@@ -52,13 +52,14 @@ class Runner:
         self,
         store: JobStore,
         pieces: Pieces,
+        answers: Answers,
         folder: JobFolder,
         works: Mapping[str, Work],
         fetch: Fetch,
         news: News,
         at_once: int,
         ended: Callable[[], None],
-        used: Used,
+        owners: Owners,
     ) -> None:
         """``works`` has what each kind of job does; ``fetch`` downloads a URL into a spool.
 
@@ -66,13 +67,14 @@ class Runner:
         """
         self._store = store
         self._pieces = pieces
+        self._answers = answers
         self._folder = folder
         self._works = works
         self._fetch = fetch
         self._news = news
         self._places = asyncio.Semaphore(at_once)
         self._ended = ended
-        self._used = used
+        self._owners = owners
         self._server = secrets.token_hex(8)
         self._taken = 0
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -152,9 +154,14 @@ class Runner:
             error = JobError("engine_failed", "The server died of this job again and again.")
             return await self._fail(job, error)
         try:
+            self._owners.check_key(job.owner)
+            self._owners.check_quota(job.owner)
             await self._perform(job)
         except Lost:
             raise
+        except QuotaExceeded as error:
+            logger.info("Job %s waits for another day: %s", job.id, error.message)
+            await self._store.put_back(job, wait=error.retry_after, failed=False)
         except ReflectorError as error:
             release_frames(error)
             if _may_pass(error) and job.failures < _MOST_FAILURES:
@@ -169,7 +176,7 @@ class Runner:
         return None
 
     async def _perform(self, job: Job) -> None:
-        journal = Journal(self._pieces, job, lambda: self._news.about(job.id))
+        journal = Journal(self._pieces, self._answers, job, lambda: self._news.about(job.id))
         await journal.begin()
 
         async def fetch(spool: Spool) -> None:
@@ -180,7 +187,7 @@ class Runner:
             result = await self._works[job.kind].run(job, recording, journal)
         await self._store.complete(job, result, journal.seconds)
         if job.kind != "batch":  # whose requests are counted one by one
-            self._used(job.owner, journal.seconds)
+            self._owners.used(job.owner, journal.seconds)
         await self._after(job)
 
     async def _fail(self, job: Job, error: JobError) -> None:

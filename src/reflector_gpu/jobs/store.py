@@ -304,7 +304,7 @@ class JobStore:
         marks = _marks(job_ids)
 
         def work(connection: Connection) -> None:
-            for table in ("recognitions", "parts", "results", "deliveries"):
+            for table in ("recognitions", "parts", "results", "answers", "deliveries"):
                 connection.change(f"DELETE FROM {table} WHERE job IN ({marks})", *job_ids)
             connection.change(f"DELETE FROM jobs WHERE id IN ({marks})", *job_ids)
 

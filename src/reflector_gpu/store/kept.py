@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reflector_gpu.errors import QuotaExceeded, Unauthorized
 from reflector_gpu.store.database import Database
 from reflector_gpu.store.keys import KeyRing
 from reflector_gpu.store.usage import Usage
@@ -19,6 +20,31 @@ class Kept:
     @classmethod
     def of(cls, database: Database) -> Kept:
         return cls(KeyRing(database), Usage(database))
+
+    def check_key(self, owner: str) -> None:
+        """
+        Raises:
+            Unauthorized: ``owner`` is a key that was revoked.
+        """
+        if self.keys.is_revoked(owner):
+            raise Unauthorized("The key was revoked.")
+
+    def check_quota(self, owner: str) -> None:
+        """
+        Raises:
+            QuotaExceeded: ``owner`` is a key that has used its audio of this day.
+        """
+        key = self.keys.of(owner)
+        limit = key.daily_audio_seconds if key else None
+        if key and limit is not None and self.usage.audio_today(owner) >= limit:
+            raise QuotaExceeded(
+                f"The key '{key.name}' has used its {limit:g} seconds of audio of this day (UTC).",
+                retry_after=self.usage.seconds_to_tomorrow,
+            )
+
+    def used(self, owner: str, seconds: float) -> None:
+        """So many ``seconds`` of audio were worked on for ``owner``."""
+        self.usage.audio(owner, seconds)
 
     async def start(self) -> None:
         self.keys.start()

@@ -72,6 +72,7 @@ class KeyRing:
         self._database = database
         self._refreshing: asyncio.Task[None] | None = None
         self._known: dict[str, ApiKey] = {}
+        self._revoked: set[str] = set()
         self.used = False
         """Whether there is a key, or was one: then nobody may come in without any."""
         self._take(database.write_now(all_keys))
@@ -93,9 +94,14 @@ class KeyRing:
         """The key with this id, unless it was revoked."""
         return next((key for key in self._known.values() if key.id == key_id), None)
 
+    def is_revoked(self, key_id: str) -> bool:
+        """Whether this is a key that was revoked, as far as is known."""
+        return key_id in self._revoked
+
     def _take(self, keys: Collection[ApiKey]) -> None:
         self.used = bool(keys)
         self._known = {key.digest: key for key in keys if key.revoked is None}
+        self._revoked = {key.id for key in keys if key.revoked is not None}
 
     async def _refresh(self) -> None:
         while True:

@@ -57,4 +57,10 @@ STATEMENTS = (
     # What a job has on disk.
     "ALTER TABLE jobs ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0",
     "CREATE INDEX jobs_unended ON jobs (owner, bytes) WHERE status IN ('queued', 'running')",
+    # Lines of batches. `size` is that of the text, of which `body` is the compressed form.
+    """CREATE TABLE answers (
+        job TEXT NOT NULL, number BIGINT NOT NULL, failed BIGINT NOT NULL, size BIGINT NOT NULL,
+        body BYTEA NOT NULL, PRIMARY KEY (job, number)
+    )""",
+    "ALTER TABLE jobs ADD COLUMN lines_failed BIGINT NOT NULL DEFAULT 0",
 )

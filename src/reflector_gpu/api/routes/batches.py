@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from starlette.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from starlette.responses import Response, StreamingResponse
 
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.access import NAMED_KEY
-from reflector_gpu.api.batch_kind import ANSWERS, ENDPOINTS, KIND, Answers, lines_of
+from reflector_gpu.api.batch_kind import ENDPOINTS, KIND
+from reflector_gpu.api.batch_lines import count_lines
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
+from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.intake import announced, single
@@ -28,6 +32,8 @@ router = APIRouter(prefix="/v1", tags=["batches"], responses={"default": ANY_FAI
 
 _OUTPUT, _ERRORS = "file-output-", "file-errors-"
 _LARGEST = 200_000_000  # bytes of an input file
+_PIECE = 65_536
+_JSONL = "application/jsonl"
 _STATUS = {
     Status.QUEUED: "validating",
     Status.RUNNING: "in_progress",
@@ -138,10 +144,10 @@ async def get_file(file_id: str, jobs: AppJobs, owner: Owner) -> FileView:
     """Describe a file: one that was uploaded, or the output of a batch."""
     if not file_id.startswith((_OUTPUT, _ERRORS)):
         return _file(await jobs.files.get(owner, file_id))
-    job, content = await _output(jobs, owner, file_id)
+    job, failed = await _output(jobs, owner, file_id)
     return FileView(
         id=file_id,
-        bytes=len(content),
+        bytes=await jobs.answers.size(job.id, failed=failed),
         created_at=int(job.finished or 0),
         expires_at=int(jobs.expires(job) or 0),
         filename=f"{job.id}.jsonl",
@@ -153,11 +159,15 @@ async def get_file(file_id: str, jobs: AppJobs, owner: Owner) -> FileView:
 async def get_file_content(file_id: str, jobs: AppJobs, owner: Owner) -> Response:
     """Give the content of a file. The lines of a batch's output are in the order of its input."""
     if file_id.startswith((_OUTPUT, _ERRORS)):
-        _, content = await _output(jobs, owner, file_id)
-    else:
-        await jobs.files.get(owner, file_id)
-        content = await asyncio.to_thread(jobs.files.path(file_id).read_bytes)
-    return Response(content, media_type="application/jsonl")
+        job, failed = await _output(jobs, owner, file_id)
+        lines = jobs.answers.file(job.id, failed=failed)
+        return StreamingResponse(lines, media_type=_JSONL)
+    await jobs.files.get(owner, file_id)
+    try:
+        file = await asyncio.to_thread(jobs.files.path(file_id).open, "rb")
+    except FileNotFoundError:
+        raise NotFound("The file was deleted.") from None
+    return StreamingResponse(_pieces(file), media_type=_JSONL)
 
 
 @router.delete("/files/{file_id}")
@@ -178,6 +188,14 @@ async def create_batch(
     """
     async with intake.admit(request, Priority.LIVE) as context:
         fields = await intake.json_fields(context, _FIELDS, MAX_JSON_BYTES)
+        draft, path = await _draft(request, jobs, owner, fields)
+        job, _ = await jobs.add(draft, path)
+    return _batch(job, jobs)
+
+
+async def _draft(
+    request: Request, jobs: Jobs, owner: str, fields: BatchFields
+) -> tuple[Draft, Path]:
     if fields.endpoint not in ENDPOINTS:
         raise InvalidRequest(f"endpoint: should be one of {', '.join(ENDPOINTS)}", param="endpoint")
     if key := getattr(request.state, NAMED_KEY, None):
@@ -189,15 +207,22 @@ async def create_batch(
     if file.size > _LARGEST:
         raise InvalidRequest(f"A batch's file has at most {_LARGEST} bytes.", param="input_file_id")
     path = jobs.files.path(file.id)
-    await asyncio.to_thread(lambda: lines_of(path.read_bytes(), fields.endpoint))
-    options = {
+    counting = asyncio.to_thread(_count, path, fields.endpoint)
+    options: dict[str, JsonValue] = {
         "endpoint": fields.endpoint,
         "input_file_id": file.id,
         "completion_window": fields.completion_window,
+        "lines": await unless_disconnected(request, counting),
     }
-    draft = Draft(owner, KIND, options, file.name, "", metadata=fields.metadata or {})
-    job, _ = await jobs.add(draft, path)
-    return _batch(job, jobs, None)
+    return Draft(owner, KIND, options, file.name, "", metadata=fields.metadata or {}), path
+
+
+def _count(path: Path, endpoint: str) -> int:
+    try:
+        with path.open("rb") as file:
+            return count_lines(file.read, endpoint)
+    except FileNotFoundError:
+        raise InvalidRequest("The file was deleted.", param="input_file_id") from None
 
 
 @router.get("/batches")
@@ -208,7 +233,7 @@ async def list_batches(
     if not 1 <= limit <= 100:
         raise InvalidRequest("limit: should be 1 to 100", param="limit")
     found = await jobs.listed(owner, kind=KIND, after=after, limit=limit + 1)
-    shown = [_batch(job, jobs, await _answers(jobs, job)) for job in found[:limit]]
+    shown = [_batch(job, jobs) for job in found[:limit]]
     return BatchList(
         data=shown,
         first_id=shown[0].id if shown else None,
@@ -220,15 +245,14 @@ async def list_batches(
 @router.get("/batches/{batch_id}")
 async def get_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
     """Say how far a batch has come."""
-    job = await _job(jobs, owner, batch_id)
-    return _batch(job, jobs, await _answers(jobs, job))
+    return _batch(await _job(jobs, owner, batch_id), jobs)
 
 
 @router.post("/batches/{batch_id}/cancel")
 async def cancel_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
     """End a batch."""
     await _job(jobs, owner, batch_id)
-    return _batch(await jobs.cancel(owner, batch_id), jobs, None)
+    return _batch(await jobs.cancel(owner, batch_id), jobs)
 
 
 async def _job(jobs: Jobs, owner: str, batch_id: str) -> Job:
@@ -238,21 +262,22 @@ async def _job(jobs: Jobs, owner: str, batch_id: str) -> Job:
     return job
 
 
-async def _answers(jobs: Jobs, job: Job) -> Answers | None:
-    if job.status is not Status.COMPLETED:
-        return None
-    packed = await jobs.result(job)
-    return await asyncio.to_thread(ANSWERS.unpack, packed)
+async def _output(jobs: Jobs, owner: str, file_id: str) -> tuple[Job, bool]:
+    """The batch of an output file, and whether the file is that of errors.
 
-
-async def _output(jobs: Jobs, owner: str, file_id: str) -> tuple[Job, bytes]:
-    start = _OUTPUT if file_id.startswith(_OUTPUT) else _ERRORS
-    job = await _job(jobs, owner, file_id.removeprefix(start))
-    answers = await _answers(jobs, job)
-    if answers is None:
+    Raises:
+        NotFound
+    """
+    failed = file_id.startswith(_ERRORS)
+    job = await _job(jobs, owner, file_id.removeprefix(_ERRORS if failed else _OUTPUT))
+    if not job.status.ended:
         raise NotFound("The batch is not done.")
-    lines = answers.succeeded if start == _OUTPUT else answers.failed
-    return job, "".join(f"{line}\n" for line in lines).encode()
+    return job, failed
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        yield from iter(lambda: file.read(_PIECE), b"")
 
 
 def _file(file: KeptFile) -> FileView:
@@ -266,9 +291,9 @@ def _file(file: KeptFile) -> FileView:
     )
 
 
-def _batch(job: Job, jobs: Jobs, answers: Answers | None) -> BatchView:
-    succeeded = len(answers.succeeded) if answers else round(job.position)
-    failed = len(answers.failed) if answers else 0
+def _batch(job: Job, jobs: Jobs) -> BatchView:
+    succeeded, failed = round(job.position) - job.lines_failed, job.lines_failed
+    done = job.status.ended
     ended = None if job.finished is None else int(job.finished)
     expires = jobs.expires(job)
     return BatchView(
@@ -277,8 +302,8 @@ def _batch(job: Job, jobs: Jobs, answers: Answers | None) -> BatchView:
         input_file_id=str(job.options["input_file_id"]),
         completion_window=str(job.options["completion_window"]),
         status=_STATUS[job.status],
-        output_file_id=f"{_OUTPUT}{job.id}" if answers and succeeded else None,
-        error_file_id=f"{_ERRORS}{job.id}" if failed else None,
+        output_file_id=f"{_OUTPUT}{job.id}" if done and succeeded else None,
+        error_file_id=f"{_ERRORS}{job.id}" if done and failed else None,
         created_at=int(job.created),
         in_progress_at=None if job.started is None else int(job.started),
         completed_at=ended if job.status is Status.COMPLETED else None,
@@ -286,7 +311,7 @@ def _batch(job: Job, jobs: Jobs, answers: Answers | None) -> BatchView:
         cancelled_at=ended if job.status is Status.CANCELLED else None,
         expires_at=None if expires is None else int(expires),
         request_counts=RequestCounts(
-            total=round(job.duration or 0), completed=succeeded, failed=failed
+            total=int(str(job.options["lines"])), completed=succeeded, failed=failed
         ),
         metadata=job.metadata,
     )

@@ -17,7 +17,7 @@ class JobSettings(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL that several servers share: postgresql://user:password@host/name; "
-        "if not set, a file in data_dir",
+        "if not set, a file in data_dir. Without data_dir it has the recordings too",
     )
     jobs_at_once: int = Field(2, ge=1, description="Jobs that are worked on at the same time")
     jobs_per_key: int = Field(

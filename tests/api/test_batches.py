@@ -185,23 +185,6 @@ def test_a_batch_is_cancelled_while_it_runs_and_keeps_what_is_done(
     assert held.arrived == 2
 
 
-def test_a_batch_goes_on_when_its_server_starts_again(
-    tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, "apikey": KEY}
-    with LiveServer(**where) as server, server.openai() as client:
-        gate = Gate(server, monkeypatch)
-        gate.free = 1
-        batch = submit(client, [line(f"{n}", inline(clips[0])) for n in range(3)])
-        eventually(lambda: look(client, batch).request_counts.completed == 1)
-    with LiveServer(**where) as server, server.openai() as client:
-        gate = Gate(server, monkeypatch)
-        done = ended(client, batch)
-        assert done.request_counts.completed == 3
-        assert gate.arrived == 2
-        assert [one["custom_id"] for one in output(client, done.output_file_id)] == ["0", "1", "2"]
-
-
 def test_counts_of_a_batch_are_kept_and_its_file_is_sized(
     client: OpenAI, clips: list[bytes]
 ) -> None:

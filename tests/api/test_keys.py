@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ import pytest
 
 from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually
 from tests.cli.conftest import Typed, typed
+from tests.jobs.test_killed import submit_batch
 from tests.live import KEY, LiveServer
 
 __all__ = ["typed"]  # a fixture
@@ -185,25 +184,12 @@ def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
     assert held.arrived == 2
 
 
-def batch(http: httpx.Client, audio: bytes, lines: int) -> str:
-    """A batch of the same recording so many times."""
-    body = {"input_audio": {"data": base64.b64encode(audio).decode(), "format": "wav"}}
-    texts = [
-        json.dumps({"custom_id": f"{n}", "method": "POST", "url": TRANSCRIPTIONS, "body": body})
-        for n in range(lines)
-    ]
-    files = {"file": ("b.jsonl", "\n".join(texts))}
-    file = http.post("/v1/files", files=files, data={"purpose": "batch"}).json()["id"]
-    asked = {"input_file_id": file, "endpoint": TRANSCRIPTIONS, "completion_window": "24h"}
-    return str(http.post("/v1/batches", json=asked).json()["id"])
-
-
 def test_a_batch_stops_when_its_key_is_revoked(
     server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
 ) -> None:
     with connect(server, keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
-        batch(http, clip, 4)
+        submit_batch(http, clip, 4)
         eventually(lambda: held.arrived == 2)  # no more lines at once
         keys("revoke", "alice")
         eventually(lambda: http.get("/v1/models").status_code == 401)
@@ -218,7 +204,7 @@ def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
     """The clip has more than a second, of which the key has 0.36."""
     with connect(server, keys("create", "alice", "--daily-audio-hours", "0.0001")) as http:
         eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
-        lines = batch(http, clip, 4)
+        lines = submit_batch(http, clip, 4)
         eventually(lambda: held.arrived == 3)
         last = send(http, clip, "/v1/jobs").json()["id"]
         held.open()
@@ -237,7 +223,7 @@ def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip
         before = usage(http)[0]["requests"]
         sent: list[httpx.Request] = []
         http.event_hooks["request"].append(sent.append)
-        path = f"/v1/batches/{batch(http, clip, 3)}"
+        path = f"/v1/batches/{submit_batch(http, clip, 3)}"
         eventually(lambda: http.get(path).json()["status"] == "completed")
         after = usage(http)[0]
         assert after["requests"] == before + len(sent) + 3

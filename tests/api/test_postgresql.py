@@ -1,109 +1,55 @@
-"""Servers that share a PostgreSQL, which this starts on a private port if it is installed."""
+"""Servers that share a PostgreSQL."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from reflector_gpu.jobs import runner
 from reflector_gpu.store import keys
 from reflector_gpu.store.keys import Scope
 from reflector_gpu.store.postgresql import postgresql_at
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import connect, error_of, eventually, send_raw
-from tests.api.test_uploads import OCTETS, append, create, offset_of
+from tests.api.hosts import Answer, AudioHost
+from tests.api.support import Gate, connect, error_of, eventually, send_raw
+from tests.api.test_uploads import OCTETS, TUS, append, create, offset_of
 from tests.api.test_webhooks import Hooked
-from tests.jobs.counted import CountedServer
-from tests.jobs.test_killed import hung, look, recording
+from tests.jobs.counted import CountedServer, quiet
+from tests.jobs.test_killed import hung, recording
 from tests.live import LiveServer
+from tests.postgresql import cluster, url
+
+__all__ = ["cluster", "url"]  # fixtures
 
 pytestmark = pytest.mark.slow
 
 
-def binaries() -> Path | None:
-    """Where the programs of PostgreSQL are. Debian has them in no folder of the path."""
-    found = [Path(path) for path in (shutil.which("initdb"), shutil.which("pg_ctl")) if path]
-    folders = [path.resolve().parent for path in found]
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "postgres").exists()), None)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Path, int]]:
-    """Where the programs of a server are that runs, and its port."""
-    pytest.importorskip("pg8000")
-    programs = binaries()
-    if programs is None:
-        pytest.skip("there is no PostgreSQL on this machine")
-    user = "postgres" if os.getuid() == 0 else None  # it does not run as root
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as temporary:
-        folder = Path(temporary)
-        if user:
-            shutil.chown(folder, user)
-        data = folder / "data"
-        subprocess.run(
-            [str(programs / "initdb"), "-D", str(data), "-U", "tests", "--auth=trust", "--no-sync"],
-            user=user,
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "fsync=off"]
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), *options],
-            user=user,
-            cwd=folder,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"]
-            eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
-            yield programs, port
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def completed(server: CountedServer, job: str) -> None:
-    eventually(lambda: look(server, job)["status"] == "completed", 60)
-
-
-@pytest.fixture
-def url(cluster: tuple[Path, int]) -> str:
-    """A new database."""
-    programs, port = cluster
-    name = f"db{secrets.token_hex(4)}"
-    where: list[str] = ["-h", "127.0.0.1", "-p", str(port), "-U", "tests"]
-    subprocess.run([str(programs / "createdb"), *where, name], check=True)
-    return f"postgresql://tests@127.0.0.1:{port}/{name}"
+def completed(http: httpx.Client, job: str) -> None:
+    eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed", 60)
 
 
 def test_two_servers_share_the_queue_and_one_may_be_killed(
-    url: str, tmp_path: Path, speech: Samples
+    url: str, tmp_path: Path, speech: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 2.0)
     audio = {"file": ("talk.wav", recording(speech[: 20 * SAMPLE_RATE], 1))}
+    where = quiet(tmp_path, monkeypatch)
     with (
         CountedServer(tmp_path, chunks=2, database_url=url) as doomed,
-        CountedServer(tmp_path, database_url=url, jobs_at_once="1") as other,
+        LiveServer(**where, database_url=url, jobs_at_once=1) as other,
+        connect(other, None) as http,
     ):
         made = [doomed.client.post("/v1/jobs", files=audio).json()["id"] for _ in range(4)]
         hung(doomed, 1)
         doomed.kill()
         for job in made:  # those of the dead server as well, and any server answers for any job
-            completed(other, job)
-        results = [other.client.get(f"/v1/jobs/{job}/result").json() for job in made]
+            completed(http, job)
+        results = [http.get(f"/v1/jobs/{job}/result").json() for job in made]
     assert results[0]["words"]
     assert results == [results[0]] * len(made)
 
@@ -188,3 +134,39 @@ def test_many_at_once_with_one_key_make_one_job(url: str, tmp_path: Path, clip: 
             thread.join()
     assert len(found) == 8
     assert len(set(found)) == 1
+
+
+def test_servers_share_jobs_without_a_common_folder(
+    url: str, pauses: bytes, host: AudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, Any] = {"model": "scripted", "database_url": url, "jobs_at_once": 1}
+    with (
+        LiveServer(**where, url_allow="127.0.0.1") as one,
+        LiveServer(**where, url_allow="127.0.0.1") as other,
+        connect(one, None) as http,
+        connect(other, None) as elsewhere,
+    ):
+        gates = [Gate(server, monkeypatch) for server in (one, other)]
+        for gate in gates:
+            gate.free = 0
+        files = {"file": ("a.wav", pauses)}
+        made = [http.post("/v1/jobs", files=files).json()["id"] for _ in range(3)]
+        address = host.put("/talk.wav", Answer(pauses))
+        made.append(http.post("/v1/jobs", json={"audio_file_url": address}).json()["id"])
+        eventually(lambda: all(gate.arrived for gate in gates))  # each works on one
+        for gate in gates:
+            gate.open()
+        results = []
+        for job in made:
+            completed(elsewhere, job)
+            results.append(elsewhere.get(f"/v1/jobs/{job}/result").json()["words"])
+        assert results[0]
+        assert results == [results[0]] * 4
+        for refused in (
+            http.post("/v1/uploads", headers={**TUS, "Upload-Length": "10"}),
+            http.get("/v1/files"),
+        ):
+            assert "REFLECTOR_DATA_DIR" in error_of(refused, 503)["message"]
+    database = postgresql_at(url)
+    assert database.write_now(lambda c: c.rows("SELECT * FROM recordings")) == []
+    database.close()

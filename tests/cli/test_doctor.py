@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,9 @@ from reflector_gpu.errors import EngineFailed
 from reflector_gpu.service import Service
 from reflector_gpu.service.catalogs import recognisers_of
 from reflector_gpu.settings import Settings, load_settings
+from reflector_gpu.store import keys
+from reflector_gpu.store.configured import open_database
+from reflector_gpu.store.keys import Scope
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 from tests.engines.tiny import PARAKEET, WHISPER
@@ -130,6 +134,29 @@ def test_who_may_use_the_server(overrides: dict[str, object], status: Status) ->
     assert check.status is status
     assert bool(check.fix) == (status is not Status.OK)
     assert "secret" not in check.detail
+
+
+def test_named_keys_are_keys(tmp_path: Path) -> None:
+    where: dict[str, object] = {"host": "0.0.0.0", "data_dir": tmp_path / "data"}
+    kept, key = machine_checks.access(settings(**where))
+    assert (kept.status, key.status) == (Status.OK, Status.FAIL)
+    assert str(tmp_path) in kept.detail
+    database = open_database(settings(**where))
+    assert database
+    database.write_now(partial(keys.create, name="alice", scopes=[Scope.JOBS]))
+    database.close()
+    _, key = machine_checks.access(settings(**where))
+    assert (key.status, key.fix) == (Status.OK, "")
+    assert "reflector-gpu keys" in key.detail
+
+
+def test_a_database_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "reflector.db").write_bytes(b"not a database" * 100)
+    kept, key = machine_checks.access(settings(data_dir=tmp_path))
+    assert (kept.status, key.status) == (Status.FAIL, Status.OK)
+    assert "REFLECTOR_DATA_DIR" in kept.fix
+    [nothing, _] = machine_checks.access(settings())
+    assert "none are kept" in nothing.detail
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 import httpx
+import pytest
 
 from reflector_gpu.cli import serve
 from reflector_gpu.engines.recognition import catalog, scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.jobs import runner
+from reflector_gpu.jobs.job import Draft, Job
+from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 
-NOTES, LIVES = "COUNTED_NOTES", "COUNTED_CHUNKS"
-"""Variables: the file to write to, and after how many chunks the recogniser hangs."""
+NOTES, LIVES, DIES = "COUNTED_NOTES", "COUNTED_CHUNKS", "COUNTED_DIES"
+"""Variables: the file to write to, after how many chunks the recogniser hangs, and whether the
+server dies once it has accepted a job."""
 
 _ROOT = Path(__file__).parents[2]
 
@@ -64,10 +68,39 @@ MODEL = replace(
 )
 
 
+def register() -> None:
+    """Have the catalog of this process know the model."""
+    models = cast("dict[str, RecogniserModel]", catalog.MODELS)
+    models.setdefault("counted", MODEL)
+
+
+def quiet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The settings of a `LiveServer` whose recogniser counts as well. It is not killed, and starts
+    sooner than a program."""
+    register()
+    notes = folder / "notes"
+    notes.touch()
+    monkeypatch.setenv(NOTES, str(notes))
+    monkeypatch.setenv(LIVES, "1000000")
+    return {"model": "counted", "workers": 1, "data_dir": folder / "data"}
+
+
+def given(folder: Path) -> Counter[str]:
+    """How often each chunk was given to the recogniser, by all servers of the folder."""
+    return Counter(line for line in (folder / "notes").read_text().split() if line != "hangs")
+
+
 class CountedServer:
     """It lives in the ``with`` block, or until it is killed. ``folder`` outlives it."""
 
-    def __init__(self, folder: Path, *, chunks: int = 1_000_000, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        chunks: int = 1_000_000,
+        dies_accepting: bool = False,
+        **settings: str,
+    ) -> None:
         self.notes = folder / "notes"
         self.notes.touch()
         named = {f"REFLECTOR_{name.upper()}": value for name, value in settings.items()}
@@ -80,6 +113,7 @@ class CountedServer:
             "REFLECTOR_LOG_LEVEL": "warning",
             NOTES: str(self.notes),
             LIVES: str(chunks),
+            DIES: "yes" if dies_accepting else "",
             **named,
         }
 
@@ -120,8 +154,8 @@ class CountedServer:
 
     @property
     def given(self) -> Counter[str]:
-        """How often each chunk was given to the recogniser, by all servers of the folder."""
-        return Counter(line for line in self.notes.read_text().split() if line != "hangs")
+        """As the function."""
+        return given(self.notes.parent)
 
     @property
     def hangs(self) -> int:
@@ -129,9 +163,19 @@ class CountedServer:
         return self.notes.read_text().count("hangs")
 
 
+async def _die_accepting(store: JobStore, job_id: str, draft: Draft, size: int = 0) -> Job:
+    await _add(store, job_id, draft, size)
+    os.killpg(0, signal.SIGKILL)
+    raise AssertionError("it is dead")
+
+
+_add = JobStore.add
+
 if __name__ == "__main__":
     from tests.jobs import counted  # the workers import the engine by this name
 
-    cast("dict[str, RecogniserModel]", catalog.MODELS)["counted"] = counted.MODEL
+    counted.register()
+    if os.environ[DIES]:
+        setattr(JobStore, "add", _die_accepting)  # noqa: B010  mypy
     runner.LEASE_SECONDS = 2.0  # seconds until another server takes over
     serve.run(Path(sys.argv[1]))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import wave
 from pathlib import Path
-from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import eventually
-from tests.jobs.counted import CountedServer
+from tests.api.support import TRANSCRIPTIONS, connect, eventually
+from tests.jobs.counted import CountedServer, given, quiet
+from tests.live import LiveServer
 
 pytestmark = pytest.mark.slow
 
-KILLS = 3
+KILLS = 2
 
 
 def recording(speech: Samples, times: int) -> bytes:
@@ -32,9 +35,17 @@ def recording(speech: Samples, times: int) -> bytes:
     return file.getvalue()
 
 
-def look(server: CountedServer, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.client.get(f"/v1/jobs/{job}").json()
-    return found
+def submit_batch(http: httpx.Client, audio: bytes, lines: int) -> str:
+    """A batch of the same recording so many times."""
+    body = {"input_audio": {"data": base64.b64encode(audio).decode(), "format": "wav"}}
+    texts = [
+        json.dumps({"custom_id": f"{n}", "method": "POST", "url": TRANSCRIPTIONS, "body": body})
+        for n in range(lines)
+    ]
+    files = {"file": ("b.jsonl", "\n".join(texts))}
+    file = http.post("/v1/files", files=files, data={"purpose": "batch"}).json()["id"]
+    asked = {"input_file_id": file, "endpoint": TRANSCRIPTIONS, "completion_window": "24h"}
+    return str(http.post("/v1/batches", json=asked).json()["id"])
 
 
 def hung(server: CountedServer, times: int) -> None:
@@ -42,42 +53,76 @@ def hung(server: CountedServer, times: int) -> None:
 
 
 def test_a_job_survives_kills_and_recognises_no_finished_chunk_again(
-    tmp_path: Path, speech: Samples
+    tmp_path: Path, speech: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    audio = recording(speech, 1)
-    (tmp_path / "quiet").mkdir()
-    with CountedServer(tmp_path / "quiet") as server:
-        files = {"file": ("talk.wav", audio)}
-        undisturbed = server.client.post("/v1/audio/transcriptions", files=files).json()
-        chunks = server.given
+    files = {"file": ("talk.wav", recording(speech, 1))}
     job = ""
     for life in range(KILLS):
         with CountedServer(tmp_path, chunks=3) as server:
             if not job:
-                files = {"file": ("talk.wav", audio)}
                 job = server.client.post("/v1/jobs", files=files).json()["id"]
             hung(server, life + 1)
             server.kill()
-    with CountedServer(tmp_path) as server:
-        eventually(lambda: look(server, job)["status"] == "completed", 60)
-        found = server.client.get(f"/v1/jobs/{job}/result").json()
-        assert found == undisturbed
-        assert set(server.given) == set(chunks)
-        twice = server.given.total() - chunks.total()
+    before = given(tmp_path)
+    with (
+        LiveServer(**quiet(tmp_path, monkeypatch)) as following,
+        connect(following, None) as http,
+    ):
+        eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed", 60)
+        found = http.get(f"/v1/jobs/{job}/result").json()
+        after = given(tmp_path)
+        undisturbed = http.post("/v1/audio/transcriptions", files=files).json()
+    chunks = given(tmp_path) - after
+    assert found == undisturbed
+    assert set(after) == set(chunks)
+    assert before.total() > KILLS
+    twice = after.total() - chunks.total()
     assert chunks.total() > 3 * KILLS
     # One chunk hung at each kill; that before it may not have been written down yet.
     assert KILLS <= twice <= 2 * KILLS
 
 
-def test_a_job_is_there_once_it_was_accepted_and_once_only(tmp_path: Path, speech: Samples) -> None:
-    """The client of the killed server does not know whether its request arrived."""
+def test_a_job_is_there_once_it_was_accepted_and_once_only(
+    tmp_path: Path, speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is killed when the job's row is on disk, and before its client has the answer."""
     files = {"file": ("talk.wav", recording(speech[: 5 * SAMPLE_RATE], 1))}
     form = {"idempotency_key": "again"}
-    with CountedServer(tmp_path, chunks=0) as server:
-        first = server.client.post("/v1/jobs", files=files, data=form).json()["id"]
+    with (
+        CountedServer(tmp_path, dies_accepting=True) as server,
+        pytest.raises(httpx.TransportError),
+    ):
+        server.client.post("/v1/jobs", files=files, data=form)
+    with (
+        LiveServer(**quiet(tmp_path, monkeypatch)) as following,
+        connect(following, None) as http,
+    ):
+        again = http.post("/v1/jobs", files=files, data=form)
+        assert again.status_code == 200  # and not 202: it was there
+        job = again.json()["id"]
+        eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed", 60)
+        assert [one["id"] for one in http.get("/v1/jobs").json()["data"]] == [job]
+        assert given(tmp_path).total() > 0
+
+
+def test_a_batch_survives_a_kill_and_asks_no_answered_line_again(
+    tmp_path: Path, speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CountedServer(tmp_path, chunks=2) as server:
+        batch = submit_batch(server.client, recording(speech[: 2 * SAMPLE_RATE], 1), 6)
+        hung(server, 1)
+        answered = server.client.get(f"/v1/batches/{batch}").json()["request_counts"]["completed"]
         server.kill()
-    with CountedServer(tmp_path) as server:
-        again = server.client.post("/v1/jobs", files=files, data=form)
-        assert (again.status_code, again.json()["id"]) == (200, first)
-        eventually(lambda: look(server, first)["status"] == "completed", 60)
-        assert len(server.client.get("/v1/jobs").json()["data"]) == 1
+    before = given(tmp_path).total()
+    with (
+        LiveServer(**quiet(tmp_path, monkeypatch)) as following,
+        connect(following, None) as http,
+    ):
+        path = f"/v1/batches/{batch}"
+        eventually(lambda: http.get(path).json()["status"] == "completed", 60)
+        done = http.get(path).json()
+        assert done["request_counts"] == {"total": 6, "completed": 6, "failed": 0}
+        lines = http.get(f"/v1/files/{done['output_file_id']}/content").text.splitlines()
+    assert [json.loads(line)["custom_id"] for line in lines] == [str(n) for n in range(6)]
+    assert answered >= 1
+    assert given(tmp_path).total() - before <= 6 - answered

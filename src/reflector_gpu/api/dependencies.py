@@ -44,7 +44,8 @@ async def _jobs(request: HTTPConnection) -> Jobs:
     if jobs is None:
         raise Unavailable(
             "This server keeps no jobs: its operator has to set REFLECTOR_DATA_DIR to a folder "
-            "that they can be kept in. /v1/audio/transcriptions answers at once.",
+            "for them, or REFLECTOR_DATABASE_URL to a PostgreSQL (on Modal, in the secret "
+            "'reflector-gpu'). /v1/audio/transcriptions answers at once.",
             retry_after=3600,
         )
     return jobs
@@ -54,7 +55,8 @@ async def _usage(request: HTTPConnection) -> Usage:
     kept: Kept | None = request.app.state.kept
     if kept is None:
         raise Unavailable(
-            "This server does not keep what is used: its operator has to set REFLECTOR_DATA_DIR.",
+            "This server does not keep what is used: its operator has to set REFLECTOR_DATA_DIR, "
+            "or REFLECTOR_DATABASE_URL.",
             retry_after=3600,
         )
     return kept.usage

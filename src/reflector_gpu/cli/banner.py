@@ -13,16 +13,18 @@ from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings
 
 
-def show(settings: Settings, catalog: Recognisers, url: str) -> None:
+def show(settings: Settings, catalog: Recognisers, url: str, *, named_keys: bool = False) -> None:
     """Print the banner to standard error."""
     lines = Table.grid(padding=(0, 2))
-    for name, text, style in _lines(settings, catalog, url):
+    for name, text, style in _lines(settings, catalog, url, named_keys):
         lines.add_row(Text(f"  {name}", "dim"), Text(text, style))
     console(stderr=True).print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
     print_table(lines, stderr=True)
 
 
-def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str, str, str]]:
+def _lines(
+    settings: Settings, catalog: Recognisers, url: str, named_keys: bool
+) -> list[tuple[str, str, str]]:
     """The name, the text and the style of each line."""
     model = catalog.default
     everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
@@ -34,7 +36,7 @@ def _lines(settings: Settings, catalog: Recognisers, url: str) -> list[tuple[str
         ("model", f"{model.name}: {model.summary}", ""),
     ]
     lines += [(name, here(text), "") for name, text in _accuracy(settings, catalog)]
-    lines.append(("key", *key_state(settings)))
+    lines.append(("key", *key_state(settings, named_keys=named_keys)))
     return lines
 
 
@@ -50,8 +52,10 @@ def _accuracy(settings: Settings, catalog: Recognisers) -> list[tuple[str, str]]
     return [("accuracy", profile.accuracy), ("for better", profile.better)]
 
 
-def key_state(settings: Settings) -> tuple[str, str]:
+def key_state(settings: Settings, *, named_keys: bool = False) -> tuple[str, str]:
     """Who may use the server, and the style to say it in."""
+    if named_keys or settings.keys:
+        return _needed(settings, named_keys), "green"
     if settings.open_to_all:
         if settings.loopback:
             return (
@@ -61,7 +65,12 @@ def key_state(settings: Settings) -> tuple[str, str]:
             )
         return "NONE IS NEEDED, and other machines can connect (--insecure)", "bold red"
     trusted = ", ".join(settings.trusted_networks)
-    if not settings.keys:
-        return f"none: callers from {trusted or 'nowhere'} need none, all others are refused", ""
-    needed = "needed: clients send 'Authorization: Bearer <REFLECTOR_APIKEY>'"
-    return f"{needed}, except from {trusted}" if trusted else needed, "green"
+    return f"none: callers from {trusted or 'nowhere'} need none, all others are refused", ""
+
+
+def _needed(settings: Settings, named_keys: bool) -> str:
+    keys = ["REFLECTOR_APIKEY"] if settings.keys else []
+    keys += ["a key of `reflector-gpu keys`"] if named_keys else []
+    trusted = ", ".join(settings.trusted_networks)
+    needed = f"needed: clients send 'Authorization: Bearer <{' or '.join(keys)}>'"
+    return f"{needed}, except from {trusted}" if trusted else needed

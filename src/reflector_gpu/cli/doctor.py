@@ -52,7 +52,7 @@ def _checks(say: Callable[[str], None], **overrides: object) -> Iterator[Check]:
     yield machine_checks.unnamed_language(service)
     yield machine_checks.spool(settings)
     yield machine_checks.port(settings)
-    yield machine_checks.key(settings)
+    yield from machine_checks.access(settings)
     yield from engine_checks.engines(settings.model_copy(update={"workers": 1}), say)
 
 

@@ -75,7 +75,8 @@ def _database() -> Iterator[Database]:
     database = open_database(load_settings())
     if database is None:
         raise ConfigurationError(
-            "Keys are kept in the folder that REFLECTOR_DATA_DIR names; set it, for the server too."
+            "Keys are kept in the folder that REFLECTOR_DATA_DIR names, or in the PostgreSQL of "
+            "REFLECTOR_DATABASE_URL; set one of them, for the server too."
         )
     try:
         yield database

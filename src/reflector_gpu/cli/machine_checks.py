@@ -19,11 +19,12 @@ from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.hints import PROGRAM
 from reflector_gpu.cli.listen import listen, url_at
-from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.networks import network_warnings
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import available_cores
 from reflector_gpu.settings import Settings
+from reflector_gpu.store.configured import has_keys
 from reflector_gpu.types import TranscribeOptions
 
 _GIB = 2**30
@@ -124,12 +125,34 @@ def _is_ours(url: str) -> bool:
     return isinstance(answer, dict) and answer.get("name") == PROGRAM
 
 
-def key(settings: Settings) -> Check:
+def access(settings: Settings) -> Iterator[Check]:
+    """Where jobs and named keys are kept, and who may use the server."""
+    named_keys = False
+    try:
+        named_keys = has_keys(settings)
+    except ReflectorError as error:
+        fix = "set REFLECTOR_DATA_DIR to another folder, or mend REFLECTOR_DATABASE_URL"
+        yield Check("jobs", Status.FAIL, error.message, fix)
+    else:
+        yield Check("jobs", Status.OK, _kept_in(settings))
+    yield key(settings, named_keys)
+
+
+def _kept_in(settings: Settings) -> str:
+    folder = str(settings.data_dir) if settings.data_dir else ""
+    if settings.database_url:
+        return f"kept in PostgreSQL{f' and {folder}' if folder else ''}, with named keys"
+    if folder:
+        return f"kept in {folder}, with named keys"
+    return "none are kept, nor named keys: neither REFLECTOR_DATA_DIR nor a database is set"
+
+
+def key(settings: Settings, named_keys: bool = False) -> Check:
     """Who may use the server."""
-    detail, _ = key_state(settings)
+    detail, _ = key_state(settings, named_keys=named_keys)
     fix = "set REFLECTOR_APIKEY, for example to what `openssl rand -hex 24` prints"
     try:
-        settings.check_exposed()
+        settings.check_exposed(named_keys=named_keys)
     except ConfigurationError:
         detail = f"none is set, and {settings.host} is open to other machines"
         return Check("key", Status.FAIL, detail, fix)
@@ -139,7 +162,7 @@ def key(settings: Settings) -> Check:
     if warnings:
         narrow = "name only networks in which you know every machine"
         return Check("key", Status.WARN, "; ".join(warnings), narrow)
-    if settings.open_to_all and not settings.loopback:
+    if settings.open_to_all and not (settings.loopback or named_keys):
         return Check("key", Status.WARN, detail, fix)
     return Check("key", Status.OK, detail)
 

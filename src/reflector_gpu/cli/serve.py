@@ -40,7 +40,8 @@ def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object
         ReflectorError: the settings do not work, or the port cannot be had.
     """
     settings = load_settings(**overrides)
-    settings.check_exposed(named_keys=has_keys(settings))
+    named_keys = has_keys(settings)
+    settings.check_exposed(named_keys=named_keys)
     app = create_app(settings)
     service: Service = app.state.service
     for model in service.configured:
@@ -57,7 +58,7 @@ def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object
             beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
         logs.configure(settings.log_level)
         url = url_of(listener)
-        banner.show(settings, service.recognisers, url)
+        banner.show(settings, service.recognisers, url, named_keys=named_keys)
         limits = ConnectionLimits.of(settings)
         config = Config(app, limits, settings.shutdown_seconds)
         server = _Server(config, service, url, ready_file, beside)

@@ -62,7 +62,8 @@ def requirements(extra: str | None) -> list[str]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     except OSError as error:
         raise ConfigurationError("Deploy from a checkout of reflector-gpu.") from error
-    added = project["optional-dependencies"][extra] if extra else []
+    extras = project["optional-dependencies"]
+    added = [*extras["postgresql"], *(extras[extra] if extra else [])]
     on_gpu = _GPU_PACKAGES.get(extra or "", ())
     named = [_name(line) for line in (*project["dependencies"], *added)]
     dropped = _NOT_SERVED | ({"onnxruntime"} if _ONNX_GPU in on_gpu else set())

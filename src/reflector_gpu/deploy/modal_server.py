@@ -12,6 +12,7 @@ from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.modal_images import image
 from reflector_gpu.deploy.modal_settings import carried, load_modal_settings
 from reflector_gpu.deploy.served import served
+from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.runtime.placement import Placement
 from reflector_gpu.settings import Settings, load_settings
 
@@ -37,7 +38,12 @@ class ServerDeployment:
             ConfigurationError
         """
         self.name = name
-        self.settings = load_modal_settings()
+        self.settings = given = load_modal_settings()
+        if given.web_min_containers > given.web_containers:
+            raise ConfigurationError(
+                f"REFLECTOR_MODAL_WEB_MIN_CONTAINERS: {given.web_min_containers} are more than the "
+                f"{given.web_containers} that an app may have."
+            )
         # The server reads the carried settings, of which this machine's profile is none.
         self._served = load_settings(profile=Settings.model_fields["profile"].default)
 
@@ -69,6 +75,7 @@ class ServerDeployment:
             "secrets": [modal.Secret.from_name(SECRET, required_keys=[KEY_VARIABLE])],
             "cpu": float(WEB_CORES),
             "memory": _WEB_MEGABYTES,
+            "min_containers": self.settings.web_min_containers or None,
             "max_containers": self.settings.web_containers,
             "scaledown_window": self.settings.web_window,
             "timeout": math.ceil(min(self._served.request_seconds, _LONGEST_SECONDS)),

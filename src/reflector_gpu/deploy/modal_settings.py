@@ -24,6 +24,7 @@ _HERE = {
     "devices",
     "workers",
     "spool_dir",
+    "data_dir",
     "auto_pull",
 }
 _EACH_APPS = {
@@ -38,7 +39,7 @@ _EACH_APPS = {
     "llm_base_url",
 }
 """Settings that name models. An app has one model, and no folders of this machine."""
-_SECRET = {"apikey", "llm_api_key"}
+_SECRET = {"apikey", "database_url", "llm_api_key"}
 
 
 class ModalSettings(BaseSettings):
@@ -75,6 +76,9 @@ class ModalSettings(BaseSettings):
     )
     containers: int = Field(4, ge=1, description="Most containers of any other engine")
     web_containers: int = Field(4, ge=1, description="Most web containers")
+    web_min_containers: int = Field(
+        0, ge=0, description="Web containers that are always kept; jobs go on while there is one"
+    )
     min_containers: int = Field(
         0, ge=0, description="Containers for uploads, or of any other engine, that are always kept"
     )

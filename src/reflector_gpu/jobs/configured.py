@@ -11,6 +11,7 @@ from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.runner import Fetch
+from reflector_gpu.jobs.stored_folder import StoredFolder
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.database import Database
 
@@ -26,15 +27,14 @@ def configured_jobs(
     show: Show,
     owners: Owners,
 ) -> Jobs:
-    """Jobs in ``database`` and in the folder that the operator has named.
+    """Jobs in ``database``, and in the folder that the operator has named, if there is one.
 
     Raises:
         ConfigurationError: it cannot be used.
     """
-    assert settings.data_dir, "a database has a folder"
     return Jobs(
         database,
-        JobFolder(settings.data_dir, settings.max_upload_bytes),
+        _folder(settings, database),
         works,
         fetch,
         AddressGuard(settings.url_allow),
@@ -49,3 +49,9 @@ def configured_jobs(
         keep_seconds=settings.jobs_keep_hours * _HOUR,
         upload_seconds=settings.uploads_keep_hours * _HOUR,
     )
+
+
+def _folder(settings: Settings, database: Database) -> JobFolder:
+    if settings.data_dir:
+        return JobFolder(settings.data_dir, settings.max_upload_bytes)
+    return StoredFolder(database, settings.max_upload_bytes, settings.spool_dir)

@@ -20,6 +20,9 @@ _AUDIO, _PARTIAL = "audio", "partial"
 class JobFolder:
     """Has a folder for each job, with its recording in it."""
 
+    lasting = True
+    """Whether what is here outlives this server, and is there for all others."""
+
     def __init__(self, root: Path, limit: int) -> None:
         """A recording may have ``limit`` bytes.
 

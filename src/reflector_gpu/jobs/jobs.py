@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.errors import NotFound, ReflectorError
+from reflector_gpu.errors import NotFound, ReflectorError, Unavailable
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.answers import Answers
@@ -37,6 +37,7 @@ Show = Callable[[Job, float | None], bytes]
 """What a webhook says about a job, which will be erased at that time."""
 
 _SWEEP_SECONDS = 60.0
+_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 _LOOK_SECONDS = 1.0  # between looks for news from other servers
 
 
@@ -98,8 +99,8 @@ class Jobs:
         )
         self._unbroken = Unbroken()
         self._allowance = allowance
-        self.files = Files(database, folder.files, keep_seconds, self._unbroken, allowance)
-        self.uploads = Uploads(
+        self._files = Files(database, folder.files, keep_seconds, self._unbroken, allowance)
+        self._uploads = Uploads(
             database,
             folder.uploads,
             self._unbroken,
@@ -108,6 +109,32 @@ class Jobs:
             keep_seconds=upload_seconds,
         )
         self._sweeping: asyncio.Task[None] | None = None
+
+    @property
+    def uploads(self) -> Uploads:
+        """
+        Raises:
+            Unavailable: there is no folder for them.
+        """
+        self._check_lasting()
+        return self._uploads
+
+    @property
+    def files(self) -> Files:
+        """
+        Raises:
+            Unavailable: there is no folder for them.
+        """
+        self._check_lasting()
+        return self._files
+
+    def _check_lasting(self) -> None:
+        if not self._folder.lasting:
+            raise Unavailable(
+                "This server keeps no files: its operator has to set REFLECTOR_DATA_DIR to a "
+                "folder that all servers share. Send the recording with the job, or its address.",
+                retry_after=3600,
+            )
 
     async def start(self) -> None:
         """Begin to work: first on what a server was doing that has died."""
@@ -281,8 +308,11 @@ class Jobs:
     async def _sweep(self) -> None:
         while True:
             try:
-                await self.uploads.sweep()
-                await self.files.sweep()
+                if self._folder.lasting:
+                    await self._uploads.sweep()
+                    await self._files.sweep()
+                else:
+                    await self._store.remove_recordings(time.time() - _STRAY_SECONDS)
                 while expired := await self._store.expired(time.time() - self._keep_seconds):
                     await self._store.erase(expired)
                     for job_id in expired:

@@ -291,7 +291,7 @@ class JobStore:
                 job.id,
                 *(status.value for status in _UNENDED),
             )
-            connection.change("DELETE FROM recognitions WHERE job = ?", job.id)
+            _forget(connection, job)
             if ended:
                 add_delivery(connection, job.id, job.webhook_url, now)
 
@@ -304,7 +304,14 @@ class JobStore:
         marks = _marks(job_ids)
 
         def work(connection: Connection) -> None:
-            for table in ("recognitions", "parts", "results", "answers", "deliveries"):
+            for table in (
+                "recordings",
+                "recognitions",
+                "parts",
+                "results",
+                "answers",
+                "deliveries",
+            ):
                 connection.change(f"DELETE FROM {table} WHERE job IN ({marks})", *job_ids)
             connection.change(f"DELETE FROM jobs WHERE id IN ({marks})", *job_ids)
 
@@ -316,6 +323,16 @@ class JobStore:
             lambda c: c.rows("SELECT id FROM jobs WHERE finished < ? LIMIT 500", before)
         )
         return [str(row["id"]) for row in found]
+
+    async def remove_recordings(self, before: float) -> None:
+        """Remove recordings from ``before`` that time whose jobs were never accepted."""
+        earliest = f"job_{int(before * 1e9):016x}"
+        await self._database.note(
+            lambda c: c.change(
+                "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)",
+                earliest,
+            )
+        )
 
     async def unknown(self, job_ids: Collection[str]) -> set[str]:
         """Those of ``job_ids`` that no unended job has."""
@@ -344,8 +361,14 @@ class JobStore:
             " url = NULL WHERE {mine}",
             *values,
         )
-        connection.change("DELETE FROM recognitions WHERE job = ?", job.id)
+        _forget(connection, job)
         add_delivery(connection, job.id, job.webhook_url, self._clock())
+
+
+def _forget(connection: Connection, job: Job) -> None:
+    """Remove what is there for a job's work alone, which has ended."""
+    for table in ("recordings", "recognitions"):
+        connection.change(f"DELETE FROM {table} WHERE job = ?", job.id)
 
 
 def _marks(values: Collection[object]) -> str:

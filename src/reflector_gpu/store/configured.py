@@ -12,26 +12,17 @@ from reflector_gpu.store.postgresql import postgresql_at
 
 
 def open_database(settings: Settings) -> Database | None:
-    """The database in the operator's folder, which is made if need be. None: there is no folder.
+    """The PostgreSQL that the operator has named, or a file in the operator's folder, which is made
+    if need be. None: there is neither.
 
     Raises:
         ConfigurationError: it cannot be used.
     """
-    folder = settings.data_dir
-    if folder is None:
-        if settings.database_url:
-            raise ConfigurationError(
-                "REFLECTOR_DATABASE_URL needs REFLECTOR_DATA_DIR too: a folder for recordings that "
-                "all servers share."
-            )
-        return None
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"REFLECTOR_DATA_DIR: {folder} cannot be used as a folder: {error.strerror}."
-        ) from None
-    return _database(settings, folder)
+    if settings.data_dir:
+        _make(settings.data_dir)
+    if settings.database_url:
+        return postgresql_at(settings.database_url.get_secret_value())
+    return sqlite_in(settings.data_dir) if settings.data_dir else None
 
 
 def has_keys(settings: Settings) -> bool:
@@ -45,7 +36,10 @@ def has_keys(settings: Settings) -> bool:
         database.close()
 
 
-def _database(settings: Settings, folder: Path) -> Database:
-    if settings.database_url:
-        return postgresql_at(settings.database_url.get_secret_value())
-    return sqlite_in(folder)
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"REFLECTOR_DATA_DIR: {folder} cannot be used as a folder: {error.strerror}."
+        ) from None

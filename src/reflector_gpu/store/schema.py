@@ -63,4 +63,8 @@ STATEMENTS = (
         body BYTEA NOT NULL, PRIMARY KEY (job, number)
     )""",
     "ALTER TABLE jobs ADD COLUMN lines_failed BIGINT NOT NULL DEFAULT 0",
+    # Recordings, in pieces, where servers share no folder.
+    """CREATE TABLE recordings (
+        job TEXT NOT NULL, number BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (job, number)
+    )""",
 )

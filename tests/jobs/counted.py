@@ -35,6 +35,9 @@ NOTES, LIVES, DIES = "COUNTED_NOTES", "COUNTED_CHUNKS", "COUNTED_DIES"
 """Variables: the file to write to, after how many chunks the recogniser hangs, and whether the
 server dies once it has accepted a job."""
 
+HELD = "held"
+"""A file beside the notes: the recogniser waits for as long as it is there."""
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -49,6 +52,8 @@ class Counted(scripted.ScriptedRecogniser):
     ) -> Sequence[Recognition | ReflectorError]:
         for samples in chunks:
             self._note(hashlib.sha256(samples.tobytes()).hexdigest())
+        while Path(os.environ[NOTES]).with_name(HELD).exists():
+            threading.Event().wait(0.005)
         if self._left <= 0:
             self._note("hangs")
             threading.Event().wait()
@@ -85,9 +90,14 @@ def quiet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"model": "counted", "workers": 1, "data_dir": folder / "data"}
 
 
+def noted(folder: Path) -> list[str]:
+    """The chunks that were given to the recogniser, in order, by all servers of the folder."""
+    return [line for line in (folder / "notes").read_text().split() if line != "hangs"]
+
+
 def given(folder: Path) -> Counter[str]:
-    """How often each chunk was given to the recogniser, by all servers of the folder."""
-    return Counter(line for line in (folder / "notes").read_text().split() if line != "hangs")
+    """How often each of them was given."""
+    return Counter(noted(folder))
 
 
 class CountedServer:

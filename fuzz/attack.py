@@ -34,14 +34,17 @@ _NORMAL_CLIP = flac.constant(1, 16_000)
 
 
 @contextmanager
-def part(server: Target, name: str) -> Iterator[Report]:
-    """A part whose requests are sent in the block. Then leaks are looked for."""
+def part(server: Target, name: str, most: int = MOST_AT_WORK) -> Iterator[Report]:
+    """A part whose requests are sent in the block. Then leaks are looked for.
+
+    The server may take ``most`` bytes for it.
+    """
     report, before = Report(name), server.footprint()
     with Watch(server.process.pid) as watch:
         yield report
     if watch.memory:
         report.peak = max(report.peak, watch.peak - before.memory)
-    if report.peak > MOST_AT_WORK:
+    if report.peak > most:
         report.complaints.append(f"{report.peak / 1e6:.0f} MB over idle")
     if not server.healthy():
         report.complaints.append("the server is not ready any more")

@@ -30,6 +30,9 @@ PLACES = 8
 
 TIMES = 10
 
+DECODER_BYTES = 256_000_000
+"""What decoding one recording may take. Bombs in all places, live and file, take it at once."""
+
 HEALTH_SECONDS = 0.5
 """The 99th percentile of health checks stays below."""
 
@@ -146,9 +149,11 @@ def _request(audio: bytes, query: str) -> bytes:
 
 def main(seconds: float) -> int:
     limits = {"LIVE_REQUESTS": str(PLACES), "FILE_REQUESTS": str(PLACES), "WRITE_SECONDS": "5"}
+    limits["DECODING_MEMORY_MB"] = str(DECODER_BYTES // 1_000_000)
     with target(**limits) as server, AudioHost() as host:
         attack.warm_up(server)
-        with attack.part(server, f"{TIMES} times as much, for {seconds:g} s") as report:
+        most = 2 * PLACES * DECODER_BYTES
+        with attack.part(server, f"{TIMES} times as much, for {seconds:g} s", most) as report:
             crowd = Crowd(server, host, report)
             crowd.run(seconds)
             taken = sorted(crowd.health)

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from urllib.parse import urlsplit
+
+from tests.loopback import Loopback, Quiet
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Answer:
     """The client left while the answer was paused."""
 
 
-class AudioHost:
+class AudioHost(Loopback):
     """Listens inside the ``with`` block. `asked` are the targets of all requests.
 
     What has an ``ETag`` can be asked for from some byte on; `ranges` are those that were.
@@ -41,34 +41,21 @@ class AudioHost:
         self.asked: list[str] = []
         self.ranges: list[str] = []
         self._answers: dict[str, Answer] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(self._handler())
 
     def put(self, target: str, answer: Answer) -> str:
         """The URL of ``target``, whose path gives ``answer`` from now on."""
         self._answers[urlsplit(target).path] = answer
-        return f"http://127.0.0.1:{self._server.server_port}{target}"
+        return f"{self.url}{target}"
 
-    def __enter__(self) -> AudioHost:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         for answer in self._answers.values():
             answer.resumed.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Quiet]:
         host = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 host.asked.append(self.path)
                 answer = host._answers.get(urlsplit(self.path).path, Answer(status=404))
@@ -100,9 +87,6 @@ class AudioHost:
                         answer.abandoned.set()
                         return
                 self.wfile.write(answer.body[answer.pause_at : cut])
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         return Handler
 

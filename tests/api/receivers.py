@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from urllib.parse import urlsplit
+
+from tests.loopback import Loopback, Quiet
 
 _PIECE = 65_536
 
@@ -50,44 +50,31 @@ class Put:
         return self.headers.get("transfer-encoding") == "chunked"
 
 
-class Receiver:
+class Receiver(Loopback):
     """Listens inside the ``with`` block. ``puts`` are all requests whose answers are decided."""
 
     def __init__(self) -> None:
         self.puts: list[Put] = []
         self._receptions: dict[str, Reception] = {}
         self._closed = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(self._handler())
 
     def at(self, target: str, reception: Reception) -> str:
         """The URL of ``target``, whose path has this ``reception`` from now on."""
         self._receptions[urlsplit(target).path] = reception
-        return f"http://127.0.0.1:{self._server.server_port}{target}"
+        return f"{self.url}{target}"
 
     def got(self, path: str) -> list[Put]:
         """What was put to ``path``, in order."""
         return [put for put in self.puts if urlsplit(put.target).path == path]
 
-    def __enter__(self) -> Receiver:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         self._closed.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Quiet]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
             def do_PUT(self) -> None:
@@ -157,8 +144,5 @@ class Receiver:
                 if len(data) < size:
                     raise EOFError
                 return data
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         return Handler

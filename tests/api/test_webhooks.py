@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import httpx
@@ -17,11 +15,12 @@ from standardwebhooks import Webhook
 from reflector_gpu.jobs import webhooks
 from tests.api.support import connect, error_of, eventually
 from tests.live import KEY, LiveServer
+from tests.loopback import Loopback, Quiet
 
 JOBS = "/v1/jobs"
 
 
-class Hooked:
+class Hooked(Loopback):
     """A client's server, which listens inside the ``with`` block.
 
     It answers with ``statuses`` in order, and then with 200. A path that begins with ``/slow`` is
@@ -34,7 +33,7 @@ class Hooked:
         left = list(statuses)
         ours = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -45,30 +44,10 @@ class Hooked:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                """Tests are quiet."""
+        super().__init__(Handler)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Hooked:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture(scope="module")

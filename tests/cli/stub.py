@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 
 from reflector_gpu.formats import openai
 from reflector_gpu.formats.stream_events import StreamEvent
 from reflector_gpu.types import Segment, Transcript, Word
+from tests.loopback import Loopback, Quiet
 
 SPOKEN = Transcript(
     (
@@ -55,7 +54,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class StubServer:
+class StubServer(Loopback):
     """Gives ``replies`` in turn; after the last it stays silent until the block ends.
 
     ``silent`` is set once a client waits for nothing. ``asked`` are the requests' paths, headers
@@ -67,32 +66,15 @@ class StubServer:
         self.silent = threading.Event()
         self._ended = threading.Event()
         self._replies = iter(replies)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(self._handler())
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> StubServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         self._ended.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Quiet]:
         stub = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self._answer(b"")
 
@@ -112,8 +94,5 @@ class StubServer:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(reply.body.encode())
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         return Handler

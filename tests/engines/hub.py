@@ -9,9 +9,9 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from urllib.parse import urlsplit
+
+from tests.loopback import Loopback, Quiet
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STORED = 1_000_000
@@ -33,7 +33,7 @@ class Download:
     key: str | None = None
 
 
-class Hub:
+class Hub(Loopback):
     """Serves ``files`` as a repository, or each of several; ``downloads`` lists what was fetched,
     ``looked_up`` the paths of the questions that came before.
 
@@ -57,7 +57,7 @@ class Hub:
         self._closing = False
         hub = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_HEAD(self) -> None:
                 hub.looked_up.append(self.path)
                 self._route(with_body=False)
@@ -149,16 +149,8 @@ class Hub:
                 self.end_headers()
                 self.wfile.write(data)
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self._server.daemon_threads = False
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def fetched(self) -> list[str]:
@@ -174,21 +166,9 @@ class Hub:
         etag = self.names.get(name) or _etag(self.files[name])
         return {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
 
-    def __enter__(self) -> Hub:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         self._closing = True
         self._going_on.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _etag(data: bytes) -> str:

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from tests.loopback import Loopback, Quiet
 
 KEY = "upstream-key"
 MODEL = "org/some-model"
@@ -35,7 +35,7 @@ class Reply:
     """Nothing but the first piece comes until the client leaves."""
 
 
-class Stub:
+class Stub(Loopback):
     """Listens inside the ``with`` block. Gives ``replies`` in turn, then good ones."""
 
     def __init__(self, *replies: Reply) -> None:
@@ -46,32 +46,19 @@ class Stub:
         self.left = threading.Event()
         """A client left while it was made to wait."""
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(self._handler())
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{super().url}/v1"
 
-    def __enter__(self) -> Stub:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def let_go(self) -> None:
         self._closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Quiet]:
         stub = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -154,8 +141,5 @@ class Stub:
                     if readable and not self.connection.recv(1, socket.MSG_PEEK):
                         stub.left.set()
                         raise ConnectionResetError
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         return Handler

@@ -355,8 +355,9 @@ def test_a_job_goes_on_when_its_server_starts_again(
             job = submit(http, pauses)
             eventually(lambda: get(http, job)["progress"]["audio_seconds"] > 0)
             before = get(http, job)
-    with LiveServer(model="scripted", data_dir=tmp_path) as server:
-        gate = Gate(server, monkeypatch)
+    server = LiveServer(model="scripted", data_dir=tmp_path)
+    gate = Gate(server, monkeypatch)  # before the server goes on with the job
+    with server:
         with connect(server, None) as http:
             done = ended(http, job)
             assert done["text"].startswith(before["text"])

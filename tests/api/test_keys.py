@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,49 @@ __all__ = ["typed"]  # a fixture
 Keys = Callable[..., str]
 
 
-@pytest.fixture
-def keys(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
-    """Runs a command of `reflector-gpu keys`; what it prints."""
-    monkeypatch.setenv("REFLECTOR_DATA_DIR", str(tmp_path))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
 
-    def run(*arguments: str) -> str:
-        done = typed("keys", *arguments)
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[LiveServer]:
+    with LiveServer(model="scripted", apikey=KEY, data_dir=folder) as server:
+        yield server
+
+
+@contextmanager
+def keys_in(folder: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
+    """Runs a command of `reflector-gpu keys`; what it prints. Keys are revoked in the end."""
+    monkeypatch.setenv("REFLECTOR_DATA_DIR", str(folder))
+    made: list[str] = []
+
+    def run(command: str, *arguments: str) -> str:
+        done = typed("keys", command, *arguments)
         assert done.status == 0, done
+        if command == "create":
+            made.append(arguments[0])
+        elif command == "revoke":
+            made.remove(arguments[0])
         return done.out.strip()
 
-    return run
+    yield run
+    for name in made[:]:
+        run("revoke", name)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LiveServer]:
-    with LiveServer(model="scripted", apikey=KEY, data_dir=tmp_path) as server:
-        yield server
+def keys(folder: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
+    """Keys of the server that these tests share."""
+    with keys_in(folder, typed, monkeypatch) as run:
+        yield run
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
+    """Keys in a folder that no server uses yet."""
+    with keys_in(tmp_path, typed, monkeypatch) as run:
+        yield run
 
 
 def send(http: httpx.Client, audio: bytes, route: str = TRANSCRIPTIONS) -> httpx.Response:
@@ -67,7 +93,7 @@ def test_a_batch_needs_the_scope_of_its_endpoint(server: LiveServer, keys: Keys)
 
 
 def test_a_key_is_made_and_revoked_while_the_server_runs(
-    server: LiveServer, keys: Keys, clip: bytes, tmp_path: Path
+    server: LiveServer, keys: Keys, clip: bytes, folder: Path
 ) -> None:
     secret = keys("create", "alice")
     with connect(server, secret) as http:
@@ -79,7 +105,7 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(
     listed = keys("list")
     assert "alice" in listed
     assert secret not in listed
-    for path in tmp_path.iterdir():
+    for path in folder.iterdir():
         if path.is_file():
             assert secret.encode() not in path.read_bytes()
 
@@ -114,9 +140,11 @@ def usage(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 
 def test_what_a_key_has_used_is_counted_and_limited(
-    tmp_path: Path, keys: Keys, clip: bytes
+    tmp_path: Path, own_keys: Keys, clip: bytes
 ) -> None:
-    secret = keys("create", "alice", "--daily-audio-hours", "0.001", "--scopes", "transcribe,jobs")
+    secret = own_keys(
+        "create", "alice", "--daily-audio-hours", "0.001", "--scopes", "transcribe,jobs"
+    )
     where: dict[str, Any] = {"model": "scripted", "apikey": KEY, "data_dir": tmp_path}
     with LiveServer(**where) as server, connect(server, secret) as http:
         assert send(http, clip).status_code == 200
@@ -168,7 +196,7 @@ def test_the_events_of_a_job_end_with_its_key(server: LiveServer, keys: Keys, cl
 
 
 def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
-    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
     with connect(server, keys("create", "alice")) as http:
         eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
@@ -179,27 +207,28 @@ def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
         eventually(lambda: http.get("/v1/models").status_code == 401)
         held.open()
     where = f"WHERE id = '{last}'"
-    eventually(lambda: stored(tmp_path, f"SELECT status FROM jobs {where}") == "failed")
-    assert "revoked" in stored(tmp_path, f"SELECT error FROM jobs {where}")
+    eventually(lambda: stored(folder, f"SELECT status FROM jobs {where}") == "failed")
+    assert "revoked" in stored(folder, f"SELECT error FROM jobs {where}")
     assert held.arrived == 2
 
 
 def test_a_batch_stops_when_its_key_is_revoked(
-    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
     with connect(server, keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
-        submit_batch(http, clip, 4)
+        lines = submit_batch(http, clip, 4)
         eventually(lambda: held.arrived == 2)  # no more lines at once
         keys("revoke", "alice")
         eventually(lambda: http.get("/v1/models").status_code == 401)
     held.open()
-    eventually(lambda: stored(tmp_path, "SELECT status FROM jobs") == "failed")
+    status = f"SELECT status FROM jobs WHERE id = '{lines}'"
+    eventually(lambda: stored(folder, status) == "failed")
     assert held.arrived == 2
 
 
 def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
-    server: LiveServer, keys: Keys, clip: bytes, held: Gate, tmp_path: Path
+    server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
     """The clip has more than a second, of which the key has 0.36."""
     with connect(server, keys("create", "alice", "--daily-audio-hours", "0.0001")) as http:
@@ -210,7 +239,7 @@ def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
         held.open()
         tomorrow = (time.time() // 86400 + 1) * 86400
         waiting = f"SELECT count(*) FROM jobs WHERE status = 'queued' AND due > {tomorrow - 60}"
-        eventually(lambda: stored(tmp_path, waiting) == 2)
+        eventually(lambda: stored(folder, waiting) == 2)
         assert http.get(f"/v1/jobs/{last}").json()["status"] == "queued"
         counts = http.get(f"/v1/batches/{lines}").json()["request_counts"]
         assert (counts["total"], counts["failed"]) == (4, 0)
@@ -230,9 +259,9 @@ def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip
         assert after["audio_seconds"] > 3
 
 
-def test_named_keys_close_a_server_that_was_open(tmp_path: Path, keys: Keys) -> None:
-    keys("create", "alice")
-    keys("revoke", "alice")
+def test_named_keys_close_a_server_that_was_open(tmp_path: Path, own_keys: Keys) -> None:
+    own_keys("create", "alice")
+    own_keys("revoke", "alice")
     with LiveServer(model="scripted", data_dir=tmp_path) as server, connect(server, None) as http:
         error_of(http.get("/v1/models"), 401)
 

@@ -12,6 +12,8 @@ from tests.postgresql import cluster, url
 
 __all__ = ["cluster", "url"]  # fixtures
 
+pytestmark = pytest.mark.slow
+
 JOBS = "/v1/jobs"
 
 

@@ -45,8 +45,7 @@ class Usage:
 
     async def start(self) -> None:
         """Read what was used today, and begin to write."""
-        for one in await self.since(self._day):
-            self._today[one.owner, one.day] += one.audio_seconds
+        await self._look()
         self._writing = asyncio.create_task(self._write())
 
     async def aclose(self) -> None:
@@ -66,7 +65,7 @@ class Usage:
         self._today[owner, day] += seconds
 
     def audio_today(self, owner: str) -> float:
-        """Seconds of audio of this day, as far as this server knows."""
+        """Seconds of audio of this day. What other servers have done is known a little later."""
         return self._today.get((owner, self._day), 0.0)
 
     @property
@@ -113,6 +112,13 @@ class Usage:
 
         await self._database.write(work)
 
+    async def _look(self) -> None:
+        """See what all servers have written down of this day."""
+        for one in await self.since(self._day):
+            key = one.owner, one.day
+            known = one.audio_seconds + (self._new[key].audio_seconds if key in self._new else 0.0)
+            self._today[key] = max(self._today[key], known)
+
     @property
     def _day(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
@@ -121,4 +127,4 @@ class Usage:
         while True:
             await asyncio.sleep(_WRITE_SECONDS)
             with suppress(Unavailable):
-                await self.flush()
+                await self._look()

@@ -1,0 +1,1 @@
+"""Tests of `reflector_gpu.store`."""

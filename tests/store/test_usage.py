@@ -1,0 +1,39 @@
+"""What keys have used, as several servers count it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.store import usage
+from reflector_gpu.store.database import sqlite_in
+from reflector_gpu.store.usage import Usage
+from tests.api.support import eventually
+
+
+def test_servers_learn_what_others_have_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "_WRITE_SECONDS", 0.005)
+    databases = [sqlite_in(tmp_path) for _ in range(2)]
+
+    async def run() -> None:
+        one, other = servers = [Usage(database) for database in databases]
+        for server in servers:
+            await server.start()
+        one.audio("key", 5.0)
+        other.audio("key", 2.0)
+
+        def known() -> bool:
+            return [server.audio_today("key") for server in servers] == [7.0, 7.0]
+
+        await asyncio.to_thread(eventually, known)
+        for server in servers:
+            await server.aclose()
+        assert [day.audio_seconds for day in await one.since("", "key")] == [7.0]
+
+    asyncio.run(run())
+    for database in databases:
+        database.close()

@@ -107,6 +107,18 @@ def test_a_server_that_was_silent_has_lost_the_upload(servers: list[Uploads], cl
     asyncio.run(run())
 
 
+def test_an_upload_goes_on_at_once_when_its_server_starts_again(servers: list[Uploads]) -> None:
+    killed, following = servers
+
+    async def run() -> None:
+        upload, _, task = await begun(killed)
+        await following.release_all()
+        assert (await following.append(upload, 3, one(b"defghij"))).complete
+        task.cancel()
+
+    asyncio.run(run())
+
+
 def test_a_wrong_offset_disturbs_no_request_that_goes_on(servers: list[Uploads]) -> None:
     server = servers[0]
 

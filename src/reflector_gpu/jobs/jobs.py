@@ -140,6 +140,7 @@ class Jobs:
         """Begin to work: first on what a server was doing that has died."""
         if not self._shared and self._folder.alone():
             await self._store.release_all()
+            await self._uploads.release_all()
             await asyncio.to_thread(self._folder.remove_incoming)
             for job_id in await self._store.unknown(self._folder.ids()):
                 self._folder.remove(job_id)

@@ -33,6 +33,7 @@ router = APIRouter(prefix="/v1", tags=["batches"], responses={"default": ANY_FAI
 _OUTPUT, _ERRORS = "file-output-", "file-errors-"
 _LARGEST = 200_000_000  # bytes of an input file
 _PIECE = 65_536
+_LONGEST_NAME = 255
 _JSONL = "application/jsonl"
 _STATUS = {
     Status.QUEUED: "validating",
@@ -129,7 +130,7 @@ async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner:
             purpose = dict(form.fields).get("purpose")
             if purpose != "batch":
                 raise InvalidRequest("Files have the purpose 'batch' here.", param="purpose")
-            name = single(form).filename.replace("\0", "")
+            name = single(form).filename.replace("\0", "")[:_LONGEST_NAME]
             return _file(await jobs.files.add(owner, name, purpose, arriving.path))
 
 

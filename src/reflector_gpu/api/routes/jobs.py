@@ -55,6 +55,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _FAILURES: dict[int | str, dict[str, Any]] = {"default": ANY_FAILURE}
 _JSON = "application/json"
 _IDEMPOTENCY = "Idempotency-Key"
+_LONGEST_NAME = 255
 _LONGEST_WATCH = 12 * 3600.0  # seconds
 
 
@@ -240,7 +241,7 @@ async def _draft(
     url = fields.audio_file_url
     if url is not None:
         name = parse_url(url).path.rpartition("/")[2] or "audio"
-    name = name.replace("\0", "")  # PostgreSQL keeps none
+    name = name.replace("\0", "")[:_LONGEST_NAME]  # PostgreSQL keeps no NUL
     options = options_of(fields.kind, values)
     told = hashlib.sha256(to_json([fields.kind, options, url, fields.upload_id]))
     if path and fields.idempotency_key and fields.upload_id is None:

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-slow test-clients test-images test-torch test-ray format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-slow test-clients test-images test-torch test-ray docs format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -34,6 +34,10 @@ test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on t
 
 test-ray: .venv/ray/installed  ## Run the tests of the application on Ray (pip fetches 90 MB)
 	@.venv/ray/bin/python -m pytest -p no:warnings tests/ray
+
+docs: .venv/docs  ## Build the documentation into build/docs, to be read without a network
+	@$(BIN)/python -m manual
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: .venv/dev  ## Put imports and layout right
 	@$(BIN)/ruff check --quiet --select I --fix
@@ -93,6 +97,11 @@ clean:  ## Forget the set-up
 .venv/fuzz: .venv/dev
 	@echo "Installing what the fuzzing needs ..."
 	@$(PIP) install -c constraints.txt --group fuzz
+	@touch $@
+
+.venv/docs: .venv/dev pyproject.toml
+	@echo "Installing what builds the documentation ..."
+	@$(PIP) install -c constraints.txt --group docs
 	@touch $@
 
 .venv/images: .venv/dev pyproject.toml

@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic import SecretStr
 
+from manual import settings_page
 from reflector_gpu.deploy.modal_settings import load_modal_settings
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.profiles import PROFILES
@@ -411,3 +412,8 @@ def test_what_is_no_origin_is_an_error_that_names_it(
         load_settings()
     assert caught.value.message.startswith("REFLECTOR_CORS_ORIGINS: ")
     assert f"'{value}'" in caught.value.message
+
+
+def test_the_page_of_the_settings_is_up_to_date() -> None:
+    written = settings_page.FILE.read_text(encoding="utf-8")
+    assert written == settings_page.text(), "write it anew: .venv/bin/python -m manual"

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 class JobSettings(BaseSettings):
     """Part of `reflector_gpu.settings.Settings`."""
 
+    # Jobs
     data_dir: Path | None = Field(
         None, description="Folder that jobs are kept in; without one there are none"
     )

@@ -1,0 +1,1 @@
+"""The parts of the documentation that programs write: settings, API reference, borrowed pages."""

@@ -201,7 +201,8 @@ def _pairs(model: str, rounds: int) -> list[tuple[float, float]]:
     return found
 
 
-_WRITER = """
+# A line is one write, so that a kill leaves no half of it.
+_WRITER = r"""
 import asyncio, sys
 from pathlib import Path
 from reflector_gpu.jobs.job import Draft
@@ -214,11 +215,13 @@ async def main() -> None:
     while True:
         name = f"job_{sys.argv[2]}_{number:06d}"
         await store.add(name, Draft("", "transcription", {}, "a", "f"))
-        print("accepted", name, flush=True)
+        sys.stdout.write(f"accepted {name}\n")
+        sys.stdout.flush()
         job = await store.take(f"w{sys.argv[2]}-{number}")
         assert job
         await store.complete(job, job.id.encode() * 5000, 1.0)
-        print("done", job.id, flush=True)
+        sys.stdout.write(f"done {job.id}\n")
+        sys.stdout.flush()
         number += 1
 
 asyncio.run(main())
@@ -241,9 +244,8 @@ def power_cuts() -> list[Figure]:
             rest = process.stdout.read()
             process.wait()
             for line in (first + rest).splitlines():
-                if " " in line:  # a kill leaves an empty one
-                    what, _, name = line.partition(" ")
-                    (accepted if what == "accepted" else done).add(name)
+                what, _, name = line.partition(" ")
+                (accepted if what == "accepted" else done).add(name)
         lost, broken = _missing(Path(folder), accepted, done)
     return [
         Figure(

@@ -61,9 +61,12 @@ def test_a_dry_run_shows_everything(typed: Typed) -> None:  # noqa: F811
 
 
 def test_padding_needs_no_weights_and_tells_what_reflector_reads(plane: ControlPlane) -> None:
-    done = deploy(["padding"], plane.environment)
+    database = {"REFLECTOR_DATABASE_URL": "postgresql://me:hidden@db/jobs"}
+    done = deploy(["padding"], {**plane.environment, **database})
     assert done.returncode == 0, done.stderr
     assert "Fetching" not in done.stderr
+    assert "hidden" not in done.stdout + done.stderr
+    assert database.items() <= plane.secrets["reflector-gpu"].items()
     assert variables(done.stdout) == {
         "PADDING_URL": "https://xxxx--reflector-padding-web.modal.run",
         "PADDING_MODAL_API_KEY": plane.secrets["reflector-gpu"]["REFLECTOR_APIKEY"],

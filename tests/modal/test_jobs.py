@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reflector_gpu.deploy.modal_server import ServerDeployment
 from reflector_gpu.deploy.modal_settings import carried
+from reflector_gpu.errors import ConfigurationError
 from tests.api.support import connect, error_of, eventually
 from tests.live import LiveServer
 from tests.modal.conftest import SCRIPTED, running
@@ -43,3 +45,11 @@ def test_without_a_database_there_are_no_jobs(scripted: LiveServer, clip: bytes)
 @pytest.mark.parametrize("variable", ["REFLECTOR_DATA_DIR", "REFLECTOR_DATABASE_URL"])
 def test_neither_the_folder_nor_the_password_of_the_database_is_carried(variable: str) -> None:
     assert carried({variable: "postgresql://me:secret@db/x"}) == {}
+
+
+def test_no_more_web_containers_are_kept_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFLECTOR_MODAL_WEB_MIN_CONTAINERS", "2")
+    assert ServerDeployment("reflector-padding").web["min_containers"] == 2
+    monkeypatch.setenv("REFLECTOR_MODAL_WEB_CONTAINERS", "1")
+    with pytest.raises(ConfigurationError, match="WEB_MIN_CONTAINERS: 2 are more than the 1"):
+        ServerDeployment("reflector-padding")

@@ -185,9 +185,10 @@ def _plan(target: Target) -> Iterator[str]:
 
 def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
-    from reflector_gpu.deploy.modal_server import KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.modal_server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
 
-    yield f"secret {SECRET}: use it, or create it with a new {KEY_VARIABLE}"
+    more = f", and {DATABASE_VARIABLE} of this environment" * (DATABASE_VARIABLE in os.environ)
+    yield f"secret {SECRET}: use it, or create it with a new {KEY_VARIABLE}{more}"
     if any(target.deployment.needs_hub_token for target in targets):
         yield f"secret {HUB_SECRET}: use it, or create it with {HUB_VARIABLE} of this environment"
 
@@ -226,7 +227,7 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
     import modal
 
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
-    from reflector_gpu.deploy.modal_server import KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.modal_server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
 
     with _at_modal():
         known = {one.name for one in modal.Secret.objects.list()}
@@ -243,7 +244,9 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
             _say(f"Using the secret {SECRET}; its key is the one that was printed back then.")
             return None
         key = secrets.token_urlsafe(32)
-        modal.Secret.objects.create(SECRET, {KEY_VARIABLE: key})
+        database = os.environ.get(DATABASE_VARIABLE)
+        more = {DATABASE_VARIABLE: database} if database else {}
+        modal.Secret.objects.create(SECRET, {KEY_VARIABLE: key, **more})
         _say(f"Created the secret {SECRET}. Its key is printed below, and never again.")
         return key
 

@@ -18,6 +18,7 @@ from reflector_gpu.settings import Settings, load_settings
 
 SECRET = "reflector-gpu"  # noqa: S105  a name
 KEY_VARIABLE = "REFLECTOR_APIKEY"
+DATABASE_VARIABLE = "REFLECTOR_DATABASE_URL"
 
 MODELS = "/models"
 """Where the volume with the weights is mounted."""

@@ -1,0 +1,72 @@
+"""Files that clients leave for batches: how many, and how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reflector_gpu.errors import NotFound, Overloaded
+from reflector_gpu.jobs import files
+from reflector_gpu.jobs.files import Files
+from reflector_gpu.jobs.unbroken import Unbroken
+from reflector_gpu.store.database import Database, sqlite_in
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = sqlite_in(tmp_path)
+    yield database
+    database.close()
+
+
+def test_all_that_has_expired_is_removed(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SWEPT", 2)
+    clock = Clock()
+    folder, source = tmp_path / "files", tmp_path / "source"
+    folder.mkdir()
+    source.write_bytes(b"{}")
+    kept = Files(database, folder, 60.0, Unbroken(), clock=clock)
+
+    async def run() -> None:
+        made = [await kept.add("me", "a", "batch", source) for _ in range(5)]
+        clock.now += 61
+        young = await kept.add("me", "b", "batch", source)
+        await kept.sweep()
+        assert [path.name for path in folder.iterdir()] == [young.id]
+        assert await kept.listed("me") == [young]
+        with pytest.raises(NotFound):
+            await kept.get("me", made[0].id)
+
+    asyncio.run(run())
+
+
+def test_an_owner_has_so_many_files(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_MOST", 2)
+    folder, source = tmp_path / "files", tmp_path / "source"
+    folder.mkdir()
+    source.write_bytes(b"{}")
+    kept = Files(database, folder, 60.0, Unbroken())
+
+    async def run() -> None:
+        for _ in range(2):
+            await kept.add("me", "a", "batch", source)
+        with pytest.raises(Overloaded, match="2 files"):
+            await kept.add("me", "a", "batch", source)
+        assert len(list(folder.iterdir())) == 2
+        await kept.add("another", "a", "batch", source)
+
+    asyncio.run(run())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     accuracy,
+    cluster,
     deaths,
     diarization,
     first_word,
@@ -43,6 +44,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Figure]]] = {
     "overhead": overhead.run,
     "pipeline": pipeline.run,
     "real_speed": real_speed.run,
+    "ray": cluster.run,
     "realtime": realtime.run,
     "recognisers": recognisers.run,
     "start": start.run,

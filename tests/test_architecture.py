@@ -51,7 +51,17 @@ ALLOWED = {
         "jobs",
         "realtime",
     },
-    "deploy": {"audio", "engines", "runtime", "pipeline", "llm", "service", "store", "api"},
+    "deploy": {
+        "audio",
+        "engines",
+        "runtime",
+        "pipeline",
+        "llm",
+        "service",
+        "store",
+        "realtime",
+        "api",
+    },
     "transcriber": {"audio", "engines", "pipeline", "service"},
     "cli": {
         "audio",

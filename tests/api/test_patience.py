@@ -13,7 +13,8 @@ from starlette.types import Message
 from reflector_gpu.api.connection import body_of
 from reflector_gpu.errors import ClientTooSlow
 from reflector_gpu.runtime import arrivals
-from reflector_gpu.runtime.admission import Admission, Limits
+from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.runtime.limits import Limits
 from reflector_gpu.types import Priority
 from tests.api.conftest import OTHER_KEY
 from tests.api.hosts import Answer, AudioHost

@@ -54,7 +54,8 @@ _NODE: dict[str, Any] = {
 class RayCluster:
     """A `Cluster` inside the ``with`` block, and the application. Only its head has a proxy."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, settings: Mapping[str, str], nodes: int = NODES) -> None:
+        self._count = nodes
         self._settings = {**SETTINGS, **settings}
         self._held = ExitStack()
 
@@ -65,7 +66,7 @@ class RayCluster:
         head = {**_NODE, "temp_dir": folder}
         self._nodes = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         self._held.callback(self._nodes.shutdown)
-        self._workers = [self._nodes.add_node(**_NODE) for _ in range(NODES - 1)]
+        self._workers = [self._nodes.add_node(**_NODE) for _ in range(self._count - 1)]
         ray.init(address=self._nodes.address, log_to_driver=False)
         self._held.callback(ray.shutdown)
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.postgresql import binaries
+from tests.postgresql import cluster as postgresql
+
 if TYPE_CHECKING:
     from tests.ray.cluster import RayCluster
+
+__all__ = ["postgresql"]  # a fixture
 
 _RAY = {
     "RAY_AUTH_MODE": "disabled",
@@ -26,9 +32,20 @@ else:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[RayCluster]:
+def jobs(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings that jobs need; none if this machine has no PostgreSQL."""
+    if not binaries():
+        return {}
+    programs, port = request.getfixturevalue("postgresql")
+    where = ["-h", "127.0.0.1", "-p", str(port), "-U", "tests"]
+    subprocess.run([str(programs / "createdb"), *where, "jobs"], check=True)
+    return {"REFLECTOR_DATABASE_URL": f"postgresql://tests@127.0.0.1:{port}/jobs"}
+
+
+@pytest.fixture(scope="session")
+def cluster(jobs: dict[str, str]) -> Iterator[RayCluster]:
     """Two nodes, two servers, and two replicas of each recogniser: `sphinx` and `scripted`."""
     from tests.ray.cluster import RayCluster
 
-    with RayCluster() as cluster:
+    with RayCluster(jobs) as cluster:
         yield cluster

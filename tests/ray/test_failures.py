@@ -6,18 +6,20 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import wav
+from tests.api.support import eventually, wav
 from tests.ray.cluster import RayCluster, kill, node_of
 from tests.waiting import until
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 DURING_REDEPLOY = 160
 DURING_KILL = 20
+JOBS = 6
 
 
 def statuses(answers: list[Future[httpx.Response]]) -> list[int]:
@@ -74,7 +76,10 @@ def in_background(cluster: RayCluster, cpus: str) -> Iterator[None]:
 
 
 def test_work_lands_on_both_nodes_and_one_of_them_may_die(
-    cluster: RayCluster, send: Callable[[str, int], httpx.Response]
+    cluster: RayCluster,
+    send: Callable[[str, int], httpx.Response],
+    speech: Samples,
+    jobs: dict[str, str],
 ) -> None:
     assert len({node_of(one) for one in cluster.replicas("recogniser-sphinx")}) == 2
     assert len({node_of(one) for one in cluster.servers()}) == 2
@@ -87,10 +92,29 @@ def test_work_lands_on_both_nodes_and_one_of_them_may_die(
             return send("sphinx", number)
         return answer if answer.status_code == 200 else send("sphinx", number)
 
-    with ThreadPoolExecutor(DURING_KILL) as threads:
+    audio = wav(speech[: 20 * SAMPLE_RATE])
+    with ThreadPoolExecutor(DURING_KILL) as threads, cluster.client() as http:
+        made = accepted(http, audio) if jobs else []
         answers = [threads.submit(twice, number) for number in range(DURING_KILL)]
         next(as_completed(answers))
         cluster.kill_node()
         assert statuses(answers) == [200] * DURING_KILL
+        for job in made:
+            eventually(partial(_is_completed, http, job), 90)
+        results = [http.get(f"/v1/jobs/{job}/result").json() for job in made]
+    assert all(result == results[0] and result["words"] for result in results)
     cluster.add_node()
     cluster.settled()
+
+
+def accepted(http: httpx.Client, audio: bytes) -> list[str]:
+    """Jobs that both servers have accepted."""
+    form = {"model": "sphinx"}
+    answers = [http.post("/v1/jobs", files={"file": audio}, data=form) for _ in range(JOBS)]
+    assert {answer.status_code for answer in answers} == {202}
+    return [answer.json()["id"] for answer in answers]
+
+
+def _is_completed(http: httpx.Client, job: str) -> bool:
+    answer = http.get(f"/v1/jobs/{job}")
+    return answer.status_code == 200 and answer.json()["status"] == "completed"

@@ -11,10 +11,13 @@ import pytest
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.realtime import COMPLETED, Client
 from tests.api.support import error_of, wav
+from tests.jobs.test_killed import recording
 from tests.live import KEY, LiveServer
 from tests.ray.cluster import RayCluster
+from tests.waiting import until
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
+HALF_AN_HOUR = 27  # times the sample meeting
 UPLOADS = [
     {"model": "scripted", "response_format": "verbose_json", "timestamp_granularities[]": "word"},
     {"model": "scripted", "response_format": "srt"},
@@ -93,6 +96,44 @@ def test_a_realtime_session_goes_through_the_proxy(cluster: RayCluster, speech: 
     with Client(cluster, transcription={"model": "scripted"}) as session:
         session.speak(np.concatenate((speech[: 4 * SAMPLE_RATE], pause)))
         assert session.wait_for(COMPLETED)["transcript"]
+
+
+def test_a_client_secret_opens_sessions_on_every_server(cluster: RayCluster) -> None:
+    with cluster.client() as http:
+        made = http.post("/v1/realtime/client_secrets", json={}).json()["value"]
+    for _ in range(8):
+        with Client(cluster, "/v1/realtime", key=made) as session:
+            assert session.next()["type"] == "session.created"
+
+
+@pytest.fixture(scope="module")
+def long_file(speech: Samples) -> bytes:
+    return recording(speech, HALF_AN_HOUR)
+
+
+@pytest.fixture(scope="module")
+def long_transcript(alone: LiveServer, long_file: bytes) -> bytes:
+    """What the server without Ray makes of it."""
+    return transcript(alone, long_file)
+
+
+def transcript(server: LiveServer | RayCluster, audio: bytes) -> bytes:
+    form = {"model": "scripted", "response_format": "verbose_json"}
+    with server.client() as http:
+        answer = http.post(TRANSCRIPTIONS, files={"file": audio}, data=form)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["duration"] > 1790
+    return answer.content
+
+
+@pytest.mark.parametrize("replicas", ["1", "2"])
+def test_a_long_file_has_the_same_transcript_on_any_number_of_replicas(
+    cluster: RayCluster, long_file: bytes, long_transcript: bytes, replicas: str
+) -> None:
+    changed = {"REFLECTOR_RAY_REPLICAS": replicas, "REFLECTOR_RAY_MOST_REPLICAS": replicas}
+    cluster.deploy(changed)
+    until(lambda: len(cluster.replicas("recogniser-scripted")) == int(replicas))
+    assert transcript(cluster, long_file) == long_transcript
 
 
 @pytest.mark.parametrize(

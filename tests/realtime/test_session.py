@@ -17,7 +17,8 @@ from reflector_gpu.realtime import session as session_module
 from reflector_gpu.realtime.configuration import Configuration, Transcription
 from reflector_gpu.realtime.server_events import ServerEvent
 from reflector_gpu.realtime.session import Session
-from reflector_gpu.runtime.admission import Admission, Limits, Recording
+from reflector_gpu.runtime.admission import Admission, Recording
+from reflector_gpu.runtime.limits import Limits
 from reflector_gpu.types import SAMPLE_RATE, Priority, Samples, Word
 
 LIMITS = dict.fromkeys(Priority, Limits())

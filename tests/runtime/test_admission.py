@@ -7,8 +7,9 @@ from contextlib import ExitStack
 import pytest
 
 from reflector_gpu.errors import Overloaded, TooLarge
-from reflector_gpu.runtime.admission import Admission, Limits
+from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.arrivals import STEADY_RATE
+from reflector_gpu.runtime.limits import Limits
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 from tests.runtime.clock import Clock

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from reflector_gpu.deploy import ray_config
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
+
+if TYPE_CHECKING:
+    from reflector_gpu.cli.formats import OutputFormat
+    from reflector_gpu.transcriber import Options
 
 
 def config(*, kubernetes: bool, image: str | None) -> None:
@@ -31,19 +39,42 @@ def run(host: str, port: int) -> None:
     Raises:
         ReflectorError: Ray is not installed, or a setting does not work.
     """
-    try:
+    with _needs_ray():
         from reflector_gpu.deploy import ray_local
-    except ImportError:
-        raise ConfigurationError(
-            "This needs the extra 'ray': pip install 'reflector-gpu[ray]'"
-        ) from None
     _say_what_is_missing()
     ray_local.run(host, port)
 
 
+def batch(
+    folder: Path,
+    out: Path,
+    form: OutputFormat,
+    options: Mapping[str, object],
+    actors: int,
+    address: str | None,
+) -> int:
+    """Transcribe a folder; the exit status.
+
+    Raises:
+        ReflectorError: Ray is not installed, there is no such folder, or an option does not fit.
+    """
+    with _needs_ray():
+        from reflector_gpu.cli import ray_batch
+    return ray_batch.run(folder, out, form, cast("Options", options), actors, address)
+
+
+@contextmanager
+def _needs_ray() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            "This needs the extra 'ray': pip install 'reflector-gpu[ray]'"
+        ) from error
+
+
 def _say_what_is_missing() -> None:
-    if load_settings().data_dir is None:
+    if load_settings().database_url is None:
         sys.stderr.write(
-            "There will be no jobs: they need REFLECTOR_DATABASE_URL, a PostgreSQL, and "
-            "REFLECTOR_DATA_DIR, a folder that all nodes share.\n"
+            "There will be no jobs: they need a PostgreSQL (REFLECTOR_DATABASE_URL).\n"
         )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from reflector_gpu.cli import completion
+from reflector_gpu.cli.formats import OutputFormat
 
 ray = typer.Typer(
     help="The same service on a Ray cluster.", no_args_is_help=True, rich_markup_mode=None
@@ -53,3 +57,49 @@ def up(
     from reflector_gpu.cli.ray import run
 
     run(host, port)
+
+
+@ray.command("batch")
+def batch(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Recordings, also below it.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where transcripts are written.")],
+    form: Annotated[
+        OutputFormat, typer.Option("--format", "-f", help="Their format.")
+    ] = OutputFormat.JSON,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.recognisers,
+            help="A name from `models list`; else the configured one.",
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ...")
+    ] = None,
+    diarize: Annotated[
+        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
+    ] = False,
+    actors: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", min=1, help="Most models that are loaded at once."),
+    ] = 4,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="The cluster; else a new one on this machine. [env var: RAY_ADDRESS]",
+        ),
+    ] = None,
+) -> None:
+    """Transcribe a folder of recordings on a cluster whose nodes all see both folders.
+
+    Run again, it does what is left: a recording whose transcript is there is done. What failed is
+    listed in OUT/failures.txt, and is tried again by the next run. Each model has the cores and the
+    share of a GPU of REFLECTOR_RAY_CPUS and REFLECTOR_RAY_GPUS.
+    """
+    from reflector_gpu.cli.ray import batch as run_batch
+
+    chosen = {"model": model, "language": language, "diarize": diarize or None}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    raise typer.Exit(run_batch(folder, out, form, given, actors, address))

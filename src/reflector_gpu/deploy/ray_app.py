@@ -7,6 +7,7 @@ GPU if need be (`deploy.ray_calls`, `deploy.ray_engines`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,18 +18,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.ray_calls import Handle, workers
 from reflector_gpu.deploy.ray_engines import EngineReplica, name_of, named
-from reflector_gpu.deploy.ray_options import SERVER, calls, chosen, deployments, ongoing
+from reflector_gpu.deploy.ray_options import (
+    SERVER,
+    SHARED,
+    Options,
+    calls,
+    chosen,
+    deployments,
+    ongoing,
+)
 from reflector_gpu.deploy.ray_settings import load_ray_settings
+from reflector_gpu.deploy.ray_shared import Share, Shared, SharedHandle
 from reflector_gpu.deploy.served import served
+from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 
 
 class Ingress:
     """The server. Serve builds the application where the replica runs."""
 
-    def __init__(self, handles: dict[str, Handle]) -> None:
-        """``handles`` reach the deployments of engines, by their names."""
+    def __init__(self, handles: dict[str, Handle], shared: SharedHandle) -> None:
+        """``handles`` reach the deployments of engines, by their names; ``shared`` that of what all
+        servers share."""
         self._handles = handles
+        self._shared = shared
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         given = load_ray_settings()
@@ -38,6 +51,13 @@ class Ingress:
             model = named(name, settings)
             elsewhere[model.name] = workers(model, handle, calls(model, given))
         server = create_app(settings, elsewhere)
+        service: Service = server.state.service
+        server.add_middleware(
+            Share,
+            shared=self._shared,
+            admission=service.admission,
+            secrets=server.state.client_secrets,
+        )
         server.add_middleware(LeaveOutRequestId)
         return server
 
@@ -75,5 +95,10 @@ def app(args: dict[str, Any] | None = None) -> serve.Application:
         for model in models
         for name in (name_of(model),)
     }
-    ingress = serve.deployment(serve.ingress()(Ingress))
-    return ingress.options(name=SERVER, **options[SERVER]).bind(engines)
+    ingress = serve.deployment(serve.ingress()(Ingress)).options(name=SERVER, **options[SERVER])
+    return ingress.bind(engines, shared(options))
+
+
+def shared(options: Mapping[str, Options]) -> serve.Application:
+    """The deployment of what all servers share."""
+    return serve.deployment(Shared).options(name=SHARED, **options[SHARED]).bind()

@@ -8,7 +8,14 @@ from typing import Any
 
 from reflector_gpu import __version__
 from reflector_gpu.deploy.deployment_settings import carried
-from reflector_gpu.deploy.ray_options import APPLICATION, SERVER, Options, chosen, deployments
+from reflector_gpu.deploy.ray_options import (
+    APPLICATION,
+    SERVER,
+    SHARED,
+    Options,
+    chosen,
+    deployments,
+)
 from reflector_gpu.deploy.ray_settings import PREFIX, load_ray_settings
 from reflector_gpu.settings import load_settings, variables
 
@@ -91,7 +98,7 @@ def _application() -> dict[str, Any]:
                 "name": APPLICATION,
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
-                "args": {"engines": [name for name in options if name != SERVER]},
+                "args": {"engines": [name for name in options if name not in (SERVER, SHARED)]},
                 "runtime_env": {"env_vars": carried(PREFIX, _LEFT_OUT)},
                 "deployments": [{"name": name, **one} for name, one in options.items()],
             }
@@ -115,7 +122,7 @@ def _group(name: str, found: Sequence[Options], pod: dict[str, Any]) -> dict[str
     """Enough nodes of four cores, and one GPU at most, for the replicas of what was ``found``."""
 
     def nodes(count: str) -> int:
-        replicas = [(one, one["autoscaling_config"][count]) for one in found]
+        replicas = [(one, one["autoscaling_config"][count]) for one in found if _scales(one)]
         cores = sum(number * one["ray_actor_options"]["num_cpus"] for one, number in replicas)
         gpus = sum(number * _gpus(one) for one, number in replicas)
         return max(1, -int(-cores // 4), -int(-gpus // 1))
@@ -129,6 +136,10 @@ def _group(name: str, found: Sequence[Options], pod: dict[str, Any]) -> dict[str
         "rayStartParams": {},
         "template": pod,
     }
+
+
+def _scales(deployment: Options) -> bool:
+    return "autoscaling_config" in deployment
 
 
 def _gpus(deployment: Options) -> float:

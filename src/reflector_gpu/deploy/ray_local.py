@@ -57,5 +57,6 @@ def _cores(options: Mapping[str, Mapping[str, Any]]) -> int:
     wanted = sum(
         one["autoscaling_config"]["max_replicas"] * one["ray_actor_options"]["num_cpus"]
         for one in options.values()
+        if "autoscaling_config" in one
     )
     return int(wanted) + 1

@@ -17,6 +17,9 @@ APPLICATION = "reflector-gpu"
 SERVER = "server"
 """The deployment that takes requests."""
 
+SHARED = "limits"
+"""The deployment of what the servers share, which is one actor."""
+
 Options: TypeAlias = Mapping[str, Any]
 
 _BATCHES = 3
@@ -50,6 +53,11 @@ def deployments(
     """The options of each deployment by its name, that of the servers first."""
     return {
         SERVER: server_options(settings, given),
+        SHARED: {
+            "num_replicas": 1,
+            "ray_actor_options": {"num_cpus": 0},
+            "max_ongoing_requests": 100,
+        },
         **{name_of(model): engine_options(model, settings, given) for model in models},
     }
 

@@ -36,6 +36,8 @@ class ClientSecrets:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._known: dict[str, ClientSecret] = {}
+        self.made: Callable[[ClientSecret], None] = lambda _: None
+        """Is told each secret that is made, for servers beside this one."""
 
     def create(
         self, client: str, configuration: Configuration, seconds: int, key_id: str | None = None
@@ -56,7 +58,12 @@ class ClientSecrets:
         value = f"{PREFIX}{secrets.token_urlsafe(32)}"
         made = ClientSecret(value, int(now) + seconds, client, configuration, key_id)
         self._known[value] = made
+        self.made(made)
         return made
+
+    def add(self, secret: ClientSecret) -> None:
+        """Know a secret that another server has made."""
+        self._known[secret.value] = secret
 
     def find(self, value: str) -> ClientSecret | None:
         """The secret with this ``value``, while it is valid."""

@@ -28,12 +28,12 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from dataclasses import dataclass
 from typing import Self
 
 from reflector_gpu.errors import Overloaded, TooLarge
 from reflector_gpu.runtime.arrivals import Arrivals
-from reflector_gpu.runtime.last_hour import HOUR, LastHour
+from reflector_gpu.runtime.last_hour import LastHour
+from reflector_gpu.runtime.limits import UNLIMITED, Limits, Use, each_client
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
@@ -42,16 +42,7 @@ _FIRST_GUESS = 5.0  # seconds, until a request has been measured
 _FADING_SECONDS = 60.0  # work that was done so long ago counts a third of what is done now
 _IMPLAUSIBLE_SHARE = 0.25  # of the audio that may wait: an hour of uploads takes seconds to decode
 _LONGEST_WAIT = 3600.0
-_HOURLY_AUDIO = 100 * HOUR  # more than a machine without GPUs transcribes in an hour
 _REMEMBERED = 1000  # clients; when there are more, those that can be forgotten are
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a class of requests, or a client, may have in work."""
-
-    requests: float = math.inf
-    audio_seconds: float = math.inf
 
 
 class Admission:
@@ -60,7 +51,7 @@ class Admission:
     def __init__(
         self,
         limits: Mapping[Priority, Limits],
-        each_client: Limits = Limits(),
+        each_client: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,6 +61,7 @@ class Admission:
         self._in_work: Counter[str] = Counter()
         self._used: defaultdict[str, LastHour] = defaultdict(lambda: LastHour(clock))
         self._remembered = _REMEMBERED
+        self._elsewhere: Mapping[str, Use] = {}
         self._waiters: set[asyncio.Event] = set()
         self._clock = clock
 
@@ -81,7 +73,7 @@ class Admission:
                 Priority.LIVE: Limits(settings.live_requests, settings.live_audio_seconds),
                 Priority.FILE: Limits(settings.file_requests, settings.file_audio_seconds),
             },
-            _each_client(settings),
+            each_client(settings),
         )
 
     def taken(self, priority: Priority) -> int:
@@ -150,6 +142,16 @@ class Admission:
         kind.check()
         self._check_client(client, kind)
 
+    @property
+    def use(self) -> Mapping[str, Use]:
+        """What each client has in work here, and has used here in the last hour."""
+        known = {name: Use(self._in_work[name], used.seconds) for name, used in self._used.items()}
+        return {name: use for name, use in known.items() if use != Use()}
+
+    def used_elsewhere(self, use: Mapping[str, Use]) -> None:
+        """Count what clients have in work on other servers, and have used there."""
+        self._elsewhere = use
+
     def _forget_idle(self) -> None:
         """Drop what is known of clients that did nothing for an hour: there is no end of names."""
         if len(self._in_work) <= self._remembered:
@@ -160,41 +162,19 @@ class Admission:
         self._remembered = max(_REMEMBERED, 2 * len(self._in_work))
 
     def _check_client(self, client: str, kind: _Class) -> None:
-        limits = self._each_client
-        if self._in_work[client] >= limits.requests:
+        limits, elsewhere = self._each_client, self._elsewhere.get(client, Use())
+        requests = self._in_work[client] + elsewhere.requests
+        if requests >= limits.requests:
             raise Overloaded(
-                f"This client has {self._in_work[client]} of {limits.requests:g} requests in work.",
+                f"This client has {requests} of {limits.requests:g} requests in work.",
                 retry_after=kind.seconds / limits.requests,
             )
         used = self._used[client]
-        if used.seconds >= limits.audio_seconds:
+        if used.seconds + elsewhere.audio_seconds >= limits.audio_seconds:
             raise Overloaded(
                 f"This client has used its {limits.audio_seconds:g} seconds of audio of this hour.",
-                retry_after=used.until_below(limits.audio_seconds),
+                retry_after=used.until_below(limits.audio_seconds - elsewhere.audio_seconds),
             )
-
-
-_FEWEST = 2
-"""Requests that each client may have at once however few places there are: an upload and a URL."""
-
-
-def _each_client(settings: Settings) -> Limits:
-    """What one client may take. Where nobody else can come, it may take everything."""
-    requests, seconds = settings.key_requests, settings.key_hourly_audio_seconds
-    alone = _sole_client(settings)
-    if requests is None:
-        places = settings.live_requests + settings.file_requests
-        requests = 0 if alone else max(_FEWEST, places // 2)
-    if seconds is None:
-        seconds = 0 if alone else _HOURLY_AUDIO
-    return Limits(requests or math.inf, seconds or math.inf)
-
-
-def _sole_client(settings: Settings) -> bool:
-    """Whether all requests count as one client's: there is one key, or only this machine calls."""
-    if settings.keys:
-        return len(settings.keys) == 1 and not settings.trusted_networks
-    return settings.open_to_all and settings.loopback and not settings.trusted_proxies
 
 
 class Permit:

@@ -85,6 +85,7 @@ def app(args: dict[str, Any] | None = None) -> serve.Application:
     Raises:
         ReflectorError: a setting does not work.
     """
+    served(1)  # a server without a key fails here, and not in every replica
     settings, given = load_settings(), load_ray_settings()
     models = chosen((args or {}).get("engines"), settings)
     options = deployments(models, settings, given)

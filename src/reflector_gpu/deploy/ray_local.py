@@ -29,7 +29,7 @@ def run(host: str, port: int) -> None:
     """
     settings = load_settings()
     options = deployments(chosen(None, settings), settings, load_ray_settings())
-    served(1)  # says at once if there is no key
+    served(1)  # says that there is no key before a cluster starts
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     stop = threading.Event()
     ray.init(

@@ -1,0 +1,47 @@
+"""``reflector-gpu ray up``: a cluster for trying out, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+
+import httpx
+import psutil
+
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.api.support import wav
+from tests.cli.program import PROGRAM, environment
+from tests.live import KEY
+
+
+def test_it_serves_until_it_is_interrupted_and_leaves_no_process(speech: Samples) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = environment(MODEL="scripted", APIKEY=KEY, DIARIZER="bic", RAY_MOST_INGRESSES="2")
+    running = subprocess.Popen(
+        [PROGRAM, "ray", "up", "--port", str(port)],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stderr
+    for line in running.stderr:
+        if line.startswith("Ready at "):
+            break
+    else:
+        raise AssertionError("it did not start")
+    children = psutil.Process(running.pid).children(recursive=True)
+    with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
+        answer = http.post(
+            f"http://127.0.0.1:{port}/v1/audio/transcriptions",
+            files={"file": wav(speech[: 4 * SAMPLE_RATE])},
+        )
+    assert answer.status_code == 200, answer.text
+    os.kill(running.pid, signal.SIGINT)
+    running.stderr.read()
+    assert running.wait(60) == 0
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 README = blocks_of("README.md")
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
-BLOCKS = blocks_of(*PAGES)
+BLOCKS = blocks_of(*PAGES, "modal_deployments/README.md")
 CODE_OF_README = {block.code for block in README}
 """What test_readme.py runs."""
 
@@ -37,6 +37,7 @@ NEEDS: Mapping[str, str] = {
     "benchmarks gpu": "a GPU",
     "benchmarks.remote": "a GPU",
     "modal setup": "an account with Modal",
+    "modal deploy": "an account with Modal",
     "ray ": "a cluster",
     "sudo ": "to change this machine",
     "@call.wav": "a recording with two channels",
@@ -67,6 +68,9 @@ def test_shell_blocks_run(block: Block, reader: Reader) -> None:
     output = reader.run(block)
     assert '"error": {' not in output.replace('":{', '": {')
     assert output.strip()
+    if "Anna" in block.code:
+        assert '"speaker":"Anna"' in output, "known to the server"
+        assert "\nAnna: " in output, "and to the program"
 
 
 SKIPPED = [block for block in BLOCKS if block.skipped]

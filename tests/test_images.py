@@ -72,7 +72,7 @@ def ours() -> Iterator[tuple[Path, dict[str, Any]]]:
     """The services of every compose file that run our image."""
     for file in COMPOSE:
         for service in services(file).values():
-            if "reflector-gpu" in service.get("image", "reflector-gpu"):
+            if "prom/" not in (image := service.get("image", "")) and "grafana" not in image:
                 yield file, service
 
 
@@ -172,6 +172,16 @@ def test_a_container_has_no_rights_and_writes_into_volumes_alone(file: str) -> N
         assert service["cap_drop"] == ["ALL"]
         written = {mount.split(":")[1] for mount in service["volumes"]}
         assert {"/models", "/tmp"} <= written
+
+
+def test_prometheus_asks_the_service_that_compose_starts() -> None:
+    asked = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    [target] = asked["scrape_configs"][0]["static_configs"][0]["targets"]
+    host, _, port = target.partition(":")
+    assert host in services(ROOT / "compose.yml")
+    assert int(port) == load_settings().port
+    [monitored] = [one for file, one in ours() if file.name == "compose.monitoring.yml"]
+    assert monitored["environment"] == {"REFLECTOR_PUBLIC_METRICS": "true"}
 
 
 def test_reflector_is_let_in_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ class Sender:
             "URL": self._url,
             "base64": self._base64,
             "voice": self._voice,
+            "diarization": self._diarization,
         }
 
     def send(self, media: Media, way: str) -> Outcome:
@@ -77,6 +78,9 @@ class Sender:
     def _base64(self, data: bytes) -> httpx.Response:
         audio = {"data": base64.b64encode(data).decode(), "format": "wav"}
         return self._client.post(TRANSCRIPTIONS, json={"input_audio": audio})
+
+    def _diarization(self, data: bytes) -> httpx.Response:
+        return self._client.post("/diarize", files={"file": ("recording", data)})
 
     def _voice(self, data: bytes) -> httpx.Response:
         voice = f"data:audio/wav;base64,{base64.b64encode(data).decode()}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import string
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
-from reflector_gpu.errors import Overloaded
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.types import Samples
@@ -128,21 +131,38 @@ def test_a_client_of_the_beta_gets_its_own_names(
 
 def test_a_secret_is_valid_for_its_time() -> None:
     now = 1000.0
-    known = ClientSecrets(lambda: now)
+    known = ClientSecrets(clock=lambda: now)
     secret = known.create("key 0", Configuration(), 10)
     assert secret.expires_at == 1010
-    assert known.find(secret.value) is secret
+    assert known.find(secret.value) == secret
     now = 1010.0
     assert known.find(secret.value) is None
-    known.create("key 0", Configuration(), 10)
-    assert len(known._known) == 1  # nothing is kept of the other
 
 
-def test_one_client_cannot_fill_the_memory_with_secrets() -> None:
-    known = ClientSecrets(lambda: 1000.0)
-    for _ in range(1000):
-        known.create("key 0", Configuration(), 60)
-    with pytest.raises(Overloaded) as full:
-        known.create("key 0", Configuration(), 60)
-    assert full.value.retry_after == 60
-    known.create("key 1", Configuration(), 60)
+def test_any_server_with_the_same_keys_knows_it() -> None:
+    told = {"audio": {"input": {"turn_detection": None, "transcription": {"language": "de"}}}}
+    secret = ClientSecrets(["a", "b"]).create("key 1", Configuration().updated(told), 60, "id")
+    assert ClientSecrets(["a", "b"]).find(secret.value) == secret
+    for others in (["a"], ["b", "a"], ["ab"], []):
+        assert ClientSecrets(others).find(secret.value) is None
+    assert ClientSecrets().find(ClientSecrets().create("", Configuration(), 60).value) is None
+
+
+@given(st.data())
+def test_a_changed_secret_is_worth_nothing(data: st.DataObject) -> None:
+    known = ClientSecrets(["key"])
+    value = known.create("key 0", Configuration(), 60).value
+    place = data.draw(st.integers(0, len(value) - 1))
+    other = data.draw(st.characters(max_codepoint=255).filter(lambda one: one != value[place]))
+    assert known.find(value[:place] + other + value[place + 1 :]) is None
+    assert known.find(value[:place]) is None
+    assert known.find(value + other) is None
+
+
+def test_settings_that_no_header_can_carry_are_refused(scripted: LiveServer) -> None:
+    noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
+    session = {"audio": {"input": {"transcription": {"prompt": noise}}}}
+    with connect(scripted) as client:
+        error = error_of(client.post(SECRETS, json={"session": session}), 400)
+    assert error["param"] == "session"
+    assert "session.update" in error["message"]

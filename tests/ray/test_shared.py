@@ -1,4 +1,4 @@
-"""Two servers that share limits and client secrets, over an actor that is an object here."""
+"""Two servers that share limits, over an actor that is an object here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from reflector_gpu.deploy.ray_shared import Share, Shared
 from reflector_gpu.runtime.limits import Use
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.realtime import Client
 from tests.api.support import connect, error_of, eventually, retry_after, send_raw, upload, wav
 from tests.live import KEY, LiveServer
 
@@ -38,8 +37,6 @@ class Handle:
     def __init__(self, shared: Shared) -> None:
         self.dead = False
         self.exchange = Method(self, shared.exchange)
-        self.keep = Method(self, shared.keep)
-        self.secret = Method(self, shared.secret)
 
 
 @pytest.fixture
@@ -53,12 +50,7 @@ def servers(handle: Handle) -> Iterator[list[LiveServer]]:
         found = []
         for _ in range(2):
             app = create_app(load_settings(model="scripted", apikey=KEY, key_requests=1))
-            app.add_middleware(
-                Share,
-                shared=handle,
-                admission=app.state.service.admission,
-                secrets=app.state.client_secrets,
-            )
+            app.add_middleware(Share, shared=handle, admission=app.state.service.admission)
             found.append(running.enter_context(LiveServer.over(app)))
         yield found
 
@@ -83,25 +75,11 @@ def test_what_a_client_has_in_work_on_one_server_counts_on_the_other(
     eventually(lambda: upload(other, clip).status_code == 200)
 
 
-def test_a_client_secret_of_one_server_opens_a_session_on_the_other(
-    servers: list[LiveServer],
-) -> None:
-    one, other = servers
-    with connect(one) as http:
-        made = http.post("/v1/realtime/client_secrets", json={}).json()["value"]
-    with Client(other, "/v1/realtime", key=made) as session:
-        assert session.next()["type"] == "session.created"
-
-
 def test_servers_work_while_the_actor_is_dead(
     servers: list[LiveServer], handle: Handle, clip: bytes
 ) -> None:
     handle.dead = True
     assert upload(servers[0], clip).status_code == 200
-    with connect(servers[0]) as http:
-        made = http.post("/v1/realtime/client_secrets", json={}).json()["value"]
-    with Client(servers[0], "/v1/realtime", key=made) as session:
-        assert session.next()["type"] == "session.created"
 
 
 @pytest.mark.parametrize(("passed", "requests"), [(0.0, 3), (11.0, 1)])

@@ -145,7 +145,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.job_kinds = kinds
     app.state.jobs = jobs_here
     app.state.kept = kept
-    app.state.client_secrets = client_secrets = ClientSecrets()
+    app.state.client_secrets = client_secrets = ClientSecrets(settings.keys)
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)

@@ -52,12 +52,7 @@ class Ingress:
             elsewhere[model.name] = workers(model, handle, calls(model, given))
         server = create_app(settings, elsewhere)
         service: Service = server.state.service
-        server.add_middleware(
-            Share,
-            shared=self._shared,
-            admission=service.admission,
-            secrets=server.state.client_secrets,
-        )
+        server.add_middleware(Share, shared=self._shared, admission=service.admission)
         server.add_middleware(LeaveOutRequestId)
         return server
 

@@ -1,4 +1,4 @@
-"""What the servers of a cluster share: what clients have in work, and client secrets.
+"""What the servers of a cluster share: what clients have in work.
 
 One small actor keeps it, not the database: that is there for jobs alone, and would be written to
 at every request. Servers tell the actor what their clients have in work, a tenth of a second after
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,9 +19,8 @@ from typing import Any, Protocol
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reflector_gpu.realtime.client_secrets import PREFIX, ClientSecret, ClientSecrets
 from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.limits import Use
 
@@ -32,8 +30,6 @@ _LOOK_SECONDS = 0.1  # between looks whether anything changed
 _EXCHANGE_SECONDS = 0.5  # between exchanges if nothing has
 _PATIENCE_SECONDS = 5.0  # for the actor's answer
 _FORGOTTEN_SECONDS = 10.0  # after which a server that says nothing has no requests in work
-_SECRET = re.compile(rf"{PREFIX}[\w-]+".encode())
-_SECRETS_PATH = "/v1/realtime"
 
 
 class Shared:
@@ -42,7 +38,6 @@ class Shared:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._servers: dict[str, tuple[float, Mapping[str, Use]]] = {}
-        self._secrets: dict[str, ClientSecret] = {}
 
     async def exchange(self, server: str, use: Mapping[str, Use]) -> dict[str, Use]:
         """Keep what clients have in work at ``server``; what they have at all others."""
@@ -57,46 +52,26 @@ class Shared:
                     total[client] = total.get(client, Use()) + one
         return total
 
-    async def keep(self, secret: ClientSecret) -> None:
-        """Keep a client secret until it expires."""
-        now = time.time()
-        self._secrets = {v: one for v, one in self._secrets.items() if one.expires_at > now}
-        self._secrets[secret.value] = secret
-
-    async def secret(self, value: str) -> ClientSecret | None:
-        """The client secret with this ``value``."""
-        return self._secrets.get(value)
-
 
 class SharedHandle(Protocol):
     """What is used of a handle of the actor's deployment."""
 
     exchange: Any
-    keep: Any
-    secret: Any
 
 
 class Share:
-    """Middleware of a server that shares its limits and client secrets with the others."""
+    """Middleware of a server that shares the limits of clients with the others."""
 
-    def __init__(
-        self, app: ASGIApp, shared: SharedHandle, admission: Admission, secrets: ClientSecrets
-    ) -> None:
+    def __init__(self, app: ASGIApp, shared: SharedHandle, admission: Admission) -> None:
         self._app = app
         self._shared = shared
         self._admission = admission
-        self._secrets = secrets
-        self._made: list[ClientSecret] = []
-        secrets.made = self._made.append
         self._name = uuid.uuid4().hex
         self._answers = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
-        elif scope["path"].startswith(_SECRETS_PATH):
-            await self._find_secret(scope)
-            await self._app(scope, receive, self._after_sharing(send))
         else:
             await self._app(scope, receive, send)
 
@@ -118,29 +93,6 @@ class Share:
                 others = await self._ask(self._shared.exchange, self._name, use)
                 self._admission.used_elsewhere(others or {})
             await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _find_secret(self, scope: Scope) -> None:
-        """Have the server know a client secret that another one has made."""
-        for name, value in scope["headers"]:
-            if name not in (b"authorization", b"api-key", b"x-api-key", b"sec-websocket-protocol"):
-                continue
-            for sent in _SECRET.findall(value):
-                text = sent.decode()
-                if not self._secrets.find(text):
-                    found = await self._ask(self._shared.secret, text)
-                    if found:
-                        self._secrets.add(found)
-
-    def _after_sharing(self, send: Send) -> Send:
-        """``send``, once all have been shared that this server has made: the next request may be
-        another server's."""
-
-        async def sending(message: Message) -> None:
-            while self._made:
-                await self._ask(self._shared.keep, self._made.pop())
-            await send(message)
-
-        return sending
 
     async def _ask(self, method: Any, *arguments: object) -> Any:
         """The actor's answer, or None while it does not answer."""

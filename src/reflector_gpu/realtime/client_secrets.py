@@ -1,19 +1,29 @@
-"""Client secrets: keys for one purpose and a short time, which a web page may hold."""
+"""Client secrets: keys for one purpose and a short time, which a web page may hold.
+
+A secret says itself what it is worth, and is signed. So nothing is kept of it, and each of several
+servers with the same keys knows the secrets that the others made.
+"""
 
 from __future__ import annotations
 
+import hmac
+import json
 import secrets
 import time
-from collections.abc import Callable
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-from reflector_gpu.errors import Overloaded
+from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.realtime.configuration import Configuration
 
 PREFIX = "ek_"
 """Browser SDKs refuse other keys."""
 
-_MOST = 1000  # secrets of one client that are valid at once
+_LONGEST = 6000  # characters; it travels in a header, and proxies take 8 KB of them
+_SIGNATURE = 43  # characters in front of the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +41,16 @@ class ClientSecret:
 
 
 class ClientSecrets:
-    """All that are valid. They are kept in memory: a restart of the server ends them."""
+    """Makes secrets, and tells them from what others made up."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, keys: Sequence[str] = (), clock: Callable[[], float] = time.time) -> None:
+        """``keys`` are those of the server. If they change, all secrets end.
+
+        Without any, they end with this object, and nobody else knows them.
+        """
+        basis = "\0".join(keys).encode() if keys else secrets.token_bytes(32)
+        self._key = hmac.digest(basis, b"reflector-gpu: client secrets", sha256)
         self._clock = clock
-        self._known: dict[str, ClientSecret] = {}
-        self.made: Callable[[ClientSecret], None] = lambda _: None
-        """Is told each secret that is made, for servers beside this one."""
 
     def create(
         self, client: str, configuration: Configuration, seconds: int, key_id: str | None = None
@@ -45,27 +58,35 @@ class ClientSecrets:
         """A secret of ``client`` that is valid for so long, as often as it is used.
 
         Raises:
-            Overloaded: the client has too many already.
+            InvalidRequest: the configuration is too long for it.
         """
-        now = self._clock()
-        self._known = {v: one for v, one in self._known.items() if one.expires_at > now}
-        own = [one.expires_at for one in self._known.values() if one.client == client]
-        if len(own) >= _MOST:
-            raise Overloaded(
-                f"This client has {len(own)} client secrets, which is the limit; use one of them.",
-                retry_after=max(1.0, min(own) - now),
+        expires_at = int(self._clock()) + seconds
+        told = [expires_at, client, key_id, configuration.model_dump_json(exclude_unset=True)]
+        said = urlsafe_b64encode(zlib.compress(json.dumps(told).encode())).decode().rstrip("=")
+        value = f"{PREFIX}{self._signature(said)}{said}"
+        if len(value) > _LONGEST:
+            raise InvalidRequest(
+                f"The session's settings make a client secret of {len(value)} characters, and it "
+                f"can have {_LONGEST}: leave a long prompt and keywords to session.update.",
+                param="session",
             )
-        value = f"{PREFIX}{secrets.token_urlsafe(32)}"
-        made = ClientSecret(value, int(now) + seconds, client, configuration, key_id)
-        self._known[value] = made
-        self.made(made)
-        return made
-
-    def add(self, secret: ClientSecret) -> None:
-        """Know a secret that another server has made."""
-        self._known[secret.value] = secret
+        return ClientSecret(value, expires_at, client, configuration, key_id)
 
     def find(self, value: str) -> ClientSecret | None:
         """The secret with this ``value``, while it is valid."""
-        found = self._known.get(value)
-        return found if found and found.expires_at > self._clock() else None
+        signature, said = value[len(PREFIX) :][:_SIGNATURE], value[len(PREFIX) + _SIGNATURE :]
+        if not value.startswith(PREFIX) or not hmac.compare_digest(
+            signature.encode(), self._signature(said).encode()
+        ):
+            return None
+        expires_at, client, key_id, told = json.loads(
+            zlib.decompress(urlsafe_b64decode(f"{said}==="))
+        )
+        if expires_at <= self._clock():
+            return None
+        configuration = Configuration.model_validate_json(told)
+        return ClientSecret(value, expires_at, client, configuration, key_id)
+
+    def _signature(self, said: str) -> str:
+        signature = hmac.digest(self._key, said.encode(), sha256)
+        return urlsafe_b64encode(signature).decode().rstrip("=")

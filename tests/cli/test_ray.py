@@ -34,12 +34,19 @@ def test_the_configuration_has_the_engines_and_the_settings_and_no_secret() -> N
 
 def test_an_engine_on_gpus_gets_its_share_of_one_and_nodes_that_have_them() -> None:
     given = {"MODEL": "base", "DEVICES": "cuda", "RAY_GPUS": "0.25", "RAY_MOST_REPLICAS": "10"}
-    done = run("ray", "config", "--kubernetes", "--image", "mine:1", env=environment(**given))
+    done = run("ray", "config", "--kubernetes", "mine:1", env=environment(**given))
     gpu_group = done.stdout.partition('groupName: "gpu"')[2]
     assert "num_gpus: 0.25" in done.stdout
     assert "maxReplicas: 5" in gpu_group  # twenty quarters: the diarizer uses GPUs, too
     assert "nvidia.com/gpu: 1" in gpu_group
     assert 'image: "mine:1"' in gpu_group
+
+
+def test_the_head_declares_the_ports_that_kuberay_looks_for() -> None:
+    head = config("--kubernetes", "mine:1").partition("workerGroupSpecs")[0]
+    for name, port in (("gcs-server", 6379), ("dashboard", 8265), ("client", 10001)):
+        assert f"- containerPort: {port}\n" in head
+        assert f'name: "{name}"' in head
 
 
 def test_jobs_need_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -51,7 +58,9 @@ def test_jobs_need_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_it_says_that_there_will_be_no_jobs() -> None:
+    where = {"MODEL": "sphinx", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
     assert "no jobs" in run("ray", "config", env=environment(MODEL="sphinx")).stderr
+    assert "no jobs" not in run("ray", "config", env=environment(**where)).stderr
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")

@@ -189,3 +189,17 @@ def test_a_recording_is_in_memory_once() -> None:
     assert isinstance(there, PcmRecording)
     assert there.pcm.length == size // 2
     assert peak < 1.1 * size
+
+
+def test_a_stream_that_is_given_up_while_it_waits_ends_at_once(host: EngineHost) -> None:
+    host.load()
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(host.run, [SECOND], ENGLISH)
+        until(lambda: Engine.batches)  # the engine is busy, and says nothing
+        waiting = host.stream([SECOND], FRENCH)
+        waiting.give_up()
+        (outcomes,) = waiting
+        assert isinstance(outcomes, list)
+        assert [type(one) for one in outcomes] == [EngineFailed]
+        Engine.go_on.set()
+        assert first.result() == [Recognition()]

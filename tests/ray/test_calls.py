@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RequestCancelledError,
+)
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy import ray_calls
 from reflector_gpu.deploy.ray_calls import workers
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
+from reflector_gpu.errors import EngineFailed
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Priority, Samples, TranscribeOptions
 from tests.api.support import error_of, retry_after, upload, wav
 from tests.live import KEY, LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Handle:
@@ -100,3 +107,22 @@ def test_a_stream_is_cancelled_when_nobody_listens() -> None:
     next(stream)
     stream.close()
     assert handle.cancelled == 1
+
+
+def test_a_stream_that_says_nothing_ends_in_time() -> None:
+    class Silent(Handle):
+        def __iter__(self) -> Iterator[tuple[int, str]]:
+            yield 0, "a"
+            assert self.ended.wait(PATIENCE_SECONDS)
+            raise RequestCancelledError
+
+        def cancel(self) -> None:
+            super().cancel()
+            self.ended.set()
+
+        ended = threading.Event()
+
+    stream = ray_calls.Stream(Silent(), Priority.LIVE, seconds=0.01)(["x", "y"], None)
+    _, outcomes = stream
+    assert isinstance(outcomes, list)
+    assert [type(one) for one in outcomes] == [EngineFailed, EngineFailed]

@@ -17,18 +17,13 @@ if TYPE_CHECKING:
     from reflector_gpu.transcriber import Options
 
 
-def config(*, kubernetes: bool, image: str | None) -> None:
-    """Print a configuration.
+def config(image: str | None) -> None:
+    """Print a configuration of Serve, or that of KubeRay if there is an ``image`` for its pods.
 
     Raises:
         ReflectorError: a setting does not work on a cluster.
     """
-    if image and not kubernetes:
-        raise ConfigurationError("--image is of pods; it goes with --kubernetes.")
-    if kubernetes:
-        text = ray_config.kubernetes_config(image or ray_config.default_image())
-    else:
-        text = ray_config.serve_config()
+    text = ray_config.kubernetes_config(image) if image else ray_config.serve_config()
     sys.stdout.write(text)
     _say_what_is_missing()
 

@@ -26,19 +26,19 @@ def on_ray() -> None:
 
 @ray.command("config")
 def write_config(
-    kubernetes: Annotated[
-        bool,
-        typer.Option("--kubernetes", show_default=False, help="Print a RayService for KubeRay."),
-    ] = False,
     image: Annotated[
         str | None,
-        typer.Option(show_default=False, metavar="NAME", help="Image of its pods."),
+        typer.Option(
+            "--kubernetes",
+            metavar="IMAGE",
+            help="Print a RayService for KubeRay instead, whose pods run this image.",
+        ),
     ] = None,
 ) -> None:
     """Print what 'serve deploy' takes, made from the settings of this machine."""
     from reflector_gpu.cli.ray import config
 
-    config(kubernetes=kubernetes, image=image)
+    config(image)
 
 
 @ray.command("up")

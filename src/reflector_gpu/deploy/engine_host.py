@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -88,31 +89,19 @@ class EngineHost:
 
     def stream(
         self, items: Sequence[object], options: Any, priority: Priority = Priority.LIVE
-    ) -> Generator[Message, None, None]:
+    ) -> Stream:
         """Parts of results as they come, each with its item's index, and then the result of `run`.
 
-        Closing the iterator gives the items up. Modal never closes it, because it does not notice
-        that a client has left.
+        Modal never gives one up, because it does not notice that a client has left.
         """
         said: SimpleQueue[Message] = SimpleQueue()
         try:
             jobs = self._put(items, options, priority, said)
         except ReflectorError as error:
-            yield [error for _ in items]
-            return
+            return Stream([], iter([[error for _ in items]]))
         for job in jobs:
             job.future.add_done_callback(lambda _: said.put([]))
-        missing = len(jobs)
-        try:
-            while missing:
-                if isinstance(message := said.get(), tuple):
-                    yield message
-                else:
-                    missing -= 1
-        finally:
-            for job in jobs:
-                job.abandon()  # has no effect on one that is done
-        yield [_outcome(job) for job in jobs]
+        return Stream(jobs, _messages(jobs, said))
 
     @property
     def waiting(self) -> int:
@@ -154,6 +143,32 @@ class EngineHost:
                 job.abandon()
             raise
         return jobs
+
+
+class Stream(Iterator[Message]):
+    """The messages of some items. Any thread may give the items up."""
+
+    def __init__(self, jobs: Sequence[Job[Any, Any]], messages: Iterator[Message]) -> None:
+        self._jobs = jobs
+        self._messages = messages
+
+    def __next__(self) -> Message:
+        return next(self._messages)
+
+    def give_up(self) -> None:
+        """Nobody waits for the items any more. The messages then end soon."""
+        for job in self._jobs:
+            job.abandon()  # has no effect on one that is done
+
+
+def _messages(jobs: Sequence[Job[Any, Any]], said: SimpleQueue[Message]) -> Iterator[Message]:
+    missing = len(jobs)
+    while missing:
+        if isinstance(message := said.get(), tuple):
+            yield message
+        else:
+            missing -= 1
+    yield [_outcome(job) for job in jobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +247,8 @@ def _outcome(job: Job[Any, Any]) -> object:
         return job.future.result()
     except ReflectorError as error:
         return error
+    except CancelledError:
+        return EngineFailed("Nobody waits for this result.")
 
 
 def _cost(item: object) -> float:

@@ -335,7 +335,11 @@ class StreamingContainer(Container):
     def stream(self, items: Sequence[object], options: object) -> Iterator[Message]:
         """As `EngineHost.stream`."""
         self._try_again()
-        yield from self.host.stream(items, options)
+        messages = self.host.stream(items, options)
+        try:
+            yield from messages
+        finally:
+            messages.give_up()
 
 
 def _calling(call: Call) -> Call:

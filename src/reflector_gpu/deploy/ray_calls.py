@@ -7,10 +7,13 @@ has. So the pool makes it again, and Ray gives it to another replica.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
 from reflector_gpu.deploy.ray_options import apart
 from reflector_gpu.deploy.remote_workers import Message, Remote, RemoteStream
@@ -76,17 +79,32 @@ class _Call:
 class Stream:
     """A `deploy.remote_workers.StreamingCall`."""
 
-    def __init__(self, handle: Handle, priority: Priority) -> None:
+    def __init__(self, handle: Handle, priority: Priority, seconds: float = CALL_SECONDS) -> None:
         self._handle = handle
         self._priority = priority
+        self._seconds = seconds
 
     def __call__(self, items: Sequence[object], options: object) -> Generator[Message, None, None]:
         response = self._handle.stream.remote(items, options, self._priority)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            response.cancel()
+
+        limit = threading.Timer(self._seconds, end)
+        limit.daemon = True
+        limit.start()
         try:
             yield from response
         except (BackPressureError, DeploymentUnavailableError) as refusal:
             yield [refused(refusal) for _ in items]
+        except (RayError, RayServeException, CancelledError):
+            if not late.is_set():
+                raise
+            yield [EngineFailed("The engine took too long.") for _ in items]
         finally:
+            limit.cancel()
             response.cancel()  # has no effect on one that is done
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reflector_gpu import __version__
 from reflector_gpu.deploy.deployment_settings import carried
 from reflector_gpu.deploy.ray_options import (
     APPLICATION,
@@ -24,6 +23,10 @@ RAY_VERSION = "2.60.0"
 SECRET = "reflector-gpu"  # noqa: S105  a name
 
 _PORT = 8000
+_PORTS = {"serve": _PORT}
+_HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **_PORTS}
+"""KubeRay looks for these by their names. It knows them by itself only if none is declared."""
+
 _SECRETS = ("apikey", "llm_api_key", "database_url")
 _LEFT_OUT = {
     *_SECRETS,
@@ -77,7 +80,9 @@ def kubernetes_config(image: str) -> str:
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "rayStartParams": {"num-cpus": "0"},  # replicas have nodes of their own
-                    "template": _pod("ray-head", image, cpus=2.0, gpus=0, gigabytes=8),
+                    "template": _pod(
+                        "ray-head", image, cpus=2.0, gpus=0, gigabytes=8, ports=_HEAD_PORTS
+                    ),
                 },
                 "workerGroupSpecs": _groups(application, image),
             },
@@ -146,7 +151,15 @@ def _gpus(deployment: Options) -> float:
     return float(deployment["ray_actor_options"].get("num_gpus", 0))
 
 
-def _pod(name: str, image: str, *, cpus: float, gpus: int, gigabytes: int) -> dict[str, Any]:
+def _pod(
+    name: str,
+    image: str,
+    *,
+    cpus: float,
+    gpus: int,
+    gigabytes: int,
+    ports: Mapping[str, int] = _PORTS,
+) -> dict[str, Any]:
     size: dict[str, Any] = {"cpu": cpus, "memory": f"{gigabytes}Gi"}
     if gpus:
         size["nvidia.com/gpu"] = gpus
@@ -155,15 +168,10 @@ def _pod(name: str, image: str, *, cpus: float, gpus: int, gigabytes: int) -> di
         "image": image,
         "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
         "envFrom": [{"secretRef": {"name": SECRET}}],
-        "ports": [{"containerPort": _PORT, "name": "serve"}],
+        "ports": [{"containerPort": port, "name": one} for one, port in ports.items()],
         "resources": {"requests": size, "limits": size},
     }
     return {"spec": {"containers": [container]}}
-
-
-def default_image() -> str:
-    """The image that is named if nobody names one."""
-    return f"reflector-gpu:{__version__}-ray"
 
 
 def _secrets() -> str:

@@ -119,7 +119,7 @@ class EngineReplica:
             try:
                 message = await asyncio.shield(coming)
             except asyncio.CancelledError:
-                coming.add_done_callback(lambda _: messages.close())
+                messages.give_up()
                 raise
             if message is None:
                 return

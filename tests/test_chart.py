@@ -25,7 +25,7 @@ SEVERAL: Mapping[str, Any] = {
     "gpus": 1,
     "autoscaling": {"enabled": True},
     "models": {"accessMode": "ReadWriteMany"},
-    "data": {"enabled": True},
+    "data": {"enabled": True, "accessMode": "ReadWriteMany"},
     "secretVariables": ["database"],
     "settings": {"REFLECTOR_MODEL": "base"},
 }
@@ -83,12 +83,39 @@ def test_a_pod_has_no_rights_and_reads_the_key_from_a_secret() -> None:
     variables = {one["name"]: one for one in found["env"]}
     reference = variables["REFLECTOR_APIKEY"]["valueFrom"]["secretKeyRef"]
     secret = manifests[f"Secret/{reference['name']}"]
-    assert secret["stringData"] == {reference["key"]: "change-me"}
+    assert secret["stringData"][reference["key"]] == "change-me"
     assert variables["REFLECTOR_MODEL"]["value"] == "base"
     user = re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     pod = manifests["Deployment/demo-reflector-gpu"]["spec"]["template"]["spec"]
     assert user is not None
     assert pod["securityContext"]["runAsUser"] == int(user[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "strategy"),
+    [
+        ({}, {"type": "Recreate"}),
+        ({"models": {"persistent": False}}, None),
+        ({"models": {"persistent": False}, "data": {"enabled": True}}, {"type": "Recreate"}),
+        ({"models": {"accessMode": "ReadWriteMany"}}, None),
+    ],
+)
+def test_a_new_pod_waits_for_a_volume_that_the_old_one_holds(
+    values: Mapping[str, Any], strategy: Mapping[str, str] | None
+) -> None:
+    manifests = rendered({"apikey": "change-me", **values})
+    assert manifests["Deployment/demo-reflector-gpu"]["spec"].get("strategy") == strategy
+
+
+def test_prometheus_sends_one_of_several_keys() -> None:
+    several = {"apikey": "first, second", "serviceMonitor": {"enabled": True}}
+    manifests = rendered(several)
+    [endpoint] = manifests["ServiceMonitor/demo-reflector-gpu"]["spec"]["endpoints"]
+    reference = endpoint["authorization"]["credentials"]
+    assert manifests[f"Secret/{reference['name']}"]["stringData"][reference["key"]] == "first"
+    own = {"existingSecret": "mine", "serviceMonitor": {"enabled": True, "secretEntry": "one"}}
+    [endpoint] = rendered(own)["ServiceMonitor/demo-reflector-gpu"]["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == {"name": "mine", "key": "one"}
 
 
 def test_gpus_take_the_image_for_them() -> None:
@@ -114,9 +141,15 @@ def test_replicas_are_added_by_how_long_requests_wait() -> None:
         ({"apikey": "change-me", "replicas": 2}, "ReadWriteMany"),
         (
             {"apikey": "k", "replicas": 2, "models": {"persistent": False}}
-            | {"data": {"enabled": True}},
+            | {"data": {"enabled": True, "accessMode": "ReadWriteMany"}},
             "REFLECTOR_DATABASE_URL",
         ),
+        (
+            {"apikey": "k", "replicas": 2, "models": {"persistent": False}}
+            | {"data": {"enabled": True}, "secretVariables": ["database"]},
+            "data.accessMode to ReadWriteMany",
+        ),
+        ({"apikey": 12345}, "between quotes"),
     ],
 )
 def test_what_would_not_work_is_said(values: Mapping[str, Any], said: str) -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
 LEAVES = set(
-    "types errors suggest environment networks profiles settings setting_types job_settings"
+    "types errors stages suggest environment networks profiles settings setting_types job_settings"
     " languages sentences pcm escaping testing".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes

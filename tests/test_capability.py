@@ -19,7 +19,9 @@ from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority
 from tests.live import LiveServer
 
-REVERSAL = Capability(kind="reverser", purpose="turns text around", method="reverse")
+REVERSAL = Capability(
+    kind="reverser", purpose="turns text around", method="reverse", stage="translate"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from fastapi.openapi.models import OpenAPI
-from prometheus_client.parser import text_string_to_metric_families
 
 from reflector_gpu import __version__
 from reflector_gpu.api import openapi, route_fields
@@ -28,10 +27,7 @@ from tests.api.support import (
     TRANSLATIONS,
     connect,
     error_of,
-    eventually,
-    metric,
     send_target,
-    upload,
 )
 from tests.live import KEY, LiveServer
 
@@ -66,93 +62,6 @@ def test_why_it_is_not_ready_is_for_those_with_a_key(bare: START, settings: dict
         assert error["code"] == "model_not_installed"
         told = key is not None and key == settings.get("apikey")
         assert ("no_such_package" in error["message"]) == told
-
-
-# Metrics
-
-
-def test_metrics_are_prometheus_text(scripted: LiveServer, clip: bytes) -> None:
-    assert upload(scripted, clip).status_code == 200
-    with connect(scripted) as client:
-        response = client.get("/metrics")
-    assert response.headers["Content-Type"].startswith("text/plain; version=")
-    families = {family.name: family for family in text_string_to_metric_families(response.text)}
-    assert {
-        "reflector_requests": "counter",
-        "reflector_request_seconds": "histogram",
-        "reflector_audio_seconds": "counter",
-        "reflector_requests_running": "gauge",
-        "reflector_chunks_waiting": "gauge",
-        "reflector_workers_ready": "gauge",
-    }.items() <= {name: family.type for name, family in families.items()}.items()
-    assert all(family.documentation for family in families.values())
-    eventually(lambda: metric(scripted, 'reflector_workers_ready{model="scripted"}') == 2)
-    assert metric(scripted, 'reflector_chunks_waiting{model="scripted"}') == 0
-
-
-def _requests(route: str, status: int, method: str = "POST") -> str:
-    labels = f'method="{method}",route="{route}",status="{status}"'
-    return f"reflector_requests_total{{{labels}}}"
-
-
-def test_requests_are_counted_by_route_and_status(scripted: LiveServer, clip: bytes) -> None:
-    lines = [_requests(TRANSCRIPTIONS, 200), _requests(TRANSCRIPTIONS, 400)]
-    lines.append(f'reflector_request_seconds_count{{route="{TRANSCRIPTIONS}"}}')
-    before = [metric(scripted, line) for line in lines]
-    upload(scripted, clip)
-    upload(scripted, b"no audio")
-    after = [metric(scripted, line) for line in lines]
-    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 2]
-
-
-def test_a_path_that_a_client_makes_up_is_no_label(scripted: LiveServer) -> None:
-    line = _requests("unmatched", 404, "GET")
-    before = metric(scripted, line)
-    with connect(scripted) as client:
-        client.get("/made/up")
-        client.get("/v1/models/made-up")
-        text = client.get("/metrics").text
-    assert "made" not in text
-    assert metric(scripted, line) == before + 1
-    assert metric(scripted, _requests("/v1/models/{name:path}", 404, "GET")) >= 1
-
-
-def test_a_key_that_is_wrong_is_counted(scripted: LiveServer) -> None:
-    asked = {"/v1/models": "/v1/models", "/v1/models/a/b": "/v1/models/{name:path}"}
-    asked |= {"/made/up": "unmatched", "/health/x": "unmatched"}
-    lines = [_requests(label, 401, "GET") for label in asked.values()]
-    before = [metric(scripted, line) for line in lines]
-    with connect(scripted, key="wrong") as client:
-        for path in asked:
-            assert client.get(path).status_code == 401
-    after = [metric(scripted, line) for line in lines]
-    expected = [lines.count(line) for line in lines]
-    assert [b - a for a, b in zip(before, after, strict=True)] == expected
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/docs", 200), ("GET", "/openapi.json", 200), ("DELETE", "/v1/models", 405)],
-)
-def test_every_route_has_its_label(
-    scripted: LiveServer, method: str, path: str, status: int
-) -> None:
-    line = _requests(path, status, method)
-    before = metric(scripted, line)
-    with connect(scripted) as client:
-        assert client.request(method, path).status_code == status
-    assert metric(scripted, line) == before + 1
-
-
-@pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
-def test_audio_is_counted_in_seconds(
-    scripted: LiveServer, clip: bytes, fields: dict[str, str]
-) -> None:
-    line = 'reflector_audio_seconds_total{model="scripted"}'
-    before = metric(scripted, line)
-    upload(scripted, clip, data=fields)
-    seconds = (len(clip) - 44) / 32_000
-    assert eventually(lambda: metric(scripted, line) - before) == pytest.approx(seconds, abs=0.01)
 
 
 # Documentation

@@ -42,7 +42,7 @@ def test_any_part_can_be_read_again_to_16_bits(size: int, length: int, data: st.
 
 def test_listening_finds_the_speech_that_is_there(speech: Samples) -> None:
     with closing(Recorder()) as recorder:
-        times = list(recorder.listen(blocks(speech, 9_999)))
+        times = list(recorder.listen(blocks(speech, 9_999), recorder.detector()))
         assert times == sorted(times)
         assert times[-1] == recorder.seconds == len(speech) / SAMPLE_RATE
         assert recorder.speech == speech_spans([speech])
@@ -51,7 +51,7 @@ def test_listening_finds_the_speech_that_is_there(speech: Samples) -> None:
 def test_what_is_appended_is_speech_where_it_was_spoken(speech: Samples) -> None:
     quiet = np.zeros(40_001, np.float32)  # ends inside a window
     with closing(Recorder()) as recorder:
-        list(recorder.listen(blocks(quiet, 9_999)))
+        list(recorder.listen(blocks(quiet, 9_999), recorder.detector()))
         recorder.append(speech[:80_000])
         begin = recorder.seconds - 5
         assert 0 <= begin - len(quiet) / SAMPLE_RATE < 0.032
@@ -76,7 +76,7 @@ def test_a_recognisers_detector_serves_both(speech: Samples) -> None:
 
 def test_what_another_process_has_written_can_be_taken_over(speech: Samples) -> None:
     with closing(Recorder()) as recorder, closing(Recorder()) as other:
-        list(other.listen(blocks(speech, 9_999)))
+        list(other.listen(blocks(speech, 9_999), other.detector()))
         os.write(recorder.descriptor, os.pread(other.descriptor, 2 * len(speech), 0))
         recorder.pcm.measure()
         recorder.settle(other.probabilities)

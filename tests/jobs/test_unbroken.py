@@ -65,6 +65,7 @@ def jobs(database: Held, tmp_path: Path) -> Jobs:
         guard,
         never,
         never,
+        never,
         at_once=1,
         keep_seconds=1,
         upload_seconds=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,6 +87,9 @@ class Speech:
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         self.seconds.append(seconds)
+
+    def words_told(self, wanted: Transcription, delays: Sequence[float]) -> None:
+        pass
 
 
 def heard(text: str, audio: Samples, **settings: object) -> list[dict[str, Any]]:

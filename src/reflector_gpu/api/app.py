@@ -100,8 +100,9 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     Raises:
         ReflectorError: the settings do not work together.
     """
-    service = Service(settings, elsewhere)
-    metrics = Metrics(service)
+    metrics = Metrics()
+    service = Service(settings, elsewhere, metrics)
+    metrics.gauge(service)
     database = open_database(settings)
     kept = Kept.of(database) if database else None
     batches_here = BatchKind(kept)
@@ -109,7 +110,9 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     jobs_here = None
     if database and kept:
         fetch = service.recordings.fetch
-        jobs_here = configured_jobs(settings, database, kinds, fetch, webhook_body, kept)
+        jobs_here = configured_jobs(
+            settings, database, kinds, fetch, webhook_body, kept, metrics.job_ended
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

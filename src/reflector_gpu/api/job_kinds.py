@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from typing import Protocol
@@ -29,6 +30,7 @@ from reflector_gpu.jobs.records import DIARIZED, TRANSCRIPT
 from reflector_gpu.pipeline.transcription import Gathered
 from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import explained
+from reflector_gpu.stages import telling
 from reflector_gpu.types import Priority, Task
 
 Rendered = tuple[BaseModel | str, str]
@@ -79,13 +81,14 @@ class TranscriptionKind:
         wanted = await transcription_request(service, model, fields, self._task, Priority.FILE)
         wanted = replace(wanted, remember=journal.recognised, streamed=False)
         await service.loaded(wanted.model)
-        gathered = Gathered()
-        with blaming_for_audio_of(job):
+        gathered, began = Gathered(), time.monotonic()
+        with blaming_for_audio_of(job), telling(self._metrics.stage):
             async with aclosing(service.recordings.transcribe(recording, wanted, journal)) as parts:
                 async for part in parts:
                     gathered.add(await journal.add(part))
                     if part.duration is not None:
-                        self._metrics.audio(model.name, part.duration)
+                        took = time.monotonic() - began
+                        self._metrics.recording(model.name, part.duration, took)
         return TRANSCRIPT.pack(gathered.transcript)
 
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
@@ -132,8 +135,9 @@ class TranscriptionKind:
 class DiarizationKind:
     """Who speaks when."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
+        self._metrics = metrics
 
     async def check(self, options: Options) -> None:
         fields = self._fields(options)
@@ -159,7 +163,7 @@ class DiarizationKind:
                 )
         await journal.answered_by(service.diarizer.name)
         voices = await service.recordings.voices(fields.known_speakers)
-        with blaming_for_audio_of(job):
+        with blaming_for_audio_of(job), telling(self._metrics.stage):
             found = await service.recordings.diarize(
                 recording, fields.counts, voices, track=fields.track, tally=journal
             )
@@ -188,7 +192,7 @@ def kinds_of(service: Service, metrics: Metrics) -> dict[str, JobKind]:
     """All kinds by their names."""
     return {
         "transcription": TranscriptionKind(service, metrics, "transcribe"),
-        "diarization": DiarizationKind(service),
+        "diarization": DiarizationKind(service, metrics),
         "translation": TranscriptionKind(service, metrics, "translate"),
     }
 

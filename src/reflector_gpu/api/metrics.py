@@ -1,99 +1,219 @@
-"""Metrics for Prometheus. Each app has its own registry, so that a process can have several."""
+"""Metrics for Prometheus. Each app has its own registry, so that a process can have several.
+
+What happens is counted here. What can be looked up is read by `api.gauges` when Prometheus asks.
+No label has a value that a client could make up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
 
+from reflector_gpu import __version__
+from reflector_gpu.api.gauges import JobGauges, ServiceGauges
+from reflector_gpu.jobs.job import Status
+from reflector_gpu.runtime.watching import BatchDone
 from reflector_gpu.service import Service
+from reflector_gpu.stages import Done
 from reflector_gpu.types import Completion, Priority
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_SHORT_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_DELAYS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+_LOADING_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
+_TIMES_REALTIME = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
+_RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1)
 
 
 class Metrics:
-    def __init__(self, service: Service) -> None:
-        self._registry = CollectorRegistry()
+    """Counts what happens. Also a `runtime.watching.PoolWatcher`, and a listener of `stages`."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        build = Info("reflector_build", "The version that runs", registry=registry)
+        build.info({"version": __version__})
         self._requests = Counter(
             "reflector_requests",
             "Requests by route and status",
             ("method", "route", "status"),
-            registry=self._registry,
+            registry=registry,
         )
-        self._seconds = Histogram(
-            "reflector_request_seconds",
+        self._request_seconds = Histogram(
+            "reflector_request_duration_seconds",
             "Time from a request's first byte to the last of its answer",
             ("route",),
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=registry,
+        )
+        self._first_word = Histogram(
+            "reflector_time_to_first_word_seconds",
+            "Time from the first byte of a request that streams to its first words",
+            ("route",),
+            buckets=_DELAYS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "reflector_stage_duration_seconds",
+            "Time that a stage worked on a request or on a piece of it",
+            ("stage",),
+            buckets=_SHORT_SECONDS,
+            registry=registry,
         )
         self._audio = Counter(
             "reflector_audio_seconds",
             "Seconds of audio transcribed",
             ("model",),
-            registry=self._registry,
+            registry=registry,
+        )
+        self._rtfx = Histogram(
+            "reflector_rtfx",
+            "Seconds of audio transcribed per second (the inverse real-time factor), by recording",
+            ("model",),
+            buckets=_TIMES_REALTIME,
+            registry=registry,
         )
         self._tokens = Counter(
             "reflector_llm_tokens",
             "Tokens that language models read and wrote",
             ("model", "kind"),
-            registry=self._registry,
+            registry=registry,
         )
-        self._registry.register(_Gauges(service))
+        self._queue_wait = Histogram(
+            "reflector_queue_wait_seconds",
+            "Time that a piece of work waited until a worker took it",
+            ("model", "class"),
+            buckets=_SHORT_SECONDS,
+            registry=registry,
+        )
+        self._batch_size = Histogram(
+            "reflector_batch_size",
+            "Pieces of work in a batch",
+            ("model",),
+            buckets=_ITEMS,
+            registry=registry,
+        )
+        self._batch_fill = Histogram(
+            "reflector_batch_fill_ratio",
+            "Pieces of work in a batch, of as many as it could hold",
+            ("model",),
+            buckets=_RATIOS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "reflector_batch_duration_seconds",
+            "Time that a worker took for a batch",
+            ("model",),
+            buckets=_SHORT_SECONDS,
+            registry=registry,
+        )
+        self._load_seconds = Histogram(
+            "reflector_model_load_duration_seconds",
+            "Time that a worker took to load its model",
+            ("model",),
+            buckets=_LOADING_SECONDS,
+            registry=registry,
+        )
+        self._restarts = Counter(
+            "reflector_worker_restarts",
+            "Workers that have died and were replaced",
+            ("model",),
+            registry=registry,
+        )
+        self._sessions = Gauge(
+            "reflector_realtime_sessions", "Realtime sessions that are open", registry=registry
+        )
+        self._word_delay = Histogram(
+            "reflector_realtime_word_delay_seconds",
+            "Time from the end of a word's audio to the word, in realtime sessions",
+            ("model",),
+            buckets=_DELAYS,
+            registry=registry,
+        )
+        self._jobs_ended = Counter(
+            "reflector_jobs_ended",
+            "Jobs that this server has ended",
+            ("kind", "status"),
+            registry=registry,
+        )
+        self._jobs = JobGauges()
+        registry.register(self._jobs)
+
+    def gauge(self, service: Service) -> None:
+        """Show the state of ``service`` as well."""
+        self._registry.register(ServiceGauges(service))
+
+    # Requests
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._request_seconds.labels(route).observe(seconds)
+
+    def first_word(self, route: str, seconds: float) -> None:
+        self._first_word.labels(route).observe(seconds)
+
+    def stage(self, done: Done) -> None:
+        if not done.failed:
+            self._stages.labels(done.stage).observe(done.busy)
 
     def audio(self, model: str, seconds: float) -> None:
         self._audio.labels(model).inc(seconds)
+
+    def recording(self, model: str, seconds: float, took: float) -> None:
+        """A recording of so many seconds was transcribed; it ``took`` some."""
+        self.audio(model, seconds)
+        if seconds and took > 0:
+            self._rtfx.labels(model).observe(seconds / took)
 
     def completion(self, model: str, done: Completion) -> None:
         self._tokens.labels(model, "prompt").inc(done.prompt_tokens)
         self._tokens.labels(model, "completion").inc(done.completion_tokens)
 
+    # Workers
+
+    def waited(self, pool: str, priority: Priority, seconds: float) -> None:
+        self._queue_wait.labels(pool, priority.name.lower()).observe(seconds)
+
+    def worked(self, pool: str, batch: BatchDone) -> None:
+        self._batch_size.labels(pool).observe(batch.items)
+        self._batch_fill.labels(pool).observe(batch.items / batch.room)
+        self._batch_seconds.labels(pool).observe(batch.seconds)
+
+    def loaded(self, pool: str, seconds: float) -> None:
+        self._load_seconds.labels(pool).observe(seconds)
+        self._restarts.labels(pool)  # shows 0, or the first restart would be no increase
+
+    def died(self, pool: str) -> None:
+        self._restarts.labels(pool).inc()
+
+    # Realtime sessions and jobs
+
+    def session(self) -> AbstractContextManager[object]:
+        """A realtime session is open within the block."""
+        return self._sessions.track_inprogress()
+
+    def word_delay(self, model: str, seconds: float) -> None:
+        self._word_delay.labels(model).observe(seconds)
+
+    def job_ended(self, kind: str, status: Status) -> None:
+        self._jobs_ended.labels(kind, status.value).inc()
+
+    def jobs(self, counts: Mapping[Status, int]) -> None:
+        """So many jobs have each status now."""
+        self._jobs.counts = counts
+
     def render(self) -> bytes:
         return generate_latest(self._registry)
-
-
-class _Gauges(Collector):
-    """Gauges that are read from the service when Prometheus asks."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def collect(self) -> Iterable[Metric]:
-        yield from self._admission()
-        yield from self._pools()
-
-    def _admission(self) -> Iterator[Metric]:
-        running = GaugeMetricFamily(
-            "reflector_requests_running", "Requests being worked on", labels=["class"]
-        )
-        backlog = GaugeMetricFamily(
-            "reflector_backlog_seconds", "Seconds of their audio yet to be done", labels=["class"]
-        )
-        admission = self._service.admission
-        for priority in Priority:
-            running.add_metric([priority.name.lower()], admission.taken(priority))
-            backlog.add_metric([priority.name.lower()], admission.backlog(priority))
-        yield running
-        yield backlog
-
-    def _pools(self) -> Iterator[Metric]:
-        waiting = GaugeMetricFamily(
-            "reflector_chunks_waiting", "Chunks that wait for a worker", labels=["model"]
-        )
-        ready = GaugeMetricFamily(
-            "reflector_workers_ready", "Worker processes that can work", labels=["model"]
-        )
-        for pool in self._service.workers.pools:
-            waiting.add_metric([pool.name], pool.waiting)
-            ready.add_metric([pool.name], pool.workers_ready)
-        yield waiting
-        yield ready

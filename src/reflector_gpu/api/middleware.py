@@ -18,6 +18,7 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
 from reflector_gpu.escaping import escaped
+from reflector_gpu.stages import telling
 
 logger = logging.getLogger("reflector_gpu.access")
 
@@ -130,7 +131,6 @@ class Observe:
             return
         request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
         record = record_of(scope)
-        began = time.monotonic()
         status = CLIENT_CLOSED
 
         async def send_and_note(message: Message) -> None:
@@ -147,12 +147,13 @@ class Observe:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_note)
+            with telling(self._metrics.stage):
+                await self._app(scope, receive, send_and_note)
         except Exception:  # a bug of ours in the middle of an answer, which uvicorn logs
             status = 500
             raise
         finally:
-            took = time.monotonic() - began
+            took = time.monotonic() - record.began
             route = self._labels.of(scope)
             sent = scope.get("method", "GET")  # all that a WebSocket can begin with
             method = sent if sent in _METHODS else "other"

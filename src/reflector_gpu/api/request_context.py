@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -54,6 +55,14 @@ class RequestContext:
         later pieces also wait for the request's own earlier ones."""
         record_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
 
+    def _has_words(self) -> None:
+        """Some words of the answer are known. The first are counted."""
+        record = record_of(self.request.scope)
+        if not record.has_words:
+            record.has_words = True
+            seconds = time.monotonic() - record.began
+            self.metrics.first_word(self.request.scope["route"].path, seconds)
+
     def _worked_on(self, seconds: float) -> None:
         """Add ``seconds`` of audio to those in the log."""
         details = record_of(self.request.scope).details
@@ -67,13 +76,17 @@ class RequestContext:
     ) -> AsyncGenerator[Part, None]:
         """The parts of a transcript, counted. ``field`` is the one that the audio came in."""
         wanted = replace(wanted, waited=self.waited)
+        began = time.monotonic()
         transcribe = self.service.recordings.transcribe
         with self.permit.recording() as recording, blaming_for_audio(field):
             async with aclosing(transcribe(spool, wanted, recording)) as parts:
                 async for part in parts:
                     recording.done(part.position)
+                    if part.segments and wanted.streamed:
+                        self._has_words()
                     if part.duration is not None:
-                        self.metrics.audio(wanted.model.name, part.duration)
+                        took = time.monotonic() - began
+                        self.metrics.recording(wanted.model.name, part.duration, took)
                         self._worked_on(part.duration)
                     yield part
 

@@ -6,6 +6,7 @@ answer begins, and the fields when it has ended.
 
 from __future__ import annotations
 
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from string import punctuation
@@ -28,6 +29,9 @@ class RequestRecord:
 
     headers: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    has_words: bool = False
+    """Whether words of its answer are known."""
 
     def answered_by(self, model: str) -> None:
         """Record the model that answers. Its name may be the operator's own, so characters that a

@@ -21,6 +21,7 @@ from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
 from reflector_gpu.formats.schemas import ReflectorFile
 from reflector_gpu.pipeline.transcription import Gathered, Part, collect
 from reflector_gpu.pipeline.translation import in_translation
+from reflector_gpu.stages import stage
 from reflector_gpu.types import Transcript
 
 JSON = "application/json"
@@ -47,10 +48,11 @@ async def of_transcript(
 ) -> Response:
     """The whole transcript as ``render`` writes it."""
     transcript = await _whole(parts)
-    if transcript.duration <= _QUICK_SECONDS:
-        found = of_body(render(transcript), response_format)
-    else:  # rendering an hour of words would delay other requests
-        found = await asyncio.to_thread(lambda: of_body(render(transcript), response_format))
+    with stage("render"):
+        if transcript.duration <= _QUICK_SECONDS:
+            found = of_body(render(transcript), response_format)
+        else:  # rendering an hour of words would delay other requests
+            found = await asyncio.to_thread(lambda: of_body(render(transcript), response_format))
     found.headers.update(audio_warnings.headers(audio_warnings.of_transcript(transcript, offset)))
     return found
 
@@ -80,7 +82,8 @@ async def _entry(
         return json.dumps({"filename": upload.filename, "error": detail})
     finally:
         upload.spool.close()
-    return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, renderer)
+    with stage("render"):
+        return await asyncio.to_thread(_rendered_entry, transcript, upload.filename, renderer)
 
 
 def _rendered_entry(transcript: Transcript, filename: str, renderer: TranscriptRenderer) -> str:

@@ -73,11 +73,15 @@ class Recorder:
 
         return probabilities
 
-    def listen(self, blocks: Iterable[Samples]) -> Iterator[float]:
-        """Keep ``blocks`` and detect their speech, without a recogniser; yields seconds so far."""
-        probabilities = self.detector()
+    def listen(
+        self, blocks: Iterable[Samples], detector: Callable[[Samples], Samples]
+    ) -> Iterator[float]:
+        """Keep ``blocks`` and detect their speech, without a recogniser; yields seconds so far.
+
+        ``detector`` is `detector`, or wraps it.
+        """
         for windows, _ in whole_windows(self.kept(blocks)):
-            probabilities(windows)
+            detector(windows)
             yield self.seconds
 
     def settle(self, probabilities: Samples) -> None:

@@ -34,6 +34,11 @@ class DecodeTask(Protocol):
 class Decoders(Protocol):
     """Run tasks, any number at the same time."""
 
+    @property
+    def deaths(self) -> int:
+        """How many decoders have died of a recording, or were killed, so far."""
+        ...
+
     def start(self) -> None:
         """Get ready, so that the first recording does not have to wait."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -99,10 +99,15 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All is done. The bytes beside it are the task's result."""
+    """All is done. The bytes beside it are the task's result.
+
+    ``decoding`` and ``detecting`` are the seconds of CPU that these took.
+    """
 
     seconds: Seconds
     condition: Condition = SOUND
+    decoding: Seconds = field(default=0.0, compare=False)
+    detecting: Seconds = field(default=0.0, compare=False)
     kind: Literal["ended"] = "ended"
 
 

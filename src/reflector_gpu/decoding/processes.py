@@ -35,6 +35,7 @@ class ProcessDecoders:
 
     def __init__(self, memory: int) -> None:
         """Each decoder may take ``memory`` bytes beyond what it has when it starts."""
+        self.deaths = 0
         self._template = Template(memory)
         self._ahead = deque[asyncio.Task[DecoderProcess]]()
         """Forked for the next recordings."""
@@ -66,6 +67,7 @@ class ProcessDecoders:
                         yield message, data
                 return
             except Died as death:
+                self.deaths += 1
                 process.close()
                 status = await self._template.status(process.pid)
                 logger.warning("a decoder %s", _obituary(status))

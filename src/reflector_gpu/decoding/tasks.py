@@ -5,6 +5,7 @@ A task may also count the channels. Tasks run inside of a decoder.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -58,10 +59,12 @@ class Chunking:
     ) -> Iterator[Told]:
         source = _Source(reader, self.max_seconds, self.track, passed)
         blocks = source.blocks()
-        detector: Callable[[Samples], Samples] = VoiceActivity().probabilities
         recorder = Recorder(output) if output else None
         if recorder:
-            blocks, detector = recorder.kept(blocks), recorder.detector()
+            blocks = recorder.kept(blocks)
+        detector = source.metered(
+            recorder.detector() if recorder else VoiceActivity().probabilities
+        )
         opening = list(islice(blocks, 1))
         schedule = self.schedule
         if source.claimed is not None:
@@ -113,7 +116,8 @@ class Listening:
         source = _Source(reader, self.max_seconds, self.track, passed)
         recorder = Recorder(output)
         claimed = False
-        for seconds in recorder.listen(source.blocks()):
+        detector = source.metered(recorder.detector())
+        for seconds in recorder.listen(source.blocks(), detector):
             if source.claimed is not None and not claimed:
                 claimed = True
                 yield Claimed(source.claimed), b""
@@ -221,6 +225,8 @@ class _Source:
         self._passed = passed
         self._condition = SOUND
         self._samples = 0
+        self._decoding = 0.0  # seconds of CPU
+        self._detecting = 0.0
 
     @property
     def seconds(self) -> float:
@@ -239,14 +245,38 @@ class _Source:
             track=self._track,
             notice=self._notice,
         )
+        found = self._decoded(found)
         complete = lambda: self._reader.total is not None  # noqa: E731
         for block in prefetched(_growing(found, complete), after=_SHORT, ahead=_AHEAD):
             self._samples += len(block)
             self._passed(self.seconds)
             yield block
 
+    def metered(self, detector: Callable[[Samples], Samples]) -> Callable[[Samples], Samples]:
+        """``detector``, whose time is counted."""
+
+        def detect(samples: Samples) -> Samples:
+            began = time.thread_time()
+            found = detector(samples)
+            self._detecting += time.thread_time() - began
+            return found
+
+        return detect
+
     def ended(self) -> Ended:
-        return Ended(self.seconds, self._condition)
+        return Ended(
+            self.seconds, self._condition, decoding=self._decoding, detecting=self._detecting
+        )
+
+    def _decoded(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
+        """``blocks``, whose time is counted: that of the CPU, for they may wait for bytes."""
+        while True:
+            began = time.thread_time()
+            block = next(blocks, None)
+            self._decoding += time.thread_time() - began
+            if block is None:
+                return
+            yield block
 
     def _expect(self, seconds: float) -> None:
         self.claimed = seconds

@@ -33,6 +33,8 @@ _LAST_BLOCK_SECONDS = 2.0  # what a thread may need to see that it has been stop
 class ThreadDecoders:
     """Implements `Decoders`. A recording that crashes FFmpeg ends the program."""
 
+    deaths = 0
+
     def start(self) -> None:
         """There is nothing to get ready."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from reflector_gpu.stages import Stage
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
@@ -16,7 +18,8 @@ class Capability:
 
     ``kind`` is what users call a model that does it, and ``purpose`` tells them what it is good
     for. ``method`` is the engine's batch method:
-    ``method(items, options)`` gives one result or one error for each item, in order. A capability
+    ``method(items, options)`` gives one result or one error for each item, in order. ``stage`` is
+    what metrics and traces call that. A capability
     that ``streams`` also gives it a `Progress`, which takes parts of a result before its end.
     ``whole_recordings`` means that an item is a recording of any length, not a piece of one.
     ``reads_weights`` means that the server itself reads a model's files, to know its languages say.
@@ -25,6 +28,7 @@ class Capability:
     kind: str
     purpose: str
     method: str
+    stage: Stage
     streams: bool = False
     whole_recordings: bool = False
     reads_weights: bool = False

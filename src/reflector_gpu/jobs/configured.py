@@ -10,7 +10,7 @@ from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.jobs import Jobs, Show
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.owners import Owners
-from reflector_gpu.jobs.runner import Fetch
+from reflector_gpu.jobs.runner import Ended, Fetch
 from reflector_gpu.jobs.stored_folder import StoredFolder
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.database import Database
@@ -26,6 +26,7 @@ def configured_jobs(
     fetch: Fetch,
     show: Show,
     owners: Owners,
+    ended: Ended,
 ) -> Jobs:
     """Jobs in ``database``, and in the folder that the operator has named, if there is one.
 
@@ -40,6 +41,7 @@ def configured_jobs(
         AddressGuard(settings.url_allow),
         show,
         owners,
+        ended,
         shared=settings.database_url is not None,
         at_once=settings.jobs_at_once,
         allowance=Allowance(

@@ -23,7 +23,7 @@ from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
-from reflector_gpu.jobs.runner import Fetch, Runner
+from reflector_gpu.jobs.runner import Ended, Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Uploads
@@ -62,6 +62,7 @@ class Jobs:
         guard: AddressGuard,
         show: Show,
         owners: Owners,
+        ended: Ended,
         *,
         at_once: int,
         keep_seconds: float,
@@ -72,6 +73,7 @@ class Jobs:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
         is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
         ``owners`` knows which keys were revoked. None keeps more than the ``allowance``.
+        ``ended`` hears of every job that ends here.
         """
         self._database = database
         self._folder = folder
@@ -83,6 +85,7 @@ class Jobs:
         self._owners = owners
         self._news = News()
         self._show = show
+        self._ended = ended
         self._deliveries = Deliveries(database)
         self.webhooks = Webhooks(self._deliveries, guard, self._message)
         self._runner = Runner(
@@ -94,7 +97,7 @@ class Jobs:
             fetch,
             self._news,
             at_once,
-            self.webhooks.added.set,
+            self._has_ended,
             owners,
         )
         self._unbroken = Unbroken()
@@ -221,6 +224,10 @@ class Jobs:
             limit=limit,
         )
 
+    async def counts(self) -> dict[Status, int]:
+        """How many jobs wait and run, on all servers."""
+        return await self._store.counts()
+
     async def ahead(self, job: Job) -> int | None:
         """How many jobs come before one that waits."""
         return await self._store.ahead(job) if job.status is Status.QUEUED else None
@@ -263,7 +270,7 @@ class Jobs:
             self._folder.remove(job_id)
             self._news.about(job_id)
             job = await self._store.get(owner, job_id)
-            self.webhooks.added.set()
+            self._has_ended(job.kind, job.status)
         return job
 
     async def erase(self, owner: str, job_id: str) -> None:
@@ -301,6 +308,10 @@ class Jobs:
                     yield Event(job)
                     shown = job
                 await heard(news, _LOOK_SECONDS)
+
+    def _has_ended(self, kind: str, status: Status) -> None:
+        self._ended(kind, status)
+        self.webhooks.added.set()
 
     async def _message(self, delivery: Delivery) -> bytes:
         job = await self._store.get(delivery.owner, delivery.job)

@@ -21,7 +21,7 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.jobs.answers import Answers
 from reflector_gpu.jobs.folder import JobFolder
-from reflector_gpu.jobs.job import Job, JobError
+from reflector_gpu.jobs.job import Job, JobError, Status
 from reflector_gpu.jobs.journal import Journal, Work
 from reflector_gpu.jobs.news import News
 from reflector_gpu.jobs.owned import Lost
@@ -42,6 +42,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds
 _PASSING = (Unavailable, Overloaded, UpstreamTimeout)
 """Errors that may be over later."""
 
+Ended = Callable[[str, Status], None]
+"""Hears the kind of a job that has ended, and how."""
+
 Fetch = Callable[[str, Spool], Awaitable[None]]
 
 
@@ -58,7 +61,7 @@ class Runner:
         fetch: Fetch,
         news: News,
         at_once: int,
-        ended: Callable[[], None],
+        ended: Ended,
         owners: Owners,
     ) -> None:
         """``works`` has what each kind of job does; ``fetch`` downloads a URL into a spool.
@@ -188,16 +191,16 @@ class Runner:
         await self._store.complete(job, result, journal.seconds)
         if job.kind != "batch":  # whose requests are counted one by one
             self._owners.used(job.owner, journal.seconds)
-        await self._after(job)
+        await self._after(job, Status.COMPLETED)
 
     async def _fail(self, job: Job, error: JobError) -> None:
         await self._store.fail(job, error)
-        await self._after(job)
+        await self._after(job, Status.FAILED)
 
-    async def _after(self, job: Job) -> None:
+    async def _after(self, job: Job, status: Status) -> None:
         self._folder.remove(job.id)
         self._news.about(job.id)
-        self._ended()
+        self._ended(job.kind, status)
 
 
 def _may_pass(error: ReflectorError) -> bool:

@@ -341,6 +341,18 @@ class JobStore:
         )
         return set(job_ids) - {str(row["id"]) for row in found}
 
+    async def counts(self) -> dict[Status, int]:
+        """How many jobs wait and run."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT status, count(*) AS n FROM jobs"
+                " WHERE status IN ('queued', 'running') GROUP BY status"
+            )
+        )
+        return dict.fromkeys(_UNENDED, 0) | {
+            Status(str(row["status"])): int(row["n"] or 0) for row in found
+        }
+
     async def waiting(self) -> tuple[int, float | None]:
         """How many jobs wait, and when the first of those is due that may not be taken yet."""
         found = await self._database.read(

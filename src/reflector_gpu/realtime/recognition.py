@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -41,6 +41,9 @@ class Speech(Protocol):
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         """Count the ``seconds`` of a turn."""
 
+    def words_told(self, wanted: Transcription, delays: Sequence[float]) -> None:
+        """Words are told, each so many seconds after the audio of its end has come."""
+
     async def check_options(self, wanted: Transcription) -> None:
         """Raise `ReflectorError` unless segments can have the speakers and translations that are
         ``wanted``."""
@@ -58,19 +61,23 @@ class Speech(Protocol):
         ...
 
 
+class Account(Protocol):
+    """Is told what the sessions of one client have used, and of which model."""
+
+    def audio(self, model: str, seconds: float) -> None:
+        """Somebody spoke for so long."""
+
+    def word_delay(self, model: str, seconds: float) -> None:
+        """A word was told so long after it was said."""
+
+
 class ServiceSpeech:
     """`Speech` of the service, on the account of one client."""
 
-    def __init__(
-        self,
-        service: Service,
-        client: str,
-        counted: Callable[[str, float], None] = lambda model, seconds: None,
-    ) -> None:
-        """``counted`` is told the model and the seconds of each turn."""
+    def __init__(self, service: Service, client: str, account: Account | None = None) -> None:
         self._service = service
         self._client = client
-        self._counted = counted
+        self._account = account
         self._transcribers: dict[Transcription, LiveTranscriber] = {}
 
     def check(self, wanted: Transcription) -> None:
@@ -96,7 +103,14 @@ class ServiceSpeech:
                 yield recording
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
-        self._counted(self._request(wanted).model.name, seconds)
+        if self._account:
+            self._account.audio(self._request(wanted).model.name, seconds)
+
+    def words_told(self, wanted: Transcription, delays: Sequence[float]) -> None:
+        if self._account and delays:
+            model = self._request(wanted).model.name
+            for seconds in delays:
+                self._account.word_delay(model, seconds)
 
     async def check_options(self, wanted: Transcription) -> None:
         if wanted.translate_to:

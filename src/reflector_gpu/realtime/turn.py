@@ -13,6 +13,7 @@ from reflector_gpu.formats.logprobs import logprobs
 from reflector_gpu.formats.schemas import Logprob
 from reflector_gpu.live.base import Heard, LiveUtterance
 from reflector_gpu.realtime import server_events as events
+from reflector_gpu.realtime.arrivals import Arrivals
 from reflector_gpu.realtime.configuration import Transcription
 from reflector_gpu.realtime.ending import is_whole
 from reflector_gpu.realtime.recognition import Speech
@@ -59,6 +60,7 @@ class Turn:
         self._likely = likely
         self._voices = voices
         self._segments = Segments(self.item_id, speech, wanted, voices, send) if wanted else None
+        self._arrivals = Arrivals()
         self._silent = 0  # samples at its beginning that no recogniser gets
         self._waiting: list[Samples] = []  # until recognition begins
         self._utterance: LiveUtterance | None = None
@@ -83,6 +85,7 @@ class Turn:
         self.end += len(samples)
         if self.done:  # nothing is wanted, or it has failed
             return
+        self._arrivals.add(len(samples))
         if self._utterance is None:
             self._waiting.append(samples)
         else:
@@ -160,6 +163,8 @@ class Turn:
         async with aclosing(utterance):
             self._begin(utterance)
             async for heard in utterance:
+                delays = [self._arrivals.since(word.end) for word in heard.settled]
+                self._speech.words_told(wanted, delays)
                 await self._hear(heard)
 
     def _begin(self, utterance: LiveUtterance) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -21,6 +23,8 @@ from reflector_gpu.runtime.supervisor import (
     Supervisor,
     fail_all,
 )
+from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
+from reflector_gpu.stages import Done, tell
 from reflector_gpu.types import Priority
 
 Item = TypeVar("Item")
@@ -47,10 +51,15 @@ class Pool(Generic[Item, Result]):
     """
 
     def __init__(
-        self, name: str, recipes: Sequence[Recipe | Starter], options: PoolOptions
+        self,
+        name: str,
+        recipes: Sequence[Recipe | Starter],
+        options: PoolOptions,
+        watcher: PoolWatcher = NOBODY,
     ) -> None:
         """One worker for each of ``recipes``, which differ at most in where they run."""
         self.name = name
+        self._stage = options.stage
         pace = Pace(interruptible=options.interruptible)
         self._queue: BatchQueue[Item, Result] = BatchQueue(
             max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=pace
@@ -58,7 +67,9 @@ class Pool(Generic[Item, Result]):
         self._readiness = Readiness(len(recipes))
         self._threads = [
             threading.Thread(
-                target=Supervisor(name, recipe, options, self._queue, self._readiness, pace).run,
+                target=Supervisor(
+                    name, recipe, options, self._queue, self._readiness, pace, watcher
+                ).run,
                 name=f"{name}-{number}",
                 daemon=True,
             )
@@ -155,6 +166,27 @@ class Pool(Generic[Item, Result]):
         except asyncio.CancelledError:
             job.abandon()
             raise
+        finally:
+            self._tell(job)
+
+    def _tell(self, job: Job[Item, Result]) -> None:
+        """Tell those who account for the request's time where this job has spent it."""
+        now, about = time.monotonic(), {"model": self.name}
+        taken = job.taken or now
+        tell(
+            Done(stage="queue", began=job.queued, ended=taken, busy=taken - job.queued, about=about)
+        )
+        if job.taken:
+            tell(
+                Done(
+                    stage=self._stage,
+                    began=taken,
+                    ended=now,
+                    busy=now - taken,
+                    about=about,
+                    failed=not _answered(job.future),
+                )
+            )
 
     def put(
         self,
@@ -187,6 +219,10 @@ class Pool(Generic[Item, Result]):
         if self._started:
             for thread in self._threads:
                 thread.join()
+
+
+def _answered(future: Future[Result]) -> bool:
+    return future.done() and not future.cancelled() and not future.exception()
 
 
 def _in_loop(

@@ -58,6 +58,8 @@ class Job(Generic[Item, Result]):
     """How often its worker crashed or hung, and no other job can be to blame."""
     queued: float = 0.0
     """When it was put into the queue, by that queue's clock."""
+    taken: float = 0.0
+    """When a worker took it; 0 until then."""
 
     def hear(self, part: object) -> None:
         """Tell the listener, which there must be."""
@@ -181,8 +183,9 @@ class BatchQueue(Generic[Item, Result]):
                 kept.append(job)
             elif job.future.set_running_or_notify_cancel():
                 batch.append(job)
+                job.taken = self._clock()
                 if job.waited:
-                    job.waited(self._clock() - job.queued)
+                    job.waited(job.taken - job.queued)
         waiting.extendleft(reversed(kept))
 
     def _fits(

@@ -36,7 +36,9 @@ from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.watching import BatchDone, PoolWatcher
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
+from reflector_gpu.stages import Stage
 from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)
@@ -83,9 +85,11 @@ class PoolOptions:
     ``replace_abandoned``, a worker is killed once nobody waits for anything in its batch. Workers
     are unloaded after ``idle_seconds`` without work. One that does not load is tried again after
     ``first_backoff`` seconds, then after twice that, and so on up to ``longest_backoff``. So is one
-    that is killed again and again; the first time there is no wait.
+    that is killed again and again; the first time there is no wait. ``stage`` is what their work
+    is called where the time of a request is accounted for.
     """
 
+    stage: Stage = "recognise"
     max_batch: int = 1
     max_batch_cost: float = float("inf")
     interruptible: bool = True
@@ -106,6 +110,7 @@ class Supervisor(Generic[Item, Result]):
         queue: BatchQueue[Item, Result],
         readiness: Readiness,
         pace: Pace,
+        watcher: PoolWatcher,
     ) -> None:
         self._name = name
         self._recipe = recipe
@@ -113,6 +118,7 @@ class Supervisor(Generic[Item, Result]):
         self._queue = queue
         self._readiness = readiness
         self._pace = pace
+        self._watcher = watcher
         self._worker: Runner | None = None
         self._failing = False
         self._pause = 0.0  # before the next try to load; 0 once a worker has been given work
@@ -131,6 +137,8 @@ class Supervisor(Generic[Item, Result]):
                     break
                 if not batch and not self._idled():
                     break
+                for job in batch:
+                    self._watcher.waited(self._name, job.priority, job.taken - job.queued)
                 self._answer(batch)
                 del batch  # the next one may be long in coming, and these items are clients'
         finally:
@@ -168,6 +176,7 @@ class Supervisor(Generic[Item, Result]):
             return  # it was to end
         # As text: a handler that keeps records would keep alive all that the exception refers to.
         logger.error("%s: worker %s died %s: %s", self._name, death.pid, when, str(death))
+        self._watcher.died(self._name)
 
     def _idled(self) -> bool:
         """Replace the worker if it is dead, or else unload it; False once the queue is closed."""
@@ -223,6 +232,7 @@ class Supervisor(Generic[Item, Result]):
         else:
             took = time.monotonic() - started
             logger.info("%s: worker %s ready in %.1f s", self._name, self._worker.pid, took)
+            self._watcher.loaded(self._name, took)
             self._readiness.joined()
             if self._failing:
                 self._readiness.recovered()
@@ -335,9 +345,12 @@ class Supervisor(Generic[Item, Result]):
         )
         began = time.monotonic()
         replies = self._worker.run(batch)
+        seconds = time.monotonic() - began
         self._pause_after_kill = 0.0
+        done = BatchDone(items=len(jobs), room=self._options.max_batch, seconds=seconds)
+        self._watcher.worked(self._name, done)
         if any(job.priority is Priority.FILE for job in jobs):
-            self._pace.worked(len(jobs), padded_cost(jobs), time.monotonic() - began)
+            self._pace.worked(len(jobs), padded_cost(jobs), seconds)
         return cast("list[_Outcome[Result]]", list(replies))
 
 

@@ -39,6 +39,7 @@ from reflector_gpu.service.request import TranscriptionRequest
 from reflector_gpu.service.translations import Translations
 from reflector_gpu.service.worker_pools import WorkerPools
 from reflector_gpu.settings import Settings
+from reflector_gpu.stages import stage
 from reflector_gpu.types import (
     PLAIN,
     Chunk,
@@ -86,7 +87,7 @@ class Recordings:
     async def download(self, url: str) -> AsyncIterator[Spool]:
         """A spool that fills with the bytes from ``url``. Both end with the block."""
         with self.spool() as spool:
-            fetching = asyncio.create_task(self._fetcher.fetch(url, spool))
+            fetching = asyncio.create_task(self.fetch(url, spool))
             try:
                 yield spool
             finally:
@@ -97,7 +98,8 @@ class Recordings:
 
     async def fetch(self, url: str, spool: Spool) -> None:
         """Fill ``spool`` with the bytes from ``url``; see `Fetcher.fetch`."""
-        await self._fetcher.fetch(url, spool)
+        with stage("download"):
+            await self._fetcher.fetch(url, spool)
 
     async def voices(self, known: Iterable[tuple[str, bytes]]) -> list[Voice]:
         """Decode the voices of speakers. Each has a name, and a short file of any audio format.

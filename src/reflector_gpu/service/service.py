@@ -13,6 +13,7 @@ from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.decoding import decoders
+from reflector_gpu.decoding.watched import WatchedDecoders
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import CompleterModel
@@ -31,6 +32,7 @@ from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.configured import chosen, language_model
 from reflector_gpu.runtime.admission import Admission
 from reflector_gpu.runtime.pool import Pool, PoolState
+from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
 from reflector_gpu.service.live_diarization import LiveDiarization
@@ -57,9 +59,15 @@ logger = logging.getLogger(__name__)
 class Service:
     """Everything behind the API and the command line. `start` it, use it, `close` it."""
 
-    def __init__(self, settings: Settings, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        elsewhere: Elsewhere | None = None,
+        watcher: PoolWatcher = NOBODY,
+    ) -> None:
         """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here;
         none but these are kept ready then, and without any (``{}``), no model is.
+        ``watcher`` is told of the work of all pools.
 
         Raises:
             ConfigurationError: a setting does not work.
@@ -73,21 +81,21 @@ class Service:
         self.vad = VadOptions(settings.vad_threshold, settings.vad_padding_seconds)
         guard, limits = AddressGuard(settings.url_allow), FetchLimits.of(settings)
         self.scratch = ScratchFolder(settings.spool_dir)
-        self._decoders = decoders(settings.decoding_memory_bytes)
-        self.padding = Padding(settings, self.scratch, guard, limits, self._decoders)
+        self.decoders = WatchedDecoders(decoders(settings.decoding_memory_bytes))
+        self.padding = Padding(settings, self.scratch, guard, limits, self.decoders)
         self.downloads = Downloads(self._downloaded, sources=settings.weights_sources)
         self._llm = language_model(settings, self._completer)
         if self._llm:
             check_language_model(self.recognisers, self._llm.name)
         kept = [model.name for model in self.recognisers.configured]
         kept += [model.name for model in self.language_models]
-        self.workers = WorkerPools(settings, kept, elsewhere or {}, self.scratch)
+        self.workers = WorkerPools(settings, kept, elsewhere or {}, self.scratch, watcher)
         self.translations = Translations(settings, self.workers, self.check_here)
         self.recordings = Recordings(
             settings,
             self.scratch,
             Fetcher(guard, limits),
-            self._decoders,
+            self.decoders,
             self.workers,
             self._diarizers,
             self.translations,
@@ -106,7 +114,7 @@ class Service:
             os.fspath(self.scratch)
         except OSError as error:  # short recordings need no file, and room may come
             logger.error("There is no room for temporary files: %s", error)
-        self._decoders.start()
+        self.decoders.start()
         for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
@@ -125,7 +133,7 @@ class Service:
         if self._llm:
             await self._llm.aclose()
         await self.workers.close()
-        await self._decoders.close()
+        await self.decoders.close()
         self.scratch.close()
 
     @property

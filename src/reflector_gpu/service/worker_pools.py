@@ -15,6 +15,7 @@ from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions, Starter
+from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
@@ -50,17 +51,19 @@ class WorkerPools:
         kept: Collection[str],
         elsewhere: Elsewhere = NOWHERE,
         scratch: os.PathLike[str] | None = None,
+        watcher: PoolWatcher = NOBODY,
     ) -> None:
         """Nothing is started yet.
 
         Models named in ``kept`` are never unloaded. Models ``elsewhere`` have no process here, and
         need not be installed. Workers put temporary files into ``scratch``, or else where the
-        system has them.
+        system has them. ``watcher`` is told of their work.
         """
         self._settings = settings
         self._kept = kept
         self._elsewhere = elsewhere
         self._scratch = scratch
+        self._watcher = watcher
         # Read once: while a worker is started, its own value stands there.
         self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[_Key, Pool[Any, Any]] = {}
@@ -139,6 +142,7 @@ class WorkerPools:
     def _options(self, model: AnyModel) -> PoolOptions:
         batching = self._batching(model)
         return PoolOptions(
+            stage=model.capability.stage,
             max_batch=batching.max_items,
             max_batch_cost=batching.max_cost,
             base_timeout=batching.base_timeout,
@@ -163,14 +167,15 @@ class WorkerPools:
             replace_abandoned=model.spec.quick_restart,
             idle_seconds=None if kept else self._settings.idle_seconds or None,
         )
-        return Pool(model.name, recipes, options)
+        return Pool(model.name, recipes, options, self._watcher)
 
     def _there(
         self, name: str, model: AnyModel, workers: Sequence[StarterElsewhere]
     ) -> Pool[Any, Any]:
         options = replace(self._options(model), interruptible=False)
         limits = [one.most_items for one in workers if one.most_items is not None]
-        return Pool(name, workers, replace(options, max_batch=min([options.max_batch, *limits])))
+        options = replace(options, max_batch=min([options.max_batch, *limits]))
+        return Pool(name, workers, options, self._watcher)
 
     def _temporary(self) -> dict[str, str]:
         """The variable that names the folder for temporary files."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
@@ -10,6 +12,7 @@ from reflector_gpu.api.dependencies import AppMetrics, AppService
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.metrics import CONTENT_TYPE
 from reflector_gpu.errors import Unavailable
+from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.types import TranscribeOptions
 
 HEALTH = ("/health", "/health/live", "/health/ready")
@@ -67,6 +70,9 @@ async def ready(request: Request, service: AppService) -> Readiness:
 
 
 @router.get("/metrics", response_class=Response)
-async def read_metrics(metrics: AppMetrics) -> Response:
+async def read_metrics(request: Request, metrics: AppMetrics) -> Response:
     """Show counters and gauges in the text format of Prometheus."""
+    jobs: Jobs | None = request.app.state.jobs
+    with suppress(Unavailable):  # the database does not answer, and the rest matters all the more
+        metrics.jobs(await jobs.counts() if jobs else {})
     return Response(metrics.render(), media_type=CONTENT_TYPE)

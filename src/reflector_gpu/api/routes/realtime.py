@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
@@ -13,6 +14,7 @@ from reflector_gpu.api.access import NAMED_KEY, OPENED_BY
 from reflector_gpu.api.conversation import Conversation
 from reflector_gpu.api.dependencies import AppClientSecrets, AppIntake, AppMetrics, AppService
 from reflector_gpu.api.form_values import json_values
+from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.realtime_fields import BetaSecret, BetaSessionAnswer, ClientSecretAnswer
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.api.websockets import accepted_subprotocol, refuse, speaks_beta
@@ -25,6 +27,7 @@ from reflector_gpu.realtime.server_events import BetaSession, new_id
 from reflector_gpu.realtime.server_events import Session as ShownSession
 from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
+from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.keys import ApiKey
 from reflector_gpu.types import Priority
 
@@ -56,21 +59,17 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
     await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
     secret: ClientSecret | None = getattr(websocket.state, OPENED_BY, None)
     conversation = Conversation(websocket, service.settings.request_seconds)
-
-    def counted(model: str, seconds: float) -> None:
-        metrics.audio(model, seconds)
-        if kept := websocket.app.state.kept:
-            kept.usage.audio(getattr(websocket.state, "owner", ""), seconds)
-
+    account = _Account(metrics, websocket.app.state.kept, getattr(websocket.state, "owner", ""))
     session = Session(
-        ServiceSpeech(service, client, counted),
+        ServiceSpeech(service, client, account),
         _begun(service, secret, websocket.query_params.get("model")),
         conversation.send,
         lifetime=conversation.lifetime,
         dialect=Beta() if speaks_beta(websocket) else Today(),
     )
     try:
-        await conversation.hold(session)
+        with metrics.session():
+            await conversation.hold(session)
     finally:
         details = record_of(websocket.scope).details
         details |= {"turns": str(session.turns), "audio": f"{session.seconds:.2f}s"}
@@ -104,6 +103,23 @@ async def create_transcription_session(
     shown = BetaSession.of(new_id("sess"), _ends(service), secret.configuration)
     made = BetaSecret(value=secret.value, expires_at=secret.expires_at)
     return responses.of_body(BetaSessionAnswer(**dict(shown), client_secret=made))
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What a client's sessions use goes into the metrics, and into the books of its key."""
+
+    metrics: Metrics
+    kept: Kept | None
+    owner: str
+
+    def audio(self, model: str, seconds: float) -> None:
+        self.metrics.audio(model, seconds)
+        if self.kept:
+            self.kept.usage.audio(self.owner, seconds)
+
+    def word_delay(self, model: str, seconds: float) -> None:
+        self.metrics.word_delay(model, seconds)
 
 
 async def _secret(

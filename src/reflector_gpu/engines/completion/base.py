@@ -15,6 +15,7 @@ COMPLETION = Capability(
     kind="llm",
     purpose="may be named in chat completions",
     method="complete",
+    stage="complete",
     streams=True,
     reads_weights=True,
 )

@@ -13,7 +13,11 @@ from reflector_gpu.pcm import PcmFile
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 
 DIARIZATION = Capability(
-    kind="diarizer", purpose="tells speakers apart", method="diarize", whole_recordings=True
+    kind="diarizer",
+    purpose="tells speakers apart",
+    method="diarize",
+    stage="diarize",
+    whole_recordings=True,
 )
 
 

@@ -22,7 +22,9 @@ from reflector_gpu.types import (
     TranscribeOptions,
 )
 
-RECOGNITION = Capability(kind="recogniser", purpose="may be named in requests", method="transcribe")
+RECOGNITION = Capability(
+    kind="recogniser", purpose="may be named in requests", method="transcribe", stage="recognise"
+)
 
 FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause after so much speech."""

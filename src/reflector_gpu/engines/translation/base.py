@@ -14,7 +14,11 @@ from reflector_gpu.languages import match, tag
 from reflector_gpu.types import TranslateOptions
 
 TRANSLATION = Capability(
-    kind="translator", purpose="translates text", method="translate", reads_weights=True
+    kind="translator",
+    purpose="translates text",
+    method="translate",
+    stage="translate",
+    reads_weights=True,
 )
 
 _SHOWN = 100  # codes that an error lists

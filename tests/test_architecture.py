@@ -18,8 +18,8 @@ PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
 
 LEAVES = set(
-    "types errors stages suggest environment networks profiles settings setting_types job_settings"
-    " languages sentences pcm escaping testing".split()
+    "types errors stages logs suggest environment networks profiles settings setting_types"
+    " job_settings limit_settings languages sentences pcm escaping testing".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes
 such files and the diarizers of `engines` read them, and neither room may import the other."""

@@ -18,6 +18,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.job_settings import JobSettings
+from reflector_gpu.limit_settings import LimitSettings
+from reflector_gpu.logs import LogFormat, LogLevel
 from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.setting_types import Commas, Device, List, ParakeetRuntime, WeightsSource
@@ -30,7 +32,7 @@ _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}RAY_", f"{PREFIX}BENCH_")  # read by deploy/, benchmarks/
 
 
-class Settings(JobSettings):
+class Settings(JobSettings, LimitSettings):
     """What an operator can set. A field is named as its variable, without ``REFLECTOR_``."""
 
     model_config = SettingsConfigDict(
@@ -64,24 +66,9 @@ class Settings(JobSettings):
     shutdown_seconds: float = Field(
         30.0, ge=0, description="Time that running requests get to finish when the server stops"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="How much the server logs"
-    )
-
-    # Connections
-    connections: int = Field(
-        512,
-        ge=1,
-        description="Connections at once; never more than half of the files that may be open",
-    )
-    header_seconds: float = Field(
-        10.0, gt=0, description="Longest that the head of a request may take"
-    )
-    keep_alive_seconds: float = Field(
-        5.0, gt=0, description="Longest that a connection may wait for its next request"
-    )
-    write_seconds: float = Field(
-        30.0, gt=0, description="Longest that a client may not read its answer"
+    log_level: LogLevel = Field("info", description="How much the server logs")
+    log_format: LogFormat = Field(
+        "text", description="What the log is: text, or json with one object a line"
     )
 
     # Models
@@ -169,42 +156,7 @@ class Settings(JobSettings):
         "are the text; none gives bare words, as OpenAI does",
     )
 
-    # Limits
-    max_upload_mb: float = Field(2000, gt=0, description="Largest request or download, in MB")
-    max_audio_seconds: float = Field(6 * 3600, gt=0, description="Longest recording")
-    decoding_memory_mb: float = Field(
-        256, gt=0, description="Most memory that decoding one recording may take, in MB (Linux)"
-    )
-    translate_characters: int = Field(
-        100_000, ge=1, description="Longest text of one translation request"
-    )
-    max_files: int = Field(100, ge=1, description="Most files in one request")
-    body_seconds: float = Field(
-        60.0, gt=0, description="Longest wait for the next bytes of a request"
-    )
-    request_seconds: float = Field(
-        12 * 3600, gt=0, description="Longest that a request may take; X-Request-Timeout asks less"
-    )
-    live_requests: int = Field(64, ge=1, description="Uploads worked on at once; more get 429")
-    live_audio_seconds: float = Field(
-        4 * 3600, gt=0, description="Audio of uploads that may wait; beyond it they get 429"
-    )
-    file_requests: int = Field(8, ge=1, description="URL requests at once; more get 429")
-    file_audio_seconds: float = Field(
-        24 * 3600, gt=0, description="Audio by URL that may wait; beyond it requests get 429"
-    )
-    key_requests: int | None = Field(
-        None,
-        ge=0,
-        description="Requests of one client at once; more get 429. 0: no limit; if not set, half "
-        "of all places where there can be several clients",
-    )
-    key_hourly_audio_seconds: float | None = Field(
-        None,
-        ge=0,
-        description="Audio that one client may send in an hour. 0: no limit; if not set, 100 hours "
-        "where there can be several clients",
-    )
+    # Temporary files
     spool_dir: Path | None = Field(
         None, description="Where a private folder for audio in transit is made, if not in /tmp"
     )
@@ -253,14 +205,6 @@ class Settings(JobSettings):
         if value is not None and not os.access(value, os.W_OK | os.X_OK):
             raise ValueError(f"'{value}' is not a folder that this process can write to")
         return value
-
-    @property
-    def max_upload_bytes(self) -> int:
-        return int(self.max_upload_mb * 1_000_000)
-
-    @property
-    def decoding_memory_bytes(self) -> int:
-        return int(self.decoding_memory_mb * 1_000_000)
 
     @property
     def keys(self) -> tuple[str, ...]:

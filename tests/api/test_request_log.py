@@ -117,8 +117,24 @@ def test_a_client_cannot_write_fields_of_its_own(
 ) -> None:
     caplog.set_level(logging.INFO, "reflector_gpu.access")
     with connect(scripted) as client:
-        client.get("/a key=7%0Akey=8", headers={"X-Request-ID": "mine key=9"})
-    (line,) = eventually(lambda: _lines(caplog, '"mine key=9"'))
+        answer = client.get("/a key=7%0Akey=8", headers={"X-Request-ID": "mine key=9"})
+    (line,) = eventually(lambda: _lines(caplog, answer.headers["X-Request-ID"]))
     assert line.startswith(r'GET "/a key=7\x0akey=8" 404 ')
     fields = dict(field.split("=", 1) for field in shlex.split(line)[4:])
-    assert (fields["id"], fields["key"]) == ("mine key=9", "0")
+    assert fields["key"] == "0"
+
+
+@pytest.mark.parametrize("sent", ["", "two words", 'a=b"', "x" * 129, "é", "<b>"])
+def test_an_id_that_could_be_mistaken_for_something_else_is_not_used(
+    scripted: LiveServer, sent: str
+) -> None:
+    with connect(scripted) as client:
+        answer = client.get("/health", headers={b"X-Request-ID": sent.encode()})
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize("sent", ["7b3a/req:1+2=", "x" * 128])
+def test_an_id_of_the_client_is_used(scripted: LiveServer, sent: str) -> None:
+    with connect(scripted) as client:
+        answer = client.get("/health", headers={"X-Request-ID": sent})
+    assert answer.headers["X-Request-ID"] == sent

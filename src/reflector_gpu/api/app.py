@@ -88,7 +88,8 @@ Headers of an answer:
 - `X-Reflector-Warnings`: JSON that says what may be missing: speech without words, parts that the
   model failed on, a file that is damaged or truncated, audio tracks that were left out. Formats
   with a field `warnings` say it there, too.
-- `X-Request-ID`: what the log calls this request. A client may send its own.
+- `X-Request-ID`: what the log calls this request. A client may send its own: at most 128 letters,
+  digits and `._:/+=@~-`. Another is not used, and the answer has the one that is.
 """
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route, Router, WebSocketRoute
@@ -18,6 +20,8 @@ from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
 from reflector_gpu.escaping import escaped
+from reflector_gpu.logs import REQUEST_ID as REQUEST_ID_FIELD
+from reflector_gpu.logs import Event, log_fields
 from reflector_gpu.stages import telling
 
 logger = logging.getLogger("reflector_gpu.access")
@@ -28,6 +32,9 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _ANSWERS = {"http.response.start", "websocket.http.response.start"}
 
 REQUEST_ID = "X-Request-ID"
+
+_CLIENTS_ID = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}")
+"""An id that a client may give its request. Others could be mistaken for something else."""
 
 _LONGEST_VALUE = 300  # characters of a field in the log
 _SPECIAL = frozenset(' "=')
@@ -129,7 +136,7 @@ class Observe:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request_id = Headers(scope=scope).get(REQUEST_ID, "")[:64] or secrets.token_hex(8)
+        request_id = _id_of(scope)
         record = record_of(scope)
         status = CLIENT_CLOSED
 
@@ -147,7 +154,7 @@ class Observe:
             await send(message)
 
         try:
-            with telling(self._metrics.stage):
+            with log_fields(request_id=request_id), telling(self._metrics.stage):
                 await self._app(scope, receive, send_and_note)
         except Exception:  # a bug of ours in the middle of an answer, which uvicorn logs
             status = 500
@@ -160,19 +167,60 @@ class Observe:
             self._metrics.request(method, route, status, took)
             level = logging.DEBUG if route.startswith("/health") else logging.INFO
             if logger.isEnabledFor(level):
-                fields = {"id": request_id, **record.details}
-                named = "".join(f" {name}={value_of(text)}" for name, text in fields.items())
-                path = value_of(scope["path"])
-                logger.log(level, "%s %s %d %.3fs%s", sent, path, status, took, named)
+                done = {"method": sent, "path": scope["path"], "status": status, "duration": took}
+                _log(level, request_id, done, record.details)
 
 
-def value_of(text: str) -> str:
-    """``text`` as a value in a line of the log, quoted if it is more than a plain word.
+def _id_of(scope: Scope) -> str:
+    """The id that a request brings, or else a new one."""
+    sent = Headers(scope=scope).get(REQUEST_ID, "")
+    return sent if _CLIENTS_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+_Fields: TypeAlias = Mapping[str, str | int | float]
+
+
+def _log(level: int, request_id: str, done: _Fields, details: _Fields) -> None:
+    """Log what became of a request. Fields with a fraction are seconds."""
+    method, path, status, took = done.values()
+    named = "".join(f" {name}={value_of(value)}" for name, value in details.items())
+    event = Event(
+        f"{method} {_shortened(str(path))} {status}",
+        {
+            REQUEST_ID_FIELD: request_id,
+            **{
+                f"{name}_seconds" if isinstance(value, float) else name: _shortened(value)
+                for name, value in {**done, **details}.items()
+            },
+        },
+    )
+    logger.log(
+        level,
+        "%s %s %d %.3fs id=%s%s",
+        method,
+        value_of(path),
+        status,
+        took,
+        request_id,
+        named,
+        extra=event.extra,
+    )
+
+
+def _shortened(value: str | int | float) -> str | int | float:
+    if isinstance(value, str) and len(value) > _LONGEST_VALUE:
+        return f"{value[:_LONGEST_VALUE]}..."
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def value_of(value: str | int | float) -> str:
+    """``value`` in a line of the log, quoted if it is more than a plain word.
 
     Nothing in it can end the line, or look like another field.
     """
-    if len(text) > _LONGEST_VALUE:
-        text = f"{text[:_LONGEST_VALUE]}..."
+    if isinstance(value, float):
+        return f"{value:.3f}s"
+    text = str(_shortened(value))
     text = escaped(text.replace("\\", "\\\\"))
     if text and not _SPECIAL.intersection(text):
         return text

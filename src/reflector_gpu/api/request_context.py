@@ -53,7 +53,7 @@ class RequestContext:
     def waited(self, seconds: float) -> None:
         """A piece of work waited ``seconds`` for a worker. Only the first wait is logged, because
         later pieces also wait for the request's own earlier ones."""
-        record_of(self.request.scope).details.setdefault("queue", f"{seconds:.3f}s")
+        record_of(self.request.scope).details.setdefault("queue", round(seconds, 3))
 
     def _has_words(self) -> None:
         """Some words of the answer are known. The first are counted."""
@@ -66,8 +66,7 @@ class RequestContext:
     def _worked_on(self, seconds: float) -> None:
         """Add ``seconds`` of audio to those in the log."""
         details = record_of(self.request.scope).details
-        before = float(details.get("audio", "0").removesuffix("s"))
-        details["audio"] = f"{before + seconds:.2f}s"
+        details["audio"] = round(float(details.get("audio", 0.0)) + seconds, 3)
         if kept := self.request.app.state.kept:
             kept.usage.audio(getattr(self.request.state, "owner", ""), seconds)
 

@@ -24,11 +24,11 @@ _PLAIN = punctuation.replace("%", "")
 class RequestRecord:
     """``headers`` that are set before the answer begins become part of it.
 
-    ``details`` go into the log as ``name=value``, in their order.
+    ``details`` go into the log, in their order; those with a fraction are seconds.
     """
 
     headers: dict[str, str] = field(default_factory=dict)
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str | int | float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     has_words: bool = False
     """Whether words of its answer are known."""

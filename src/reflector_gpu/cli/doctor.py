@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu.cli import engine_checks, interrupt, logs, machine_checks
+from reflector_gpu import logs
+from reflector_gpu.cli import engine_checks, interrupt, machine_checks
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.console import console, print_json
 from reflector_gpu.cli.hints import here

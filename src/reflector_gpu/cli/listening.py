@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reflector_gpu import logs
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.cli import interrupt, logs
+from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.captions import Captions, Lines
 from reflector_gpu.cli.downloads import download
 from reflector_gpu.errors import InvalidRequest

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from reflector_gpu.cli import interrupt, logs
+from reflector_gpu import logs
+from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.server_address import base_url, first_key
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm import schema

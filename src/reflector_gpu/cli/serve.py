@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from reflector_gpu import logs
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.server import Config, ConnectionLimits, Server
-from reflector_gpu.cli import banner, logs
+from reflector_gpu.cli import banner
 from reflector_gpu.cli.listen import listen, url_of
 from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.service import Service
@@ -56,9 +57,10 @@ def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object
             there = sockets.enter_context(listen(settings.host, wyoming))
             kept: Kept | None = app.state.kept
             beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
-        logs.configure(settings.log_level)
+        logs.configure(logs.Options(settings.log_level, settings.log_format))
         url = url_of(listener)
-        banner.show(settings, service.recognisers, url, named_keys=named_keys)
+        if settings.log_format == "text":
+            banner.show(settings, service.recognisers, url, named_keys=named_keys)
         limits = ConnectionLimits.of(settings)
         config = Config(app, limits, settings.shutdown_seconds)
         server = _Server(config, service, url, ready_file, beside)

@@ -9,7 +9,8 @@ from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import cast
 
-from reflector_gpu.cli import interrupt, logs
+from reflector_gpu import logs
+from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.local_transcription import LocalRecogniser

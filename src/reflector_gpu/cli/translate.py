@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from reflector_gpu.cli import interrupt, logs
+from reflector_gpu import logs
+from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.downloads import download
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings

@@ -22,6 +22,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
 
+from reflector_gpu import logs
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
@@ -85,7 +86,10 @@ class Worker:
         self._array = view(memory)
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=serve, args=(theirs, memory, recipe), name=recipe.engine, daemon=True
+            target=serve,
+            args=(theirs, memory, recipe, logs.chosen()),
+            name=recipe.engine,
+            daemon=True,
         )
         self._streams = recipe.streams
         self._hung = False

@@ -23,6 +23,7 @@ from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from reflector_gpu import logs
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.recipe import Recipe
 
@@ -76,8 +77,10 @@ PackedBatch: TypeAlias = tuple[list[object], object, frozenset[int]]
 """Items, their options, and the indices of those that have listeners."""
 
 
-def serve(pipe: Connection, memory: Arena, recipe: Recipe) -> None:
+def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.Options | None) -> None:
     """The worker process: load, then answer batches until told to stop."""
+    if log:
+        logs.configure(log)
     for number in STOPPING:  # they reach the whole process group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()

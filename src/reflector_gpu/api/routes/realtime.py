@@ -72,7 +72,7 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
             await conversation.hold(session)
     finally:
         details = record_of(websocket.scope).details
-        details |= {"turns": str(session.turns), "audio": f"{session.seconds:.2f}s"}
+        details |= {"turns": session.turns, "audio": round(session.seconds, 3)}
 
 
 @router.post("/v1/realtime/client_secrets", openapi_extra=openapi.CLIENT_SECRETS)

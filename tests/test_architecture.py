@@ -88,7 +88,9 @@ PUBLIC = {"transcriber", "pipeline", "types", "errors", "settings"}
 CATALOGS = {"catalog", "catalogs"}
 """Modules of `engines` that know every engine of their kind."""
 
-HEAVY = ("torch", "ctranslate2", "onnxruntime", "pocketsphinx", "ray", "modal", "faster_whisper")
+HEAVY = (
+    "torch ctranslate2 onnxruntime pocketsphinx ray modal faster_whisper opentelemetry.sdk"
+).split()
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

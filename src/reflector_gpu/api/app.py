@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -39,6 +40,8 @@ from reflector_gpu.api.routes import (
     webhooks,
 )
 from reflector_gpu.api.routes.operations import HEALTH
+from reflector_gpu.api.telemetry import Telemetry
+from reflector_gpu.api.tracing import configured_tracer
 from reflector_gpu.jobs.configured import configured_jobs
 from reflector_gpu.networks import Trust, network_warnings
 from reflector_gpu.realtime.client_secrets import ClientSecrets
@@ -104,10 +107,11 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     metrics = Metrics()
     service = Service(settings, elsewhere, metrics)
     metrics.gauge(service)
+    telemetry = Telemetry(metrics, configured_tracer())
     database = open_database(settings)
     kept = Kept.of(database) if database else None
     batches_here = BatchKind(kept)
-    kinds = {**kinds_of(service, metrics), KIND: batches_here}
+    kinds = {**kinds_of(service, telemetry), KIND: batches_here}
     jobs_here = None
     if database and kept:
         fetch = service.recordings.fetch
@@ -133,6 +137,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
                 await kept.aclose()
                 database.close()
             await service.close()
+            await asyncio.to_thread(telemetry.tracer.close)
 
     app = FastAPI(
         title="reflector-gpu",
@@ -155,13 +160,13 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     errors.install(app)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)
     access = Access(settings, trust, client_secrets, kept)
-    _wrap(app, settings, access, metrics, Labels([*ROUTERS, app.router]))
+    _wrap(app, settings, access, telemetry, Labels([*ROUTERS, app.router]))
     _describe(app.openapi())
     return app
 
 
 def _wrap(
-    app: FastAPI, settings: Settings, access: Access, metrics: Metrics, labels: Labels
+    app: FastAPI, settings: Settings, access: Access, telemetry: Telemetry, labels: Labels
 ) -> None:
     """Put the middleware around ``app``, the innermost first."""
     app.add_middleware(AnswerFailures)
@@ -177,7 +182,7 @@ def _wrap(
             expose_headers=["*"],
         )
     app.add_middleware(RefuseTwoLengths)
-    app.add_middleware(Observe, metrics=metrics, labels=labels)
+    app.add_middleware(Observe, telemetry=telemetry, labels=labels)
 
 
 def _open_paths(settings: Settings) -> set[str]:

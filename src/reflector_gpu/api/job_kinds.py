@@ -16,7 +16,7 @@ from reflector_gpu.api.job_fields import (
     ResultFields,
     TranscriptionJobFields,
 )
-from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.telemetry import Telemetry
 from reflector_gpu.api.transcript_renderer import TranscriptRenderer
 from reflector_gpu.api.wanted import model_for, transcription_request
 from reflector_gpu.audio.guard import URL_FIELD
@@ -30,7 +30,6 @@ from reflector_gpu.jobs.records import DIARIZED, TRANSCRIPT
 from reflector_gpu.pipeline.transcription import Gathered
 from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import explained
-from reflector_gpu.stages import telling
 from reflector_gpu.types import Priority, Task
 
 Rendered = tuple[BaseModel | str, str]
@@ -59,9 +58,9 @@ class JobKind(Protocol):
 class TranscriptionKind:
     """Speech to words; with the task ``translate``, to English ones."""
 
-    def __init__(self, service: Service, metrics: Metrics, task: Task) -> None:
+    def __init__(self, service: Service, telemetry: Telemetry, task: Task) -> None:
         self._service = service
-        self._metrics = metrics
+        self._telemetry = telemetry
         self._task = task
 
     async def check(self, options: Options) -> None:
@@ -82,13 +81,13 @@ class TranscriptionKind:
         wanted = replace(wanted, remember=journal.recognised, streamed=False)
         await service.loaded(wanted.model)
         gathered, began = Gathered(), time.monotonic()
-        with blaming_for_audio_of(job), telling(self._metrics.stage):
+        with blaming_for_audio_of(job), self._telemetry.job(job):
             async with aclosing(service.recordings.transcribe(recording, wanted, journal)) as parts:
                 async for part in parts:
                     gathered.add(await journal.add(part))
                     if part.duration is not None:
                         took = time.monotonic() - began
-                        self._metrics.recording(model.name, part.duration, took)
+                        self._telemetry.metrics.recording(model.name, part.duration, took)
         return TRANSCRIPT.pack(gathered.transcript)
 
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
@@ -135,9 +134,9 @@ class TranscriptionKind:
 class DiarizationKind:
     """Who speaks when."""
 
-    def __init__(self, service: Service, metrics: Metrics) -> None:
+    def __init__(self, service: Service, telemetry: Telemetry) -> None:
         self._service = service
-        self._metrics = metrics
+        self._telemetry = telemetry
 
     async def check(self, options: Options) -> None:
         fields = self._fields(options)
@@ -163,7 +162,7 @@ class DiarizationKind:
                 )
         await journal.answered_by(service.diarizer.name)
         voices = await service.recordings.voices(fields.known_speakers)
-        with blaming_for_audio_of(job), telling(self._metrics.stage):
+        with blaming_for_audio_of(job), self._telemetry.job(job):
             found = await service.recordings.diarize(
                 recording, fields.counts, voices, track=fields.track, tally=journal
             )
@@ -188,12 +187,12 @@ class DiarizationKind:
             return DiarizationJobFields.model_validate(dict(options))
 
 
-def kinds_of(service: Service, metrics: Metrics) -> dict[str, JobKind]:
+def kinds_of(service: Service, telemetry: Telemetry) -> dict[str, JobKind]:
     """All kinds by their names."""
     return {
-        "transcription": TranscriptionKind(service, metrics, "transcribe"),
-        "diarization": DiarizationKind(service, metrics),
-        "translation": TranscriptionKind(service, metrics, "translate"),
+        "transcription": TranscriptionKind(service, telemetry, "transcribe"),
+        "diarization": DiarizationKind(service, telemetry),
+        "translation": TranscriptionKind(service, telemetry, "translate"),
     }
 
 

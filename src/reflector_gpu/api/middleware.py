@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.access import INTERNAL
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
-from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.telemetry import Telemetry
+from reflector_gpu.api.tracing import NO_TRACER, Span
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
 from reflector_gpu.escaping import escaped
 from reflector_gpu.logs import REQUEST_ID as REQUEST_ID_FIELD
@@ -28,6 +30,9 @@ logger = logging.getLogger("reflector_gpu.access")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods that label a metric. Others share a label, because clients may send any word."""
+
+_WATCHING = ("/health", "/metrics")
+"""Where what watches the server asks, every few seconds."""
 
 _ANSWERS = {"http.response.start", "websocket.http.response.start"}
 
@@ -125,11 +130,12 @@ class RefuseTwoLengths:
 
 
 class Observe:
-    """Gives each request an id, counts it by route and status, and logs one line."""
+    """Gives each request an id, counts it by route and status, traces it, and logs one line."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, labels: Labels) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, labels: Labels) -> None:
         self._app = app
-        self._metrics = metrics
+        self._metrics = telemetry.metrics
+        self._tracer = telemetry.tracer
         self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,22 +159,45 @@ class Observe:
                 headers.update(record.headers)
             await send(message)
 
-        try:
-            with log_fields(request_id=request_id), telling(self._metrics.stage):
+        with (
+            self._traced(scope) as span,
+            log_fields(request_id=request_id, **span.log_fields),
+            telling(self._metrics.stage, span.stage),
+        ):
+            try:
                 await self._app(scope, receive, send_and_note)
-        except Exception:  # a bug of ours in the middle of an answer, which uvicorn logs
-            status = 500
-            raise
-        finally:
-            took = time.monotonic() - record.began
-            route = self._labels.of(scope)
-            sent = scope.get("method", "GET")  # all that a WebSocket can begin with
-            method = sent if sent in _METHODS else "other"
-            self._metrics.request(method, route, status, took)
-            level = logging.DEBUG if route.startswith("/health") else logging.INFO
-            if logger.isEnabledFor(level):
-                done = {"method": sent, "path": scope["path"], "status": status, "duration": took}
-                _log(level, request_id, done, record.details)
+            except Exception:  # a bug of ours in the middle of an answer, which uvicorn logs
+                status = 500
+                raise
+            finally:
+                took = time.monotonic() - record.began
+                route = self._labels.of(scope)
+                sent = scope.get("method", "GET")  # all that a WebSocket can begin with
+                method = sent if sent in _METHODS else "other"
+                self._metrics.request(method, route, status, took)
+                _describe(span, method, route, status, request_id)
+                level = logging.DEBUG if route.startswith("/health") else logging.INFO
+                if logger.isEnabledFor(level):
+                    about = {"method": sent, "path": scope["path"], "status": status}
+                    _log(level, request_id, {**about, "duration": took}, record.details)
+
+    def _traced(self, scope: Scope) -> AbstractContextManager[Span]:
+        """The span of a request; those that only ask how the server is have none."""
+        tracer = NO_TRACER if scope["path"].startswith(_WATCHING) else self._tracer
+        return tracer.request(Headers(scope=scope))
+
+
+def _describe(span: Span, method: str, route: str, status: int, request_id: str) -> None:
+    """Say in a trace what became of a request, in the terms of OpenTelemetry's conventions."""
+    told: dict[str, str | int] = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+        "reflector.request_id": request_id,
+    }
+    span.named(f"{method} {route}", told)
+    if status >= 500:
+        span.fail()
 
 
 def _id_of(scope: Scope) -> str:

@@ -76,21 +76,19 @@ class ServiceGauges(Collector):
 
 
 class JobGauges(Collector):
-    """How many jobs wait and run, as `counts` says. Nothing while it is empty."""
+    """How many jobs wait and run, as `counts` says; of no jobs there is no series."""
 
     def __init__(self) -> None:
         self.counts: Mapping[Status, int] = {}
 
     def collect(self) -> Iterable[Metric]:
-        if not self.counts:
-            return
         jobs = GaugeMetricFamily(
             "reflector_jobs",
             "Jobs that wait or run, on all servers of the database",
             labels=["status"],
         )
-        for status in (Status.QUEUED, Status.RUNNING):
-            jobs.add_metric([status.value], self.counts.get(status, 0))
+        for status, count in self.counts.items():
+            jobs.add_metric([status.value], count)
         yield jobs
 
 
@@ -108,14 +106,11 @@ def _by_model(
 
 
 def _gpus() -> Iterator[Metric]:
-    gpus = gpu_memory()
-    if not gpus:
-        return
     used = GaugeMetricFamily(
         "reflector_gpu_memory_used_bytes", "Memory in use on a GPU, by any program", labels=["gpu"]
     )
     total = GaugeMetricFamily("reflector_gpu_memory_bytes", "Memory of a GPU", labels=["gpu"])
-    for number, memory in enumerate(gpus):
+    for number, memory in enumerate(gpu_memory()):
         used.add_metric([str(number)], memory.used)
         total.add_metric([str(number)], memory.total)
     yield used

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-slow test-clients test-images test-torch test-ray docs format lint fuzz bench bench-plot dist release clean
+.PHONY: help demo serve test test-slow test-clients lighthouse test-images test-torch test-ray docs format lint fuzz bench bench-plot dist release clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -28,6 +28,9 @@ test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/insta
 
 test-images: .venv/images  ## Lint the Dockerfile, the compose files and the chart
 	@$(BIN)/python -m pytest --quiet tests/test_images.py tests/test_chart.py
+
+lighthouse: .venv/dev  ## Have Lighthouse judge the console in Chromium (npm fetches it)
+	@$(BIN)/python -m tests.clients.lighthouse
 
 test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch

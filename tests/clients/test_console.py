@@ -289,7 +289,7 @@ def test_axe_finds_nothing_to_complain_of(browser: Any, locked: Server, scheme: 
         page.fill("#key", KEY)
         page.press("#key", "Enter")
         page.locator("#engine", has_text="scripted").wait_for()
-        for summary in page.locator("summary").all():
+        for summary in page.locator("summary:visible").all():
             summary.click()
         assert complaints_of_axe(page) == []
         page.set_input_files("#file", ROOT / "LICENSE")

@@ -5,9 +5,11 @@ import { byId, showFailure, showView } from "./dom.js";
 import { openEditor } from "./editor/editor.js";
 import { fromJson } from "./formats.js";
 import { loadModels } from "./models.js";
+import { openJobs } from "./views/jobs.js";
 import { live } from "./views/live.js";
 import { nameOf, work } from "./views/work.js";
 import { openStart } from "./views/start.js";
+import { openUsage } from "./views/usage.js";
 
 const MODELS_EVERY = 15_000; // milliseconds
 
@@ -47,6 +49,7 @@ async function connect() {
     await connect();
   }
   byId("change-key").hidden = !key();
+  if (keepsJobs) jobs.look();
   byId("start-form").dispatchEvent(new Event("change")); // whether a key belongs into the lines
 }
 
@@ -54,17 +57,18 @@ async function connect() {
  * Transcribe, and open the result. What fails is told on the start view.
  * @param {File | string} source
  * @param {import("./stream.js").Options} options
+ * @param {string} [heard] what captions have said of it
  */
-async function run(source, options) {
+async function run(source, options, heard = "") {
   try {
     const title = typeof source === "string" ? nameOf(source) : source.name;
-    openEditor(await work(source, options), source, title);
+    openEditor(await work(source, options, heard), source, title);
   } catch (error) {
     showView("start");
     const { name, message, status } = /** @type {any} */ (error);
     if (status === 401) {
       await askForKey();
-      await run(source, options);
+      await run(source, options, heard);
     } else if (name !== "AbortError") {
       showFailure(byId("failure"), message);
     }
@@ -77,10 +81,10 @@ async function run(source, options) {
  */
 async function record(options) {
   try {
-    const recording = await live(options);
-    if (!recording) return showView("start");
-    choose(recording); // it is still there if it cannot be transcribed now
-    await run(recording, options);
+    const recorded = await live(options);
+    if (!recorded) return showView("start");
+    choose(recorded.recording); // it is still there if it cannot be transcribed now
+    await run(recorded.recording, options, recorded.heard);
   } catch (error) {
     showView("start");
     showFailure(byId("failure"), /** @type {Error} */ (error).message);
@@ -104,6 +108,9 @@ byId("change-key").onclick = async () => {
   await connect();
 };
 byId("key-dialog").oncancel = (/** @type {Event} */ event) => key() || event.preventDefault();
-const choose = openStart(run, record, reopen);
+const keepsJobs = document.body.dataset.jobs === "yes";
+const jobs = openJobs(openEditor);
+const choose = openStart(run, record, reopen, jobs.submit);
+openUsage();
 connect();
 setInterval(() => !document.hidden && !byId("start").hidden && loadModels().catch(() => {}), MODELS_EVERY);

@@ -55,13 +55,14 @@ function vtt(transcript) {
 }
 
 /** @param {Transcript} transcript */
-function json({ rows, names, language, duration }) {
+function json({ rows, names, language, duration, translatedTo }) {
   const segments = rows.map((one, id) => ({
     id,
     start: one.start,
     end: one.end,
     text: textOf(one),
     speaker: one.speaker ? names[one.speaker] : undefined,
+    translation: one.translation,
     words: one.words.map((word) => ({
       word: word.text,
       start: word.start,
@@ -70,7 +71,7 @@ function json({ rows, names, language, duration }) {
     })),
   }));
   const text = segments.map((segment) => segment.text).join(" ");
-  return JSON.stringify({ text, language, duration, segments }, null, 1);
+  return JSON.stringify({ text, language, translated_to: translatedTo || undefined, duration, segments }, null, 1);
 }
 
 /**
@@ -81,12 +82,57 @@ function json({ rows, names, language, duration }) {
 export function fromJson(file) {
   const told = JSON.parse(file);
   if (!Array.isArray(told.segments)) throw new Error("The file has no segments.");
-  const rows = told.segments
-    .map((/** @type {any} */ segment) => ({ words: wordsOf(segment), speaker: segment.speaker ?? "" }))
-    .filter((/** @type {any} */ { words }) => words.length)
-    .map((/** @type {any} */ { words, speaker }) => row(words, speaker));
+  const segments = Array.isArray(told.words) ? withWords(told.segments, told.words) : told.segments;
+  const rows = segments.flatMap(rowsOf);
   const duration = told.duration ?? rows.at(-1)?.end ?? 0;
-  return { rows, names: named(rows), language: told.language ?? "", duration };
+  const translatedTo = told.translated_to ?? (rows.some((/** @type {Row} */ one) => one.translation) ? "und" : "");
+  return { rows, names: named(rows), language: told.language ?? "", duration, translatedTo };
+}
+
+/**
+ * The segments of `verbose_json`, each with its words, which stand beside them there.
+ * @param {any[]} segments
+ * @param {any[]} words
+ */
+function withWords(segments, words) {
+  let next = 0;
+  return segments.map((segment, index) => {
+    const until = segments[index + 1]?.start ?? Infinity;
+    const first = next;
+    while (next < words.length && words[next].start < until) next += 1;
+    return { ...segment, words: words.slice(first, next) };
+  });
+}
+
+/**
+ * The rows of a segment: one for each of those who speak in it.
+ * @param {any} segment
+ * @returns {Row[]}
+ */
+function rowsOf(segment) {
+  const words = wordsOf(segment);
+  const whose = (/** @type {number} */ index) => segment.words?.[index]?.speaker ?? segment.speaker ?? "";
+  /** @type {Row[]} */
+  const rows = [];
+  for (let first = 0, index = 1; index <= words.length; index += 1) {
+    if (index < words.length && whose(index) === whose(first)) continue;
+    rows.push(row(words.slice(first, index), whose(first), rows.length ? undefined : segment.translation));
+    first = index;
+  }
+  return rows;
+}
+
+/**
+ * The transcript in the language that it was translated to. Words share the time of their row.
+ * @param {Transcript} transcript
+ * @returns {Transcript}
+ */
+export function inTranslation(transcript) {
+  const rows = transcript.rows.flatMap(({ start, end, speaker, translation }) => {
+    const words = wordsOf({ text: translation ?? "", start, end, words: undefined });
+    return words.length ? [row(words, speaker)] : [];
+  });
+  return { ...transcript, rows, language: transcript.translatedTo ?? "", translatedTo: "" };
 }
 
 /**

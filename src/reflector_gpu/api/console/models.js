@@ -14,6 +14,7 @@ const STATES = {
 
 /** @type {any[]} */
 let recognisers = [];
+let targetsAsked = false;
 
 /** Ask for the models, and fill the form with them. */
 export async function loadModels() {
@@ -27,6 +28,8 @@ export async function loadModels() {
   );
   select.onchange = offerLanguages;
   offerLanguages();
+  const translators = data.some((/** @type {any} */ card) => card.type === "translator" && card.state !== "failed");
+  if (translators && !targetsAsked) await offerTranslations();
   showState();
   byId("model-rows").replaceChildren(...data.filter((/** @type {any} */ { means }) => !means).map(line));
 }
@@ -51,6 +54,29 @@ function offerLanguages() {
   const chosen = select.value;
   const model = recognisers.find((card) => card.id === byId("model").value);
   const codes = model ? model.languages : recognisers.flatMap((card) => card.languages);
+  offer(select, codes, chosen);
+}
+
+/** Offer the languages that a transcript can be translated to, of which there may be hundreds. */
+async function offerTranslations() {
+  targetsAsked = true;
+  try {
+    const { data } = await json("v1/translation/languages");
+    const select = byId("translation");
+    offer(select, data.flatMap((/** @type {any} */ card) => card.targets), select.value);
+    byId("translate").hidden = select.options.length < 2;
+  } catch {
+    targetsAsked = false; // the next look at the models may find a translator that works
+  }
+}
+
+/**
+ * Fill a list with languages, below what it offers first.
+ * @param {HTMLSelectElement} select
+ * @param {string[]} codes
+ * @param {string} chosen
+ */
+function offer(select, codes, chosen) {
   const names = new Intl.DisplayNames(["en"], { type: "language" });
   const known = [...new Set(codes)].map((code) => ({ code, name: nameOf(names, code) }));
   known.sort((one, other) => one.name.localeCompare(other.name));

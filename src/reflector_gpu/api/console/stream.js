@@ -7,6 +7,7 @@ import { ApiError, address, authorization, told, unreachable } from "./api.js";
  * @property {string} model
  * @property {string} language
  * @property {string} speakers `""`: not told apart; `"auto"`, or how many there are
+ * @property {string} translation the language to translate to, or empty
  *
  * @typedef {object} Listener
  * @property {(share: number) => void} sent how much of the file has arrived, up to 1
@@ -24,6 +25,7 @@ export function fields(options) {
   if (options.model) found.model = options.model;
   if (options.language) found.language = options.language;
   if (Number(options.speakers)) found.num_speakers = options.speakers;
+  if (options.translation) found.translate_to = options.translation;
   return found;
 }
 

@@ -13,12 +13,14 @@
  * @property {number} start
  * @property {number} end
  * @property {readonly Word[]} words
+ * @property {string} [translation]
  *
  * @typedef {object} Transcript
  * @property {readonly Row[]} rows
  * @property {Readonly<Record<string, string>>} names of the speakers, by what the server calls them
  * @property {string} language
  * @property {number} duration
+ * @property {string} [translatedTo] the language of the translations, if there are any
  */
 
 let lastId = 0;
@@ -26,13 +28,14 @@ let lastId = 0;
 /**
  * A row of these words.
  * @param {readonly Word[]} words at least one
- * @param {string} speaker
+ * @param {string} [speaker]
+ * @param {string} [translation]
  * @returns {Row}
  */
-export function row(words, speaker = "") {
+export function row(words, speaker = "", translation = undefined) {
   lastId += 1;
   const [first, last] = [words[0], words[words.length - 1]];
-  return { id: lastId, speaker, start: first.start, end: last.end, words };
+  return { id: lastId, speaker, start: first.start, end: last.end, words, translation };
 }
 
 /**
@@ -59,10 +62,14 @@ export function named(rows, known = {}) {
 
 /** Gathers the events of a stream. */
 export class Gathering {
-  constructor() {
+  /** @param {string} [translatedTo] the language that was asked for */
+  constructor(translatedTo = "") {
+    this.translatedTo = translatedTo;
+    /** @type {string[]} the translation of each segment */
+    this.translations = [];
     /** @type {Word[][]} the words of each segment, by its number */
     this.segments = [];
-    /** @type {{number: number, start: number, speaker: string}[]} */
+    /** @type {{number: number, start: number, speaker: string, translation?: string}[]} */
     this.monologues = [];
     this.language = "";
     this.duration = 0;
@@ -76,10 +83,12 @@ export class Gathering {
       this.end = event.end;
     } else if (event.type === "transcript.text.segment") {
       const number = Number(event.id.split("_")[1]);
-      this.monologues.push({ number, start: event.start, speaker: event.speaker });
+      const { start, speaker, translation } = event;
+      this.monologues.push({ number, start, speaker, translation });
     } else if (event.type === "transcript.text.done") {
       this.language = event.languages?.[0]?.code ?? "";
       this.duration = event.usage?.seconds ?? this.end;
+      this.translations = (event.segments ?? []).map((/** @type {any} */ segment) => segment.translation);
     }
   }
 
@@ -87,25 +96,27 @@ export class Gathering {
   get transcript() {
     const rows = this.segments.flatMap((words, number) => {
       const spoken = this.monologues.filter((monologue) => monologue.number === number);
-      return rowsOf(words, spoken);
+      return rowsOf(words, spoken, this.translations[number]);
     });
-    return { rows, names: named(rows), language: this.language, duration: this.duration };
+    const { language, duration, translatedTo } = this;
+    return { rows, names: named(rows), language, duration, translatedTo };
   }
 }
 
 /**
  * The rows of a segment: one for each of those who speak in it.
  * @param {Word[]} words
- * @param {{start: number, speaker: string}[]} monologues in the order of time
+ * @param {{start: number, speaker: string, translation?: string}[]} monologues in the order of time
+ * @param {string | undefined} translation of the segment
  */
-function rowsOf(words, monologues) {
+function rowsOf(words, monologues, translation) {
   if (!words.length) return [];
-  if (monologues.length < 2) return [row(words, monologues[0]?.speaker)];
-  return monologues.flatMap(({ start, speaker }, index) => {
+  if (monologues.length < 2) return [row(words, monologues[0]?.speaker, translation)];
+  return monologues.flatMap(({ start, speaker, translation }, index) => {
     const until = monologues[index + 1]?.start ?? Infinity;
     const from = index ? start : -Infinity;
     const own = words.filter((word) => word.start >= from && word.start < until);
-    return own.length ? [row(own, speaker)] : [];
+    return own.length ? [row(own, speaker, translation)] : [];
   });
 }
 

@@ -133,7 +133,8 @@ function sharedEnd(one, other) {
 }
 
 /**
- * Two rows made of one, cut between words; one row where there is nothing to cut.
+ * Two rows made of one, cut between words; one row where there is nothing to cut. The translation
+ * stays with the first, because nobody knows where it would be cut.
  * @param {Row} of
  * @param {number} offset where to cut the text
  * @returns {Row[]}
@@ -152,5 +153,7 @@ export function cut(of, offset) {
  * @returns {Row}
  */
 export function joined(one, other) {
-  return { ...one, words: [...one.words, ...other.words], end: Math.max(one.end, other.end) };
+  const translations = [one.translation, other.translation].filter(Boolean);
+  const translation = translations.length ? translations.join(" ") : undefined;
+  return { ...one, words: [...one.words, ...other.words], end: Math.max(one.end, other.end), translation };
 }

@@ -54,15 +54,20 @@ _YEAR = 365 * 24 * 3600
 router = APIRouter(include_in_schema=False)
 
 
-def page() -> Response:
-    """The page. Its links are relative, so that it also works under a proxy's own path."""
+def page(*, jobs: bool) -> Response:
+    """The page. Its links are relative, so that it also works under a proxy's own path.
+
+    It is told whether the server keeps ``jobs``, and with them what keys have used.
+    """
     nonce = secrets.token_urlsafe(16)
     headers = {
         "Content-Security-Policy": _POLICY.format(nonce=nonce),
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
-    return HTMLResponse(_PAGE.substitute(place=_PLACE, nonce=nonce), headers=headers)
+    return HTMLResponse(
+        _PAGE.substitute(place=_PLACE, nonce=nonce, jobs="yes" if jobs else "no"), headers=headers
+    )
 
 
 async def file(request: Request) -> Response:

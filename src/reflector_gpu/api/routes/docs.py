@@ -71,7 +71,7 @@ async def root(request: Request, service: AppService) -> Response:
     public = service.settings.public_docs
     if "text/html" in request.headers.get("accept", ""):
         if service.settings.console:
-            return console.page()
+            return console.page(jobs=request.app.state.jobs is not None)
         if public:
             return RedirectResponse("docs", headers={"Vary": "Accept"})
     overview = {"name": "reflector-gpu", "health": "/health", "models": "/v1/models"}

@@ -1,7 +1,7 @@
 // The editor of a transcript.
 
 import { byId, showView } from "../dom.js";
-import { FORMATS } from "../formats.js";
+import { FORMATS, inTranslation } from "../formats.js";
 import { Marks } from "./marks.js";
 import { Player } from "./player.js";
 import { Rows } from "./rows.js";
@@ -25,6 +25,9 @@ export function openEditor(transcript, source, title) {
   byId("result-title").textContent = title;
   byId("nothing").hidden = transcript.rows.length > 0;
   byId("rows").replaceChildren();
+  byId("rows").classList.toggle("translated", Boolean(transcript.translatedTo));
+  byId("which").hidden = !transcript.translatedTo;
+  byId("which").value = "text";
   const rows = new Rows(byId("rows"), session, marks, player, (row, button) => chooseSpeaker(session, row, button));
   openSpeakers(byId("voices"), session);
   openSearch(session, marks, rows);
@@ -58,10 +61,12 @@ function openDownloads(session, title) {
   const name = title.replace(/\.\w{1,5}$/, "") || "transcript";
   for (const [ending, { type, write }] of Object.entries(FORMATS)) {
     byId(`save-${ending}`).onclick = () => {
-      const url = URL.createObjectURL(new Blob([write(session.transcript)], { type }));
+      const translated = ending !== "json" && byId("which").value === "translation";
+      const body = write(translated ? inTranslation(session.transcript) : session.transcript);
+      const url = URL.createObjectURL(new Blob([body], { type }));
       const link = document.createElement("a");
       link.href = url;
-      link.download = `${name}.${ending}`;
+      link.download = `${name}${translated ? `.${session.transcript.translatedTo}` : ""}.${ending}`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
       session.saved = session.transcript;

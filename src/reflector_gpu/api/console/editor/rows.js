@@ -9,7 +9,7 @@ import { cut, edited, joined, wordAt } from "../words.js";
 
 /**
  * @typedef {import("../transcript.js").Row} Row
- * @typedef {{row: Row, item: HTMLElement, text: HTMLElement, who: HTMLElement}} Shown
+ * @typedef {{row: Row, item: HTMLElement, text: HTMLElement, who: HTMLElement, other: HTMLElement | null}} Shown
  */
 
 const BLOCK = 40; // rows
@@ -59,6 +59,7 @@ export class Rows {
       if (shown.row !== row) {
         shown.row = row;
         if (shown.text.textContent !== textOf(row)) shown.text.textContent = textOf(row);
+        showTranslation(shown);
         this.marks.change(row, shown.text);
       }
       showSpeaker(shown, names, voices, before);
@@ -132,9 +133,30 @@ export class Rows {
     time.textContent = clock(row.start);
     const item = element("div", { className: "row", role: "listitem" }, time, element("div", {}, who, text));
     item.dataset.id = String(row.id);
-    const shown = { row, item, text, who };
+    const other = this.session.transcript.translatedTo ? this.#beside(row) : null;
+    if (other) item.append(other);
+    const shown = { row, item, text, who, other };
     this.#shown.set(row.id, shown);
     return shown;
+  }
+
+  /**
+   * The translation of a row, which can be edited like its text.
+   * @param {Row} row
+   */
+  #beside(row) {
+    return element(
+      "p",
+      {
+        className: "translation",
+        contenteditable: "plaintext-only",
+        role: "textbox",
+        "aria-multiline": "true",
+        "aria-label": `Translation at ${clock(row.start)}`,
+        lang: this.session.transcript.translatedTo,
+      },
+      row.translation ?? "",
+    );
   }
 
   /** @param {IntersectionObserverEntry[]} entries */
@@ -164,6 +186,11 @@ export class Rows {
   #typed(target) {
     const shown = this.#of(target);
     if (!shown) return;
+    if (target === shown.other) {
+      shown.row = { ...shown.row, translation: target.textContent ?? "" };
+      this.session.replace(shown.row.id, 1, [shown.row], `translation ${shown.row.id}`);
+      return;
+    }
     const row = edited(shown.row, shown.text.textContent ?? "");
     shown.row = row; // what is typed stands there already, and must not move under the caret
     this.marks.change(row, shown.text);
@@ -244,6 +271,12 @@ function caret(text) {
   range.selectNodeContents(text);
   range.setEnd(selection.anchorNode, selection.anchorOffset);
   return range.toString().length;
+}
+
+/** @param {Shown} shown */
+function showTranslation({ row, other }) {
+  const text = row.translation ?? "";
+  if (other && other.textContent !== text) other.textContent = text;
 }
 
 /**

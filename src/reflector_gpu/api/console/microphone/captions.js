@@ -3,10 +3,13 @@
 import { address, json } from "../api.js";
 
 const WORDS = "conversation.item.input_audio_transcription";
+const PATIENCE = 8000; // milliseconds that the last words may take
+const LAST = "the-last-commit"; // the event that ends what is being said
 
 /**
  * @typedef {object} Captions
  * @property {(samples: Int16Array) => void} send
+ * @property {() => Promise<void>} finish ends the turn that is spoken, waits for its words, and closes
  * @property {() => void} close
  */
 
@@ -33,7 +36,11 @@ export async function openCaptions(rate, options, listener) {
   const socket = new WebSocket(url, ["realtime", `openai-insecure-api-key.${value}`]);
   /** @type {Map<string, string>} */
   const turns = new Map();
+  /** @type {Set<string>} turns that have ended and wait for their words */
+  const pending = new Set();
   let closed = false;
+  let answered = false; // the last commit
+  let done = () => {};
   socket.onmessage = ({ data }) => {
     const event = JSON.parse(data);
     if (event.type === `${WORDS}.delta`) {
@@ -41,19 +48,44 @@ export async function openCaptions(rate, options, listener) {
       listener.turn(event.item_id, turns.get(event.item_id) ?? "", false);
     } else if (event.type === `${WORDS}.completed`) {
       turns.delete(event.item_id);
+      pending.delete(event.item_id);
       listener.turn(event.item_id, event.transcript, true);
-    } else if (event.error) listener.failed(event.error.message);
+    } else if (event.type === "input_audio_buffer.committed") {
+      pending.add(event.item_id);
+      answered = true;
+    } else if (event.error?.event_id === LAST) {
+      answered = true; // nobody was speaking
+    } else if (event.error) {
+      pending.delete(event.item_id);
+      listener.failed(event.error.message);
+    }
+    if (answered && !pending.size) done();
   };
-  socket.onclose = () => closed || listener.failed("The captions have ended. The recording goes on.");
+  socket.onclose = () => {
+    done();
+    if (!closed) listener.failed("The captions have ended. The recording goes on.");
+  };
+  const close = () => {
+    closed = true;
+    socket.close();
+  };
   return {
     send(samples) {
       if (socket.readyState !== WebSocket.OPEN) return;
       socket.send(JSON.stringify({ type: "input_audio_buffer.append", audio: base64(samples) }));
     },
-    close() {
-      closed = true;
-      socket.close();
+    async finish() {
+      if (socket.readyState === WebSocket.OPEN) {
+        answered = false;
+        socket.send(JSON.stringify({ type: "input_audio_buffer.commit", event_id: LAST }));
+        await new Promise((resolve) => {
+          done = () => resolve(undefined);
+          setTimeout(done, PATIENCE);
+        });
+      }
+      close();
     },
+    close,
   };
 }
 

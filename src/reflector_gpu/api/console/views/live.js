@@ -7,7 +7,8 @@ import { openMicrophone } from "../microphone/microphone.js";
 /**
  * Record until somebody ends it.
  * @param {import("../stream.js").Options} options
- * @returns {Promise<File | null>} the recording; null if it is not wanted
+ * @returns {Promise<{recording: File, heard: string} | null>} also what the captions said; null if
+ *   it is not wanted
  */
 export async function live(options) {
   /** @type {import("../microphone/captions.js").Captions | null} */
@@ -38,10 +39,17 @@ export async function live(options) {
   });
   over = true;
   clearInterval(timer);
-  /** @type {any} */ (captions)?.close();
-  if (wanted) return microphone.stop();
-  microphone.discard();
-  return null;
+  const opened = /** @type {import("../microphone/captions.js").Captions | null} */ (captions);
+  if (!wanted) {
+    opened?.close();
+    microphone.discard();
+    return null;
+  }
+  const recording = await microphone.stop();
+  byId("elapsed").textContent = "Writing the last words";
+  await opened?.finish();
+  const turns = [...byId("captions").children].map((line) => line.textContent);
+  return { recording, heard: turns.join(" ") };
 }
 
 /**

@@ -7,10 +7,12 @@ import { openProgram } from "./program.js";
  * @param {(source: File | string, options: import("../stream.js").Options) => void} run
  * @param {(options: import("../stream.js").Options) => void} record
  * @param {(transcript: File) => void} reopen
+ * @param {(source: File | string, options: import("../stream.js").Options) => Promise<void>} submit
  * @returns {(file: File) => void} chooses a file
  */
-export function openStart(run, record, reopen) {
+export function openStart(run, record, reopen, submit) {
   const [drop, file, url, go] = ["drop", "file", "url", "go"].map(byId);
+  const later = byId("later");
   /** @type {File | null} */
   let chosen = null;
 
@@ -18,7 +20,7 @@ export function openStart(run, record, reopen) {
     byId("chosen").textContent = chosen ? chosen.name : "Drop a recording here, or";
     byId("choose").textContent = chosen ? "Choose another" : "Choose a file";
     drop.classList.toggle("has-file", Boolean(chosen));
-    go.disabled = !chosen && !url.value.trim();
+    go.disabled = later.disabled = !chosen && !url.value.trim();
     showLines();
   };
   const showLines = openProgram(() => ({ file: chosen?.name ?? "meeting.mp3", url: url.value.trim(), options: options() }));
@@ -50,6 +52,19 @@ export function openStart(run, record, reopen) {
     showFailure(byId("failure"));
     run(chosen ?? url.value.trim(), options());
   };
+  later.onclick = async () => {
+    showFailure(byId("failure"));
+    const source = chosen ?? url.value.trim();
+    chosen = null;
+    url.value = "";
+    show();
+    try {
+      await submit(source, options());
+    } catch (error) {
+      if (typeof source !== "string") take(source); // it can be tried again
+      showFailure(byId("failure"), /** @type {Error} */ (error).message);
+    }
+  };
   byId("record").onclick = () => {
     showFailure(byId("failure"));
     record(options());
@@ -59,7 +74,10 @@ export function openStart(run, record, reopen) {
 
 /** @returns {import("../stream.js").Options} what is chosen */
 function options() {
-  return { model: byId("model").value, language: byId("language").value, speakers: byId("speakers").value };
+  const [model, language, speakers, translation] = ["model", "language", "speakers", "translation"].map(
+    (id) => byId(id).value,
+  );
+  return { model, language, speakers, translation };
 }
 
 /**

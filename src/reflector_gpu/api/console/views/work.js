@@ -8,15 +8,17 @@ import { Gathering } from "../transcript.js";
  * Transcribe while the page shows it.
  * @param {File | string} source
  * @param {import("../stream.js").Options} options
+ * @param {string} heard what the captions have said, to be read until there is better
  * @returns {Promise<import("../transcript.js").Transcript>}
  */
-export async function work(source, options) {
+export async function work(source, options, heard) {
   const [words, stage, progress] = ["words", "stage", "progress"].map(byId);
-  const gathering = new Gathering();
+  const gathering = new Gathering(options.translation);
   const abort = new AbortController();
   const name = typeof source === "string" ? nameOf(source) : source.name;
   byId("work-title").textContent = name;
-  words.replaceChildren();
+  words.replaceChildren(heard);
+  words.classList.toggle("heard", Boolean(heard));
   stage.textContent = "Sending the recording";
   progress.removeAttribute("value");
   byId("cancel").onclick = () => abort.abort();
@@ -35,6 +37,10 @@ export async function work(source, options) {
     event(/** @type {any} */ event) {
       gathering.add(event);
       if (event.type !== "transcript.text.delta") return;
+      if (words.classList.contains("heard")) {
+        words.classList.remove("heard");
+        words.replaceChildren();
+      }
       words.append(element("span", {}, event.delta));
       if (duration) progress.value = Math.min(event.end / duration, 1);
       const known = duration ? ` of ${clock(duration)}` : "";

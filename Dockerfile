@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # What others wrote changes less often than our package, and so is a layer below it.
 FROM base AS cpu-packages
 WORKDIR /build
-ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql
+ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
@@ -47,7 +47,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # two lie in different folders, and each is loaded by its file.
 FROM base AS cuda-packages
 WORKDIR /build
-ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,torch
+ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,torch
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \

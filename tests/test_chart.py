@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from reflector_gpu.api.app import create_app
 from reflector_gpu.api.routes.operations import HEALTH
 from reflector_gpu.settings import load_settings
 from tests.conftest import ROOT
@@ -128,7 +129,14 @@ def test_replicas_are_added_by_how_long_requests_wait() -> None:
     manifests = rendered(SEVERAL)
     [metric] = manifests["HorizontalPodAutoscaler/demo-reflector-gpu"]["spec"]["metrics"]
     name = metric["pods"]["metric"]["name"]
-    assert name in (ROOT / "docs" / "kubernetes.md").read_text(), "with the rule that makes it"
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    [rule] = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    [made] = yaml.safe_load(rule)["rules"]
+    assert made["name"]["as"] == name
+    series = re.match(r"\w+", made["seriesQuery"])
+    assert series is not None
+    metrics = create_app(load_settings()).state.metrics.render().decode()
+    assert f"# TYPE {series[0].removesuffix('_bucket')} histogram" in metrics
     assert "replicas" not in manifests["Deployment/demo-reflector-gpu"]["spec"]
     budget = manifests["PodDisruptionBudget/demo-reflector-gpu"]["spec"]
     assert budget["maxUnavailable"] == 1

@@ -180,6 +180,10 @@ def test_prometheus_asks_the_service_that_compose_starts() -> None:
     host, _, port = target.partition(":")
     assert host in services(ROOT / "compose.yml")
     assert int(port) == load_settings().port
+    assert [(ROOT / "monitoring" / Path(rules).name).exists() for rules in asked["rule_files"]] == [
+        True
+    ]
+    assert list((ROOT / "monitoring" / "grafana").glob("*.json")), "the dashboards' folder"
     [monitored] = [one for file, one in ours() if file.name == "compose.monitoring.yml"]
     assert monitored["environment"] == {"REFLECTOR_PUBLIC_METRICS": "true"}
 

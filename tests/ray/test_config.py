@@ -1,0 +1,48 @@
+"""What ``ray config`` writes is what Serve takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from reflector_gpu.deploy.ray_app import app
+from reflector_gpu.deploy.ray_config import kubernetes_config, serve_config
+from reflector_gpu.deploy.ray_options import SERVER, SHARED
+from reflector_gpu.errors import ConfigurationError
+from tests.live import KEY
+
+ENGINES = ["recogniser-sphinx", "diarizer-pyannet"]
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFLECTOR_MODEL", "sphinx")
+    monkeypatch.setenv("REFLECTOR_APIKEY", KEY)
+
+
+def test_serve_takes_the_configuration_and_the_application_has_its_deployments() -> None:
+    config: dict[str, Any] = yaml.safe_load(serve_config())
+    (application,) = ServeDeploySchema.parse_obj(config).applications
+    assert [one.name for one in application.deployments] == [SERVER, SHARED, *ENGINES]
+    assert app(application.args)
+    assert KEY not in serve_config()
+
+
+def test_the_rayservice_has_the_same_configuration() -> None:
+    service = yaml.safe_load(kubernetes_config("mine:1"))
+    assert service["kind"] == "RayService"
+    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == yaml.safe_load(serve_config())
+
+
+def test_an_engine_that_the_settings_do_not_name_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="recogniser-whisper"):
+        app({"engines": ["recogniser-whisper"]})
+
+
+def test_a_cluster_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REFLECTOR_APIKEY")
+    with pytest.raises(ConfigurationError, match="REFLECTOR_APIKEY"):
+        app()

@@ -19,7 +19,8 @@ NAME = PACKAGE.name
 
 LEAVES = set(
     "types errors stages logs suggest environment networks profiles settings setting_types"
-    " job_settings limit_settings languages sentences pcm escaping testing".split()
+    " job_settings limit_settings speaker_settings languages sentences pcm"
+    " escaping testing".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes
 such files and the diarizers of `engines` read them, and neither room may import the other."""

@@ -129,7 +129,7 @@ def example(field: str) -> tuple[str, object]:
         float: ("0.25", 0.25),
         float | None: ("0.25", 0.25),
         str: ("x", "x"),
-        SecretStr | None: ("secret", SecretStr("secret")),
+        SecretStr | None: ("a long secret of mine", SecretStr("a long secret of mine")),
         Path | None: ("/tmp", Path("/tmp")),
         tuple[str, ...]: (" minio , 10.0.0.0/8,, ", ("minio", "10.0.0.0/8")),
         tuple[Device, ...]: ("cpu,cuda:1", ("cpu", "cuda:1")),

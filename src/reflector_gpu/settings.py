@@ -23,6 +23,7 @@ from reflector_gpu.logs import LogFormat, LogLevel
 from reflector_gpu.networks import cors_origin, network_of
 from reflector_gpu.profiles import PROFILES, ProfileName
 from reflector_gpu.setting_types import Commas, Device, List, ParakeetRuntime, WeightsSource
+from reflector_gpu.speaker_settings import SpeakerSettings
 from reflector_gpu.types import WordSpaces
 
 PREFIX = "REFLECTOR_"
@@ -32,7 +33,7 @@ _KEYS = (f"{PREFIX}APIKEY", f"{PREFIX}API_KEY")  # two spellings of one setting
 _OTHERS = (f"{PREFIX}MODAL_", f"{PREFIX}RAY_", f"{PREFIX}BENCH_")  # read by deploy/, benchmarks/
 
 
-class Settings(JobSettings, LimitSettings):
+class Settings(JobSettings, LimitSettings, SpeakerSettings):
     """What an operator can set. A field is named as its variable, without ``REFLECTOR_``."""
 
     model_config = SettingsConfigDict(

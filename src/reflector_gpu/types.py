@@ -27,7 +27,6 @@ Task: TypeAlias = Literal["transcribe", "translate"]
 WordSpaces: TypeAlias = Literal["leading", "none"]
 """``leading``: words have the space before them, so that the joined words are the text."""
 
-
 Span: TypeAlias = tuple[float, float]
 """Start and end, in seconds."""
 
@@ -115,10 +114,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class SegmentScores:
-    """What a recogniser thinks of its own segment; the names are those of openai/whisper.
+    """What a recogniser thinks of its own segment, as in openai/whisper.
 
-    ``avg_logprob`` is the mean log probability of its tokens. ``compression_ratio`` is that of the
-    text under zlib; a repetitive text has a high one. ``no_speech_prob`` is in [0, 1].
+    ``avg_logprob`` is the mean of its tokens. ``compression_ratio`` is that of the text under zlib,
+    and high for a repetitive text. ``no_speech_prob`` is in [0, 1].
     """
 
     avg_logprob: float
@@ -132,7 +131,8 @@ class Segment:
     """A run of words that belong together: a sentence, or the words between two pauses.
 
     A segment is cut where another speaker begins, and each further part ``continues`` it.
-    ``language`` is the spoken one, if known; ``speaker_confidence`` that of its `SpeakerTurn`.
+    ``language`` is the spoken one, if known; ``speaker_confidence`` that of its `SpeakerTurn`, and
+    ``speaker_similarity`` says how alike the voice is to the one that is remembered.
     """
 
     start: float
@@ -145,6 +145,7 @@ class Segment:
     continues: bool = False
     language: str | None = None
     speaker_confidence: float | None = None
+    speaker_similarity: float | None = None
 
     @property
     def glued(self) -> bool:
@@ -214,8 +215,7 @@ SOUND = Condition()
 class Transcript:
     """A whole recording in words. ``duration`` is that of the audio, in seconds.
 
-    In the stretches ``unheard``, somebody speaks but no words were found.
-    """
+    Somebody speaks in the stretches ``unheard``, but no words were found."""
 
     segments: tuple[Segment, ...]
     language: str | None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflector_gpu.pipeline.known import KnownSpeaker, named
 from reflector_gpu.pipeline.voices import Voice, allowing_for, identify
+from reflector_gpu.service.known_speakers import closest
 from reflector_gpu.types import DiarizeOptions, SpeakerTurn
 from tests.api.support import silence
 
@@ -39,7 +42,8 @@ def turns(spec: str) -> list[SpeakerTurn]:
     ],
 )
 def test_who_speaks_in_a_voice_bears_its_name(spec: str, called: str, left: str) -> None:
-    found, names = identify(turns(spec), 10, ["Anna", "Ben"], [(11, 16), (17, 22)])
+    found, voices = identify(turns(spec), 10, ["Anna", "Ben"], [(11, 16), (17, 22)])
+    names = named(found, voices, {})
     assert [names[n] for n in range(len(names))] == called.split()
     assert found == turns(left)
 
@@ -51,8 +55,22 @@ def test_two_voices_that_are_one_speaker_leave_the_name_of_the_longer() -> None:
 
 
 def test_a_letter_that_is_somebodys_name_is_nobody_elses() -> None:
-    _, names = identify(turns("0-4:0 4-9:1 11-16:1"), 10, ["A"], [(11, 16)])
-    assert names == {0: "B", 1: "A"}
+    found, names = identify(turns("0-4:0 4-9:1 11-16:1"), 10, ["A"], [(11, 16)])
+    assert named(found, names, {}) == {0: "B", 1: "A"}
+
+
+def test_the_remembered_are_named_beside_those_whose_voices_were_sent() -> None:
+    found = turns("0-4:0 4-9:1 9-12:2")
+    known = {2: KnownSpeaker("A", 0.8)}
+    assert named(found, {1: "Ben"}, known) == {0: "B", 1: "Ben", 2: "A"}
+
+
+def test_nobody_is_two_speakers_and_strangers_are_nobody() -> None:
+    anna, ben, stranger = np.eye(3, dtype=np.float32)
+    near = (anna + 0.5 * ben) / np.linalg.norm(anna + 0.5 * ben)
+    found = closest({0: anna, 1: near, 2: stranger}, {"Anna": anna, "Ben": ben})
+    assert found == {0: KnownSpeaker("Anna", 1.0)}
+    assert closest({1: near}, {"Anna": anna, "Ben": ben})[1].name == "Anna"
 
 
 starts = st.lists(st.floats(0, 40), min_size=0, max_size=20).map(sorted)
@@ -67,6 +85,7 @@ def test_names_are_never_shared_and_numbers_have_no_holes(
     ]
     where = [(20.0 + 5 * i, 24.0 + 5 * i) for i in range(4)]
     found, names = identify(given_turns, 20, ["Anna", "Ben", "Carl", "Dora"], where)
+    names = dict(named(found, names, {}))
     assert list(dict.fromkeys(turn.speaker for turn in found)) == list(range(len(names)))
     assert len(set(names.values())) == len(names)
     assert all(turn.start < turn.end <= 20 for turn in found)

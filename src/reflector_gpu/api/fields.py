@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 from pydantic_core import from_json
 
 from reflector_gpu.api.data_url import data_of
@@ -110,13 +118,21 @@ class KnownSpeakerFields(SpeakerParameters):
         description="Their voices in the order of the names: data URLs of two to ten seconds each.",
     )
 
+    known_speakers: Annotated[tuple[SpeakerName, ...], BeforeValidator(listed)] = Field(
+        (),
+        max_length=1000,
+        description="Speakers whose voices the server remembers (/v1/speakers): `all`, or names. "
+        "Those who are heard are called by their names, with a similarity.",
+        examples=[["all"]],
+    )
+
     @property
     def describes_speakers(self) -> bool:
         voices = self.known_speaker_names and self.known_speaker_references
-        return bool(voices) or super().describes_speakers
+        return bool(voices or self.known_speakers) or super().describes_speakers
 
     @property
-    def known_speakers(self) -> list[tuple[str, bytes]]:
+    def voices(self) -> list[tuple[str, bytes]]:
         """Their names, each with a file of the voice.
 
         Raises:
@@ -131,6 +147,16 @@ class KnownSpeakerFields(SpeakerParameters):
             )
         param = "known_speaker_references"
         return [(n, data_of(url, param)) for n, url in zip(names, references, strict=True)]
+
+
+class SpeakerFields(BaseModel):
+    """What POST /v1/speakers is told besides the clips."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[SpeakerName, StringConstraints(min_length=1)] = Field(
+        description="What to call the speaker.", pattern=r"^[^\x00-\x1f]*$", examples=["Anna Berg"]
+    )
 
 
 class AudioDiarizeFields(DiarizeFields, KnownSpeakerFields):

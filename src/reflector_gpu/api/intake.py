@@ -173,7 +173,9 @@ class Intake:
         """What ``fields`` ask for, once its model is loaded. The body must have been read."""
         model = wanted.model_for(self._service, fields, task)
         context.answered_by(model.name)
-        asking = wanted.transcription_request(self._service, model, fields, task, context.priority)
+        asking = wanted.transcription_request(
+            self._service, model, fields, task, context.priority, context.owner
+        )
         asked = await unless_disconnected(context.request, asking)
         began = time.monotonic()
         await unless_disconnected(context.request, self._service.loaded(asked.model))

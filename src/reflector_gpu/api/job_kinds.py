@@ -67,7 +67,11 @@ class TranscriptionKind:
         fields = self._fields(options)
         model = model_for(self._service, fields, self._task)
         try:
-            await transcription_request(self._service, model, fields, self._task, Priority.FILE)
+            service = self._service
+            if fields.known_speakers:  # whose they are is known once there is a job
+                service.known_speakers.check()
+                fields = fields.model_copy(update={"known_speakers": (), "diarize": True})
+            await transcription_request(service, model, fields, self._task, Priority.FILE, "")
         except ModelNotInstalled:
             raise
         except Unavailable:
@@ -77,7 +81,9 @@ class TranscriptionKind:
         service, fields = self._service, self._fields(job.options)
         model = model_for(service, fields, self._task)
         await journal.answered_by(model.name)
-        wanted = await transcription_request(service, model, fields, self._task, Priority.FILE)
+        wanted = await transcription_request(
+            service, model, fields, self._task, Priority.FILE, job.owner
+        )
         wanted = replace(wanted, remember=journal.recognised, streamed=False)
         await service.loaded(wanted.model)
         gathered, began = Gathered(), time.monotonic()
@@ -149,7 +155,7 @@ class DiarizationKind:
             raise
         except Unavailable:
             pass  # it may have passed when the job's turn comes
-        await self._service.recordings.voices(fields.known_speakers)
+        await self._service.recordings.voices(fields.voices)
 
     async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
         service, fields = self._service, self._fields(job.options)
@@ -161,10 +167,14 @@ class DiarizationKind:
                     )
                 )
         await journal.answered_by(service.diarizer.name)
-        voices = await service.recordings.voices(fields.known_speakers)
+        voices = await service.recordings.voices(fields.voices)
         with blaming_for_audio_of(job), self._telemetry.job(job):
+            identify = None
+            if fields.known_speakers:
+                speakers = service.known_speakers
+                identify = await speakers.identification(job.owner, fields.known_speakers)
             found = await service.recordings.diarize(
-                recording, fields.counts, voices, track=fields.track, tally=journal
+                recording, fields.counts, voices, identify, track=fields.track, tally=journal
             )
         return DIARIZED.pack(found)
 

@@ -23,6 +23,7 @@ from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import UpstreamTimeout, blaming
 from reflector_gpu.pipeline.diarization import Diarized
+from reflector_gpu.pipeline.known import Identify
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.runtime.admission import Permit
@@ -41,6 +42,12 @@ class RequestContext:
     resources: AsyncExitStack
     service: Service
     metrics: Metrics
+
+    @property
+    def owner(self) -> str:
+        """Whose key it has; also whose voices it may know."""
+        owner: str = getattr(self.request.state, "owner", "")
+        return owner
 
     def log(self, name: str, value: str) -> None:
         """Add ``name=value`` to the request's line of the log."""
@@ -90,7 +97,11 @@ class RequestContext:
                     yield part
 
     async def diarized(
-        self, spool: Spool, fields: DiarizeFields, voices: Sequence[Voice] = ()
+        self,
+        spool: Spool,
+        fields: DiarizeFields,
+        voices: Sequence[Voice] = (),
+        identify: Identify | None = None,
     ) -> Diarized:
         """The speakers in ``spool``, counted."""
         recordings, track = self.service.recordings, fields.track
@@ -100,7 +111,7 @@ class RequestContext:
             else:
                 self.answered_by(self.service.diarizer.name)
                 found = await recordings.diarize(
-                    spool, fields.counts, voices, track=track, tally=recording
+                    spool, fields.counts, voices, identify, track=track, tally=recording
                 )
             recording.finish()
             self._worked_on(recording.seconds)

@@ -9,6 +9,7 @@ from reflector_gpu.api.fields import (
     AudioDiarizeFields,
     DiarizeFields,
     FromUrl,
+    SpeakerFields,
     TranscriptionFields,
     TranslateFields,
 )
@@ -69,6 +70,8 @@ DIARIZE = AcceptedFields(
 AUDIO_DIARIZATION = AcceptedFields(
     AudioDiarizeFields, misplaced={"timestamp_offset": _TIMESTAMP, **_URLS}
 )
+
+SPEAKERS = AcceptedFields(SpeakerFields)
 
 ASR = AcceptedFields(AsrFields, unused=frozenset({"vad_filter"}))
 

@@ -8,6 +8,7 @@ from reflector_gpu.store.keys import ApiKey, Scope
 _PATHS = (
     ("/v1/audio/diarization", Scope.DIARIZE),
     ("/diarize", Scope.DIARIZE),
+    ("/v1/speakers", Scope.DIARIZE),
     ("/v1/audio/translations", Scope.TRANSLATE),
     ("/translate", Scope.TRANSLATE),
     ("/v1/audio/", Scope.TRANSCRIBE),

@@ -28,8 +28,9 @@ async def transcription_request(
     fields: TranscriptionFields,
     task: Task,
     priority: Priority,
+    owner: str,
 ) -> TranscriptionRequest:
-    """What ``fields`` ask of ``model``.
+    """What ``fields`` ask of ``model``. Speakers that are remembered are those of ``owner``.
 
     Raises:
         ReflectorError: a field does not fit, or a model is not here.
@@ -45,6 +46,9 @@ async def transcription_request(
     if wanted.translate_to:
         field = "model" if wanted.translated else "translate_to"
         await service.translations.check_target(wanted.written, wanted.translate_to, field)
-    if wanted.speakers is not None and (known := fields.known_speakers):
+    if wanted.speakers is not None and (known := fields.voices):
         wanted = replace(wanted, voices=await service.recordings.voices(known))
+    if wanted.speakers is not None and fields.known_speakers:
+        identify = await service.known_speakers.identification(owner, fields.known_speakers)
+        wanted = replace(wanted, identify=identify)
     return wanted

@@ -39,7 +39,7 @@ _EACH_APPS = {
     "llm_base_url",
 }
 """Settings that name models. An app has one model, and no folders of this machine."""
-_SECRET = {"apikey", "database_url", "llm_api_key"}
+_SECRET = {"apikey", "database_url", "llm_api_key", "speaker_store_key"}
 
 
 class ModalSettings(BaseSettings):

@@ -27,7 +27,7 @@ _PORTS = {"serve": _PORT}
 _HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **_PORTS}
 """KubeRay looks for these by their names. It knows them by itself only if none is declared."""
 
-_SECRETS = ("apikey", "llm_api_key", "database_url")
+_SECRETS = ("apikey", "llm_api_key", "database_url", "speaker_store_key")
 _LEFT_OUT = {
     *_SECRETS,
     "host",

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from pydantic import Field
 
 from reflector_gpu.formats import audio_warnings
-from reflector_gpu.formats.schemas import Body, Confidence, Warned
+from reflector_gpu.formats.schemas import Body, Confidence, Similarity, Warned
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
 
@@ -26,6 +26,7 @@ class SpeakerSegment(Body):
         examples=["SPEAKER_00"],
     )
     confidence: Confidence = None
+    similarity: Similarity = None
 
 
 class Overlap(Body):
@@ -56,6 +57,7 @@ def segments(found: Diarized, *, offset: float = 0.0) -> SpeakerSegments:
                 end=round(turn.end + offset, 3),
                 speaker=_name(found, turn),
                 confidence=turn.confidence,
+                similarity=found.similarity.get(found.names.get(turn.speaker, "")),
             )
             for turn in _in_order(found)
         ),

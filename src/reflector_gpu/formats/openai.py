@@ -143,6 +143,7 @@ def segment_events(
             text=part.text,
             speaker=part.speaker or ONLY_SPEAKER,
             speaker_confidence=part.speaker_confidence,
+            speaker_similarity=part.speaker_similarity,
             translation=part.translation,
         )
 

@@ -51,6 +51,15 @@ Confidence: TypeAlias = Annotated[
     ),
 ]
 
+Similarity: TypeAlias = Annotated[
+    float | None,
+    Field(
+        description="Of a speaker whom the server remembers: how alike the voices are. 1 is the "
+        "same voice.",
+        examples=[0.83],
+    ),
+]
+
 Spelt: TypeAlias = Annotated[
     str,
     Field(
@@ -327,6 +336,7 @@ class DiarizedSegment(Body):
     text: SegmentText
     speaker: Speaker
     speaker_confidence: Confidence = None
+    speaker_similarity: Similarity = None
     translation: Translated = None
 
 

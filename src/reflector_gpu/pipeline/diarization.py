@@ -11,8 +11,9 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.decoding.tasks import Listening
-from reflector_gpu.pipeline import voices as known
+from reflector_gpu.pipeline import voices as client_voices
 from reflector_gpu.pipeline.attribution import attribute
+from reflector_gpu.pipeline.known import Identify, KnownSpeaker, named
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part
@@ -25,12 +26,16 @@ SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
 
 @dataclass(frozen=True, slots=True)
 class Diarized:
-    """Who speaks when in a recording of so many ``seconds``; ``names`` are those of `Voice`."""
+    """Who speaks when in a recording of so many ``seconds``.
+
+    ``names`` are those of `Voice`, and of remembered speakers, who have a ``similarity`` by name.
+    """
 
     turns: Sequence[SpeakerTurn]
     seconds: float
     names: Mapping[int, str] = field(default_factory=dict)
     condition: Condition = SOUND
+    similarity: Mapping[str, float] = field(default_factory=dict)
 
 
 async def diarize(
@@ -39,6 +44,7 @@ async def diarize(
     decoders: Decoders,
     submit: SubmitRecording,
     voices: Sequence[Voice] = (),
+    identify: Identify | None = None,
     *,
     max_seconds: float = float("inf"),
     tally: Tally = UNCOUNTED,
@@ -46,17 +52,16 @@ async def diarize(
 ) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
-    ``tally`` hears how long the recording is.
+    ``tally`` hears how long the recording is. ``identify`` finds those who are remembered.
 
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.
     """
     source = Reading(decoders, Listening(max_seconds, track), spool, tally, recorder)
     try:
-        turns, called = await _turns(recorder, submit, voices)
-        known = {voice.name for voice in voices}
-        names = {speaker: name for speaker, name in called.items() if name in known}
-        return Diarized(turns, source.seconds, names, source.condition)
+        found = await _found(recorder, submit, voices, identify)
+        names = {**found.names, **{who: one.name for who, one in found.known.items()}}
+        return Diarized(found.turns, source.seconds, names, source.condition, found.similarity)
     finally:
         await source.aclose()
 
@@ -66,13 +71,14 @@ async def with_speakers(
     recorder: Recorder,
     submit: SubmitRecording,
     voices: Sequence[Voice] = (),
+    identify: Identify | None = None,
 ) -> AsyncGenerator[Part, None]:
     """``parts`` as they come; the last one has all segments with their speakers as well.
 
     The diarizer begins as soon as ``recorder`` is complete, long before the recogniser is done.
-    Speakers with known ``voices`` get their names.
+    Speakers with known ``voices`` get their names, and so do those whom ``identify`` finds.
     """
-    turns = asyncio.create_task(_turns(recorder, submit, voices))
+    turns = asyncio.create_task(_found(recorder, submit, voices, identify))
     spoken: list[Segment] = []
     try:
         async for part in parts:
@@ -82,9 +88,8 @@ async def with_speakers(
                     turns.result()  # raises if the diarizer failed: there is no use in going on
                 yield part
                 continue
-            found, names = await turns
             # In a thread: hours of words would hold up other requests.
-            told = await asyncio.to_thread(lambda: tuple(attribute(spoken, found, names)))  # noqa: B023
+            told = await asyncio.to_thread(_attributed, spoken, await turns)
             yield replace(part, attributed=told)
     finally:
         turns.cancel()  # first: a decoder that is stopped looks like one that is done
@@ -92,13 +97,48 @@ async def with_speakers(
         await parts.aclose()
 
 
-async def _turns(
-    recorder: Recorder, submit: SubmitRecording, voices: Sequence[Voice]
-) -> tuple[Sequence[SpeakerTurn], Mapping[int, str]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The turns; who has which of the client's voices; and who is remembered."""
+
+    turns: Sequence[SpeakerTurn]
+    names: Mapping[int, str] = field(default_factory=dict)
+    known: Mapping[int, KnownSpeaker] = field(default_factory=dict)
+
+    @property
+    def similarity(self) -> Mapping[str, float]:
+        return {one.name: one.similarity for one in self.known.values()}
+
+
+async def _found(
+    recorder: Recorder,
+    submit: SubmitRecording,
+    voices: Sequence[Voice],
+    identify: Identify | None,
+) -> _Found:
     await asyncio.wrap_future(recorder.complete)
-    seconds = recorder.seconds
-    if not voices:
-        return await submit(recorder), {}
-    where = await asyncio.to_thread(known.append, recorder, voices)
-    turns = await submit(recorder)
-    return known.identify(turns, seconds, [voice.name for voice in voices], where)
+    seconds, names = recorder.seconds, dict[int, str]()
+    if voices:
+        where = await asyncio.to_thread(client_voices.append, recorder, voices)
+        turns = await submit(recorder)
+        turns, names = client_voices.identify(turns, seconds, [v.name for v in voices], where)
+    else:
+        turns = await submit(recorder)
+    if identify is None:
+        return _Found(turns, names)
+    known = await identify(recorder, turns)
+    taken = names.values()
+    return _Found(
+        turns,
+        names,
+        {who: one for who, one in known.items() if who not in names and one.name not in taken},
+    )
+
+
+def _attributed(spoken: Sequence[Segment], found: _Found) -> tuple[Segment, ...]:
+    names = named(found.turns, found.names, found.known)
+    told = attribute(spoken, found.turns, names)
+    return tuple(
+        replace(segment, speaker_similarity=found.similarity.get(segment.speaker or ""))
+        for segment in told
+    )

@@ -6,10 +6,9 @@ A speaker who is found in the stretch of a voice gets its name. So this works wi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from itertools import count
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.decoding.messages import Ended, Passed
 from reflector_gpu.decoding.tasks import Sampling
 from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio
-from reflector_gpu.pipeline.attribution import label
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, Span, SpeakerTurn
 
 LONGEST = 30.0
@@ -40,8 +38,11 @@ class Voice:
     samples: Samples
 
 
-async def voice(name: str, spool: Spool, decoders: Decoders) -> Voice:
-    """Decode the voice that is in ``spool``, which must be complete.
+_PARAM = "known_speaker_references"
+
+
+async def voice(name: str, spool: Spool, decoders: Decoders, param: str = _PARAM) -> Voice:
+    """Decode the voice that is in ``spool``, which must be complete. It came in ``param``.
 
     Raises:
         InvalidRequest: not audio, longer than `LONGEST`, or less speech than `SHORTEST`.
@@ -55,16 +56,13 @@ async def voice(name: str, spool: Spool, decoders: Decoders) -> Voice:
                 elif isinstance(message, Ended):
                     samples = np.frombuffer(data, np.float32)
     except (UndecodableAudio, TooLarge) as error:
-        raise InvalidRequest(f"The voice of '{name}': {error}", param=_PARAM) from error
+        raise InvalidRequest(f"The voice of '{name}': {error}", param=param) from error
     if heard < SHORTEST:
         raise InvalidRequest(
             f"The voice of '{name}' holds {heard:.1f} seconds of speech; send two to ten.",
-            param=_PARAM,
+            param=param,
         )
     return Voice(name, samples)
-
-
-_PARAM = "known_speaker_references"
 
 
 def allowing_for(options: DiarizeOptions, voices: Sequence[Voice]) -> DiarizeOptions:
@@ -94,11 +92,10 @@ def append(recorder: Recorder, voices: Iterable[Voice]) -> list[Span]:
 
 def identify(
     turns: Iterable[SpeakerTurn], seconds: float, names: Sequence[str], where: Sequence[Span]
-) -> tuple[list[SpeakerTurn], Mapping[int, str]]:
-    """The turns of the first ``seconds``, and what to call everyone who has one.
+) -> tuple[list[SpeakerTurn], dict[int, str]]:
+    """The turns of the first ``seconds``, and the names of those in them who have a voice.
 
     If the diarizer takes two voices for one speaker, the voice that is heard longer gives the name.
-    Speakers without a voice get letters, from ``A`` on.
     """
     turns = list(turns)
     shared: Counter[tuple[int, str]] = Counter()
@@ -113,6 +110,5 @@ def identify(
             known[speaker] = name
     inside = [replace(t, end=min(t.end, seconds)) for t in turns if t.start < seconds]
     order = {speaker: i for i, speaker in enumerate(dict.fromkeys(t.speaker for t in inside))}
-    letters = (letter for letter in map(label, count()) if letter not in known.values())
-    called = {i: known.get(speaker) or next(letters) for speaker, i in order.items()}
+    called = {i: known[speaker] for speaker, i in order.items() if speaker in known}
     return [replace(turn, speaker=order[turn.speaker]) for turn in inside], called

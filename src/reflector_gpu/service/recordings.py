@@ -30,6 +30,7 @@ from reflector_gpu.live.utterance import Plan as LivePlan
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.channels import diarize_channels, transcribe_channels
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
+from reflector_gpu.pipeline.known import Identify
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
 from reflector_gpu.pipeline.translation import in_their_place, with_translations
@@ -116,6 +117,14 @@ class Recordings:
                 found.append(await voice(name, spool, self._decoders))
         return found
 
+    async def clip(self, name: str, spool: Spool) -> Voice:
+        """Decode a file with the voice of somebody who is to be remembered.
+
+        Raises:
+            InvalidRequest: as `pipeline.voices.voice`.
+        """
+        return await voice(name, spool, self._decoders, param="file")
+
     def transcribe(
         self,
         spool: Spool,
@@ -157,7 +166,7 @@ class Recordings:
         # A recogniser writes down one of those who speak at once: the one whom it hears best.
         speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
         whose = self._submit_recording(speakers)
-        return self._told_apart(spool, plan, submit, whose, request.voices)
+        return self._told_apart(spool, plan, submit, whose, request)
 
     def live(self, request: TranscriptionRequest) -> LiveTranscriber:
         """What recognises speech as ``request`` says, while it is spoken."""
@@ -202,13 +211,14 @@ class Recordings:
         plan: Plan,
         submit: Submit,
         whose: SubmitRecording,
-        voices: Sequence[Voice],
+        request: TranscriptionRequest,
     ) -> AsyncGenerator[Part, None]:
         """Transcribe with speakers. The decoded audio is kept for the diarizer until the end."""
         with closing(self._recorder()) as recorder:
             plan = replace(plan, recorder=recorder)
             parts = transcribe(spool, plan, self._decoders, submit)
-            async with aclosing(with_speakers(parts, recorder, whose, voices)) as told:
+            told_apart = with_speakers(parts, recorder, whose, request.voices, request.identify)
+            async with aclosing(told_apart) as told:
                 async for part in told:
                     yield part
 
@@ -217,13 +227,15 @@ class Recordings:
         spool: Spool,
         options: DiarizeOptions,
         voices: Sequence[Voice] = (),
+        identify: Identify | None = None,
         *,
         track: str | None = None,
         tally: Tally = UNCOUNTED,
     ) -> Diarized:
-        """Tell who speaks when in ``spool``, which may still fill. Those with ``voices`` get names.
+        """Tell who speaks when in ``spool``, which may still fill.
 
-        The caller closes the spool. ``tally`` hears how long the recording is.
+        Those with ``voices`` get names, and so do those whom ``identify`` finds. The caller closes
+        the spool. ``tally`` hears how long the recording is.
         """
         with closing(self._recorder()) as recorder:
             return await diarize(
@@ -232,6 +244,7 @@ class Recordings:
                 self._decoders,
                 self._submit_recording(allowing_for(options, voices)),
                 voices,
+                identify,
                 max_seconds=self._settings.max_audio_seconds,
                 tally=tally,
                 track=TrackWish(track),

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.pipeline.known import Identify
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import Chunk, DiarizeOptions, Priority, Recognition, TranscribeOptions
 
@@ -33,6 +34,8 @@ class TranscriptionRequest:
     """How to tell speakers apart, or None if they need not be."""
     voices: Sequence[Voice] = ()
     """The voices of speakers whose names are known."""
+    identify: Identify | None = None
+    """What finds speakers whose voices are remembered, if anybody asks for them."""
     waited: Callable[[float], None] | None = None
     """Called by a thread with the seconds that each chunk waited for a worker."""
     remember: Remember | None = None

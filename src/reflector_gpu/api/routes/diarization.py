@@ -52,10 +52,14 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
     """
     names = route_fields.AUDIO_DIARIZATION
     async with _recording(request, intake, names) as (context, upload, fields):
-        known = [] if fields.separate else fields.known_speakers
+        known = [] if fields.separate else fields.voices
         listening = service.recordings.voices(known)
         voices = await unless_disconnected(request, listening)
-        work = context.diarized(upload.spool, fields, voices)
+        identify = None
+        if fields.known_speakers:
+            speakers = service.known_speakers
+            identify = await speakers.identification(context.owner, fields.known_speakers)
+        work = context.diarized(upload.spool, fields, voices, identify)
         found = await unless_disconnected(request, work)
         if fields.response_format == "rttm":
             text = diarization.rttm(found, upload.filename, offset=fields.timestamp)

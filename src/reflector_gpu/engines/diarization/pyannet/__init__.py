@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -30,6 +30,7 @@ from reflector_gpu.engines.diarization.pyannet.networks import (
     Voice,
 )
 from reflector_gpu.engines.diarization.pyannet.timeline import Windows
+from reflector_gpu.engines.diarization.pyannet.voiceprints import Voiceprint, voiceprints
 from reflector_gpu.engines.outcomes import each
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import DiarizeOptions, SpeakerTurn
@@ -70,6 +71,11 @@ class PyannetDiarizer:
         """For one recording that goes on; it uses the networks of this engine."""
         assert self._networks is not None, "load() comes first"
         return LiveDiarizer(self._networks)
+
+    def voiceprints(self, pcm: Pcm, turns: Sequence[SpeakerTurn]) -> Mapping[int, Voiceprint]:
+        """How each speaker of ``turns`` sounds, if they have enough of a turn to themselves."""
+        assert self._networks is not None, "load() comes first"
+        return voiceprints(self._networks, pcm, turns)
 
     def close(self) -> None:
         self._networks = None

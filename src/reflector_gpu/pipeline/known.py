@@ -1,0 +1,36 @@
+"""Speakers who are known by voices that the server remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from reflector_gpu.audio.recorder import Recorder
+from reflector_gpu.pipeline.attribution import label
+from reflector_gpu.types import SpeakerTurn
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSpeaker:
+    """Somebody whose voice is remembered, and how alike it is: 1 is the same voice."""
+
+    name: str
+    similarity: float
+
+
+Identify = Callable[[Recorder, Sequence[SpeakerTurn]], Awaitable[Mapping[int, KnownSpeaker]]]
+"""Tells which speakers of a complete recording are known, by their numbers."""
+
+
+def named(
+    turns: Sequence[SpeakerTurn], names: Mapping[int, str], known: Mapping[int, KnownSpeaker]
+) -> Mapping[int, str]:
+    """What to call everybody who has a turn. ``names`` are those whose voices the client sent.
+
+    Whoever is neither among these nor ``known`` gets a letter that nobody has.
+    """
+    called = {**names, **{who: one.name for who, one in known.items()}}
+    letters = (letter for letter in map(label, count()) if letter not in called.values())
+    speakers = dict.fromkeys(turn.speaker for turn in turns)
+    return {who: called.get(who) or next(letters) for who in speakers}

@@ -245,6 +245,8 @@ def listen(
             help="A recording, heard as fast as it was spoken. Left out: the microphone.",
         ),
     ] = None,
+    server: Server = None,
+    key: Key = None,
     model: Model = None,
     language: Language = None,
     profile: Profile = None,
@@ -255,7 +257,7 @@ def listen(
     """
     from reflector_gpu.cli.listening import run
 
-    run(source, model=model, language=language, profile=profile)
+    run(source, server=server, key=key, model=model, language=language, profile=profile)
 
 
 @app.command()

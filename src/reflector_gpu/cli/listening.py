@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.captions import Captions, Lines
 from reflector_gpu.cli.downloads import download
+from reflector_gpu.cli.remote_listening import session
 from reflector_gpu.errors import InvalidRequest
-from reflector_gpu.live.base import LiveTranscriber
+from reflector_gpu.live.base import Heard, LiveUtterance
 from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.settings import load_settings
@@ -28,13 +29,58 @@ _BLOCK = SAMPLE_RATE // 10  # samples, a tenth of a second
 
 
 def run(
-    source: str | None, *, model: str | None, language: str | None, profile: str | None
+    source: str | None,
+    *,
+    server: str | None,
+    key: str | None,
+    model: str | None,
+    language: str | None,
+    profile: str | None,
 ) -> None:
     """Print what is said in the file ``source``, or into the microphone until Ctrl-C.
 
     Raises:
-        ReflectorError: the settings, the model, the language or the source do not work.
+        ReflectorError: the settings, the model, the language, the source or the server do not work.
     """
+    if server and profile:
+        raise InvalidRequest("--profile is the server's own business: leave it out.")
+    path = _checked(source)
+    if server:
+        wanted = {"model": model, "language": language}
+        listening = _listen_elsewhere(server, key, wanted, path)
+    else:
+        listening = _listen_here(path, model, language, profile)
+    logs.discard()
+    interrupt.raise_error()
+    asyncio.run(listening)
+
+
+def _checked(source: str | None) -> Path | None:
+    """The file, or None for the microphone, which works."""
+    if source is None:
+        _check_microphone()
+        return None
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidRequest(f"There is no file '{source}'.")
+    return path
+
+
+def _blocks(path: Path | None) -> AsyncGenerator[Samples, None]:
+    return _microphone() if path is None else _paced(path)
+
+
+async def _listen_elsewhere(
+    server: str, key: str | None, wanted: Mapping[str, object], path: Path | None
+) -> None:
+    async with session(server, key, wanted) as remote:
+        await _print(remote.heard(), remote.speak(_blocks(path)))
+
+
+def _listen_here(
+    path: Path | None, model: str | None, language: str | None, profile: str | None
+) -> Coroutine[None, None, None]:
+    """Check everything that can be checked; what is returned listens then."""
     settings = load_settings(profile=profile)
     service = Service(settings)
     parameters = TranscriptionParameters.of(model=model, language=language)
@@ -42,45 +88,44 @@ def run(
     if service.may_download(recogniser):
         download(recogniser, settings)
     request = service.request(recogniser, parameters, priority=Priority.LIVE)
-    path = Path(source) if source is not None else None
-    if path is None:
-        _check_microphone()
-    elif not path.is_file():
-        raise InvalidRequest(f"There is no file '{source}'.")
-    logs.discard()
-    interrupt.raise_error()
 
     async def listen() -> None:
         try:
             await service.loaded(recogniser)
-            blocks = _microphone() if path is None else _paced(path)
-            await _listen(service.recordings.live(request), blocks)
+            utterance = service.recordings.live(request).utterance()
+            async with aclosing(utterance):
+                await _print(utterance, _speak(utterance, _blocks(path)))
         finally:
             await service.close()
 
-    asyncio.run(listen())
+    return listen()
 
 
-async def _listen(live: LiveTranscriber, blocks: AsyncGenerator[Samples, None]) -> None:
-    terminal = sys.stdout.isatty()
-    captions = Captions(shutil.get_terminal_size().columns) if terminal else Lines()
-    utterance = live.utterance()
-
-    async def speak() -> None:
+async def _speak(utterance: LiveUtterance, blocks: AsyncGenerator[Samples, None]) -> None:
+    try:
         async with aclosing(blocks):
             async for block in blocks:
                 utterance.push(block)
-        utterance.finish()
-
-    speaking = asyncio.create_task(speak())
-    speaking.add_done_callback(lambda _: utterance.finish())  # even if the source fails
-    try:
-        async with aclosing(utterance):
-            async for heard in utterance:
-                _write(captions.of(heard))
-        await speaking
     finally:
-        speaking.cancel()
+        utterance.finish()  # even if the source fails
+
+
+async def _print(heard: AsyncIterable[Heard], speaking: Coroutine[None, None, None]) -> None:
+    """Write what is ``heard`` while somebody speaks. If ``speaking`` fails, so does this."""
+    terminal = sys.stdout.isatty()
+    captions = Captions(shutil.get_terminal_size().columns) if terminal else Lines()
+
+    async def write() -> None:
+        async for one in heard:
+            _write(captions.of(one))
+
+    tasks = [asyncio.create_task(write()), asyncio.create_task(speaking)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         _write(captions.end())
 
 

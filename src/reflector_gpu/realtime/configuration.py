@@ -112,6 +112,9 @@ class Transcription(_Fields):
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
         None, description="Accepted. It has no effect: words are told once they are certain."
     )
+    tentative: bool | None = Field(
+        None, description="Ours: events say which words are likely to follow the deltas."
+    )
     diarize: bool | None = Field(
         None, description="Ours: each segment says who speaks, by a letter for each person."
     )

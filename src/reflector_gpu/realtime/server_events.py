@@ -217,6 +217,18 @@ class Delta(ServerEvent):
     sparse = frozenset({"logprobs"})
 
 
+class TentativeWords(ServerEvent):
+    """What is heard beyond the deltas at present, in place of what was heard before. It may be
+    nothing."""
+
+    type: Literal["conversation.item.input_audio_transcription.tentative"] = (
+        "conversation.item.input_audio_transcription.tentative"
+    )
+    item_id: str
+    content_index: Literal[0] = 0
+    text: str
+
+
 class SegmentHeard(ServerEvent):
     """A sentence. Its times are seconds from the begin of the item's audio."""
 

@@ -19,7 +19,7 @@ from reflector_gpu.realtime.ending import is_whole
 from reflector_gpu.realtime.recognition import Speech
 from reflector_gpu.realtime.segments import Segments, Send
 from reflector_gpu.realtime.voices import Voices
-from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word
+from reflector_gpu.types import SAMPLE_RATE, Samples, Segment, Word, join_words
 
 logger = logging.getLogger(__name__)
 
@@ -176,10 +176,15 @@ class Turn:
             utterance.finish()
 
     async def _hear(self, heard: Heard) -> None:
-        self._tentative = heard.tentative
+        before, self._tentative = self._tentative, heard.tentative
         self._language = heard.language or self._language
-        if not heard.settled:
-            return
+        if heard.settled:
+            await self._settle(heard)
+        if self._wanted and self._wanted.tentative and heard.tentative != before:
+            text = join_words(heard.tentative)
+            await self._send(events.TentativeWords(item_id=self.item_id, text=text))
+
+    async def _settle(self, heard: Heard) -> None:
         text = "".join(word.spaced for word in heard.settled)
         likely = self._logprobs(heard.settled, follow=bool(self._told))
         delta = text if self._text else text.lstrip()

@@ -154,17 +154,22 @@ def _figures(
     yield Figure(f"times real time, {name}", speed, "", True, "the diarizer alone")
     yield _lost(name, served, direct)
     if isinstance(engine, PyannetDiarizer):
-        live = _rates(recordings, [_live(engine, one) for one in recordings])
-        yield Figure(f"DER %, {name}, live labels", live.full, "", True, f"{live}: {live.each}")
+        heard_live = [_live(engine, one) for one in recordings]
+        for what, place in (("live labels", 0), ("live labels, corrected at the end", 1)):
+            live = _rates(recordings, [found[place] for found in heard_live])
+            detail = f"{live}: {live.each}; offline {direct}"
+            yield Figure(f"DER %, {name}, {what}", live.full, "", True, detail)
 
 
-def _live(engine: PyannetDiarizer, one: Conversation) -> Turns:
-    """The labels that are told while it is recorded, in pieces of half a second, uncorrected."""
+def _live(engine: PyannetDiarizer, one: Conversation) -> tuple[Turns, Turns]:
+    """The labels that are told while it is recorded, in pieces of half a second; and the same as
+    the end corrects them."""
     session = engine.live()
     samples = heard(one.audio)
     pieces = np.array_split(samples, max(1, 2 * len(samples) // SAMPLE_RATE))
     told = [turn for piece in pieces for turn in session.push(piece)]
-    return told + session.rest()
+    told += session.rest()
+    return told, session.finish(DiarizeOptions())
 
 
 def _lost(name: str, served: Rates, direct: Rates) -> Figure:

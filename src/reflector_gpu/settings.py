@@ -62,6 +62,7 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     )
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
     console: bool = Field(True, description="Browsers get the web console at /")
+    wyoming: int | None = Field(None, ge=0, le=65535, description="Port for Home Assistant")
     public_metrics: bool = Field(False, description="/metrics needs no key")
     strict: bool = Field(False, description="Refuse fields that would be ignored")
     shutdown_seconds: float = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStop
@@ -20,7 +20,7 @@ from reflector_gpu.cli.listen import listen
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Samples
-from reflector_gpu.wyoming.server import WyomingServer
+from reflector_gpu.wyoming.server import Patience, WyomingServer
 from tests.api.realtime import pcm
 from tests.cli.program import environment, started
 from tests.engines.tiny import PARAKEET, clips
@@ -28,13 +28,18 @@ from tests.engines.tiny import PARAKEET, clips
 CLIP = min(clips("en"), key=lambda clip: len(clip.samples))
 
 
+PATIENT = Patience()
+
+
 @asynccontextmanager
-async def server(*, keys: bool = False, **settings: object) -> AsyncIterator[int]:
+async def server(
+    *, keys: bool = False, patience: Patience = PATIENT, **settings: object
+) -> AsyncIterator[int]:
     """A server on a port of this machine."""
     service = Service(
         load_settings(model="tiny", model_paths={"tiny": str(PARAKEET)}, workers=1, **settings)
     )
-    wyoming = WyomingServer(service, lambda: keys)
+    wyoming = WyomingServer(service, lambda: keys, patience)
     with listen("127.0.0.1", 0) as listener:
         service.start()
         await wyoming.start(listener)
@@ -159,6 +164,39 @@ def test_bytes_that_are_no_events_end_the_connection() -> None:
             async with AsyncTcpClient("127.0.0.1", port) as client:
                 await client.write_event(Ping().event())
                 await answer(client, "pong")
+
+    asyncio.run(run())
+
+
+PING = b'{"type": "ping"}\n'
+
+
+async def pinged_until_the_end(port: int, ping: bytes, *, reads: bool) -> None:
+    """Sends nothing but pings until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(ConnectionError):
+        while not reader.at_eof():
+            writer.write(ping)
+            await writer.drain()
+            if reads:
+                await reader.readline()
+    writer.transport.abort()
+
+
+def test_a_client_that_only_pings_gives_its_place_up() -> None:
+    async def run() -> None:
+        async with server(patience=Patience(silent=0.3)) as port:
+            await pinged_until_the_end(port, PING, reads=True)
+
+    asyncio.run(run())
+
+
+def test_a_client_that_does_not_read_is_gone() -> None:
+    large = json.dumps({"type": "ping", "data": {"text": "x" * 60_000}}).encode() + b"\n"
+
+    async def run() -> None:
+        async with server(patience=Patience(unread=0.3)) as port:
+            await pinged_until_the_end(port, large, reads=False)
 
     asyncio.run(run())
 

@@ -24,6 +24,7 @@ from reflector_gpu.cli.options import (
     Port,
     Profile,
     Workers,
+    Wyoming,
 )
 from reflector_gpu.cli.ray_commands import ray
 from reflector_gpu.cli.recording_options import Channels, Language, Server, Track
@@ -78,10 +79,7 @@ def serve(
             help="Write the server's URL here once it can work, and delete the file when it stops.",
         ),
     ] = None,
-    wyoming: Annotated[
-        int | None,
-        typer.Option(metavar="PORT", min=0, max=65535, help="Serve Home Assistant's Wyoming here."),
-    ] = None,
+    wyoming: Wyoming = None,
 ) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
@@ -94,7 +92,7 @@ def serve(
 
     run(
         ready_file,
-        wyoming,
+        wyoming=wyoming,
         host=host,
         port=port,
         profile=profile,

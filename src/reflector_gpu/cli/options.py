@@ -24,6 +24,10 @@ Port: TypeAlias = Annotated[
     int | None,
     _setting("port", "Port to listen on; 0 takes a free one", metavar="NUMBER", min=0, max=65535),
 ]
+Wyoming: TypeAlias = Annotated[
+    int | None,
+    _setting("wyoming", "Port for Home Assistant", metavar="NUMBER", min=0, max=65535),
+]
 Profile: TypeAlias = Annotated[
     Literal["embedded", "cpu", "gpu"] | None,
     _setting("profile", "Set of defaults to start from"),

@@ -34,7 +34,7 @@ Beside: TypeAlias = tuple[WyomingServer, socket.socket]
 _POLL_SECONDS = 0.1
 
 
-def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object) -> None:
+def run(ready_file: Path | None, **overrides: object) -> None:
     """Serve until a signal says stop. Wyoming's clients are served on a port of their own.
 
     Raises:
@@ -53,8 +53,8 @@ def run(ready_file: Path | None, wyoming: int | None = None, **overrides: object
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         beside: Beside | None = None
-        if wyoming is not None:
-            there = sockets.enter_context(listen(settings.host, wyoming))
+        if settings.wyoming is not None:
+            there = sockets.enter_context(listen(settings.host, settings.wyoming))
             kept: Kept | None = app.state.kept
             beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
         logs.configure(logs.Options(settings.log_level, settings.log_format))

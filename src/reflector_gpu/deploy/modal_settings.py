@@ -18,6 +18,7 @@ _HERE = {
     "profile",
     "host",
     "port",
+    "wyoming",
     "insecure",
     "trusted_networks",
     "trusted_proxies",

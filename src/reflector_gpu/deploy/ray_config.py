@@ -32,6 +32,7 @@ _LEFT_OUT = {
     *_SECRETS,
     "host",
     "port",
+    "wyoming",
     "trusted_networks",
     "trusted_proxies",
     "workers",

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _WIDTH = 2  # bytes of a sample
 _MOST_SECONDS = 600  # of one utterance, which waits in memory if the client is fast
+_SLOWEST = 2  # times as long as its audio an utterance may take to arrive
 
 
 class Conversation:
@@ -37,6 +38,8 @@ class Conversation:
         self._decoder: Decoder | None = None
         self._heard: asyncio.Queue[Samples | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self.until = math.inf
+        """When the utterance has to be over, by the clock of the event loop."""
 
     async def take(self, event: Event) -> None:
         """Do what the client asks with ``event``. Unknown ones are ignored.
@@ -60,7 +63,7 @@ class Conversation:
                     await self._start(event)
                 self._hear(event.payload)
             case "audio-stop":
-                self._decoder = None
+                self._decoder, self.until = None, math.inf
                 self._heard.put_nowait(None)
             case _:
                 pass
@@ -87,6 +90,7 @@ class Conversation:
         self._heard = asyncio.Queue()
         self._left = _MOST_SECONDS * SAMPLE_RATE
         self._decoder = pcm_decoder(rate)
+        self.until = asyncio.get_running_loop().time() + _SLOWEST * _MOST_SECONDS
         self._task = asyncio.create_task(self._recognise(self._wanted, self._heard))
 
     def _hear(self, data: bytes) -> None:
@@ -102,17 +106,16 @@ class Conversation:
     async def _recognise(self, wanted: Transcription, audio: asyncio.Queue[Samples | None]) -> None:
         try:
             async with self._speech.place() as account:
-                seconds = 0.0
-                utterance = (await self._speech.transcriber(wanted)).utterance()
-                pushing = asyncio.create_task(_pushed(utterance, audio))
+                pushed = _Pushed((await self._speech.transcriber(wanted)).utterance(), audio)
+                pushing = asyncio.create_task(pushed.run())
                 try:
-                    await self._tell(utterance)
-                    seconds = await pushing
-                    account.done(seconds)
+                    await self._tell(pushed.utterance)
+                    await pushing
+                    account.done(pushed.seconds)
                 finally:
                     pushing.cancel()
-                    account.decoded(seconds, math.inf)
-            self._speech.recognised(wanted, seconds)
+                    account.decoded(pushed.seconds, math.inf)  # even if the client has left
+            self._speech.recognised(wanted, pushed.seconds)
         except ReflectorError as error:
             release_frames(error)
             await self._send(failure(error))
@@ -150,11 +153,16 @@ def failure(error: ReflectorError) -> Event:
     return Event("error", {"text": error.message, "code": error.code})
 
 
-async def _pushed(utterance: LiveUtterance, audio: asyncio.Queue[Samples | None]) -> float:
-    """Give all ``audio`` to ``utterance``; the seconds that it has."""
-    seconds = 0.0
-    while (samples := await audio.get()) is not None:
-        seconds += len(samples) / SAMPLE_RATE
-        utterance.push(samples)
-    utterance.finish()
-    return seconds
+class _Pushed:
+    """Gives ``audio`` to ``utterance``, and counts its seconds."""
+
+    def __init__(self, utterance: LiveUtterance, audio: asyncio.Queue[Samples | None]) -> None:
+        self.utterance = utterance
+        self.seconds = 0.0
+        self._audio = audio
+
+    async def run(self) -> None:
+        while (samples := await self._audio.get()) is not None:
+            self.seconds += len(samples) / SAMPLE_RATE
+            self.utterance.push(samples)
+        self.utterance.finish()

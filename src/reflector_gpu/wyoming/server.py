@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 from reflector_gpu import __version__
 from reflector_gpu.errors import ReflectorError, Unauthorized, release_frames
@@ -19,17 +20,31 @@ from reflector_gpu.wyoming.wire import LINE_BYTES, Event, read, written
 logger = logging.getLogger(__name__)
 
 _MOST = 100  # connections at once
-_SILENT_SECONDS = 60.0  # after which a client that says nothing is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds a client may take.
+
+    One that sends no audio, whatever else it sends, gives its place up after ``silent``. One that
+    does not read what it is sent is gone after ``unread``.
+    """
+
+    silent: float = 60.0
+    unread: float = 30.0
 
 
 class WyomingServer:
     """Answers clients on one socket. `start` it, and `close` it before the service."""
 
-    def __init__(self, service: Service, keyed: Callable[[], bool]) -> None:
+    def __init__(
+        self, service: Service, keyed: Callable[[], bool], patience: Patience = Patience()
+    ) -> None:
         """``keyed`` tells whether there are named keys by now. The protocol knows nothing of keys:
         where they are needed, only trusted networks may speak."""
         self._service = service
         self._keyed = keyed
+        self._patience = patience
         self._trust = Trust(service.settings.trusted_networks, ())
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -61,7 +76,11 @@ class WyomingServer:
         async def send(event: Event) -> None:
             with suppress(ConnectionError):  # the reader notices that nobody is there
                 writer.write(written(event))
-                await writer.drain()
+                try:
+                    async with asyncio.timeout(self._patience.unread):
+                        await writer.drain()
+                except TimeoutError:
+                    writer.transport.abort()
 
         peer: tuple[str, ...] | None = writer.get_extra_info("peername")
         caller = self._trust.caller(peer[0] if peer else None, ())
@@ -74,20 +93,41 @@ class WyomingServer:
             return
         speech = ServiceSpeech(self._service, caller.client)
         async with aclosing(Conversation(speech, self._info, send)) as conversation:
-            while True:
-                async with asyncio.timeout(None if conversation.is_working else _SILENT_SECONDS):
+            try:
+                async for event in self._events(reader, conversation):
                     try:
-                        event = await read(reader)
+                        await conversation.take(event)
                     except ReflectorError as error:
+                        release_frames(error)
                         await send(failure(error))
-                        return
-                if event is None:
+            except ReflectorError as error:  # what came is no event, and nothing more can be read
+                await send(failure(error))
+
+    async def _events(
+        self, reader: asyncio.StreamReader, conversation: Conversation
+    ) -> AsyncIterator[Event]:
+        """The client's events, as long as there is reason to wait for more."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._patience.silent
+        reading = asyncio.create_task(read(reader))
+        try:
+            while True:
+                latest = min(until, conversation.until)
+                await asyncio.wait({reading}, timeout=max(0.0, latest - clock()))
+                if conversation.is_working:
+                    until = clock() + self._patience.silent
+                elif not reading.done():
                     return
-                try:
-                    await conversation.take(event)
-                except ReflectorError as error:
-                    release_frames(error)
-                    await send(failure(error))
+                if not reading.done():
+                    continue
+                if (event := reading.result()) is None:
+                    return
+                if event.payload:
+                    until = clock() + self._patience.silent
+                reading = asyncio.create_task(read(reader))
+                yield event
+        finally:
+            reading.cancel()
 
     def _info(self) -> Event:
         """What this server can do: speech to text, by its configured models."""

@@ -10,7 +10,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -21,6 +23,9 @@ from reflector_gpu.realtime.audio_formats import (
     mu_law_decoder,
     pcm_decoder,
 )
+
+OUR_OPTIONS = frozenset({"diarize", "tentative", "translate_to"})
+"""Of `Transcription`, beyond OpenAI's."""
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 
@@ -123,6 +128,12 @@ class Transcription(_Fields):
         max_length=100,
         description="Ours: each segment has a translation into this language as well.",
     )
+
+    @model_serializer(mode="wrap")
+    def _shown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without our own options where they are not set: strict clients know nothing of them."""
+        shown: dict[str, Any] = handler(self)
+        return {k: v for k, v in shown.items() if v is not None or k not in OUR_OPTIONS}
 
 
 class ServerVad(_Fields):

@@ -4,23 +4,23 @@ Each window is heard once, as soon as it has been recorded. Then all voices so f
 anew, less and less often, and people keep the numbers that most of their voices had (`company`). So
 a wrong label is put right for what follows, and at the end for what was told.
 
-What is kept of the past are the turns, and how they sounded: about a megabyte an hour, of the last
-hours.
+What is kept of the past is what was heard in the last two hours, five megabytes an hour, and the
+turns before that.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, groupby, islice
 
 import numpy as np
-import numpy.typing as npt
 
+from reflector_gpu.engines.diarization.pyannet.clustering import Vectors, assigned
 from reflector_gpu.engines.diarization.pyannet.company import Company, matched
 from reflector_gpu.engines.diarization.pyannet.mel import MARGIN
 from reflector_gpu.engines.diarization.pyannet.networks import (
-    DIMENSIONS,
     SHIFT,
     STEP,
     WINDOW,
@@ -35,27 +35,24 @@ _HOP = STEP * SHIFT
 _SETTLED = -(-WINDOW // _HOP)
 """Windows that hear a moment together: an earlier one tells nothing new of the last."""
 
+_MOST_WINDOWS = 4800
+"""Windows that can still be corrected: two hours of speech."""
+
 _MOST_TURNS = 4000
-"""Turns that can still be corrected."""
+"""Turns that are kept as they were told."""
 
 _JOINED = 0.1  # seconds between two parts of a turn, at most
 _NEAR = 1.0  # seconds from a turn in which words may still belong to it
+_LONGEST = 60.0  # seconds by which a turn may have begun before one that it outlasts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Window:
     """What was heard, and the people who are its speakers."""
 
+    number: int
     heard: Heard
     people: tuple[tuple[Voice, int], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Told:
-    """A turn, and the sum of the voices in it."""
-
-    turn: SpeakerTurn
-    voice: npt.NDArray[np.float16]
 
 
 class LiveDiarizer:
@@ -67,8 +64,9 @@ class LiveDiarizer:
         self._received = 0
         self._heard = 0  # windows
         self._recent: deque[_Window] = deque(maxlen=_SETTLED - 1)
+        self._windows: deque[_Window] = deque(maxlen=_MOST_WINDOWS)
         self._company = Company()
-        self._told: deque[_Told] = deque(maxlen=_MOST_TURNS)
+        self._told: deque[SpeakerTurn] = deque(maxlen=_MOST_TURNS)
         self._until = 0.0
 
     def push(self, samples: Samples) -> list[SpeakerTurn]:
@@ -85,9 +83,8 @@ class LiveDiarizer:
 
     def skip(self, samples: int) -> list[SpeakerTurn]:
         """The same for so many ``samples`` of silence, which cost nothing however many they are."""
-        found: list[SpeakerTurn] = []
         silent = min(samples, WINDOW + _HOP + 2 * MARGIN)
-        found += self.push(np.zeros(silent, np.float32))
+        found = self.push(np.zeros(silent, np.float32))
         hops = (samples - silent) // _HOP
         if hops > 0:
             self._heard += hops
@@ -109,7 +106,7 @@ class LiveDiarizer:
 
         What was not heard yet is heard for this, as far as it has been recorded.
         """
-        turns = [one.turn for one in self._told if one.turn.end > start - _NEAR]
+        turns = [turn for turn in self._told if turn.end > start - _NEAR]
         if end > self._until and self._received > self._until * SAMPLE_RATE:
             turns += self._glimpse()
         spoken: Counter[int] = Counter()
@@ -120,31 +117,35 @@ class LiveDiarizer:
         return max(spoken, key=lambda who: spoken[who], default=None)
 
     def finish(self, options: DiarizeOptions) -> list[SpeakerTurn]:
-        """All turns that were told, corrected by all that was heard.
+        """All turns, corrected by all that was heard.
 
-        People keep their numbers where they can. More may be pushed after that, but not after
-        `rest`.
+        People keep their numbers where they can. More may be pushed after that.
         """
+        if not self._windows:
+            return list(self._told)
+        found = self._corrected(options)
+        number = _kept(found, self._told, self._company.count)
+        begin = self._windows[0].number * _HOP / SAMPLE_RATE
+        before = [turn for turn in self._told if turn.end <= begin]
+        return before + [replace(turn, speaker=number[turn.speaker]) for turn in found]
+
+    def _corrected(self, options: DiarizeOptions) -> list[SpeakerTurn]:
+        """The turns of the windows that are kept, with the numbers of people as clustered anew."""
         centroids = self._company.corrected(options)
-        if not len(centroids):
-            return [one.turn for one in self._told]
-        whose = [
-            int((one.voice.astype(np.float32) @ centroids.T).argmax()) if one.voice.any() else None
-            for one in self._told
-        ]
-        shared: Counter[tuple[int, int]] = Counter()
-        for who, one in zip(whose, self._told, strict=True):
-            if who is not None:
-                seconds = one.turn.end - one.turn.start
-                shared[who, one.turn.speaker] += round(seconds * SAMPLE_RATE)
-        number = matched(shared)
-        unused = (n for n in count(self._company.count) if n not in number.values())
+        together = 1 if options.exclusive else options.most
         found: list[SpeakerTurn] = []
-        for who, one in zip(whose, self._told, strict=True):
-            if who is not None and who not in number:
-                number[who] = next(unused)
-            speaker = one.turn.speaker if who is None else number[who]
-            _joined(found, replace(one.turn, speaker=speaker))
+        for run in _runs(self._windows):
+            windows, person = Windows(), dict[tuple[int, int], int]()
+            for place, window in enumerate(run):
+                windows.append(window.heard)
+                for voice, who in _whose(window.heard.voices, centroids):
+                    person[place, voice.speaker] = who
+            offset = run[0].number * _HOP / SAMPLE_RATE
+            end = min(run[-1].number * _HOP + WINDOW, self._received) / SAMPLE_RATE
+            found += [
+                replace(turn, start=turn.start + offset, end=turn.end + offset)
+                for turn in turns_of(windows, person, len(centroids), end - offset, together)
+            ]
         return found
 
     def _hear(self) -> list[SpeakerTurn]:
@@ -153,12 +154,14 @@ class LiveDiarizer:
         self._pending = self._pending[_HOP:]
         self._heard += 1
         numbers = self._company.numbers(heard.voices) if heard.voices else []
-        window = _Window(heard, tuple(zip(heard.voices, numbers, strict=True)))
-        found = self._new_turns(window, self._heard - 1)
+        people = tuple(zip(heard.voices, numbers, strict=True))
+        window = _Window(self._heard - 1, heard, people)
+        found = self._new_turns(window)
         self._recent.append(window)
-        self._until = min((self._heard - 1) * _HOP + WINDOW, self._received) / SAMPLE_RATE
+        self._windows.append(window)
+        self._until = min(window.number * _HOP + WINDOW, self._received) / SAMPLE_RATE
         for turn in found:
-            self._tell(turn, window)
+            _join(self._told, turn)
         return found
 
     def _glimpse(self) -> list[SpeakerTurn]:
@@ -166,17 +169,17 @@ class LiveDiarizer:
         padded = np.pad(self._pending, (0, WINDOW + 2 * MARGIN))[: WINDOW + 2 * MARGIN]
         heard = self._networks.hear(padded, 1)
         numbers = self._company.recognised(heard.voices) if heard.voices else []
-        window = _Window(heard, tuple(zip(heard.voices, numbers, strict=True)))
-        return self._new_turns(window, self._heard)
+        people = tuple(zip(heard.voices, numbers, strict=True))
+        return self._new_turns(_Window(self._heard, heard, people))
 
-    def _new_turns(self, last: _Window, number: int) -> list[SpeakerTurn]:
-        """What window ``number`` tells, with those before it, of the time that was not told."""
-        end = min(number * _HOP + WINDOW, self._received) / SAMPLE_RATE
+    def _new_turns(self, last: _Window) -> list[SpeakerTurn]:
+        """What the ``last`` window tells, with those before it, of the time that was not told."""
+        end = min(last.number * _HOP + WINDOW, self._received) / SAMPLE_RATE
         windows, person = Windows(), dict[tuple[int, int], int]()
         for place, window in enumerate([*self._recent, last]):
             windows.append(window.heard)
             person |= {(place, voice.speaker): who for voice, who in window.people}
-        offset = (number - len(self._recent)) * _HOP / SAMPLE_RATE
+        offset = (last.number - len(self._recent)) * _HOP / SAMPLE_RATE
         people = max([self._company.count, *(who + 1 for who in person.values())])
         return [
             SpeakerTurn(max(turn.start + offset, self._until), turn.end + offset, turn.speaker)
@@ -184,26 +187,51 @@ class LiveDiarizer:
             if turn.end + offset > self._until
         ]
 
-    def _tell(self, turn: SpeakerTurn, window: _Window) -> None:
-        voice = sum(
-            (one.vector for one, who in window.people if who == turn.speaker),
-            np.zeros(DIMENSIONS, np.float16),
-        )
-        for place in range(len(self._told) - 1, max(-1, len(self._told) - 5), -1):
-            before = self._told[place]
-            if before.turn.speaker == turn.speaker:
-                if turn.start - before.turn.end > _JOINED:
-                    break
-                whole = replace(before.turn, end=max(turn.end, before.turn.end))
-                self._told[place] = _Told(whole, before.voice + voice)
-                return
-        self._told.append(_Told(turn, voice))
+
+def _runs(windows: Iterable[_Window]) -> Iterator[list[_Window]]:
+    """``windows`` without gaps between them: number and place differ by the same in each run."""
+    placed = enumerate(windows)
+    for _, run in groupby(placed, lambda pair: pair[1].number - pair[0]):
+        yield [window for _, window in run]
 
 
-def _joined(turns: list[SpeakerTurn], turn: SpeakerTurn) -> None:
+def _whose(voices: Sequence[Voice], centroids: Vectors) -> list[tuple[Voice, int]]:
+    """The voices of one window, each with the person that it is most like."""
+    if not voices or not len(centroids):
+        return []
+    vectors = np.stack([one.vector for one in voices]).astype(np.float32)
+    return list(zip(voices, assigned(vectors @ centroids.T).tolist(), strict=True))
+
+
+def _join(turns: deque[SpeakerTurn], turn: SpeakerTurn) -> None:
     """Add ``turn``, or make the speaker's last one longer if it goes on."""
     for place in range(len(turns) - 1, max(-1, len(turns) - 5), -1):
-        if turns[place].speaker == turn.speaker and turn.start - turns[place].end <= _JOINED:
+        if turns[place].speaker == turn.speaker:
+            if turn.start - turns[place].end > _JOINED:
+                break
             turns[place] = replace(turns[place], end=max(turn.end, turns[place].end))
             return
     turns.append(turn)
+
+
+def _kept(
+    found: Sequence[SpeakerTurn], told: Sequence[SpeakerTurn], unused: int
+) -> Mapping[int, int]:
+    """The numbers that people of ``found`` had while it was ``told``, or else ``unused`` ones."""
+    shared: Counter[tuple[int, int]] = Counter()
+    first = 0
+    for turn in found:
+        while first < len(told) and told[first].end + _LONGEST < turn.start:
+            first += 1
+        for other in islice(told, first, None):
+            if other.start > turn.end:
+                break
+            common = min(turn.end, other.end) - max(turn.start, other.start)
+            if common > 0:
+                shared[turn.speaker, other.speaker] += round(common * SAMPLE_RATE)
+    number = matched(shared)
+    new = count(unused)
+    for turn in found:
+        if turn.speaker not in number:
+            number[turn.speaker] = next(new)
+    return number

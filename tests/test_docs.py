@@ -41,6 +41,7 @@ NEEDS: Mapping[str, str] = {
     "ray ": "a cluster",
     "sudo ": "to change this machine",
     "@call.wav": "a recording with two channels",
+    "v1/speakers": "a server that remembers voices",
     "webhooks/secret": "a receiver of webhooks",
 }
 """What a block that is not run needs that the machine of a test does not have."""

@@ -336,13 +336,20 @@ def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip
             assert "REFLECTOR_DATA_DIR" in error_of(answer, 503)["message"]
 
 
-def test_expired_jobs_are_erased(tmp_path: Path, clip: bytes) -> None:
-    with LiveServer(model="scripted", data_dir=tmp_path) as server, connect(server, None) as http:
+def test_expired_jobs_and_uploads_are_erased(tmp_path: Path, clip: bytes) -> None:
+    where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path}
+    first = LiveServer(**where, uploads_keep_hours=1e-9)
+    with first as server, connect(server, None) as http:
         job = submit(http, clip)
         ended(http, job)
-    brief = LiveServer(model="scripted", data_dir=tmp_path, jobs_keep_hours=1e-9)
+        sent = {"Tus-Resumable": "1.0.0", "Upload-Length": "10"}
+        upload = http.post("/v1/uploads", headers=sent).headers["Location"]
+        assert http.head(upload, headers=sent).status_code == 404
+        assert list((tmp_path / "uploads").iterdir())
+    brief = LiveServer(**where, jobs_keep_hours=1e-9)
     with brief as server, connect(server, None) as http:
         eventually(lambda: http.get(f"{JOBS}/{job['id']}").status_code == 404)
+        eventually(lambda: not list((tmp_path / "uploads").iterdir()))
 
 
 def test_a_job_goes_on_when_its_server_starts_again(

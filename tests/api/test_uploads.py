@@ -185,16 +185,3 @@ def test_more_than_was_said_is_refused(http: httpx.Client) -> None:
 @pytest.mark.parametrize(("length", "status"), [("1000001", 413), ("many", 400), ("", 400)])
 def test_bad_lengths_are_refused(http: httpx.Client, length: str, status: int) -> None:
     error_of(http.post(UPLOADS, headers={**TUS, "Upload-Length": length}), status)
-
-
-def test_uploads_expire(tmp_path: Path) -> None:
-    brief: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path}
-    with LiveServer(**brief) as server, connect(server, None) as http:
-        where = create(http, 10)
-    brief["uploads_keep_hours"] = 1e-9
-    with LiveServer(**brief) as server, connect(server, None) as http:
-        gone = create(http, 10)
-        assert http.head(gone, headers=TUS).status_code == 404
-        assert offset_of(http, where) == 0
-    with LiveServer(**brief):
-        eventually(lambda: len(list((tmp_path / "uploads").iterdir())) == 1)

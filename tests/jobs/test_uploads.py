@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.errors import Conflict
+from reflector_gpu.errors import Conflict, InvalidRequest, NotFound
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Upload, Uploads
 from reflector_gpu.store.database import Database, sqlite_in
+
+KEPT = 1000.0
 
 
 class Clock:
@@ -52,7 +54,7 @@ def servers(tmp_path: Path, clock: Clock) -> Iterator[list[Uploads]]:
     databases = [sqlite_in(tmp_path) for _ in range(2)]
 
     def server(database: Database) -> Uploads:
-        return Uploads(database, tmp_path, Unbroken(), limit=1000, keep_seconds=1e6, clock=clock)
+        return Uploads(database, tmp_path, Unbroken(), limit=1000, keep_seconds=KEPT, clock=clock)
 
     yield [server(database) for database in databases]
     for database in databases:
@@ -115,6 +117,27 @@ def test_an_upload_goes_on_at_once_when_its_server_starts_again(servers: list[Up
         await following.release_all()
         assert (await following.append(upload, 3, one(b"defghij"))).complete
         task.cancel()
+
+    asyncio.run(run())
+
+
+def test_each_byte_keeps_an_upload_for_longer(servers: list[Uploads], clock: Clock) -> None:
+    server = servers[0]
+
+    async def run() -> None:
+        upload = await server.create("me", 10, "a.wav", "")
+        clock.now += KEPT - 1
+        upload = await server.append(upload, 0, one(b"abc"))
+        assert upload.expires == clock.now + KEPT
+        clock.now += KEPT - 1
+        await server.sweep()
+        assert (await server.get("me", upload.id)).offset == 3
+        clock.now += 2
+        with pytest.raises(NotFound):
+            await server.get("me", upload.id)
+        await server.sweep()
+        with pytest.raises(InvalidRequest):
+            await server.recording("me", upload.id)
 
     asyncio.run(run())
 

@@ -13,7 +13,8 @@ class JobSettings(BaseSettings):
 
     # Jobs
     data_dir: Path | None = Field(
-        None, description="Folder that jobs are kept in; with neither it nor a database there are none"
+        None,
+        description="Folder that jobs are kept in; with neither it nor a database there are none",
     )
     database_url: SecretStr | None = Field(
         None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -116,18 +118,17 @@ def test_bytes_are_bounded_whatever_they_are_of(
 
 
 def test_a_recording_from_a_url_counts_while_its_job_is_there(
-    http: httpx.Client, host: AudioHost, pauses: bytes, held: Gate
+    http: httpx.Client, host: AudioHost, pauses: bytes, held: Gate, data: Path
 ) -> None:
     url = host.put("/talk.wav", Answer(pauses))
-    assert http.post(JOBS, json={"audio_file_url": url}).status_code == 202
+    job = http.post(JOBS, json={"audio_file_url": url}).json()["id"]
     eventually(lambda: held.arrived)
+    known = f"SELECT 1 FROM jobs WHERE id = '{job}' AND bytes = {len(pauses)}"
+    with closing(sqlite3.connect(data / "reflector.db")) as database:
+        eventually(lambda: database.execute(known).fetchone())
     most = 1_000_000 - len(pauses)
-
-    def upload(length: int) -> int:
-        headers = {**TUS, "Upload-Length": str(length)}
-        return http.post(UPLOADS, headers=headers).status_code
-
-    eventually(lambda: upload(most + 1) == 429)
+    more = http.post(UPLOADS, headers={**TUS, "Upload-Length": str(most + 1)})
+    assert "your key" in error_of(more, 429)["message"]
     answer = http.post(UPLOADS, headers={**TUS, "Upload-Length": str(most)})
     assert answer.status_code == 201
     http.delete(answer.headers["Location"], headers=TUS)

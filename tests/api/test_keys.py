@@ -246,6 +246,18 @@ def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
         assert counts["completed"] < 4
 
 
+def test_the_audio_of_a_cancelled_job_counts(
+    server: LiveServer, keys: Keys, pauses: bytes, held: Gate
+) -> None:
+    held.free = 1
+    with connect(server, keys("create", "alice")) as http:
+        job = eventually(lambda: send(http, pauses, "/v1/jobs").json().get("id"))
+        path = f"/v1/jobs/{job}"
+        done = eventually(lambda: http.get(path).json()["progress"]["audio_seconds"])
+        http.post(f"{path}/cancel").raise_for_status()
+        eventually(lambda: usage(http)[0]["audio_seconds"] == pytest.approx(done, abs=0.02))
+
+
 def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip: bytes) -> None:
     with connect(server, keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)

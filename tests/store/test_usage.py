@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reflector_gpu.errors import Unavailable
 from reflector_gpu.store import usage
 from reflector_gpu.store.database import sqlite_in
 from reflector_gpu.store.usage import Usage
@@ -37,3 +38,27 @@ def test_servers_learn_what_others_have_counted(
     asyncio.run(run())
     for database in databases:
         database.close()
+
+
+def test_what_cannot_be_written_down_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = sqlite_in(tmp_path)
+    counted = Usage(database)
+
+    async def silent(_: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    async def run() -> None:
+        counted.audio("key", 5.0)
+        counted.request("key")
+        with monkeypatch.context() as broken:
+            broken.setattr(database, "write", silent)
+            with pytest.raises(Unavailable):
+                await counted.flush()
+        counted.audio("key", 1.0)
+        [day] = await counted.since("", "key")
+        assert (day.requests, day.audio_seconds) == (1, 6.0)
+
+    asyncio.run(run())
+    database.close()

@@ -18,11 +18,19 @@ _KEPT = """SELECT
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """``jobs`` that wait or run, and ``bytes`` of their recordings, of files, and of uploads, which
-    count in full from their beginning."""
+    """How many ``jobs`` may wait or run, and how many ``bytes`` there may be of their recordings,
+    of files, and of uploads, which count in full from their beginning."""
 
     jobs: float = math.inf
     bytes: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What there is of these."""
+
+    jobs: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Allowance:
             kept = _kept(connection, mine)
             if kept.jobs + jobs > share.jobs:
                 raise Overloaded(
-                    f"{'The server has' if mine is None else 'Your key has'} {kept.jobs:.0f} jobs "
+                    f"{'The server has' if mine is None else 'Your key has'} {kept.jobs} jobs "
                     "that wait or run, and no more are taken; wait until some are done, or cancel "
                     "them.",
                     retry_after=_SOON,
@@ -63,7 +71,7 @@ class Allowance:
 UNLIMITED = Allowance()
 
 
-def _kept(connection: Connection, owner: str | None) -> Share:
+def _kept(connection: Connection, owner: str | None) -> _Kept:
     values = () if owner is None else (owner,)
     [jobs] = connection.rows(
         "SELECT count(*) AS n, coalesce(sum(bytes), 0) AS bytes FROM jobs"
@@ -72,4 +80,4 @@ def _kept(connection: Connection, owner: str | None) -> Share:
     )
     mine = "" if owner is None else " WHERE owner = ?"
     [rest] = connection.rows(_KEPT.format(mine=mine), *values, *values)
-    return Share(int(jobs["n"] or 0), int(jobs["bytes"] or 0) + int(rest["bytes"] or 0))
+    return _Kept(int(jobs["n"] or 0), int(jobs["bytes"] or 0) + int(rest["bytes"] or 0))

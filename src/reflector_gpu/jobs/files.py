@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from reflector_gpu.errors import NotFound, Overloaded, StorageFull
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
+from reflector_gpu.jobs.folder import sync
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
@@ -62,9 +64,9 @@ class Files:
         now = self._clock()
         file_id = new_id("file")
         try:
-            os.link(path, self.path(file_id))
-            size = _size(path)
+            size = await asyncio.to_thread(_link, path, self.path(file_id))
         except OSError as error:
+            self.path(file_id).unlink(missing_ok=True)
             raise StorageFull("The server has no room for the file; try later.") from error
         found = KeptFile(file_id, name, purpose, size, now, now + self._keep_seconds)
         try:
@@ -152,8 +154,12 @@ class Files:
         )
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _link(source: Path, target: Path) -> int:
+    """Have ``target`` be the file ``source`` too, on disk; its size."""
+    sync(source)
+    os.link(source, target)
+    sync(target.parent)
+    return target.stat().st_size
 
 
 def _file(row: Row) -> KeptFile:

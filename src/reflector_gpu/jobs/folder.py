@@ -12,7 +12,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import ConfigurationError, StorageFull, release_frames
+from reflector_gpu.errors import (
+    ConfigurationError,
+    NotFound,
+    ReflectorError,
+    StorageFull,
+    Unavailable,
+    release_frames,
+)
 
 _AUDIO, _PARTIAL = "audio", "partial"
 
@@ -81,13 +88,15 @@ class JobFolder:
 
     def _keep(self, job_id: str, path: Path) -> int:
         try:
-            _sync(path)
+            sync(path)
             folder = self._jobs / job_id
             folder.mkdir(mode=0o700)
             (folder / _AUDIO).hardlink_to(path)
-            _sync(folder)
-            _sync(self._jobs)
+            sync(folder)
+            sync(self._jobs)
             return path.stat().st_size
+        except FileNotFoundError as error:
+            raise NotFound("The recording was deleted; upload it again.") from error
         except OSError as error:
             raise StorageFull("The server has no room for the recording; try later.") from error
 
@@ -108,8 +117,16 @@ class JobFolder:
         with Spool.onto(file, self.limit) as spool:
 
             async def fetched() -> None:
-                await fetch(spool)
-                await asyncio.to_thread(_sync, partial)
+                try:
+                    await fetch(spool)
+                except BaseException as error:  # whoever reads the spool would wait for ever
+                    spool.fail(
+                        error
+                        if isinstance(error, ReflectorError)
+                        else Unavailable("The recording did not arrive.")
+                    )
+                    raise
+                await asyncio.to_thread(sync, partial)
                 partial.replace(audio)
 
             fetching = asyncio.create_task(fetched())
@@ -121,6 +138,10 @@ class JobFolder:
                 await asyncio.wait({fetching})
                 if not fetching.cancelled() and (error := fetching.exception()):
                     release_frames(error)  # readers of the spool were told
+
+    async def forget(self, job_id: str) -> None:
+        """Remove the recording of a job that was not accepted, wherever it is."""
+        self.remove(job_id)
 
     def remove(self, job_id: str) -> None:
         """Remove the recording of a job, if it has one here."""
@@ -179,7 +200,7 @@ async def digest_of(path: Path) -> str:
     return await asyncio.to_thread(work)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the disk keep a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

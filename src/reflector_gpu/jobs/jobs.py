@@ -189,10 +189,10 @@ class Jobs:
             size = await self._folder.keep(job_id, recording) if recording else 0
             job = await self._store.add(job_id, draft, size)
         except BaseException:
-            self._folder.remove(job_id)
+            await self._folder.forget(job_id)
             raise
         if job.id != job_id:
-            self._folder.remove(job_id)
+            await self._folder.forget(job_id)
             return job, False
         self._news.queued.set()
         return job, True

@@ -33,6 +33,8 @@ class Journal:
         self._kept: list[Part] = []
         self.seconds = 0.0
         """How long the recording is, as far as is known."""
+        self.position = job.resumed_at
+        """How far the work has come."""
 
     async def begin(self) -> None:
         """Read what an earlier try wrote, if there was one."""
@@ -65,6 +67,7 @@ class Journal:
         if number < len(self._kept):
             return self._kept[number]
         await self._pieces.add_part(self._job, number, part, self.seconds or None)
+        self.position = part.position
         self._told()
         return part
 

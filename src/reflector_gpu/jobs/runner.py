@@ -186,11 +186,16 @@ class Runner:
             await self._fetch(job.url or "", spool)
             await self._store.received(job, spool.size)
 
-        async with self._folder.recording(job.id, fetch) as recording:
-            result = await self._works[job.kind].run(job, recording, journal)
-        await self._store.complete(job, result, journal.seconds)
-        if job.kind != "batch":  # whose requests are counted one by one
-            self._owners.used(job.owner, journal.seconds)
+        try:
+            async with self._folder.recording(job.id, fetch) as recording:
+                result = await self._works[job.kind].run(job, recording, journal)
+            journal.position = journal.seconds
+            await self._store.complete(job, result, journal.seconds)
+        finally:
+            # Also of a job that was cancelled, which keeps its words. Batches' requests are counted
+            # one by one.
+            if job.kind != "batch":
+                self._owners.used(job.owner, max(0.0, journal.position - job.resumed_at))
         await self._after(job, Status.COMPLETED)
 
     async def _fail(self, job: Job, error: JobError) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import StorageFull
+from reflector_gpu.errors import NotFound, ReflectorError, StorageFull, Unavailable
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.store.database import Database
 
@@ -41,8 +41,18 @@ class StoredFolder(JobFolder):
         try:
             with await asyncio.to_thread(path.open, "rb") as file:
                 return await self._store(job_id, file)
+        except FileNotFoundError as error:
+            raise NotFound("The recording was deleted; upload it again.") from error
+        except ReflectorError:
+            raise
         except OSError as error:
             raise StorageFull("The server has no room for the recording; try later.") from error
+
+    async def forget(self, job_id: str) -> None:
+        with suppress(Unavailable):  # then they are removed when all that is stray is
+            await self._database.note(
+                lambda c: c.change("DELETE FROM recordings WHERE job = ?", job_id)
+            )
 
     @asynccontextmanager
     async def recording(

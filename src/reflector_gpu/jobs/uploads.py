@@ -151,7 +151,10 @@ class Uploads:
 
     def _free(self, promised: int) -> int:
         """The bytes of the disk that nobody has, and that were ``promised`` to nobody."""
-        here = sum(entry.stat().st_size for entry in os.scandir(self._folder))
+        here = 0
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):  # it was removed meanwhile
+                here += entry.stat().st_size
         return shutil.disk_usage(self._folder).free - max(0, promised - here)
 
     async def get(self, owner: str, upload_id: str) -> Upload:
@@ -197,11 +200,11 @@ class Uploads:
                     file.seek(offset)
                     hashed = hashlib.new(checksum.algorithm) if checksum else None
                     async for piece in pieces:
-                        if self._writing.get(upload.id) is not mark:
-                            raise Conflict("Another request goes on with this upload.")
                         if self._clock() - held > _LEASE / 3:
                             await self._hold(upload, offset)
                             held = self._clock()
+                        if self._writing.get(upload.id) is not mark:
+                            raise Conflict("Another request goes on with this upload.")
                         if offset + len(piece) > upload.length:
                             raise TooLarge(f"The upload has {upload.length} bytes, and no more.")
                         offset += _written(file.fileno(), piece)

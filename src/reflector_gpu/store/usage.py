@@ -110,7 +110,13 @@ class Usage:
                     used.audio_seconds,
                 )
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        except Unavailable:
+            for key, used in new.items():
+                self._new[key].requests += used.requests
+                self._new[key].audio_seconds += used.audio_seconds
+            raise
 
     async def _look(self) -> None:
         """See what all servers have written down of this day."""

@@ -123,6 +123,7 @@ _FIELDS = AcceptedFields(BatchFields)
 @router.post("/files")
 async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner) -> FileView:
     """Upload a file of requests for a batch, one in each line. Its `purpose` is `batch`."""
+    files = jobs.files  # or there are none, which is said before the body is read
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
             await jobs.check_room(owner, announced(request))
@@ -131,7 +132,7 @@ async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner:
             if purpose != "batch":
                 raise InvalidRequest("Files have the purpose 'batch' here.", param="purpose")
             name = single(form).filename.replace("\0", "")[:_LONGEST_NAME]
-            return _file(await jobs.files.add(owner, name, purpose, arriving.path))
+            return _file(await files.add(owner, name, purpose, arriving.path))
 
 
 @router.get("/files")

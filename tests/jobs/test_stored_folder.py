@@ -1,0 +1,90 @@
+"""Recordings in the database, where servers share no folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.errors import NotFound, TooLarge, Unavailable
+from reflector_gpu.jobs.stored_folder import StoredFolder
+from reflector_gpu.store.database import Connection, Database, sqlite_in
+
+T = TypeVar("T")
+
+CONTENT = bytes(range(256)) * 10_000
+
+
+class Failing(Database):
+    """Does not answer a question."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        raise Unavailable("The database does not answer.")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = sqlite_in(tmp_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "recording"
+    path.write_bytes(CONTENT)
+    return path
+
+
+async def never(_: Spool) -> None:
+    raise AssertionError("it is stored, and need not be fetched")
+
+
+async def read(folder: StoredFolder) -> bytes:
+    async with asyncio.timeout(20), folder.recording("job_1", never) as spool:
+        return await asyncio.to_thread(spool.reader().peek, 0, 10_000_000)
+
+
+def test_a_recording_is_the_same_again_until_it_is_forgotten(
+    database: Database, tmp_path: Path, recording: Path
+) -> None:
+    one, other = (StoredFolder(database, 10_000_000, tmp_path) for _ in range(2))
+
+    async def run() -> None:
+        assert await one.keep("job_1", recording) == len(CONTENT)
+        assert await read(other) == CONTENT
+        assert other.ids() == []
+        await one.forget("job_1")
+        assert await database.read(lambda c: c.rows("SELECT job FROM recordings")) == []
+        with pytest.raises(NotFound):
+            await one.keep("job_2", tmp_path / "deleted")
+
+    asyncio.run(run())
+    one.release()
+    other.release()
+
+
+def test_who_reads_is_told_that_a_recording_does_not_come(
+    database: Database, tmp_path: Path, recording: Path
+) -> None:
+    large = StoredFolder(database, 10_000_000, tmp_path)
+    small = StoredFolder(database, 1_500_000, tmp_path)
+    silent = StoredFolder(Failing(), 10_000_000, tmp_path)
+
+    async def run() -> None:
+        await large.keep("job_1", recording)
+        with pytest.raises(TooLarge):
+            await read(small)
+        with pytest.raises(Unavailable):
+            await read(silent)
+
+    asyncio.run(run())
+    for folder in (large, small, silent):
+        folder.release()

@@ -12,11 +12,13 @@ A session has one `LiveTranscriber`, and a `LiveUtterance` for each turn::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from reflector_gpu.types import Samples, SpeakerTurn, Word
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ class LiveSpeakers(Protocol):
         """
         ...
 
-    async def corrected(self) -> Sequence[SpeakerTurn]:
-        """All turns so far, by all that was heard so far.
+    async def corrected(self, use: Callable[[Sequence[SpeakerTurn]], T]) -> T:
+        """What ``use`` makes, in a thread, of all turns so far, by all that was heard so far.
 
         People keep their numbers where they can. Raises `ReflectorError` if the diarizer failed.
         """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from reflector_gpu.errors import ReflectorError
+from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,7 +31,10 @@ class Diarizer(Protocol):
 
 
 class ThreadedSpeakers:
-    """`live.base.LiveSpeakers` by a `Diarizer`, which one thread uses at a time."""
+    """`live.base.LiveSpeakers` by a `Diarizer`, which one thread uses at a time.
+
+    Once the diarizer has failed, audio is dropped, and whoever asks hears of the failure.
+    """
 
     def __init__(self, make: Callable[[], Diarizer], threads: Executor) -> None:
         """The diarizer is made, and works, in one of ``threads``."""
@@ -38,21 +44,22 @@ class ThreadedSpeakers:
         self._fed = 0
         """The samples that the diarizer has."""
         self._waiting: list[tuple[int, Samples]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
         self._using = asyncio.Lock()
         self._error: ReflectorError | None = None
 
     def push(self, position: int, samples: Samples) -> None:
         """Take the samples from ``position`` on. What is left out before them is silence."""
+        if self._error:
+            return
         self._waiting.append((position, samples))
-        idle = self._task is None or self._task.done()
-        if idle and self._waiting_samples >= _PIECE:
-            self._task = asyncio.create_task(self._hear_waiting(), name="speakers")
+        if not self._tasks and self._waiting_samples >= _PIECE:
+            self._begin(lambda _: None)
 
     async def room(self) -> None:
         """Wait while too much audio has not been heard yet."""
-        while self._waiting_samples > _MOST_WAITING:
-            await self._hear_waiting()
+        while not self._error and self._waiting_samples > _MOST_WAITING:
+            await asyncio.wait({self._begin(lambda _: None)})
 
     async def speaker(self, start: float, end: float) -> int | None:
         """Who speaks most of the time between two seconds of the session; None if nobody does.
@@ -62,36 +69,45 @@ class ThreadedSpeakers:
         """
         return await self._used(lambda diarizer: diarizer.speaker(start, end))
 
-    async def corrected(self) -> Sequence[SpeakerTurn]:
-        """All turns so far, by all that was heard so far.
+    async def corrected(self, use: Callable[[Sequence[SpeakerTurn]], T]) -> T:
+        """What ``use`` makes, in a thread, of all turns so far, by all that was heard so far.
 
         Raises:
             ReflectorError: the diarizer failed.
         """
-        return await self._used(lambda diarizer: diarizer.finish(DiarizeOptions()))
+        return await self._used(lambda diarizer: use(diarizer.finish(DiarizeOptions())))
 
     async def aclose(self) -> None:
-        """Drop the work."""
+        """Drop the work. A thread that is at it ends by itself."""
         self._waiting.clear()
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        self._error = self._error or EngineFailed("The session has ended.")
+        for task in (tasks := list(self._tasks)):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def _waiting_samples(self) -> int:
         return sum(len(samples) for _, samples in self._waiting)
 
-    async def _hear_waiting(self) -> None:
-        try:
-            await self._used(lambda _: None)
-        except ReflectorError as error:
-            self._error = error  # raised once somebody wants to know
-
     async def _used(self, use: Callable[[Diarizer], T]) -> T:
-        """What ``use`` finds, once everything that was pushed has been heard."""
-        if self._error:
-            raise self._error
+        # A caller who leaves does not end the work: it goes on with the audio that others need.
+        found = await asyncio.shield(self._begin(use))
+        if isinstance(found, ReflectorError):
+            raise found
+        return found
+
+    def _begin(self, use: Callable[[Diarizer], T]) -> asyncio.Task[T | ReflectorError]:
+        """Have everything that was pushed heard, and then ``use`` the diarizer."""
+        task = asyncio.create_task(self._work(use), name="speakers")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _work(self, use: Callable[[Diarizer], T]) -> T | ReflectorError:
+        """What ``use`` finds, or why it finds nothing."""
         async with self._using:
+            if self._error:
+                return self._error
             pieces, self._waiting = self._waiting, []
 
             def work() -> T:
@@ -100,7 +116,15 @@ class ThreadedSpeakers:
                 self._feed(self._diarizer, pieces)
                 return use(self._diarizer)
 
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            except ReflectorError as error:
+                self._error = error
+            except Exception:  # a bug of ours, or the server stops; the words come anyway
+                logger.exception("the speakers of a session cannot be told")
+                self._error = EngineFailed("The server failed to tell speakers apart.")
+            self._waiting.clear()
+            return self._error
 
     def _feed(self, diarizer: Diarizer, pieces: Sequence[tuple[int, Samples]]) -> None:
         run: list[Samples] = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice
 
 from reflector_gpu.live.base import LiveSpeakers
 from reflector_gpu.pipeline.attribution import label
-from reflector_gpu.types import SAMPLE_RATE, Samples, Span
+from reflector_gpu.types import SAMPLE_RATE, Samples, Span, SpeakerTurn
 
 _MOST_SEGMENTS = 4000  # that can still be corrected
 
@@ -66,22 +68,8 @@ class Voices:
         """
         if self._speakers is None:
             return []
-        turns = await self._speakers.corrected()
-        found: list[Attributed] = []
-        first = 0
-        for told, (begin, end) in self._told:
-            while first < len(turns) and turns[first].end < begin - _LONGEST_TURN:
-                first += 1
-            spoken: Counter[int] = Counter()
-            for turn in turns[first:]:
-                if turn.start > end:
-                    break
-                if (common := min(turn.end, end) - max(turn.start, begin)) > 0:
-                    spoken[turn.speaker] += round(common * SAMPLE_RATE)
-            who = spoken.most_common(1)
-            speaker = label(who[0][0]) if who else told.speaker
-            found.append(Attributed(told.id, told.item_id, speaker))
-        return found
+        told = list(self._told)
+        return await self._speakers.corrected(lambda turns: _attributed(told, turns))
 
     async def aclose(self) -> None:
         """Drop the work."""
@@ -89,4 +77,19 @@ class Voices:
             await self._speakers.aclose()
 
 
-_LONGEST_TURN = 300.0  # seconds by which a turn may have begun before one that it outlasts
+def _attributed(
+    told: Sequence[tuple[Attributed, Span]], turns: Sequence[SpeakerTurn]
+) -> list[Attributed]:
+    """The segments that were ``told``, each with who speaks most of it by ``turns``."""
+    latest = list(accumulate((turn.end for turn in turns), max))  # never decreases
+    found: list[Attributed] = []
+    for segment, (begin, end) in told:
+        spoken: Counter[int] = Counter()
+        for turn in islice(turns, bisect_right(latest, begin), None):
+            if turn.start > end:
+                break
+            if (common := min(turn.end, end) - max(turn.start, begin)) > 0:
+                spoken[turn.speaker] += round(common * SAMPLE_RATE)
+        who = spoken.most_common(1)
+        found.append(replace(segment, speaker=label(who[0][0])) if who else segment)
+    return found

@@ -60,21 +60,27 @@ class RayCluster:
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as held:
+            self._start(held)
+            self._held = held.pop_all()
+        return self
+
+    def _start(self, held: ExitStack) -> None:
+        """Start everything; ``held`` ends it, whatever fails."""
         folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
-        self._held.callback(shutil.rmtree, folder, ignore_errors=True)
-        self._held.enter_context(patch.dict(os.environ, self._settings))
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        held.enter_context(patch.dict(os.environ, self._settings))
         head = {**_NODE, "temp_dir": folder}
         self._nodes = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-        self._held.callback(self._nodes.shutdown)
+        held.callback(self._nodes.shutdown)
         self._workers = [self._nodes.add_node(**_NODE) for _ in range(self._count - 1)]
         ray.init(address=self._nodes.address, log_to_driver=False)
-        self._held.callback(ray.shutdown)
+        held.callback(ray.shutdown)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
+        held.callback(serve.shutdown)
         serve.start(proxy_location="HeadOnly", http_options={"port": self._port})
-        self._held.callback(serve.shutdown)
         self.deploy()
-        return self
 
     def __exit__(
         self,

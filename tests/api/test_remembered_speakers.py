@@ -156,6 +156,9 @@ def test_what_is_deleted_is_forgotten(
     assert list(store.iterdir()) == []
     assert "Anna" not in speakers(http, meeting, known_speakers="all")
     assert error_of(http.delete(f"{ROUTE}/Anna"), 404)["param"] == "name"
+    remember(http, "Anna / Ben?", clip(halves, "Anna"))
+    assert http.delete(f"{ROUTE}/Anna%20%2F%20Ben%3F").json()["deleted"]
+    assert http.get(ROUTE).json()["data"] == []
     answer = http.post(DIARIZATION, files={"file": meeting}, data={"known_speakers": "Anna"})
     assert error_of(answer, 400)["param"] == "known_speakers"
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflector_gpu.audio.vad import WINDOW, VadOptions
 from reflector_gpu.live.agreement import plain
+from reflector_gpu.live.speech import Speech
 from reflector_gpu.live.window import PATIENCE, Lengths
-from reflector_gpu.types import SAMPLE_RATE, Word
+from reflector_gpu.types import SAMPLE_RATE, Samples, Word
 from tests.live_recognition.talk import BLOCK, Listener, run, spoken, window
 
 WORDS = st.lists(
@@ -140,3 +142,15 @@ def test_a_window_begins_anew_behind_a_long_pause() -> None:
     one.take([Word("Hello.", 0.5, 1.0)], one.chunk(), last=False)
     one.push(spoken([Word("again", 0.5, 1.0)], 1.0))
     assert one.chunk().start > 5.0
+
+
+def test_what_was_listened_to_is_not_listened_to_again() -> None:
+    def deaf(samples: Samples) -> Samples:
+        raise AssertionError("the detector runs twice")
+
+    speech = Speech(deaf, VadOptions())
+    samples = np.zeros(WINDOW, np.float32)
+    for probability in (0.9, 0.9, 0.0):
+        speech.listen(samples, np.array([probability], np.float32))
+    speech.listen(samples[: WINDOW // 2])  # what is left at the end makes no window
+    assert (speech.begin, speech.end) == (0, 2 * WINDOW)

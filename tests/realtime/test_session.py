@@ -32,7 +32,7 @@ class Said:
         self._seconds = 0.0
         self._news: asyncio.Queue[bool] = asyncio.Queue()
 
-    def push(self, samples: Samples) -> None:
+    def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
         self._seconds += len(samples) / SAMPLE_RATE
         self._news.put_nowait(True)
 

@@ -38,8 +38,12 @@ class Heard:
 class LiveUtterance(Protocol):
     """One stretch of speech, recognised while it is spoken. It belongs to one event loop."""
 
-    def push(self, samples: Samples) -> None:
-        """Take the next ``samples``. This neither blocks nor drops any."""
+    def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
+        """Take the next ``samples``. This neither blocks nor drops any.
+
+        Who has listened to them already gives the detector's ``probabilities``, one for each of
+        the whole windows that ``samples`` are.
+        """
         ...
 
     def finish(self) -> None:

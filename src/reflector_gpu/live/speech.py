@@ -27,14 +27,20 @@ class Speech:
         self.heard = 0
         """Up to where it has listened."""
 
-    def listen(self, samples: Samples) -> None:
-        """Take the next samples."""
+    def listen(self, samples: Samples, probabilities: Samples | None = None) -> None:
+        """Take the next samples, with the ``probabilities`` of their windows if they are known."""
+        if probabilities is not None and not len(self._rest):
+            self._take(probabilities)
+            return
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) // WINDOW * WINDOW
         self._rest = samples[whole:].copy()
         if not whole:
             return
-        for probability in self._detector(samples[:whole]).tolist():
+        self._take(self._detector(samples[:whole]))
+
+    def _take(self, probabilities: Samples) -> None:
+        for probability in probabilities.tolist():
             if self._speaks(probability):
                 self._add(self.heard, self.heard + WINDOW)
             self.heard += WINDOW

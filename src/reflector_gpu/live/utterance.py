@@ -72,15 +72,15 @@ class AgreeingUtterance:
         self._tongues = Tongues()
         self._language = plan.options.language
         self._failures = 0
-        self._incoming: deque[Samples] = deque()
+        self._incoming: deque[tuple[Samples, Samples | None]] = deque()
         self._finished = False
         self._news = asyncio.Event()
         self._told: asyncio.Queue[Heard | None] = asyncio.Queue()
         self._work = asyncio.create_task(self._run())
 
-    def push(self, samples: Samples) -> None:
+    def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
         if not self._finished:
-            self._incoming.append(samples)
+            self._incoming.append((samples, probabilities))
             self._news.set()
 
     def finish(self) -> None:
@@ -105,7 +105,7 @@ class AgreeingUtterance:
             while True:
                 self._news.clear()
                 for waiting in reversed(range(len(self._incoming))):
-                    self._window.push(self._incoming.popleft())
+                    self._window.push(*self._incoming.popleft())
                     if waiting:
                         await asyncio.sleep(0)  # others have their turn
                 last = self._finished and not self._incoming

@@ -69,11 +69,11 @@ class Window:
         self.tentative: tuple[Word, ...] = ()
         """What the last pass heard beyond the settled words."""
 
-    def push(self, samples: Samples) -> None:
-        """Take the next samples."""
+    def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
+        """Take the next samples, and what the detector found in them if somebody has listened."""
         self._audio.append(samples)
         self._end += len(samples)
-        self._speech.listen(samples)
+        self._speech.listen(samples, probabilities)
         silence = self._silence(self._end)
         if not self.open and silence >= _PHRASE_PAUSE:
             self._cut(self._end - round(_KEPT * SAMPLE_RATE))

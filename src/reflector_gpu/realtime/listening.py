@@ -71,6 +71,8 @@ class Listener:
     def __init__(self) -> None:
         self._activity = VoiceActivity()
         self._rest: Samples = np.zeros(0, np.float32)
+        self.probabilities: Samples = np.zeros(0, np.float32)
+        """What the detector found in the window just given, ``float32[1]``."""
         self.rules(Rules())
 
     def rules(self, rules: Rules) -> None:
@@ -93,8 +95,10 @@ class Listener:
         if not whole:
             return
         windows = samples[:whole]
-        for number, probability in enumerate(self._activity.probabilities(windows).tolist()):
-            if self._speaks(probability):
+        probabilities = self._activity.probabilities(windows)
+        for number in range(len(probabilities)):
+            self.probabilities = probabilities[number : number + 1]
+            if self._speaks(float(self.probabilities[0])):
                 self.voiced, self.silent = self.voiced + 1, 0
             else:
                 self.voiced, self.silent = 0, self.silent + 1

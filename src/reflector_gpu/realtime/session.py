@@ -67,8 +67,9 @@ class Session:
         """The samples that were listened to."""
         self._begin = 0
         """The sample after the last turn."""
-        self._lead: deque[Samples] = deque()
-        """The audio before a turn that belongs to it if somebody speaks now."""
+        self._lead: deque[tuple[Samples, Samples]] = deque()
+        """The audio before a turn that belongs to it if somebody speaks now, window by window, and
+        what the detector found in it."""
         self._turn: Turn | None = None
         self._ended: list[Turn] = []
         """Turns that wait for their words."""
@@ -203,14 +204,14 @@ class Session:
         for window in self._listener.windows(samples):
             self._position += len(window)
             if self._turn is None:
-                self._lead.append(window)
+                self._lead.append((window, self._listener.probabilities))
                 if self._listener.onset:
                     await self._begin_turn()
                 else:
                     self._forget_lead()
                 continue
             turn = self._turn
-            turn.push(window)
+            turn.push(window, self._listener.probabilities)
             paused = self._listener.paused and turn.is_whole(self._listener.silent * WINDOW)
             if paused or self._listener.silent_for_long:
                 await self._stop(turn)
@@ -239,7 +240,7 @@ class Session:
         If the client ends turns, it has everything since the last one, most of which may be silence
         that is not kept.
         """
-        kept = sum(map(len, self._lead))
+        kept = sum(len(window) for window, _ in self._lead)
         begin = self._position - kept if self._detects else self._begin
         turn = Turn(
             begin,
@@ -252,7 +253,8 @@ class Session:
         )
         turn.skip(self._position - kept - begin)
         if self._lead:
-            turn.push(np.concatenate(self._lead))
+            windows, probabilities = map(np.concatenate, zip(*self._lead, strict=True))
+            turn.push(windows, probabilities)
             self._lead.clear()
         return turn
 

@@ -62,7 +62,7 @@ class Turn:
         self._segments = Segments(self.item_id, speech, wanted, voices, send) if wanted else None
         self._arrivals = Arrivals()
         self._silent = 0  # samples at its beginning that no recogniser gets
-        self._waiting: list[Samples] = []  # until recognition begins
+        self._waiting: list[tuple[Samples, Samples | None]] = []  # until recognition begins
         self._utterance: LiveUtterance | None = None
         self._finished = False
         self._told: list[Word] = []
@@ -78,8 +78,8 @@ class Turn:
         self._silent += samples
         self.end += samples
 
-    def push(self, samples: Samples) -> None:
-        """Take the next samples."""
+    def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
+        """Take the next samples, and what the detector found in their windows."""
         if self._wanted and self._wanted.diarize:
             self._voices.push(self.end, samples)
         self.end += len(samples)
@@ -87,9 +87,9 @@ class Turn:
             return
         self._arrivals.add(len(samples))
         if self._utterance is None:
-            self._waiting.append(samples)
+            self._waiting.append((samples, probabilities))
         else:
-            self._utterance.push(samples)
+            self._utterance.push(samples, probabilities)
         if self._task is None and self._wanted:
             self._task = asyncio.create_task(self._recognise(self._wanted), name=self.item_id)
 
@@ -168,8 +168,8 @@ class Turn:
                 await self._hear(heard)
 
     def _begin(self, utterance: LiveUtterance) -> None:
-        for samples in self._waiting:
-            utterance.push(samples)
+        for samples, probabilities in self._waiting:
+            utterance.push(samples, probabilities)
         self._waiting.clear()
         self._utterance = utterance
         if self._finished:

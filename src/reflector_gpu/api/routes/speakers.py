@@ -104,7 +104,7 @@ async def list_speakers(service: AppService, owner: Owner) -> SpeakerList:
     return SpeakerList(data=[Speaker.of(one) for one in await service.known_speakers.all(owner)])
 
 
-@router.delete("/{name}", responses={"default": ANY_FAILURE})
+@router.delete("/{name:path}", responses={"default": ANY_FAILURE})
 async def delete_speaker(name: str, service: AppService, owner: Owner) -> SpeakerDeleted:
     """Forget how somebody sounds."""
     await service.known_speakers.remove(owner, name)

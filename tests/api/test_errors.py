@@ -223,13 +223,21 @@ def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", TRANSCRIPTIONS), ("PUT", FROM_URL), ("DELETE", "/v1/models")]
+    ("method", "path", "allowed"),
+    [
+        ("GET", TRANSCRIPTIONS, ["POST"]),
+        ("PUT", FROM_URL, ["POST"]),
+        ("DELETE", "/v1/models", ["GET"]),
+        ("PUT", "/v1/jobs", ["GET", "POST"]),
+        ("PUT", "/v1/jobs/some", ["DELETE", "GET"]),
+    ],
 )
-def test_405_wrong_method(scripted: LiveServer, method: str, path: str) -> None:
+def test_405_wrong_method(scripted: LiveServer, method: str, path: str, allowed: list[str]) -> None:
     with connect(scripted) as client:
         response = client.request(method, path)
     message = error_of(response, 405)["message"]
-    assert f"{path} does not take {method}; send {response.headers['Allow']}." == message
+    assert response.headers["Allow"] == ", ".join(allowed)
+    assert f"{path} does not take {method}; send {' or '.join(allowed)}." == message
 
 
 # 413

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -291,9 +292,14 @@ def test_a_turn_that_fails_leaves_the_session_alone(
         assert client.completed()["transcript"]
 
 
-def test_keys_are_the_same_as_everywhere(scripted: LiveServer) -> None:
+def test_keys_are_the_same_as_everywhere(
+    scripted: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflector_gpu.access")
     with pytest.raises(InvalidStatus) as refused:
         Client(scripted, key="wrong")
+    eventually(lambda: any("invalid_api_key" in line for line in caplog.messages))
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body or b"")["error"]["code"] == "invalid_api_key"
 

@@ -20,7 +20,8 @@ from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.job_kinds import kinds_of
 from reflector_gpu.api.job_views import webhook_body
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.api.middleware import AnswerFailures, Labels, Observe, RefuseTwoLengths
+from reflector_gpu.api.middleware import AnswerFailures, Observe, RefuseTwoLengths
+from reflector_gpu.api.route_table import RouteTable
 from reflector_gpu.api.routes import (
     asr,
     batches,
@@ -159,16 +160,17 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.client_secrets = client_secrets = ClientSecrets(settings.keys)
     for router in ROUTERS:
         app.include_router(router)
-    errors.install(app)
+    routes = RouteTable([*ROUTERS, app.router])
+    errors.install(app, routes)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)
     access = Access(settings, trust, client_secrets, kept)
-    _wrap(app, settings, access, telemetry, Labels([*ROUTERS, app.router]))
+    _wrap(app, settings, access, telemetry, routes)
     _describe(app.openapi())
     return app
 
 
 def _wrap(
-    app: FastAPI, settings: Settings, access: Access, telemetry: Telemetry, labels: Labels
+    app: FastAPI, settings: Settings, access: Access, telemetry: Telemetry, routes: RouteTable
 ) -> None:
     """Put the middleware around ``app``, the innermost first."""
     app.add_middleware(AnswerFailures)
@@ -184,7 +186,7 @@ def _wrap(
             expose_headers=["*"],
         )
     app.add_middleware(RefuseTwoLengths)
-    app.add_middleware(Observe, telemetry=telemetry, labels=labels)
+    app.add_middleware(Observe, telemetry=telemetry, routes=routes)
 
 
 def _open_paths(settings: Settings) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from reflector_gpu import errors
 from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.route_table import RouteTable
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +100,11 @@ def error_response(error: errors.ReflectorError) -> JSONResponse:
     return _response(status_of(error), error_detail(error), headers)
 
 
-def install(app: FastAPI) -> None:
-    """Have every failure of ``app`` answered with an `ErrorBody`."""
+def install(app: FastAPI, routes: RouteTable) -> None:
+    """Have every failure of ``app``, which has these ``routes``, answered with an `ErrorBody`."""
     app.add_exception_handler(errors.ReflectorError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(HTTPException, partial(_on_http_exception, routes))
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
@@ -122,16 +124,17 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return error_response(errors.InvalidRequest(message, param=param))
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(routes: RouteTable, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message, path = str(error.detail), request.url.path
+    message, path, headers = str(error.detail), request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
         message = f"There is no {path} here; /docs lists what there is."
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        message = f"{path} does not take {request.method}; send {allowed}."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of one route
+        allowed = routes.methods(request.scope)
+        headers = {**(headers or {}), "Allow": ", ".join(allowed)}
+        message = f"{path} does not take {request.method}; send {' or '.join(allowed)}."
     detail = _detail(error.status_code, message, None, None)
-    return _response(error.status_code, detail, error.headers)
+    return _response(error.status_code, detail, headers)
 
 
 async def _on_disconnect(_: Request, error: Exception) -> Response:

@@ -7,17 +7,17 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.routing import Match, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.access import INTERNAL
 from reflector_gpu.api.errors import CLIENT_CLOSED, bug_response, error_response
 from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.route_table import RouteTable
 from reflector_gpu.api.telemetry import Telemetry
 from reflector_gpu.api.tracing import NO_TRACER, Span
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
@@ -55,26 +55,6 @@ _PROTECTION = {
 With them a browser does not guess an answer's type, does not pass its address on, loads nothing for
 it, and shows it in no frame.
 """
-
-
-class Labels:
-    """Names of routes for metrics: their patterns, because clients may ask for any path."""
-
-    def __init__(self, routers: Iterable[Router]) -> None:
-        self._routes = [route for router in routers for route in router.routes]
-
-    def of(self, scope: Scope) -> str:
-        """The pattern of the route that a request is for, even if it did not get there."""
-        path = getattr(scope.get("route"), "path", None)
-        if isinstance(path, str):
-            return path
-        for route in self._routes:
-            if (
-                isinstance(route, Route | WebSocketRoute)
-                and route.matches(scope)[0] is not Match.NONE
-            ):
-                return route.path
-        return "unmatched"
 
 
 class AnswerFailures:
@@ -132,11 +112,11 @@ class RefuseTwoLengths:
 class Observe:
     """Gives each request an id, counts it by route and status, traces it, and logs one line."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, labels: Labels) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, routes: RouteTable) -> None:
         self._app = app
         self._metrics = telemetry.metrics
         self._tracer = telemetry.tracer
-        self._labels = labels
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -171,7 +151,7 @@ class Observe:
                 raise
             finally:
                 took = time.monotonic() - record.began
-                route = self._labels.of(scope)
+                route = self._routes.label(scope)
                 sent = scope.get("method", "GET")  # all that a WebSocket can begin with
                 method = sent if sent in _METHODS else "other"
                 self._metrics.request(method, route, status, took)

@@ -25,11 +25,18 @@ _MOST_FRAMES = 10_000  # that a message may come in
 SLOWEST_READER = 1_000.0
 """Bytes a second that a client must read of what it is sent."""
 
+_REFUSED = "ASGI callable returned without completing handshake."
+"""What uvicorn calls an error where the app refuses a WebSocket, which the app logs itself."""
+
 _WATCH_SECONDS = 0.5
 _HANGUP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)  # macOS has no RDHUP
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _STATE_KEY = "websocket_signals"
+
+logger = logging.getLogger("reflector_gpu.websocket")
+logger.setLevel(logging.WARNING)  # the app logs sessions, without their queries
+logger.addFilter(lambda record: record.msg != _REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.signals = Signals()
         self.app_state = {**app_state, _STATE_KEY: self.signals}
-        self.logger = logging.getLogger("reflector_gpu.websocket")
-        self.logger.setLevel(logging.WARNING)  # the app logs sessions, without their queries
+        self.logger = logger
         self.conn.debug = False  # it would log keys and audio
         self._limits = config.limits
         self._timer: asyncio.TimerHandle | None = None

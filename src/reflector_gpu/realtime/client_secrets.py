@@ -61,7 +61,13 @@ class ClientSecrets:
             InvalidRequest: the configuration is too long for it.
         """
         expires_at = int(self._clock()) + seconds
-        told = [expires_at, client, key_id, configuration.model_dump_json(exclude_unset=True)]
+        told = [
+            secrets.token_urlsafe(8),  # so that no two are the same
+            expires_at,
+            client,
+            key_id,
+            configuration.model_dump_json(exclude_unset=True),
+        ]
         said = urlsafe_b64encode(zlib.compress(json.dumps(told).encode())).decode().rstrip("=")
         value = f"{PREFIX}{self._signature(said)}{said}"
         if len(value) > _LONGEST:
@@ -79,7 +85,7 @@ class ClientSecrets:
             signature.encode(), self._signature(said).encode()
         ):
             return None
-        expires_at, client, key_id, told = json.loads(
+        _, expires_at, client, key_id, told = json.loads(
             zlib.decompress(urlsafe_b64decode(f"{said}==="))
         )
         if expires_at <= self._clock():

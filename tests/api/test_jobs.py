@@ -322,6 +322,26 @@ def test_a_job_needs_a_recording(http: httpx.Client) -> None:
     assert error_of(http.post(JOBS, json={"audio_file_url": "ftp://a/b"}), 403)
 
 
+def test_what_is_blamed_for_two_recordings_was_sent(http: httpx.Client, clip: bytes) -> None:
+    answer = http.post(JOBS, files={"file": ("a.wav", clip)}, data={"upload_id": "upload_1"})
+    assert error_of(answer, 400)["param"] == "upload_id"
+
+
+def test_an_empty_file_is_refused_at_once(http: httpx.Client) -> None:
+    error = error_of(http.post(JOBS, files={"file": ("a.wav", b"")}), 400)
+    assert (error["message"], error["param"]) == ("The file is empty.", "file")
+
+
+def test_a_private_webhook_is_refused_in_words_about_webhooks(
+    http: httpx.Client, clip: bytes
+) -> None:
+    fields = {"webhook_url": "http://10.1.2.3/hook"}
+    error = error_of(http.post(JOBS, files={"file": ("a.wav", clip)}, data=fields), 403)
+    assert error["param"] == "webhook_url"
+    assert error["message"].startswith("The webhook's host 10.1.2.3 is not a public one.")
+    assert "upload" not in error["message"]
+
+
 def test_formats_that_a_job_does_not_have(http: httpx.Client, clip: bytes) -> None:
     job = submit(http, clip)
     ended(http, job)

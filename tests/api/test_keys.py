@@ -167,6 +167,8 @@ def test_what_a_key_has_used_is_counted_and_limited(
             assert send(http, clip).status_code == 200
             everybody = usage(http, everybody=True)
             assert len({day["key"] for day in everybody}) == 2
+            [alice] = [day for day in everybody if day["name"] == "alice"]
+            assert alice["key"] in own_keys("list")
 
 
 def stored(folder: Path, statement: str) -> Any:

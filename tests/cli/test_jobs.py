@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import accumulate, takewhile
 from pathlib import Path
 
 import pytest
 
 from reflector_gpu.cli import job_client
+from reflector_gpu.cli import jobs as jobs_module
 from tests.cli.conftest import Typed
 from tests.live import LiveServer
 
@@ -80,6 +82,10 @@ def test_what_fails_is_told_and_does_not_stop_the_others(
     done = typed("jobs", "submit", folder, "-w", "-o", output, "--server", server.url)
     assert done.status == 1
     assert "broken.mp3: " in done.err
+    listed = typed("jobs", "list", "--status", "failed", "--server", server.url).out
+    reason = done.err.partition("broken.mp3: ")[2].strip()
+    assert [line for line in listed.splitlines() if line.endswith(f"broken.mp3  {reason}")]
+    assert not [line for line in listed.splitlines() if line.endswith(" ")]
     assert {path.name for path in output.iterdir()} == {"monday.txt", "tuesday.txt"}
 
 
@@ -87,5 +93,16 @@ def test_what_cannot_be_submitted(typed: Typed, server: LiveServer, tmp_path: Pa
     where = ("--server", server.url)
     assert "no such file" in typed("jobs", "submit", tmp_path / "absent.wav", *where).err
     assert "no recordings" in typed("jobs", "submit", tmp_path, *where).err
-    assert "no such job" in typed("jobs", "result", "job_1", *where).err
-    assert typed("jobs", "watch", "job_1", *where).status == 1
+
+
+@pytest.mark.parametrize("command", ["watch", "result", "cancel"])
+def test_there_is_no_such_job(typed: Typed, server: LiveServer, command: str) -> None:
+    done = typed("jobs", command, "job_1", "--server", server.url)
+    assert done.status == 1
+    assert "no such job" in done.err
+
+
+def test_a_job_that_takes_long_is_looked_at_seldom() -> None:
+    looks = list(takewhile(lambda moment: moment < 120, accumulate(jobs_module._pauses())))
+    assert len(looks) < 30
+    assert looks[0] <= 0.5

@@ -19,7 +19,6 @@ from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 from reflector_gpu.store.kept import Kept
-from reflector_gpu.store.usage import Usage
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
 
@@ -51,7 +50,7 @@ async def _jobs(request: HTTPConnection) -> Jobs:
     return jobs
 
 
-async def _usage(request: HTTPConnection) -> Usage:
+async def _kept(request: HTTPConnection) -> Kept:
     kept: Kept | None = request.app.state.kept
     if kept is None:
         raise Unavailable(
@@ -59,7 +58,7 @@ async def _usage(request: HTTPConnection) -> Usage:
             "or REFLECTOR_DATABASE_URL.",
             retry_after=3600,
         )
-    return kept.usage
+    return kept
 
 
 async def _kinds(request: HTTPConnection) -> Mapping[str, JobKind]:
@@ -82,7 +81,7 @@ AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
 AppService: TypeAlias = Annotated[Service, Depends(_service)]
 AppClientSecrets: TypeAlias = Annotated[ClientSecrets, Depends(_client_secrets)]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
-AppUsage: TypeAlias = Annotated[Usage, Depends(_usage)]
+AppKept: TypeAlias = Annotated[Kept, Depends(_kept)]
 AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]
 Owner: TypeAlias = Annotated[str, Depends(_owner)]
 """Whose jobs a request is about."""

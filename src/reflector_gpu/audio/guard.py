@@ -111,6 +111,10 @@ class Resolver(Protocol):
         ...
 
 
+class HostNotPublic(UrlForbidden):
+    """The host is of a private network, and the operator has not opened it."""
+
+
 class NameNotResolved(UpstreamFailed):
     """The host's name has no address. ``temporary`` means that asking again may help."""
 
@@ -240,7 +244,7 @@ class AddressGuard:
             else:
                 addresses = await self._look_up(target, port)
         if not all(self._opens(a, port, named) or is_public(a) for a in addresses):
-            raise UrlForbidden(
+            raise HostNotPublic(
                 f"The URL's host {target} is not a public one. Use a public URL or upload the file;"
                 f" whoever runs this server can open the host with {SETTING}.",
                 param=URL_FIELD,

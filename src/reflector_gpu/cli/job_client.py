@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from reflector_gpu import __version__
 from reflector_gpu.cli.server_address import base_url, first_key
 from reflector_gpu.cli.server_errors import reason, refusal
-from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.errors import InvalidRequest, NotFound, UpstreamFailed, UpstreamTimeout
 
 Json = Mapping[str, JsonValue]
 
@@ -76,8 +76,7 @@ class JobClient:
         query = {"format": form} if form else {}
         with _explained(self._http):
             answer = self._http.get(f"/v1/jobs/{job_id}/result", params=query)
-        if not answer.is_success:
-            raise refusal(answer.status_code, answer.content)
+        _check(answer)
         return answer.text
 
     def upload(self, path: Path, report: Callable[[str], None]) -> str:
@@ -138,13 +137,24 @@ class JobClient:
     ) -> Json:
         with _explained(self._http):
             answer = self._http.request(method, path, json=json, params=params)
-        if not answer.is_success:
-            raise refusal(answer.status_code, answer.content)
+        _check(answer)
         try:
             found: Json = answer.json()
         except ValueError:
             raise UpstreamFailed("The server's answer makes no sense.") from None
         return found
+
+
+def _check(answer: httpx.Response) -> None:
+    """
+    Raises:
+        NotFound: there is no such job.
+        UpstreamFailed: the server refuses for another reason.
+    """
+    if answer.is_success:
+        return
+    error = refusal(answer.status_code, answer.content)
+    raise NotFound(error.message) if answer.status_code == httpx.codes.NOT_FOUND else error
 
 
 @contextmanager

@@ -166,15 +166,18 @@ def get_result(
     server: Server = _SERVER,
     key: Key = None,
 ) -> None:
-    """Write the result of a job."""
+    """Write the result of a job. The exit status is 1 if there is no such job."""
     from reflector_gpu.cli.jobs import result
 
-    result(job_id, server=server, key=key, form=result_format, output=output)
+    raise typer.Exit(result(job_id, server=server, key=key, form=result_format, output=output))
 
 
 @jobs.command("cancel")
 def cancel_jobs(ids: Ids, server: Server = _SERVER, key: Key = None) -> None:
-    """End jobs. What they have recognised stays for a while."""
+    """End jobs. What they have recognised stays for a while.
+
+    The exit status is 1 if there is no such job.
+    """
     from reflector_gpu.cli.jobs import cancel
 
-    cancel(ids, server=server, key=key)
+    raise typer.Exit(cancel(ids, server=server, key=key))

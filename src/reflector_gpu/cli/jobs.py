@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from reflector_gpu.cli import interrupt
+from reflector_gpu.cli.console import print_table
 from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.job_client import JobClient, Json, key_of
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
-from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError
 
-_LOOK_SECONDS = 0.5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between looks
 _RECORDINGS = frozenset(
     ".3gp .aac .aif .aiff .amr .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mpga"
     " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
@@ -102,27 +103,39 @@ def show(*, server: str, key: str | None, status: str | None, limit: int, as_jso
         sys.stdout.write(f"{json.dumps(jobs, indent=1, ensure_ascii=False)}\n")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "status", "kind", "done", "file"):
-        table.add_column(heading, no_wrap=heading != "file", overflow="fold")
+    for heading in ("id", "status", "kind", "done", "file", "why"):
+        table.add_column(heading, no_wrap=heading not in ("file", "why"), overflow="fold")
     for job in jobs:
-        cells = (job["id"], job["status"], job["kind"], _done(job), job["filename"])
-        table.add_row(*map(str, cells))
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        cells = (job["id"], job["status"], job["kind"], _done(job), job["filename"], _failure(job))
+        table.add_row(*(Text(str(cell or "")) for cell in cells))
+    print_table(table)
 
 
 def result(
     job_id: str, *, server: str, key: str | None, form: str | None, output: Path | None
-) -> None:
-    """Write the result of a job."""
+) -> int:
+    """Write the result of a job; 1 if there is no such job."""
     with JobClient(server, key) as client:
-        text = client.result(job_id, form)
+        try:
+            text = client.result(job_id, form)
+        except NotFound as error:
+            sys.stderr.write(f"{job_id}  {error.message}\n")
+            return 1
     _write(text, output)
+    return 0
 
 
-def cancel(job_ids: Sequence[str], *, server: str, key: str | None) -> None:
+def cancel(job_ids: Sequence[str], *, server: str, key: str | None) -> int:
+    """End jobs; 1 if one of them does not exist."""
+    status = 0
     with JobClient(server, key) as client:
         for job_id in job_ids:
-            sys.stdout.write(f"{job_id}  {client.cancel(job_id)['status']}\n")
+            try:
+                sys.stdout.write(f"{job_id}  {client.cancel(job_id)['status']}\n")
+            except NotFound as error:
+                sys.stderr.write(f"{job_id}  {error.message}\n")
+                status = 1
+    return status
 
 
 def _entries(inputs: Sequence[str], form: str | None, output: Path | None) -> list[_Entry]:
@@ -195,6 +208,7 @@ def _watch(
             for entry in entries
             if entry.job and not entry.problem
         ]
+        pauses = _pauses()
         while waiting:
             still: list[tuple[_Entry, Bar]] = []
             for entry, bar in waiting:
@@ -208,17 +222,15 @@ def _watch(
                     entry.problem = message_of(error)
             waiting = still
             if waiting:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(next(pauses))
 
 
 def _ended(client: JobClient, entry: _Entry, bar: Bar) -> bool:
     assert entry.job
     entry.job = job = client.get(str(entry.job["id"]))
     bar.show(_percent(job), f"{job['status']} {_done(job)}")
-    if job["status"] == "failed" and isinstance(job.get("error"), dict):
-        error = job["error"]
-        assert isinstance(error, dict)
-        entry.problem = str(error["message"])
+    if failure := _failure(job):
+        entry.problem = failure
     elif job["status"] == "cancelled":
         entry.problem = "was cancelled"
     return job["status"] in ("completed", "failed", "cancelled")
@@ -242,6 +254,20 @@ def _write(text: str, target: Path | None) -> None:
     else:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between looks at a server, which counts each as a request of the key."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
+
+
+def _failure(job: Json) -> str | None:
+    """Why a job failed, if it did."""
+    error = job.get("error")
+    return str(error["message"]) if isinstance(error, dict) else None
 
 
 def _percent(job: Json) -> float:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from reflector_gpu.cli.console import print_table
 from reflector_gpu.errors import ConfigurationError, InvalidRequest
 from reflector_gpu.settings import load_settings
 from reflector_gpu.store import keys
@@ -49,13 +50,14 @@ def show(*, as_json: bool) -> None:
         sys.stdout.write(f"{json.dumps(rows, indent=1)}\n")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "scopes", "hours a day", "created", "revoked"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("name", "id", "scopes", "hours a day", "created", "revoked"):
+        table.add_column(heading, no_wrap=heading == "id", overflow="fold")
     for key, row in zip(found, rows, strict=True):
         hours = "" if key.daily_audio_seconds is None else f"{key.daily_audio_seconds / 3600:g}"
         scopes = ",".join(sorted(key.scopes))
-        table.add_row(key.name, scopes, hours, str(row["created"]), str(row["revoked"] or ""))
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        dates = str(row["created"]), str(row["revoked"] or "")
+        table.add_row(*map(Text, (key.name, key.id, scopes, hours, *dates)))
+    print_table(table)
 
 
 def revoke(names: Iterable[str]) -> None:

@@ -21,7 +21,14 @@ from contextlib import suppress
 import httpx
 
 from reflector_gpu import __version__
-from reflector_gpu.audio.guard import AddressGuard, GuardedTransport, parse_url, port_of
+from reflector_gpu.audio.guard import (
+    SETTING,
+    AddressGuard,
+    GuardedTransport,
+    HostNotPublic,
+    parse_url,
+    port_of,
+)
 from reflector_gpu.errors import NotFound, ReflectorError, Unavailable
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.news import heard
@@ -81,7 +88,15 @@ class Webhooks:
     async def check(self, url: str) -> None:
         """Raise `ReflectorError` unless messages may be sent to ``url``."""
         parsed = parse_url(url)
-        await self._guard.resolve(parsed.raw_host.decode("ascii"), port_of(parsed))
+        host = parsed.raw_host.decode("ascii")
+        try:
+            await self._guard.resolve(host, port_of(parsed))
+        except HostNotPublic as error:
+            raise HostNotPublic(
+                f"The webhook's host {host} is not a public one. Use a URL that can be reached from"
+                f" outside; whoever runs this server can open the host with {SETTING}.",
+                param=error.param,
+            ) from None
 
     async def _serve(self) -> None:
         while True:

@@ -73,6 +73,7 @@ class KeyRing:
         self._refreshing: asyncio.Task[None] | None = None
         self._known: dict[str, ApiKey] = {}
         self._revoked: set[str] = set()
+        self._names: dict[str, str] = {}
         self.used = False
         """Whether there is a key, or was one: then nobody may come in without any."""
         self._take(database.write_now(all_keys))
@@ -94,6 +95,10 @@ class KeyRing:
         """The key with this id, unless it was revoked."""
         return next((key for key in self._known.values() if key.id == key_id), None)
 
+    def name_of(self, key_id: str) -> str | None:
+        """The name of the key with this id, also if it was revoked."""
+        return self._names.get(key_id)
+
     def is_revoked(self, key_id: str) -> bool:
         """Whether this is a key that was revoked, as far as is known."""
         return key_id in self._revoked
@@ -101,6 +106,7 @@ class KeyRing:
     def _take(self, keys: Collection[ApiKey]) -> None:
         self.used = bool(keys)
         self._known = {key.digest: key for key in keys if key.revoked is None}
+        self._names = {key.id: key.name for key in keys}
         self._revoked = {key.id for key in keys if key.revoked is not None}
 
     async def _refresh(self) -> None:

@@ -41,7 +41,7 @@ from reflector_gpu.api.job_views import (
 )
 from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.audio.guard import URL_FIELD, parse_url
-from reflector_gpu.errors import InvalidRequest, blaming
+from reflector_gpu.errors import InvalidRequest, UndecodableAudio, blaming
 from reflector_gpu.formats.response_format import EVENT_STREAM
 from reflector_gpu.jobs.folder import Arriving, digest_of
 from reflector_gpu.jobs.job import Draft, Job, Status
@@ -78,10 +78,13 @@ async def create_job(
             if fields.webhook_url is not None:
                 with blaming({URL_FIELD: "webhook_url"}):
                     await jobs.webhooks.check(fields.webhook_url)
-            sources = (fields.audio_file_url, fields.upload_id, path)
-            _check_single(sources)
+            field = _source(
+                {"file": path, URL_FIELD: fields.audio_file_url, "upload_id": fields.upload_id}
+            )
             if fields.upload_id is not None:
                 path, name = await jobs.uploads.recording(owner, fields.upload_id)
+            if path is not None and not path.stat().st_size:
+                raise UndecodableAudio("The file is empty.", param=field)
             draft = await _draft(fields, values, owner, path, name)
             await kinds[fields.kind].check(draft.options)
             job, new = await jobs.add(draft, path)
@@ -221,14 +224,20 @@ def _fields(
     return intake.fields(request, SPOKEN[kind], values)
 
 
-def _check_single(sources: tuple[object, ...]) -> None:
-    given = sum(source is not None for source in sources)
-    if given != 1:
+def _source(sources: Mapping[str, object]) -> str:
+    """The one of the fields ``sources`` that was sent.
+
+    Raises:
+        InvalidRequest: there is none, or several.
+    """
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
         raise InvalidRequest(
             "Send the recording as 'file', its address as 'audio_file_url', or the 'upload_id' of "
             "what is at /v1/uploads" + (", and only one of them." if given else "."),
-            param=URL_FIELD if given else "file",
+            param=given[1] if given else "file",
         )
+    return given[0]
 
 
 async def _draft(

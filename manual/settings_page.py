@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from reflector_gpu.cli.config import UNSET
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings, variables
 
@@ -21,7 +22,7 @@ _INTRODUCTION = """\
 Every setting is an environment variable. A value comes from the first of these that has one: the
 command line, the variable, the profile (`REFLECTOR_PROFILE`), the default below. Lists have commas
 between their items. A variable that begins with `REFLECTOR_` and is no setting is an error, so that
-a typing error does not go unnoticed.
+a typing error does not go unnoticed. A `-` stands for no value.
 
 `reflector-gpu config` shows the values that are in effect, and where each comes from.
 """
@@ -72,7 +73,7 @@ def _row(name: str) -> str:
 
 def _shown(value: object) -> str:
     if value is None or value in ("", (), {}):
-        return "none"
+        return UNSET
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

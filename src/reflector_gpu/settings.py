@@ -271,11 +271,19 @@ def load_settings(**overrides: object) -> Settings:
         ) from None
 
 
+def in_order() -> list[str]:
+    """The names of all settings as operators read them: the general ones come first."""
+    classes = [one for one in Settings.__mro__ if one.__module__.startswith("reflector_gpu.")]
+    return [
+        name for one in classes for name in one.__annotations__ if name in Settings.model_fields
+    ]
+
+
 def origins(settings: Settings, **overrides: object) -> dict[str, str]:
     """Where each value comes from: ``command line``, a variable, ``profile X`` or ``default``."""
     profile = PROFILES[settings.profile]
     found: dict[str, str] = {}
-    for name in Settings.model_fields:
+    for name in in_order():
         variable = next((v for v in variables(name) if _in_environment(v)), None)
         if overrides.get(name) is not None:
             found[name] = "command line"

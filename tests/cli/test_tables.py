@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from manual import settings_page
 from reflector_gpu.cli import console
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import megabytes, state
@@ -37,7 +38,8 @@ def test_config_knows_every_setting_and_its_origin(
     done = typed("config", "--profile", "gpu", "--port", 9, "--insecure", "--json")
     assert SECRET not in done.out
     records = {record["variable"]: record for record in json.loads(done.out)}
-    assert list(records) == [variables(name)[0] for name in Settings.model_fields]
+    in_manual = [name for names in settings_page.sections().values() for name in names]
+    assert list(records) == [variables(name)[0] for name in in_manual]
     assert {name: (r["value"], r["origin"]) for name, r in records.items()} | {
         "REFLECTOR_HOST": ("0.0.0.0", "profile gpu"),
         "REFLECTOR_PORT": (9, "command line"),

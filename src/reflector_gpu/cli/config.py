@@ -13,6 +13,9 @@ from rich.text import Text
 from reflector_gpu.cli.console import console, print_json, print_table
 from reflector_gpu.settings import Settings, load_settings, origins, variables
 
+UNSET = "-"
+"""What the value of a setting that has none is shown as."""
+
 _MASK = "********"
 _ROOM_FOR_A_TABLE = 140  # columns
 
@@ -22,7 +25,7 @@ def run(*, as_json: bool, **overrides: object) -> None:
     settings = load_settings(**overrides)
     found = origins(settings, **overrides)
     if as_json:
-        print_json([_record(settings, name, found[name]) for name in Settings.model_fields])
+        print_json([_record(settings, name, origin) for name, origin in found.items()])
         return
     if console().width < _ROOM_FOR_A_TABLE:
         _print_paragraphs(settings, found)
@@ -72,8 +75,8 @@ def _plain(value: object) -> object:
 
 def _text(value: object) -> str:
     """``value`` as it would stand in the environment."""
-    if value is None or value in ([], {}):
-        return "-"
+    if value is None or value in ("", [], {}):
+        return UNSET
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -28,7 +28,7 @@ SERVE = f"export REFLECTOR_APIKEY={KEY}\n.venv/bin/reflector-gpu serve\n"
 """How the pages say that this server is started."""
 
 _REMOTE = "https://example.com/meeting.mp3"
-_DATA = "/var/lib/reflector"
+_DATA = "REFLECTOR_DATA_DIR=data\n"
 _BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -78,7 +78,9 @@ class Reader:
         with AudioHost() as host:
             recording = host.put("/meeting.mp3", Answer((SAMPLES / "standup.mp3").read_bytes()))
             code = code.replace(_REMOTE, recording)
-            code = code.replace(_DATA, self.variables["REFLECTOR_DATA_DIR"])
+            code = code.replace(
+                _DATA, f"REFLECTOR_DATA_DIR={self.variables['REFLECTOR_DATA_DIR']}\n"
+            )
             code = code.replace(".venv/bin/", f"{Path(PROGRAM).parent}/")
             code = code.replace("curl ", "curl --fail-with-body --silent --show-error ")
             code = re.sub(r"^make ", "make --dry-run ", code, flags=re.MULTILINE)

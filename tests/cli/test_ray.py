@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reflector_gpu.cli.hints import here
 from reflector_gpu.deploy.ray_config import yaml
 from tests.cli.program import environment, run
 
@@ -67,7 +68,7 @@ def test_it_says_that_there_will_be_no_jobs() -> None:
 def test_a_cluster_needs_the_extra() -> None:
     done = run("ray", "up", env=environment(MODEL="sphinx"))
     assert done.returncode == 2
-    assert "pip install 'reflector-gpu[ray]'" in done.stderr
+    assert here("pip install 'reflector-gpu[ray]'") in done.stderr
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:

@@ -137,8 +137,6 @@ class Supervisor(Generic[Item, Result]):
                     break
                 if not batch and not self._idled():
                     break
-                for job in batch:
-                    self._watcher.waited(self._name, job.priority, job.taken - job.queued)
                 self._answer(batch)
                 del batch  # the next one may be long in coming, and these items are clients'
         finally:
@@ -154,6 +152,8 @@ class Supervisor(Generic[Item, Result]):
             self._worker.kill()
 
     def _answer(self, batch: list[Job[Item, Result]]) -> None:
+        for job in batch:
+            self._watcher.waited(self._name, job.priority, job.taken - job.queued)
         for job, outcome in zip(batch, self._outcomes(batch), strict=True):
             if isinstance(outcome, ReflectorError):
                 job.future.set_exception(outcome)

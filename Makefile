@@ -13,7 +13,7 @@ demo: .venv/installed  ## Start a server, transcribe samples/ through it, stop
 	@$(BIN)/python -m samples.demo
 
 serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8000)
-	@$(BIN)/python -m samples.serve || true # it has said why; make would add "Error 1"
+	@$(BIN)/python -m samples.serve
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 

@@ -20,10 +20,15 @@ def main() -> None:
         description="Start a server with a key, and keep it running until Ctrl-C.",
         epilog="The variable PORT sets its port, 8000 if not set; 0 takes a free one.",
     ).parse_args()
-    port = chosen_port()
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(chosen_port())
+
+
+def serve(port: int) -> None:
+    """Serve until Ctrl-C."""
     check_free(port)
     weights.pull()
-    with contextlib.suppress(KeyboardInterrupt), server(port=port) as running:
+    with server(port=port) as running:
         print(
             f"\nServing at {running.url} with the key {running.key}\nTry:\n\n"
             f"  curl {running.url}/v1/audio/transcriptions \\\n"

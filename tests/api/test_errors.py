@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from reflector_gpu.api import upload as upload_module
@@ -333,11 +334,33 @@ def test_a_bug_has_the_shape_and_tells_nothing(
     [
         ("Hello", "messages.0: Input should be an object"),
         ({"role": "user"}, "messages.0: 'content' is missing"),
+        (None, "messages: List should have at least 1 item, not 0"),
     ],
 )
 def test_400_says_what_is_wrong_in_the_words_of_the_api(
     scripted: LiveServer, message: object, said: str
 ) -> None:
     with connect(scripted) as client:
-        answer = client.post("/v1/chat/completions", json={"messages": [message]})
+        messages = [message] if message else []
+        answer = client.post("/v1/chat/completions", json={"messages": messages})
     assert error_of(answer, 400)["message"] == said
+
+
+def test_400_says_that_there_is_no_number(scripted: LiveServer, clip: bytes) -> None:
+    error = error_of(upload(scripted, clip, data={"temperature": "nan"}), 400)
+    assert error["message"] == "temperature: Input should be a number, and 'nan' is none"
+
+
+@pytest.mark.parametrize("route", ["/pad", FROM_URL, TRANSCRIPTIONS])
+def test_400_says_that_the_body_is_empty(scripted: LiveServer, route: str) -> None:
+    with connect(scripted) as client:
+        answer = client.post(route, headers={"Content-Type": "application/json"})
+    assert error_of(answer, 400)["message"] == (
+        "The body is empty; send a JSON object with the fields."
+    )
+
+
+def test_the_icon_needs_no_key() -> None:
+    with LiveServer(model="scripted", apikey="secret") as server:
+        icon = httpx.get(f"{server.url}/favicon.ico", trust_env=False)
+    assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reflector_gpu.api.accepted_fields import IGNORED_HEADER
 from reflector_gpu.api.app import create_app
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
@@ -185,6 +186,16 @@ def test_granularities_with_and_without_brackets(
 ) -> None:
     body = upload(scripted, clip, data={"response_format": "verbose_json", **form}).json()
     assert body.keys() & {"words", "segments"} == expected
+
+
+@pytest.mark.parametrize("form", ["json", "text", "srt", "verbose_json", ""])
+def test_granularities_without_an_effect_are_named(
+    scripted: LiveServer, clip: bytes, form: str
+) -> None:
+    data = {"response_format": form, "timestamp_granularities[]": "word"}
+    ignored = upload(scripted, clip, data=data).headers.get(IGNORED_HEADER)
+    effective = form in ("verbose_json", "")
+    assert ignored == (None if effective else "timestamp_granularities")
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1", "on", "false", "0", "no"])

@@ -313,7 +313,15 @@ def test_bad_fields_are_refused_at_once(
     "query", [{"limit": "0"}, {"status": "asleep"}, {"kind": "poetry"}], ids=str
 )
 def test_bad_filters_are_refused(http: httpx.Client, query: dict[str, str]) -> None:
-    error_of(http.get(JOBS, params=query), 400)
+    error = error_of(http.get(JOBS, params=query), 400)
+    [name] = query
+    assert error["param"] == name
+    assert error["message"].startswith(f"{name}: Input should be ")
+
+
+def test_metadata_is_an_object(http: httpx.Client, clip: bytes) -> None:
+    answer = http.post(JOBS, files={"file": ("a.wav", clip)}, data={"metadata": "[1]"})
+    assert error_of(answer, 400)["message"] == "metadata: Input should be an object"
 
 
 def test_a_job_needs_a_recording(http: httpx.Client) -> None:

@@ -71,9 +71,8 @@ def test_settings_that_do_not_load_are_a_failed_check(
     monkeypatch.setenv("REFLECTOR_WORKERS", "many")
     done = typed("doctor")
     assert done.status == 1
-    *_, failure, fix = done.out.splitlines()
+    *_, failure = done.out.splitlines()
     assert failure.startswith("FAIL  settings      REFLECTOR_WORKERS: ")
-    assert "→" in fix
 
 
 def settings(**overrides: object) -> Settings:

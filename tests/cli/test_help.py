@@ -99,6 +99,19 @@ def test_a_typing_error_is_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_wrong_choice_lists_the_right_ones() -> None:
+    done = run("transcribe", "-f", "docx", "a.wav")
+    assert done.returncode == 2
+    assert "'--format' / '-f': 'docx' is not one of 'txt', " in done.stderr
+
+
+@pytest.mark.parametrize("group", ["", "jobs", "keys", "modal", "models", "ray"])
+def test_the_list_of_commands_is_not_cut(group: str) -> None:
+    _, _, commands = run(*group.split(), "--help").stdout.partition("Commands:")
+    assert commands
+    assert "..." not in commands
+
+
 def options() -> Iterator[tuple[str, typer.core.TyperOption]]:
     """Every option of every command, with the command's name."""
     group = typer.main.get_command(app)

@@ -16,6 +16,7 @@ import pytest
 from reflector_gpu import __version__
 from tests.cli.conftest import Typed
 from tests.cli.program import Running, environment, started
+from tests.live import LiveServer
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -246,6 +247,12 @@ def test_a_taken_port_is_named(typed: Typed) -> None:
         done = typed("serve", "--port", port)
     assert done.status == 2
     assert done.err.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: another program")
+
+
+def test_a_port_of_a_reflector_gpu_is_named(typed: Typed, scripted: LiveServer) -> None:
+    done = typed("serve", "--port", scripted.url.rpartition(":")[2])
+    assert done.status == 2
+    assert "a reflector-gpu server already listens there" in done.err
 
 
 def test_a_bad_variable_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

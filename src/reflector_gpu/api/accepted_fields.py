@@ -29,6 +29,8 @@ _NEIGHBOURS = frozenset({"languages", "models", "speed", "top_a", "top_k", "tran
 _CHANGES_NOTHING = frozenset({"", "none", "false", "0", "transcribe"})
 """Values of a misplaced field that change nothing, because they ask for the default."""
 
+_WITH_GRANULARITIES = (None, "", "verbose_json")
+
 _MOST_COMPARED = 100
 _MOST_LISTED = 20
 _LONGEST = 60
@@ -39,12 +41,15 @@ _UNPRINTABLE = re.compile(r"[^\w.\[\]-]", re.ASCII)
 class AcceptedFields(Generic[M]):
     """The fields of ``model`` that a route accepts. Those that are ``unused`` have no effect there.
 
-    ``misplaced`` has names that other routes accept, each with advice for the client.
+    ``misplaced`` has names that other routes accept, each with advice for the client. ``granular``
+    says that `timestamp_granularities` has no effect but in `verbose_json`, and in the answer
+    without a format, which has the times of words anyway.
     """
 
     model: type[M]
     unused: frozenset[str] = frozenset()
     misplaced: Mapping[str, str] = field(default_factory=dict)
+    granular: bool = False
 
     def ignored(self, values: Mapping[str, object]) -> list[str]:
         """The names in ``values`` that have no effect.
@@ -59,7 +64,10 @@ class AcceptedFields(Generic[M]):
         for found in islice(unknown.values(), _MOST_COMPARED):
             if found.path not in self.misplaced:
                 found.check()
-        return [*unknown, *(name for name in values if name in self.unused)]
+        unused = set(self.unused)
+        if self.granular and values.get("response_format") not in _WITH_GRANULARITIES:
+            unused.add("timestamp_granularities")
+        return [*unknown, *(name for name in values if name in unused)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def _wrap(
 
 
 def _open_paths(settings: Settings) -> set[str]:
-    paths = {docs.ROOT, *HEALTH}
+    paths = {docs.ROOT, console.FAVICON, *HEALTH}
     if settings.console:
         paths |= console.ADDRESSES.keys()
     if settings.public_docs:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from reflector_gpu import errors
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.api.route_table import RouteTable
+from reflector_gpu.service.parameters import plain
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,9 @@ async def _on_domain_error(_: Request, error: Exception) -> Response:
 async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
-    names = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
-    param = ".".join(names) or None
-    message = f"{param}: {problem['msg']}" if param else str(problem["msg"])
+    names = problem["loc"][1:]  # after the part of the request
+    param = ".".join(name for name in names if isinstance(name, str)) or None
+    message = f"{param}: {plain(problem)}" if param else plain(problem)
     return error_response(errors.InvalidRequest(message, param=param))
 
 

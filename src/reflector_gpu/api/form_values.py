@@ -40,8 +40,10 @@ def json_values(body: bytes) -> dict[str, object]:
     """The object that a JSON body holds.
 
     Raises:
-        InvalidRequest: not JSON, or not an object.
+        InvalidRequest: empty, not JSON, or not an object.
     """
+    if not body.strip():
+        raise InvalidRequest("The body is empty; send a JSON object with the fields.")
     try:
         sent: object = from_json(body)
     except ValueError as error:

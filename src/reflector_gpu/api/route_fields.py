@@ -31,7 +31,9 @@ _URLS = dict.fromkeys(("url", "audio_url", "file_url"), "'audio_file_url' is the
 _WHOLE = frozenset({"batch", "include", "response_format", "stream", "timestamp_granularities"})
 
 TRANSCRIPTIONS = AcceptedFields(
-    TranscriptionFields, misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS}
+    TranscriptionFields,
+    misplaced={"task": _ENGLISH, "translate": _ENGLISH, **_OF_UPLOADS},
+    granular=True,
 )
 
 TRANSLATIONS = AcceptedFields(
@@ -49,6 +51,7 @@ FROM_URL = AcceptedFields(
         **_OF_SPEECH,
         **_URLS,
     },
+    granular=True,
 )
 
 TRANSCRIBE = AcceptedFields(

@@ -29,7 +29,20 @@ from reflector_gpu.cli.options import (
 from reflector_gpu.cli.ray_commands import ray
 from reflector_gpu.cli.recording_options import Channels, Language, Server, Track
 
+
+class _Program(typer.core.TyperGroup):
+    """The program. Wrong values are told without the name of Python's exception."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -249,7 +262,7 @@ def listen(
     language: Language = None,
     profile: Profile = None,
 ) -> None:
-    """Print words while they are spoken, until Ctrl-C or the end of the file.
+    """Print words while they are spoken.
 
     On a terminal, words that may still change are dim.
     """

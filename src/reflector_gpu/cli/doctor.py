@@ -45,7 +45,7 @@ def _checks(say: Callable[[str], None], **overrides: object) -> Iterator[Check]:
         settings = load_settings(**overrides)
         service = Service(settings)
     except ReflectorError as error:
-        yield Check("settings", Status.FAIL, error.message, "see: reflector-gpu config")
+        yield Check("settings", Status.FAIL, error.message)
         return
     yield Check("settings", Status.OK, f"profile {settings.profile}, model {settings.model}")
     yield machine_checks.devices(settings)

@@ -6,6 +6,9 @@ import errno
 import os
 import socket
 
+import httpx
+
+from reflector_gpu.cli.hints import PROGRAM
 from reflector_gpu.errors import ConfigurationError
 
 _BACKLOG = 128  # connections that may wait to be accepted, until uvicorn sets its own
@@ -16,6 +19,13 @@ _HINTS = {
     errno.EACCES: "ports below 1024 are for root. Pass another --port",
     errno.EADDRNOTAVAIL: "this machine has no such address. Pass --host 0.0.0.0 for all it has",
 }
+
+
+_ANSWER_SECONDS = 2.0  # for a server on this machine
+
+
+class AlreadyServed(ConfigurationError):
+    """A reflector-gpu server listens there."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,8 +45,22 @@ def listen(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         number = error.errno or 0
+        if number == errno.EADDRINUSE and is_ours(url_at(host, port)):
+            raise AlreadyServed(
+                f"Cannot listen on {_joined(host, port)}: a reflector-gpu server already listens "
+                "there. Stop it, pass another --port, or 0 for a free one."
+            ) from None
         hint = _HINTS.get(number) or (os.strerror(number) if number > 0 else "no such host")
         raise ConfigurationError(f"Cannot listen on {_joined(host, port)}: {hint}.") from None
+
+
+def is_ours(url: str) -> bool:
+    """Whether a reflector-gpu server answers at ``url``."""
+    try:
+        answer = httpx.get(url, timeout=_ANSWER_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return isinstance(answer, dict) and answer.get("name") == PROGRAM
 
 
 def url_of(listener: socket.socket) -> str:

@@ -11,14 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import onnxruntime
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
-from reflector_gpu.cli.hints import PROGRAM
-from reflector_gpu.cli.listen import listen, url_at
+from reflector_gpu.cli.listen import AlreadyServed, listen
 from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.networks import network_warnings
 from reflector_gpu.service import Service
@@ -29,7 +27,6 @@ from reflector_gpu.types import TranscribeOptions
 
 _GIB = 2**30
 _LITTLE_MEMORY = _GIB
-_ANSWER_SECONDS = 2.0  # for a server on this machine
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader")
 
@@ -107,22 +104,13 @@ def port(settings: Settings) -> Check:
     where = f"{settings.host}:{settings.port}"
     try:
         listen(settings.host, settings.port).close()
+    except AlreadyServed:
+        detail = f"a reflector-gpu server, with settings of its own, already listens on {where}"
+        return Check("port", Status.OK, detail)
     except ConfigurationError as error:
-        if _is_ours(url_at(settings.host, settings.port)):
-            detail = f"a reflector-gpu server, with settings of its own, already listens on {where}"
-            return Check("port", Status.OK, detail)
         fix = "stop the program that listens there, or set REFLECTOR_PORT"
         return Check("port", Status.WARN, error.message, fix)
     return Check("port", Status.OK, f"{where} is free")
-
-
-def _is_ours(url: str) -> bool:
-    """Whether a reflector-gpu server answers at ``url``."""
-    try:
-        answer = httpx.get(url, timeout=_ANSWER_SECONDS, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
-        return False
-    return isinstance(answer, dict) and answer.get("name") == PROGRAM
 
 
 def access(settings: Settings) -> Iterator[Check]:

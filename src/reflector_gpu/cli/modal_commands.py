@@ -37,7 +37,9 @@ def deploy_on_modal(
         bool, typer.Option("--dry-run", show_default=False, help="Show what would be done.")
     ] = False,
 ) -> None:
-    """Deploy apps, with their secrets and weights, and print what Reflector needs to use them.
+    """Deploy apps, with their secrets and weights.
+
+    Prints what Reflector needs to use them.
 
     A key is made once, kept in the secret reflector-gpu, and printed once. Gated weights take the
     hub token from the environment. [env var: HF_TOKEN]

@@ -78,9 +78,9 @@ def export_model(
     ],
     yes: Yes = False,
 ) -> None:
-    """Write the weights of a model to an archive, for a machine without a network.
+    """Write the weights of a model to an archive.
 
-    `models import` reads it there.
+    `models import` reads it on a machine without a network.
     """
     from reflector_gpu.cli.archives import export
 

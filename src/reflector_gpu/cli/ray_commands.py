@@ -35,7 +35,10 @@ def write_config(
         ),
     ] = None,
 ) -> None:
-    """Print what 'serve deploy' takes, made from the settings of this machine."""
+    """Print what 'serve deploy' takes.
+
+    It is made from the settings of this machine.
+    """
     from reflector_gpu.cli.ray import config
 
     config(image)
@@ -92,7 +95,9 @@ def batch(
         ),
     ] = None,
 ) -> None:
-    """Transcribe a folder of recordings on a cluster whose nodes all see both folders.
+    """Transcribe a folder of recordings on a cluster.
+
+    All of its nodes have to see both folders.
 
     Run again, it does what is left: a recording whose transcript is there is done. What failed is
     listed in OUT/failures.txt, and is tried again by the next run. Each model has the cores and the

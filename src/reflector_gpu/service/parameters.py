@@ -32,6 +32,7 @@ _MOST_SPEAKERS = 100  # work and memory grow with what is asked for
 _MOST_LANGUAGES = 200  # more than any model knows
 _MAX_TEXT = 10_000  # characters that go to the engine with every chunk: no model reads as many
 _DETECTED = {"", "auto", "und"}
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 def listed(value: object) -> object:
@@ -265,15 +266,20 @@ def explained() -> Iterator[None]:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        what = _plain(problem)
+        what = plain(problem)
         raise InvalidRequest(
             f"{where}: {what}" if where else f"The body does not fit: {what}.",
             param=str(problem["loc"][0]) if where else None,
         ) from None
 
 
-def _plain(problem: ErrorDetails) -> str:
-    """What is wrong, without the names of our classes and of Python's exceptions."""
-    if problem["type"].startswith("model_"):
+def plain(problem: ErrorDetails) -> str:
+    """What is wrong, without the names of our classes, of Python's types, and of its exceptions."""
+    if problem["type"].startswith(("model_", "dict_type")):
         return "Input should be an object"
-    return problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":
+        return "Input should be a list"
+    if problem["type"] in _BOUNDS and str(problem["input"]).strip().lower().endswith("nan"):
+        return f"Input should be a number, and '{problem['input']}' is none"
+    message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
+    return f"List{rest}" if (rest := message.removeprefix("Tuple")) != message else message

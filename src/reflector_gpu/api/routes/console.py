@@ -36,6 +36,9 @@ _PLACE = f"console/{_digest()}"
 ADDRESSES = {f"/{_PLACE}/{path.relative_to(FOLDER).as_posix()}": path for path in _FILES}
 """Paths that need no key: the page is there before the key is typed."""
 
+FAVICON = "/favicon.ico"
+"""What browsers ask for by themselves, beside what a page names."""
+
 _PAGE = Template((FOLDER / "index.html").read_text("utf-8"))
 
 _POLICY = (
@@ -75,6 +78,12 @@ async def file(request: Request) -> Response:
     path = ADDRESSES[request.url.path]
     headers = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
     return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
+
+
+@router.get(FAVICON)
+async def favicon() -> Response:
+    """The page's icon."""
+    return FileResponse(FOLDER / "icon.svg", media_type=_TYPES[".svg"])
 
 
 for _address in ADDRESSES:

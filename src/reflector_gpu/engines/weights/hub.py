@@ -159,6 +159,8 @@ def _out_of_reach(repository: str, error: Exception) -> HubOutOfReach:
     if isinstance(error, OfflineModeIsEnabled):
         return HubOutOfReach(f"HF_HUB_OFFLINE is set, and {repository} is not in the cache.")
     return HubOutOfReach(
-        f"{repository} cannot be had from the model hub: check the network and HF_ENDPOINT. "
+        f"{repository} cannot be had from the model hub: check the network and HF_ENDPOINT. A "
+        "machine without the hub takes the weights from an archive: reflector-gpu models import "
+        "FILE; docs/firewall.md says how. "
         f"({type(error).__name__}: {error})"
     )

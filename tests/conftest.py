@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from tests.live import KEY, LiveServer
 # Slowness is no failure: the machines that run these tests are shared.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# A shell that runs the tests in the background has them ignore the signal that some of them send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "TESTS_ORDINARY_CACHE" not in os.environ:  # else a process of a test, which has its own cache
     os.environ["TESTS_ORDINARY_CACHE"] = str(cache_folder())

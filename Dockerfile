@@ -16,6 +16,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin reflector \
     && python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PIP_CACHE_DIR=/var/cache/pip \
     HF_HOME=/models \
     XDG_CACHE_HOME=/models/cache \
     REFLECTOR_HOST=0.0.0.0
@@ -30,7 +31,7 @@ FROM base AS wheel
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     pip wheel --no-deps --wheel-dir /wheels .
 
 # What others wrote changes less often than our package, and so is a layer below it.
@@ -38,7 +39,7 @@ FROM base AS cpu-packages
 WORKDIR /build
 ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel
 COPY pyproject.toml constraints.txt docker/requirements.py ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
 
@@ -49,7 +50,7 @@ FROM base AS cuda-packages
 WORKDIR /build
 ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,torch
 COPY pyproject.toml constraints.txt docker/requirements.py ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt \
     && pip uninstall --yes onnxruntime \

@@ -225,7 +225,7 @@ SECRETS = {"REFLECTOR_APIKEY": "change-me", "GRAFANA_PASSWORD": "change-me"}
 def test_compose_reads_its_files(added: Path, tmp_path: Path) -> None:
     files = ["-f", "compose.yml", "-f", added.name]
     if added.name == "compose.reflector.yml":  # what Reflector's own says of these services
-        theirs = {"build": "gpu", "ports": ["8000:8000"], "volumes": ["cache:/root/.cache"]}
+        theirs = {"build": "gpu", "ports": ["8000:8000"], "volumes": ["cache:/cache"]}
         shutil.copy(added, tmp_path)
         base = tmp_path / "docker-compose.yml"
         base.write_text(

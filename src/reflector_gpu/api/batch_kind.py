@@ -72,8 +72,8 @@ class BatchKind:
             async with asyncio.TaskGroup() as group:
                 for _ in range(_AT_ONCE):
                     group.create_task(work())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # the runner knows what to do about it
+        except ExceptionGroup as failures:  # the runner knows what to do about the first of them
+            raise failures.exceptions[0] from None
         return b""
 
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:

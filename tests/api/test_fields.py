@@ -198,6 +198,11 @@ def test_granularities_without_an_effect_are_named(
     assert ignored == (None if effective else "timestamp_granularities")
 
 
+def test_asking_for_segments_is_never_without_effect(scripted: LiveServer, clip: bytes) -> None:
+    data = {"response_format": "json", "timestamp_granularities[]": "segment"}
+    assert IGNORED_HEADER not in upload(scripted, clip, data=data).headers
+
+
 @pytest.mark.parametrize("value", ["true", "True", "1", "on", "false", "0", "no"])
 def test_a_truth_is_spelled_in_many_ways(scripted: LiveServer, clip: bytes, value: str) -> None:
     response = upload(scripted, clip, data={"stream": value})

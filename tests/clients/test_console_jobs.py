@@ -148,6 +148,7 @@ def test_what_a_key_has_used_is_told_day_by_day(page: Any) -> None:
     page.goto(page.url)
     page.get_by_text("What your key has used").click()
     cells = page.locator("#usage-rows tr").first.locator("td")
+    cells.last.wait_for()
     requests, audio = cells.all_inner_texts()
     assert int(requests) > 0
     assert audio != "0:00"

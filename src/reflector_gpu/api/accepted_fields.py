@@ -29,8 +29,6 @@ _NEIGHBOURS = frozenset({"languages", "models", "speed", "top_a", "top_k", "tran
 _CHANGES_NOTHING = frozenset({"", "none", "false", "0", "transcribe"})
 """Values of a misplaced field that change nothing, because they ask for the default."""
 
-_WITH_GRANULARITIES = (None, "", "verbose_json")
-
 _MOST_COMPARED = 100
 _MOST_LISTED = 20
 _LONGEST = 60
@@ -42,8 +40,8 @@ class AcceptedFields(Generic[M]):
     """The fields of ``model`` that a route accepts. Those that are ``unused`` have no effect there.
 
     ``misplaced`` has names that other routes accept, each with advice for the client. ``granular``
-    says that `timestamp_granularities` has no effect but in `verbose_json`, and in the answer
-    without a format, which has the times of words anyway.
+    says that asking for the times of words has no effect but in `verbose_json`, and in the answer
+    without a format, which has them anyway. Clients that always ask for segments ask for nothing.
     """
 
     model: type[M]
@@ -65,7 +63,12 @@ class AcceptedFields(Generic[M]):
             if found.path not in self.misplaced:
                 found.check()
         unused = set(self.unused)
-        if self.granular and values.get("response_format") not in _WITH_GRANULARITIES:
+        formats_with_words = (None, "", "verbose_json")
+        if (
+            self.granular
+            and values.get("response_format") not in formats_with_words
+            and "word" in str(values.get("timestamp_granularities"))
+        ):
             unused.add("timestamp_granularities")
         return [*unknown, *(name for name in values if name in unused)]
 

@@ -184,8 +184,9 @@ def test_a_file_that_is_no_recording_is_told(settings: Settings, tmp_path: Path)
     notes.write_text("no audio")
     with pytest.raises(UndecodableAudio):
         transcribe(notes, settings=settings)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as raised:
         transcribe(tmp_path / "gone.mp3", settings=settings)
+    assert raised.value.__context__ is None  # nothing else is shown above it
     with pytest.raises(UrlForbidden):
         transcribe("http://10.0.0.1/a.mp3", settings=settings)
 

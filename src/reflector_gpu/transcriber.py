@@ -274,9 +274,7 @@ def _bytes(voice: str | os.PathLike[str] | bytes) -> bytes:
 
 def _result(work: Coroutine[object, object, T]) -> T:
     """The result of ``work``, even if an event loop already runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_event_loop():
         return asyncio.run(work)
     interrupted: Future[None] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="transcribe") as thread:
@@ -285,6 +283,14 @@ def _result(work: Coroutine[object, object, T]) -> T:
         except BaseException:  # Ctrl-C, say: the executor waits until the work has ended
             interrupted.cancel()
             raise
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _unless(interrupted: Future[None], work: Coroutine[object, object, T]) -> T:

@@ -115,7 +115,7 @@ def predicted(cluster: RayCluster) -> list[Figure]:
     from ray import serve
 
     from benchmarks.paced import paced
-    from reflector_gpu.deploy.ray_options import APPLICATION
+    from reflector_gpu.deploy.on_ray.options import APPLICATION
 
     figures, delay = [], None
     for replicas in (1, 2, 4):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from ray import serve
 
+from reflector_gpu.deploy.on_ray.options import SERVER, deployments, ongoing
+from reflector_gpu.deploy.on_ray.settings import load_ray_settings
 from reflector_gpu.deploy.ray_app import Ingress, shared
-from reflector_gpu.deploy.ray_options import SERVER, deployments, ongoing
-from reflector_gpu.deploy.ray_settings import load_ray_settings
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.settings import load_settings

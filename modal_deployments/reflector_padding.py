@@ -6,7 +6,7 @@
 import modal
 from fastapi import FastAPI
 
-from reflector_gpu.deploy.modal_server import WEB_CORES, ServerDeployment
+from reflector_gpu.deploy.on_modal.server import WEB_CORES, ServerDeployment
 
 deployment = ServerDeployment("reflector-padding")
 app = modal.App(deployment.name)

@@ -13,8 +13,8 @@ from manual import api_page, settings_page
 from manual.navigation import GENERATED, more, name_of, pages_in
 from reflector_gpu.api.app import create_app
 from reflector_gpu.cli.commands import app
-from reflector_gpu.deploy.modal_settings import ModalSettings
-from reflector_gpu.deploy.ray_settings import RaySettings
+from reflector_gpu.deploy.on_modal.settings import ModalSettings
+from reflector_gpu.deploy.on_ray.settings import RaySettings
 from reflector_gpu.settings import Settings, load_settings, variables
 from tests.blocks import Block, Reader, blocks_of, reading, runnable
 from tests.conftest import ROOT

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from reflector_gpu.api.routes.operations import HEALTH
-from reflector_gpu.deploy.modal_images import pinned
+from reflector_gpu.deploy.on_modal.images import pinned
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings, load_settings, variables
 from tests.conftest import ROOT

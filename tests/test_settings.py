@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from manual import settings_page
-from reflector_gpu.deploy.modal_settings import load_modal_settings
+from reflector_gpu.deploy.on_modal.settings import load_modal_settings
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.setting_types import Device, WeightsSource

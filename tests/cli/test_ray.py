@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reflector_gpu.cli.hints import here
-from reflector_gpu.deploy.ray_config import yaml
+from reflector_gpu.deploy.on_ray.config import yaml
 from tests.cli.program import environment, run
 
 ENGINES = ["recogniser-sphinx", "diarizer-pyannet"]

@@ -13,8 +13,8 @@ from modal.mount import ROOT_DIR
 from modal_proto import api_pb2 as api
 
 import reflector_gpu
-from reflector_gpu.deploy.modal_images import pinned, requirements
-from reflector_gpu.deploy.modal_settings import ModalSettings, carried
+from reflector_gpu.deploy.on_modal.images import pinned, requirements
+from reflector_gpu.deploy.on_modal.settings import ModalSettings, carried
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.translation.catalog import TRANSLATORS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reflector_gpu.deploy.modal_server import ServerDeployment
-from reflector_gpu.deploy.modal_settings import carried
+from reflector_gpu.deploy.on_modal.server import ServerDeployment
+from reflector_gpu.deploy.on_modal.settings import carried
 from reflector_gpu.errors import ConfigurationError
 from tests.api.support import connect, error_of, eventually
 from tests.live import LiveServer

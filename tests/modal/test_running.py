@@ -15,9 +15,9 @@ import pytest
 
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.decoding.threads import ThreadDecoders
-from reflector_gpu.deploy import modal_images
 from reflector_gpu.deploy.modal_app import Container as AnyContainer
 from reflector_gpu.deploy.modal_app import Deployment
+from reflector_gpu.deploy.on_modal import images
 from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.service import service
@@ -257,7 +257,7 @@ def test_a_container_needs_the_package_and_no_checkout(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(modal, "is_local", lambda: False)
-    monkeypatch.setattr(modal_images, "ROOT", tmp_path)
+    monkeypatch.setattr(images, "ROOT", tmp_path)
     with declared(file.stem, {}) as module:
         assert module.deployment.name == file.stem.replace("_", "-")
 

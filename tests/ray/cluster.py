@@ -21,8 +21,8 @@ from openai import OpenAI
 from ray import serve
 from ray.cluster_utils import Cluster
 
+from reflector_gpu.deploy.on_ray.options import APPLICATION, SERVER
 from reflector_gpu.deploy.ray_app import app
-from reflector_gpu.deploy.ray_options import APPLICATION, SERVER
 from tests.live import KEY
 from tests.waiting import until
 

@@ -15,8 +15,7 @@ from ray.serve.exceptions import (
 )
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy import ray_calls
-from reflector_gpu.deploy.ray_calls import workers
+from reflector_gpu.deploy.on_ray.calls import Stream, workers
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.recognition.scripted import ScriptedRecogniser
 from reflector_gpu.errors import EngineFailed
@@ -103,7 +102,7 @@ def test_a_stream_is_cancelled_when_nobody_listens() -> None:
                 yield 0, "a"
 
     handle = Endless()
-    stream = ray_calls.Stream(handle, Priority.LIVE)([""], None)
+    stream = Stream(handle, Priority.LIVE)([""], None)
     next(stream)
     stream.close()
     assert handle.cancelled == 1
@@ -122,7 +121,7 @@ def test_a_stream_that_says_nothing_ends_in_time() -> None:
 
         ended = threading.Event()
 
-    stream = ray_calls.Stream(Silent(), Priority.LIVE, seconds=0.01)(["x", "y"], None)
+    stream = Stream(Silent(), Priority.LIVE, seconds=0.01)(["x", "y"], None)
     _, outcomes = stream
     assert isinstance(outcomes, list)
     assert [type(one) for one in outcomes] == [EngineFailed, EngineFailed]

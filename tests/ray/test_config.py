@@ -8,9 +8,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from reflector_gpu.deploy.on_ray.config import kubernetes_config, serve_config
+from reflector_gpu.deploy.on_ray.options import SERVER, SHARED
 from reflector_gpu.deploy.ray_app import app
-from reflector_gpu.deploy.ray_config import kubernetes_config, serve_config
-from reflector_gpu.deploy.ray_options import SERVER, SHARED
 from reflector_gpu.errors import ConfigurationError
 from tests.live import KEY
 

@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy.ray_shared import Share, Shared
+from reflector_gpu.deploy.on_ray.shared import Share, Shared
 from reflector_gpu.runtime.limits import Use
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Samples

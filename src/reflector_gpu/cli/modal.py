@@ -21,7 +21,7 @@ import reflector_gpu
 from reflector_gpu.errors import ConfigurationError, UpstreamFailed
 
 if TYPE_CHECKING:
-    from reflector_gpu.deploy.modal_server import ServerDeployment
+    from reflector_gpu.deploy.on_modal.server import ServerDeployment
 
 _FOLDER = "modal_deployments"
 _PREFIX = "reflector_"
@@ -185,7 +185,7 @@ def _plan(target: Target) -> Iterator[str]:
 
 def _secrets_plan(targets: Sequence[Target]) -> Iterator[str]:
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
-    from reflector_gpu.deploy.modal_server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.on_modal.server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
 
     more = f", and {DATABASE_VARIABLE} of this environment" * (DATABASE_VARIABLE in os.environ)
     yield f"secret {SECRET}: use it, or create it with a new {KEY_VARIABLE}{more}"
@@ -227,7 +227,7 @@ def _prepare_secrets(targets: Sequence[Target]) -> str | None:
     import modal
 
     from reflector_gpu.deploy.modal_app import HUB_SECRET, HUB_VARIABLE
-    from reflector_gpu.deploy.modal_server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
+    from reflector_gpu.deploy.on_modal.server import DATABASE_VARIABLE, KEY_VARIABLE, SECRET
 
     with _at_modal():
         known = {one.name for one in modal.Secret.objects.list()}

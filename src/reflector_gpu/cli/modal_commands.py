@@ -16,7 +16,7 @@ def on_modal() -> None:
     """The same service on Modal's GPUs.
 
     Variables set what a deployment is like: REFLECTOR_MODAL_LIVE_GPU=H100, ... All are listed in
-    reflector_gpu/deploy/modal_settings.py.
+    reflector_gpu/deploy/on_modal/settings.py.
     """
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from reflector_gpu.deploy import ray_config
+from reflector_gpu.deploy.on_ray.config import kubernetes_config, serve_config
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 
@@ -23,7 +23,7 @@ def config(image: str | None) -> None:
     Raises:
         ReflectorError: a setting does not work on a cluster.
     """
-    text = ray_config.kubernetes_config(image) if image else ray_config.serve_config()
+    text = kubernetes_config(image) if image else serve_config()
     sys.stdout.write(text)
     _say_what_is_missing()
 
@@ -35,9 +35,9 @@ def run(host: str, port: int) -> None:
         ReflectorError: Ray is not installed, or a setting does not work.
     """
     with _needs_ray():
-        from reflector_gpu.deploy import ray_local
+        from reflector_gpu.deploy.on_ray import local
     _say_what_is_missing()
-    ray_local.run(host, port)
+    local.run(host, port)
 
 
 def batch(

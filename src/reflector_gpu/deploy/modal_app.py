@@ -21,10 +21,10 @@ from fastapi import FastAPI
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.deploy.engine_host import EngineHost
-from reflector_gpu.deploy.modal_images import image
-from reflector_gpu.deploy.modal_server import MODELS, WEB_CORES, ServerDeployment
-from reflector_gpu.deploy.modal_settings import NO_GPU
 from reflector_gpu.deploy.models import deployed, serving
+from reflector_gpu.deploy.on_modal.images import image
+from reflector_gpu.deploy.on_modal.server import MODELS, WEB_CORES, ServerDeployment
+from reflector_gpu.deploy.on_modal.settings import NO_GPU
 from reflector_gpu.deploy.remote_workers import Call, Message, Remote, RemoteStream, StreamingCall
 from reflector_gpu.deploy.served import served
 from reflector_gpu.engines.catalogs import CATALOGS

@@ -2,7 +2,7 @@
 
 The ingress is the usual server, several times: it authenticates, decodes and chunks on CPUs. Only
 its workers differ: each is a call of a deployment whose replicas hold an engine, and share of a
-GPU if need be (`deploy.ray_calls`, `deploy.ray_engines`).
+GPU if need be (`deploy.on_ray.calls`, `deploy.on_ray.engines`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy.ray_calls import Handle, workers
-from reflector_gpu.deploy.ray_engines import EngineReplica, name_of, named
-from reflector_gpu.deploy.ray_options import (
+from reflector_gpu.deploy.on_ray.calls import Handle, workers
+from reflector_gpu.deploy.on_ray.engines import EngineReplica, name_of, named
+from reflector_gpu.deploy.on_ray.options import (
     SERVER,
     SHARED,
     Options,
@@ -27,8 +27,8 @@ from reflector_gpu.deploy.ray_options import (
     deployments,
     ongoing,
 )
-from reflector_gpu.deploy.ray_settings import load_ray_settings
-from reflector_gpu.deploy.ray_shared import Share, Shared, SharedHandle
+from reflector_gpu.deploy.on_ray.settings import load_ray_settings
+from reflector_gpu.deploy.on_ray.shared import Share, Shared, SharedHandle
 from reflector_gpu.deploy.served import served
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
-from reflector_gpu.deploy.ray_options import apart
+from reflector_gpu.deploy.on_ray.options import apart
 from reflector_gpu.deploy.remote_workers import Message, Remote, RemoteStream
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, Overloaded, ReflectorError

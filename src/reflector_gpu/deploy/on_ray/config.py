@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reflector_gpu.deploy.deployment_settings import carried
-from reflector_gpu.deploy.ray_options import (
+from reflector_gpu.deploy.on_ray.options import (
     APPLICATION,
     SERVER,
     SHARED,
@@ -15,7 +15,7 @@ from reflector_gpu.deploy.ray_options import (
     chosen,
     deployments,
 )
-from reflector_gpu.deploy.ray_settings import PREFIX, load_ray_settings
+from reflector_gpu.deploy.on_ray.settings import PREFIX, load_ray_settings
 from reflector_gpu.settings import load_settings, variables
 
 IMPORT_PATH = "reflector_gpu.deploy.ray_app:app"

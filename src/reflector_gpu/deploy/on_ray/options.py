@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from reflector_gpu.deploy.ray_engines import device_of, engines, name_of, named
-from reflector_gpu.deploy.ray_settings import RaySettings
+from reflector_gpu.deploy.on_ray.engines import device_of, engines, name_of, named
+from reflector_gpu.deploy.on_ray.settings import RaySettings
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.translation.base import TRANSLATION
 from reflector_gpu.errors import ConfigurationError

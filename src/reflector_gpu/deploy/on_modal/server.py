@@ -9,8 +9,8 @@ import modal
 from fastapi import FastAPI
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy.modal_images import image
-from reflector_gpu.deploy.modal_settings import carried, load_modal_settings
+from reflector_gpu.deploy.on_modal.images import image
+from reflector_gpu.deploy.on_modal.settings import carried, load_modal_settings
 from reflector_gpu.deploy.served import served
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.runtime.placement import Placement

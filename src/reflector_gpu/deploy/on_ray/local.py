@@ -12,9 +12,9 @@ from typing import Any
 import ray
 from ray import serve
 
+from reflector_gpu.deploy.on_ray.options import APPLICATION, chosen, deployments
+from reflector_gpu.deploy.on_ray.settings import load_ray_settings
 from reflector_gpu.deploy.ray_app import app
-from reflector_gpu.deploy.ray_options import APPLICATION, chosen, deployments
-from reflector_gpu.deploy.ray_settings import load_ray_settings
 from reflector_gpu.deploy.served import served
 from reflector_gpu.settings import load_settings
 

@@ -1,0 +1,1 @@
+"""The parts of an application on Modal, which `deploy.modal_app` puts together."""

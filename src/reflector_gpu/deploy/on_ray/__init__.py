@@ -1,0 +1,1 @@
+"""The parts of the application on Ray Serve, which `deploy.ray_app` puts together."""

@@ -7,6 +7,7 @@ import json
 import wave
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -186,6 +187,36 @@ def test_jobs_separate_channels_too(scripted: LiveServer, call: bytes, kind: str
             "SPEAKER_01",
             "SPEAKER_00",
         ]
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["/v1/audio/transcriptions", "/v1/audio/diarization", "/v1/jobs", "/v1/jobs?kind=diarization"],
+)
+def test_every_channel_counts(scripted: LiveServer, call: bytes, left: Samples, route: str) -> None:
+    def used() -> float:
+        return float(client.get("/v1/usage").json()["data"][0]["audio_seconds"])
+
+    with connect(scripted) as client:
+        client.get("/v1/usage")
+        before = used()
+        client.post(route, files={"file": call}, data=SEPARATE).raise_for_status()
+        twice = pytest.approx(2 * len(left) / SAMPLE_RATE, abs=0.05)
+        eventually(lambda: used() - before == twice)
+
+
+def test_recordings_wait_for_decoders_of_their_channels(
+    left: Samples, snippets: list[Samples]
+) -> None:
+    """There are 16 of them, and these would need 30."""
+    many = interleaved(*[snippets[0]] + [silence(1)] * 9)
+    with (
+        LiveServer(model="scripted", apikey=KEY, live_requests=3, file_requests=1) as server,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        answers = list(clients.map(lambda _: words(server, many, **SEPARATE), range(3)))
+    assert answers[0]
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,19 @@ def test_a_key_pays_for_what_was_decoded_and_once_only(shared: Admission) -> Non
     assert "600 seconds of audio" in refusal(shared, LIVE, "a").message
 
 
+def test_every_channel_that_is_worked_on_counts(shared: Admission) -> None:
+    with shared.permit(LIVE, "a") as permit, permit.recording() as recording:
+        recording.channels(3)
+        recording.expect(300)
+        recording.decoded(200, plausible=1_000)
+        assert shared.backlog(LIVE) == recording.seconds == 900
+        assert recording.undone == 600
+        recording.done(100)
+        assert shared.backlog(LIVE) == 600
+    assert shared._used["a"].seconds == 600
+    assert shared.backlog(LIVE) == 0
+
+
 @pytest.mark.parametrize(
     "settings",
     [

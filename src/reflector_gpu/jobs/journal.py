@@ -35,6 +35,7 @@ class Journal:
         """How long the recording is, as far as is known."""
         self.position = job.resumed_at
         """How far the work has come."""
+        self._channels = 1
 
     async def begin(self) -> None:
         """Read what an earlier try wrote, if there was one."""
@@ -46,6 +47,14 @@ class Journal:
 
     def decoded(self, seconds: float, plausible: float) -> None:
         self.seconds = max(self.seconds, seconds)
+
+    def channels(self, count: int) -> None:
+        self._channels = count
+
+    @property
+    def used(self) -> float:
+        """Seconds of audio that were worked on: every channel counts."""
+        return max(0.0, self.position - self._job.resumed_at) * self._channels
 
     async def answered_by(self, model: str) -> None:
         """Say which model does the work."""

@@ -195,7 +195,7 @@ class Runner:
             # Also of a job that was cancelled, which keeps its words. Batches' requests are counted
             # one by one.
             if job.kind != "batch":
-                self._owners.used(job.owner, max(0.0, journal.position - job.resumed_at))
+                self._owners.used(job.owner, journal.used)
         await self._after(job, Status.COMPLETED)
 
     async def _fail(self, job: Job, error: JobError) -> None:

@@ -6,6 +6,7 @@ The channels are decoded and recognised side by side, and their words are put in
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
@@ -22,13 +23,14 @@ from reflector_gpu.decoding.tasks import Listening, Surveying
 from reflector_gpu.errors import EngineFailed, InvalidRequest, UndecodableAudio
 from reflector_gpu.pipeline.attribution import label
 from reflector_gpu.pipeline.diarization import Diarized
+from reflector_gpu.pipeline.places import Places
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
 from reflector_gpu.types import SOUND, Condition, Segment, Span, SpeakerTurn
 
 MOST_CHANNELS = 16
-"""Each is decoded in a process of its own, all at the same time."""
+"""Each is decoded in a process of its own, all of a recording at the same time."""
 
 _WAITING = 4  # parts of a channel that nobody has taken
 _LEAST_AHEAD = 2  # chunks of a channel in flight
@@ -63,15 +65,32 @@ async def channels_of(spool: Spool, wish: TrackWish, decoders: Decoders) -> list
 
 
 async def transcribe_channels(
-    spool: Spool, plan: Plan, decoders: Decoders, submit: Submit
+    spool: Spool, plan: Plan, decoders: Decoders, submit: Submit, places: Places
 ) -> AsyncGenerator[Part, None]:
     """As `transcribe`, for each channel. Segments name their channel: ``A`` is the first.
 
     They are in the order of their words, so the segment of one channel is cut where somebody begins
     to speak on another. The last part has all of them once more. A channel that cannot be decoded
     is silent, unless all are like that.
+
+    Each channel has one of the ``places`` while it is decoded. There are `MOST_CHANNELS` at least.
+    Until the recording is complete, none is taken, so that no slow host keeps others waiting.
     """
     wishes = await channels_of(spool, plan.track, decoders)
+    plan.tally.channels(len(wishes))
+    await spool.reached(sys.maxsize)
+    async with (
+        places.taken(len(wishes)),
+        aclosing(_merged(spool, plan, decoders, submit, wishes)) as parts,
+    ):
+        async for part in parts:
+            yield part
+
+
+async def _merged(
+    spool: Spool, plan: Plan, decoders: Decoders, submit: Submit, wishes: Sequence[TrackWish]
+) -> AsyncGenerator[Part, None]:
+    """Transcribe all channels that are wished for, and put their words in one order."""
     ahead = max(_LEAST_AHEAD, plan.ahead // len(wishes))
     plan = replace(plan, ahead=ahead, tally=_Longest(plan.tally))
     channels = [
@@ -123,8 +142,10 @@ async def diarize_channels(
     turns: list[SpeakerTurn] = []
     conditions: list[Condition] = []
     failures: list[UndecodableAudio] = []
+    wishes = await channels_of(spool, wish, decoders)
+    tally.channels(len(wishes))
     seconds, tally = 0.0, _Longest(tally)
-    for number, one in enumerate(await channels_of(spool, wish, decoders)):
+    for number, one in enumerate(wishes):
         with closing(recorder()) as kept:
             source = Reading(decoders, Listening(max_seconds, one), spool, tally, kept)
             try:
@@ -240,6 +261,9 @@ class _Longest:
         if seconds > self._decoded:
             self._decoded = seconds
             self._tally.decoded(seconds, plausible)
+
+    def channels(self, count: int) -> None:
+        self._tally.channels(count)
 
 
 def _together(conditions: Sequence[Condition]) -> Condition:

@@ -17,6 +17,10 @@ class Tally(Protocol):
         What this raises ends the work.
         """
 
+    def channels(self, count: int) -> None:
+        """So many channels of the recording are worked on, each as long as it is. One, unless this
+        says otherwise."""
+
 
 class Uncounted:
     """A `Tally` for whoever does not count."""
@@ -24,6 +28,8 @@ class Uncounted:
     def expect(self, seconds: float) -> None: ...
 
     def decoded(self, seconds: float, plausible: float) -> None: ...
+
+    def channels(self, count: int) -> None: ...
 
 
 UNCOUNTED = Uncounted()

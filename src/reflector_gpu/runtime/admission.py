@@ -207,7 +207,9 @@ class Permit:
 
 
 class Recording:
-    """How long it is, as far as is known, and how much of it is done. Seconds of audio."""
+    """How long it is, as far as is known, and how much of it is done. What it says is in seconds of
+    audio, and what it is told in seconds of the recording: each channel counts that is worked on.
+    """
 
     def __init__(self, kind: _Class, used: LastHour) -> None:
         self._kind = kind
@@ -217,21 +219,30 @@ class Recording:
         self._decoded = 0.0
         self._done = 0.0
         self._charged = 0.0
+        self._channels = 1
 
     @property
     def seconds(self) -> float:
-        """How long it is, as far as is known."""
-        return max(self._expected, self._decoded, self._done)
+        """The audio in it, as far as is known."""
+        return self._length * self._channels
 
     @property
     def backlog(self) -> float:
         """What is yet to be worked on. What its size makes implausible is left out."""
-        return max(0.0, min(self.seconds, self._plausible) - self._done)
+        return max(0.0, min(self._length, self._plausible) - self._done) * self._channels
 
     @property
     def undone(self) -> float:
         """What has been decoded and is yet to be worked on, however implausible."""
-        return max(0.0, self._decoded - self._done)
+        return max(0.0, self._decoded - self._done) * self._channels
+
+    @property
+    def _length(self) -> float:
+        return max(self._expected, self._decoded, self._done)
+
+    def channels(self, count: int) -> None:
+        """So many channels are worked on, each as long as the recording."""
+        self._channels = count
 
     def expect(self, seconds: float) -> None:
         """It will be ``seconds`` long. From any thread."""
@@ -251,17 +262,18 @@ class Recording:
 
     def finish(self) -> None:
         """All of it has been worked on."""
-        self.done(self.seconds)
+        self.done(self._length)
 
     def done(self, position: float) -> None:
         """Everything before ``position`` has been worked on."""
         new, self._done = max(0.0, position - self._done), max(position, self._done)
-        self._kind.progressed(new)
+        self._kind.progressed(new * self._channels)
         self.charge()
 
     def charge(self) -> None:
         """Have the client pay for what has been decoded, whatever became of it."""
-        paid, self._charged = self._charged, max(self._decoded, self._done)
+        paid = self._charged
+        self._charged = max(self._decoded, self._done) * self._channels
         self._used.add(self._charged - paid)
 
 

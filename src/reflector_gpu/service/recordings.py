@@ -28,9 +28,14 @@ from reflector_gpu.live.base import LiveTranscriber
 from reflector_gpu.live.utterance import AgreeingTranscriber
 from reflector_gpu.live.utterance import Plan as LivePlan
 from reflector_gpu.pcm import PcmFile
-from reflector_gpu.pipeline.channels import diarize_channels, transcribe_channels
+from reflector_gpu.pipeline.channels import (
+    MOST_CHANNELS,
+    diarize_channels,
+    transcribe_channels,
+)
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
 from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.pipeline.places import Places
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
 from reflector_gpu.pipeline.translation import in_their_place, with_translations
@@ -76,6 +81,9 @@ class Recordings:
         self._workers = workers
         self._diarizers = diarizers
         self._translations = translations
+        # Separate channels have no more decoders than requests could have that mix theirs.
+        requests = settings.live_requests + settings.file_requests
+        self._channels = Places(max(MOST_CHANNELS, requests))
 
     async def aclose(self) -> None:
         await self._fetcher.aclose()
@@ -160,7 +168,7 @@ class Recordings:
             strict=request.strict,
         )
         if request.separate:
-            return transcribe_channels(spool, plan, self._decoders, submit)
+            return transcribe_channels(spool, plan, self._decoders, submit, self._channels)
         if request.speakers is None:
             return transcribe(spool, plan, self._decoders, submit)
         # A recogniser writes down one of those who speak at once: the one whom it hears best.

@@ -1,0 +1,128 @@
+"""How many channels are decoded at once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.decoding.base import DecodeTask
+from reflector_gpu.decoding.messages import Told
+from reflector_gpu.decoding.tasks import Chunking
+from reflector_gpu.decoding.threads import ThreadDecoders
+from reflector_gpu.pipeline.channels import transcribe_channels
+from reflector_gpu.pipeline.places import Places
+from reflector_gpu.pipeline.transcription import Plan, collect
+from reflector_gpu.testing import FakeSubmit
+from reflector_gpu.types import SAMPLE_RATE, Priority, Recognition, TranscribeOptions
+from tests.waiting import PATIENCE_SECONDS
+
+PLAN = Plan(TranscribeOptions(language="en"), Priority.FILE, 10.0, 1.0)
+
+
+class CountingDecoders(ThreadDecoders):
+    """Knows how many channels were decoded at the same time, at most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def run(
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
+    ) -> AsyncGenerator[Told]:
+        counts = isinstance(task, Chunking)
+        self.now += counts
+        self.most = max(self.most, self.now)
+        try:
+            async with aclosing(super().run(task, spool, output)) as told:
+                async for message in told:
+                    yield message
+        finally:
+            self.now -= counts
+
+
+def noise(channels: int) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(channels)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        samples = np.random.default_rng(0).uniform(-9000, 9000, (SAMPLE_RATE, channels))
+        writer.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def spool_of(data: bytes) -> Spool:
+    spool = Spool(limit=10**9)
+    spool.write(data)
+    return spool
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_no_more_channels_are_decoded_than_there_are_places(channels: int) -> None:
+    async def scene() -> None:
+        decoders, places = CountingDecoders(), Places(4)
+        submit = FakeSubmit(lambda chunk, options: Recognition(language="en"))
+
+        async def transcribed() -> float:
+            with spool_of(noise(channels)) as spool:
+                spool.finish()
+                parts = transcribe_channels(spool, PLAN, decoders, submit, places)
+                return (await collect(parts)).duration
+
+        found = await asyncio.gather(*(transcribed() for _ in range(6)))
+        assert found == [pytest.approx(1.0)] * 6
+        assert decoders.now == 0
+        assert channels <= decoders.most <= 4
+
+    asyncio.run(scene())
+
+
+def test_a_recording_that_still_arrives_holds_no_place() -> None:
+    async def scene() -> None:
+        decoders, places = CountingDecoders(), Places(2)
+        submit = FakeSubmit(lambda chunk, options: Recognition(language="en"))
+        data = noise(2)
+        with spool_of(data[:30_000]) as slow, spool_of(data) as complete:
+            complete.finish()
+            waiting = asyncio.create_task(
+                collect(transcribe_channels(slow, PLAN, decoders, submit, places))
+            )
+            await collect(transcribe_channels(complete, PLAN, decoders, submit, places))
+            assert not waiting.done()
+            slow.write(data[30_000:])
+            slow.finish()
+            assert (await waiting).duration == pytest.approx(1.0)
+
+    asyncio.run(scene())
+
+
+def test_whoever_needs_many_places_is_not_passed_and_nobody_waits_for_who_has_gone() -> None:
+    async def scene() -> None:
+        places, order = Places(4), list[str]()
+
+        async def take(name: str, count: int) -> None:
+            async with places.taken(count):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        async with places.taken(3):
+            waiting = [
+                asyncio.create_task(take(name, count))
+                for name, count in (("leaves", 4), ("all", 4), ("one", 1), ("leaves too", 1))
+            ]
+            await asyncio.sleep(0)
+            assert order == []
+            waiting[0].cancel()
+            waiting[3].cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert order == ["all", "one"]
+        async with asyncio.timeout(PATIENCE_SECONDS), places.taken(4):  # none was lost
+            pass
+
+    asyncio.run(scene())

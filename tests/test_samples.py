@@ -27,6 +27,7 @@ def serve(port: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", ["abc", "-1", "65536", "8000x"])
 def test_a_wrong_port_is_told_in_one_line(port: str) -> None:
     done = serve(port)

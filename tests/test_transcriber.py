@@ -66,6 +66,7 @@ def test_three_lines_are_enough_for_words(whole: Transcript) -> None:
     assert whole.text.split() == [word.text for word in whole.words]
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_around_its_lines(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -136,6 +137,7 @@ def test_a_recording_is_a_path_a_url_bytes_or_a_file(
         assert transcribe(recordings[kind], settings=settings).words == whole.words
 
 
+@pytest.mark.slow
 def test_one_load_of_the_model_serves_recordings_side_by_side(
     settings: Settings, whole: Transcript
 ) -> None:
@@ -166,6 +168,7 @@ def test_words_come_while_the_rest_is_recognised(settings: Settings, whole: Tran
     assert found[-1].duration == whole.duration
 
 
+@pytest.mark.slow
 def test_options_say_who_speaks_and_what_it_means_elsewhere(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def output(client: OpenAI, file_id: str) -> list[dict[str, Any]]:
     return [json.loads(text) for text in client.files.content(file_id).text.splitlines()]
 
 
+@pytest.mark.slow
 def test_lines_are_answered_as_the_routes_answer(
     server: LiveServer, client: OpenAI, host: AudioHost, clips: list[bytes]
 ) -> None:

@@ -152,6 +152,7 @@ def test_one_channel_is_one_speaker(scripted: LiveServer, clip: bytes) -> None:
     assert {word["speaker"] for word in found} == {"A"}
 
 
+@pytest.mark.slow
 def test_who_speaks_when_is_told_without_a_diarizer(bare: Any, call: bytes, left: Samples) -> None:
     server = bare(diarizer="segmentation", apikey="test-key")  # which is not installed
     with connect(server) as client:

@@ -214,6 +214,7 @@ FORM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_schema_binds_the_answer_and_not_the_calls(stream: bool) -> None:
     replies = (ONE_CALL, Reply(('{"rain"', ": true}")))

@@ -86,6 +86,7 @@ def test_the_form_of_the_answer(turns: list[dict[str, Any]], reference: Mapping[
     assert list(dict.fromkeys(speakers)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_by_url_and_with_an_offset(
     scripted: LiveServer, host: AudioHost, meeting: bytes, turns: list[dict[str, Any]]
 ) -> None:
@@ -102,6 +103,7 @@ def test_by_url_and_with_an_offset(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hints", "few", "many"),
     [
@@ -178,6 +180,7 @@ def test_words_say_whose_they_are_where_that_is_asked_for(
         assert {word["speaker"] for word in words} == {"A", "B", "C"}
 
 
+@pytest.mark.slow
 def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
     scripted: LiveServer, meeting: bytes
 ) -> None:
@@ -189,6 +192,7 @@ def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
     assert all(0.5 < segment["speaker_confidence"] <= 1 for segment in segments)
 
 
+@pytest.mark.slow
 def test_verbose_json_says_whose_words_and_segments_are(
     scripted: LiveServer, meeting: bytes
 ) -> None:
@@ -240,6 +244,7 @@ def test_what_is_known_of_speakers_does_no_harm_where_nobody_is_to_tell_them_apa
     assert upload(scripted, quiet, data=fields).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_number_of_speakers_has_them_told_apart(scripted: LiveServer, meeting: bytes) -> None:
     words = upload(scripted, meeting, data={"num_speakers": "2"}).json()["words"]
     assert {word["speaker"] for word in words} == {"A", "B"}
@@ -250,6 +255,7 @@ def test_400_where_a_translation_is_only_text(scripted: LiveServer, quiet: bytes
     assert error_of(answer, 400)["param"] == "response_format"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["srt", "vtt"])
 def test_subtitles_name_the_speakers(scripted: LiveServer, meeting: bytes, form: str) -> None:
     answer = upload(scripted, meeting, data={"response_format": form, "diarize": "true"})
@@ -257,6 +263,7 @@ def test_subtitles_name_the_speakers(scripted: LiveServer, meeting: bytes, form:
         assert f"\n{label}: " in answer.text or f"<v {label}>" in answer.text
 
 
+@pytest.mark.slow
 def test_a_stream_tells_the_text_at_once_and_the_speakers_when_they_are_known(
     scripted: LiveServer, meeting: bytes
 ) -> None:
@@ -290,6 +297,7 @@ def events_of(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
 
+@pytest.mark.slow
 def test_the_diarizer_does_not_wait_for_the_recogniser(
     bare: START, meeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

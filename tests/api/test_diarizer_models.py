@@ -128,6 +128,7 @@ def state(client: httpx.Client) -> str:
     return str(client.get(f"/v1/models/{MODEL.name}").json()["state"])
 
 
+@pytest.mark.slow
 def test_it_is_downloaded_at_the_start_and_waited_for(
     diarizer_hub: Hub, start: START, meeting: bytes
 ) -> None:

@@ -364,6 +364,7 @@ def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip
             assert "REFLECTOR_DATA_DIR" in error_of(answer, 503)["message"]
 
 
+@pytest.mark.slow
 def test_expired_jobs_and_uploads_are_erased(tmp_path: Path, clip: bytes) -> None:
     where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path}
     first = LiveServer(**where, uploads_keep_hours=1e-9)
@@ -380,6 +381,7 @@ def test_expired_jobs_and_uploads_are_erased(tmp_path: Path, clip: bytes) -> Non
         eventually(lambda: not list((tmp_path / "uploads").iterdir()))
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_when_its_server_starts_again(
     tmp_path: Path, pauses: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def usage(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_what_a_key_has_used_is_counted_and_limited(
     tmp_path: Path, own_keys: Keys, clip: bytes
 ) -> None:

@@ -75,6 +75,7 @@ def test_everyone_by_name(scripted: LiveServer, meeting: Samples) -> None:
     assert wrong(words, {}) <= 0.05
 
 
+@pytest.mark.slow
 def test_voices_ask_for_names_unless_that_is_declined(
     scripted: LiveServer, meeting: Samples
 ) -> None:
@@ -86,11 +87,13 @@ def test_voices_ask_for_names_unless_that_is_declined(
     assert not any("speaker" in word for word in plain)
 
 
+@pytest.mark.slow
 def test_who_is_not_known_has_a_letter(scripted: LiveServer, meeting: Samples) -> None:
     words = upload(scripted, wav(meeting), data=form(meeting, "Anna", "David")).json()["words"]
     assert wrong(words, {"Henry": "A"}) <= 0.05
 
 
+@pytest.mark.slow
 def test_the_same_by_url_with_a_hint(
     scripted: LiveServer, meeting: Samples, host: AudioHost
 ) -> None:
@@ -108,6 +111,7 @@ def test_the_same_by_url_with_a_hint(
     assert wrong(answer.json()["words"], {}) <= 0.05
 
 
+@pytest.mark.slow
 def test_openai_client_and_subtitles(
     client: OpenAI, scripted: LiveServer, meeting: Samples
 ) -> None:

@@ -279,6 +279,7 @@ def test_a_diarizer_of_ones_own_may_replace_ours(bare: START) -> None:
     assert not server.service.diarizer.missing
 
 
+@pytest.mark.slow
 def test_a_folder_takes_the_place_of_a_model_of_ours(clip: bytes) -> None:
     paths = {"large-v3": str(WHISPER)}
     with LiveServer(model="scripted", model_paths=paths, workers=1, apikey=KEY) as server:
@@ -287,6 +288,7 @@ def test_a_folder_takes_the_place_of_a_model_of_ours(clip: bytes) -> None:
         assert listed(server)["large-v3"]["licence"] == "see the folder"
 
 
+@pytest.mark.slow
 def test_a_translator_may_be_called_as_a_recogniser_is(clip: bytes, tmp_path: object) -> None:
     import shutil
 

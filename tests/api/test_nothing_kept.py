@@ -113,6 +113,7 @@ def post(
         return client.post(route, files={name: meeting}, data=data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "data"),
     [
@@ -155,6 +156,7 @@ def test_after_audio_that_cannot_be_used(
         assert post(leftovers.server, route, bad, data).status_code == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", [FROM_URL, "/diarize", "/pad"])
 def test_after_a_download_that_fails(leftovers: Leftovers, host: AudioHost, route: str) -> None:
     cut = host.put("/cut.wav", Answer(bytes(200_000), cut_at=100_000))

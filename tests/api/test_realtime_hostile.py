@@ -179,6 +179,7 @@ def test_as_much_audio_as_a_message_may_hold(scripted: LiveServer) -> None:
         assert client.completed()["transcript"] == ""
 
 
+@pytest.mark.slow
 def test_a_page_of_another_origin_needs_a_key() -> None:
     with LiveServer(model="scripted") as server:
         host = server.url.removeprefix("http://")

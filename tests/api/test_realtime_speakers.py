@@ -79,6 +79,7 @@ def right(pairs: list[tuple[str, str]]) -> float:
     return sum(n for (who, letter), n in counts.items() if named.get(letter) == who) / len(pairs)
 
 
+@pytest.mark.slow
 def test_segments_say_who_speaks_and_people_keep_their_letters(
     server: LiveServer, meeting: list[Said]
 ) -> None:

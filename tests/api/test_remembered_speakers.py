@@ -93,6 +93,7 @@ def speakers(http: httpx.Client, meeting: bytes, **fields: object) -> dict[str, 
     return {one["speaker"]: one.get("similarity") for one in answer.json()["segments"]}
 
 
+@pytest.mark.slow
 def test_people_are_named_across_recordings(
     http: httpx.Client, halves: dict[str, tuple[Samples, Samples]], meeting: bytes
 ) -> None:

@@ -146,7 +146,7 @@ def test_the_work_for_a_stream_that_nobody_reads_ends(
     bare: Start, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 1e-6)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.1)
     to = bare(model="scripted", apikey=KEY, write_seconds=0.3)
     to.narrow()
     gate = Gate(to, monkeypatch)
@@ -157,6 +157,7 @@ def test_the_work_for_a_stream_that_nobody_reads_ends(
         )
     with send_raw(to, request):
         eventually(lambda: gate.arrived)
+        monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 1e-6)  # fills the client's socket
         eventually(lambda: gate.cancelled == gate.arrived and not running(to, "live"))
 
 

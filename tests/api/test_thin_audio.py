@@ -90,6 +90,7 @@ def check_refused(response: httpx.Response, field: str = "file") -> None:
     assert error["param"] == field
 
 
+@pytest.mark.slow
 def test_live_clients_are_answered_meanwhile(narrow: LiveServer, clip: bytes) -> None:
     """However many such files come, what others send is never refused because of them."""
     with ThreadPoolExecutor() as threads:

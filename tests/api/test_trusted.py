@@ -50,6 +50,7 @@ def test_a_key_works_beside_the_networks(bare: START) -> None:
     assert error_of(models(server, "wrong"), 401)["message"].startswith("Incorrect")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [None, KEY, "selfhosted", "None"])
 def test_reflector_comes_in_whatever_it_sends(bare: START, clip: bytes, key: str | None) -> None:
     """Its compose file makes up a key for speech, and its translator has none."""
@@ -153,6 +154,7 @@ def test_each_trusted_address_is_a_client_of_its_own(bare: START, clip: bytes) -
     assert send("192.0.2.2").status_code == 200
 
 
+@pytest.mark.slow
 def test_each_address_is_a_client_of_its_own_where_nobody_needs_a_key(
     bare: START, clip: bytes
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_request_waits_for_a_model_that_nobody_has_asked_for_yet(
         assert client.get("/v1/models/lazy").json()["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_no_request_fails_because_a_model_was_unloaded_for_want_of_work(
     bare: START, clip: bytes
 ) -> None:
@@ -122,6 +123,7 @@ def test_no_request_fails_because_a_model_was_unloaded_for_want_of_work(
             assert [answer.status_code for answer in answers] == [200] * 3
 
 
+@pytest.mark.slow
 def test_the_configured_model_stays_and_others_go(bare: START, clip: bytes) -> None:
     server = bare(model="scripted", apikey=KEY, idle_seconds=0.05)
     assert upload(server, clip, data={"model": "sphinx"}).status_code == 200

@@ -85,6 +85,7 @@ def test_the_words_of_several_files_are_their_texts(
         assert text_of(result["words"]) == f" {result['text']}"
 
 
+@pytest.mark.slow
 def test_speakers_segments_read_well(scripted: LiveServer, meeting: bytes) -> None:
     body = upload(scripted, meeting, data={"diarize": "true"}).json()
     segments = segments_of(body["words"])

@@ -37,6 +37,7 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_sound_machine_hears_a_sentence() -> None:
     done = run("doctor", "--port", "0", env={**environment(), "HF_HUB_CACHE": "/nonesuch"})
     assert done.returncode == 0, done.stdout

@@ -15,11 +15,13 @@ from tests.llm.stub import Reply, Stub
 HERE = environment(LLM_ENGINE="ctranslate2", LLM_MODEL=str(LLM))
 
 
+@pytest.mark.slow
 def test_a_model_here_answers() -> None:
     done = run("llm", "Summarize the meeting.", "--temperature", "0", env=HERE)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{SUMMARY}\n", "")
 
 
+@pytest.mark.slow
 def test_json_for_a_schema(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_text(json.dumps(SCHEMA))

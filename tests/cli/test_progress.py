@@ -75,6 +75,7 @@ def test_a_bar_does_not_trust_a_header_that_lied(monkeypatch: pytest.MonkeyPatch
     ]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_progress_and_keeps_a_summary(clip: Path) -> None:
     shown, out = on_a_terminal("transcribe", str(clip), "--model", "scripted")
     assert out.count("\n") == 1

@@ -20,6 +20,7 @@ def config(*arguments: str, **settings: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_configuration_has_the_engines_and_the_settings_and_no_secret() -> None:
     text = config(APIKEY="mine-alone", RAY_MOST_REPLICAS="7", DEVICES="cuda")
     for line in (
@@ -58,6 +59,7 @@ def test_jobs_need_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert not done.stdout
 
 
+@pytest.mark.slow
 def test_it_says_that_there_will_be_no_jobs() -> None:
     where = {"MODEL": "sphinx", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
     assert "no jobs" in run("ray", "config", env=environment(MODEL="sphinx")).stderr

@@ -28,6 +28,7 @@ from tests.live import KEY, LiveServer
 LOCAL = ("--model", "scripted")
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_table_of_words(clip: Path) -> None:
     # A server's limits on its clients are none for one's own files.
     settings = environment(MODEL="scripted", MAX_AUDIO_SECONDS="1", MAX_UPLOAD_MB="0.001")
@@ -247,6 +248,7 @@ def test_a_servers_refusal_is_told_in_its_words(
     assert "'no' does not exist" in unknown.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["here", "server"])
 def test_a_recording_comes_through_a_pipe(where: str, clip: Path, scripted: LiveServer) -> None:
     there = ["--server", scripted.url, "--key", KEY] if where == "server" else [*LOCAL]
@@ -334,6 +336,7 @@ def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveSer
     assert all(one[0] != other[0] for one, other in pairwise(turns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--speakers", "--max-speakers"])
 @pytest.mark.parametrize("where", ["here", "server"])
 def test_a_count_of_speakers_asks_for_them(
@@ -344,6 +347,7 @@ def test_a_count_of_speakers_asks_for_them(
     assert {line.partition(": ")[0] for line in done.out.splitlines()} == {"A", "B"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["here", "server"])
 def test_speakers_whose_voices_are_known_have_names(
     where: str, typed: Typed, scripted: LiveServer, tmp_path: Path
@@ -371,6 +375,7 @@ def test_a_speaker_without_a_voice(speaker: str, told: str, typed: Typed, clip: 
     assert told in done.err
 
 
+@pytest.mark.slow
 def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer) -> None:
     there = ("--server", scripted.url, "--key", KEY)
     here = typed("transcribe", MEETING, "--diarize", "--format", "words", *LOCAL)
@@ -393,6 +398,7 @@ def _workers(server: LiveServer) -> list[tuple[str, ...]]:
     return [LOCAL, ("--server", server.url, "--key", KEY)]
 
 
+@pytest.mark.slow
 def test_tracks_that_are_left_out_are_told_wherever_the_work_is_done(
     typed: Typed, film: Path, scripted: LiveServer
 ) -> None:

@@ -150,6 +150,7 @@ def test_a_recording_is_kept_for_a_diarizer(meeting: bytes) -> None:
     run(scene)
 
 
+@pytest.mark.slow
 def test_a_padded_file_is_the_same(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         made = []

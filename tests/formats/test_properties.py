@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import process_time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -215,6 +216,7 @@ def test_vtt_is_well_formed_and_says_the_same(source: Transcript) -> None:
     assert letters(plain) == spoken_letters(source)
 
 
+@pytest.mark.slow
 def test_a_day_of_meetings_is_rendered_without_a_noticeable_wait() -> None:
     """30,000 words take 0.15 s of CPU as JSON and 0.5 s as subtitles; the limits allow for CI."""
     words = [

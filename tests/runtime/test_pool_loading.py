@@ -25,6 +25,7 @@ from tests.runtime.pools import TextPool, children, in_thread, outcomes, pooled,
 from tests.waiting import PATIENCE_SECONDS, until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_model_without_work_is_unloaded_and_comes_back_for_the_next_job(workers: int) -> None:
     before = children()

@@ -231,6 +231,7 @@ def test_cancelling_one_of_a_batch_ends_its_part_of_the_work_and_not_the_others(
     assert notes(tmp_path) == ["* xyz"]
 
 
+@pytest.mark.slow
 def test_what_somebody_still_waits_for_runs_again_though_another_of_its_batch_has_left(
     tmp_path: Path,
 ) -> None:
@@ -250,6 +251,7 @@ def test_what_somebody_still_waits_for_runs_again_though_another_of_its_batch_ha
     assert notes(tmp_path) == ["* x!", "x!"]
 
 
+@pytest.mark.slow
 def test_a_part_that_can_not_be_read_does_not_mix_up_what_comes_after(tmp_path: Path) -> None:
     with pooled(tmp_path) as pool:
 

@@ -214,6 +214,7 @@ def test_where_keys_are_needed_only_trusted_networks_may_speak() -> None:
     with_client(trusted, keys=True, trusted_networks=("127.0.0.1",))
 
 
+@pytest.mark.slow
 def test_the_program_serves_it_beside_http() -> None:
     async def transcript(port: int) -> str:
         async with AsyncTcpClient("127.0.0.1", port) as client:

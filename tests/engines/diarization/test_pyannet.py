@@ -107,6 +107,7 @@ def test_no_turn_begins_after_its_first_word(engine: PyannetDiarizer) -> None:
         assert last.speaker == known.speaker
 
 
+@pytest.mark.slow
 def test_a_true_count_does_not_hurt(engine: PyannetDiarizer) -> None:
     sound, truth = conversation("ADH")
     known = told(engine, sound, DiarizeOptions(num_speakers=3))
@@ -181,6 +182,7 @@ def test_a_few_words_are_enough(engine: PyannetDiarizer) -> None:
     assert turn.start == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_what_is_told_of_the_speakers_holds(engine: PyannetDiarizer) -> None:
     sound, _ = conversation("ADH")
     for most in (1, 2):
@@ -188,6 +190,7 @@ def test_what_is_told_of_the_speakers_holds(engine: PyannetDiarizer) -> None:
     assert len(speakers(told(engine, sound, DiarizeOptions(min_speakers=90)))) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_threads_change_nothing(
     engine: PyannetDiarizer, threads: str, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,7 @@ def live(
     return parts, session.finish(NOTHING_TOLD)
 
 
+@pytest.mark.slow
 def test_people_keep_their_numbers_and_the_end_is_as_good_as_offline(
     engine: PyannetDiarizer,
 ) -> None:
@@ -63,6 +64,7 @@ def agreement(parts: list[SpeakerTurn], final: list[SpeakerTurn]) -> float:
     return same / both
 
 
+@pytest.mark.slow
 def test_how_samples_are_cut_is_no_matter(engine: PyannetDiarizer) -> None:
     sound, _ = conversation("AD", limit=4)
     assert live(engine, sound, 1600) == live(engine, sound, len(sound))
@@ -90,6 +92,7 @@ def test_a_few_words_are_told_at_the_end(engine: PyannetDiarizer) -> None:
     assert {turn.speaker for turn in parts} == {turn.speaker for turn in final} == {0}
 
 
+@pytest.mark.slow
 def test_who_says_something_is_known_when_it_has_been_said(engine: PyannetDiarizer) -> None:
     sound, truth = conversation("ADH")
     session = engine.live()
@@ -105,6 +108,7 @@ def test_who_says_something_is_known_when_it_has_been_said(engine: PyannetDiariz
     assert right / len(truth) > 0.8
 
 
+@pytest.mark.slow
 def test_long_silences_cost_nothing_and_people_are_the_same_after_them(
     engine: PyannetDiarizer,
 ) -> None:
@@ -122,6 +126,7 @@ def test_long_silences_cost_nothing_and_people_are_the_same_after_them(
     assert all(t.end < later - hours + 1 or t.start > later - 1 for t in turns)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(
     engine: PyannetDiarizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +143,7 @@ def test_memory_does_not_grow_with_the_recording(
     assert error_rate(final, truth) < 0.2
 
 
+@pytest.mark.slow
 def test_a_company_is_the_sum_of_old_voices() -> None:
     rng = np.random.default_rng(1)
     people = np.eye(3, DIMENSIONS, dtype=np.float32)

@@ -82,6 +82,7 @@ def test_who_speaks_when(engine: SegmentationDiarizer, lines: list[Line], count:
     assert error_rate(turns, truth) < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0.1, 0.5])
 def test_windows_may_be_as_dense_as_a_device_can_afford(
     engine: SegmentationDiarizer, step: float

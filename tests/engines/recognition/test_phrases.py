@@ -123,11 +123,13 @@ def test_what_nobody_says_is_not_invented(engine: ParakeetRecogniser) -> None:
     assert hear(engine, batch, *every) == plain
 
 
+@pytest.mark.slow
 def test_nothing_is_heard_in_silence(engine: ParakeetRecogniser) -> None:
     for result in hear(engine, list(STEADY.values()), "hello team", "budget", "one"):
         assert text_of(result) == ""
 
 
+@pytest.mark.slow
 def test_a_server_takes_the_same_field_as_for_whisper() -> None:
     samples = misheard(SUMMARY.recording, 10.0, 0)
     file = io.BytesIO()

@@ -91,7 +91,7 @@ def test_the_command_lines_profile_beats_the_environments(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_profiles_set_what_exists_and_fits(name: str) -> None:
-    profile = PROFILES[name]  # type: ignore[index]
+    profile = PROFILES[name]  # type: ignore[index]  # a name of PROFILES
     assert set(profile.defaults) <= set(FIELDS)
     assert profile.accuracy
     assert profile.better

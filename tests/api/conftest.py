@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from openai import OpenAI
@@ -20,6 +21,12 @@ from tests.api.support import Gate, silence, upload, wav
 from tests.live import KEY, LiveServer
 
 OTHER_KEY = "other-key"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where a server keeps what outlives it."""
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +123,15 @@ def translating(monkeypatch: pytest.MonkeyPatch) -> None:
     model = catalog.MODELS["scripted"]
     able = replace(model, spec=replace(model.spec, translates=True))
     monkeypatch.setitem(catalog.MODELS, "scripted", able)
+
+
+@pytest.fixture
+def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Holds back all chunks of the module's own server until it is opened, or the test is over."""
+    gate = Gate(server, monkeypatch)
+    gate.free = 0
+    yield gate
+    gate.open()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import wave
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import av
@@ -21,6 +22,7 @@ from av.audio.stream import AudioStream
 
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, Samples, TranscribeOptions
+from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
 
 T = TypeVar("T")
@@ -159,6 +161,19 @@ def send_raw(server: LiveServer, request: httpx.Request, *, share: float = 1.0) 
     connection = socket.create_connection((request.url.host, request.url.port or 80), timeout=60)
     connection.sendall(b"\r\n".join([*head, b"", b""]) + body[: int(len(body) * share)])
     return connection
+
+
+def does_everything(folder: Path) -> LiveServer:
+    """A server with one worker for each kind of model, which keeps jobs in ``folder``."""
+    return LiveServer(
+        model="scripted",
+        apikey=KEY,
+        workers=1,
+        diarizer="bic",
+        translator=str(TRANSLATION),
+        data_dir=folder,
+        url_allow="127.0.0.1",
+    )
 
 
 class Gate:

@@ -20,11 +20,6 @@ OTHER = "other"
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[LiveServer]:
     with LiveServer(
         model="scripted",
@@ -51,14 +46,6 @@ def other(server: LiveServer) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
-def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(server, monkeypatch)
-    gate.free = 0
-    yield gate
-    gate.open()
-
-
 def submit(http: httpx.Client, audio: bytes, **fields: str) -> httpx.Response:
     return http.post(JOBS, files={"file": ("talk.wav", audio)}, data=fields)
 
@@ -78,7 +65,7 @@ def nothing_kept(http: httpx.Client, other: httpx.Client) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("held")
-def test_jobs_that_wait_are_bounded_for_a_key_and_in_all(
+def test_one_key_and_all_keys_together_have_a_limit_of_waiting_jobs(
     http: httpx.Client, other: httpx.Client, clip: bytes
 ) -> None:
     made = [submit(http, clip, idempotency_key=str(number)).json() for number in range(2)]
@@ -93,7 +80,7 @@ def test_jobs_that_wait_are_bounded_for_a_key_and_in_all(
     assert submit(http, clip).status_code == 202
 
 
-def test_bytes_are_bounded_whatever_they_are_of(
+def test_recordings_uploads_and_files_share_a_limit_of_bytes(
     http: httpx.Client, other: httpx.Client, data: Path
 ) -> None:
     where = create(http, 600_000)

@@ -151,7 +151,7 @@ def test_speakers(scripted: LiveServer, pauses: bytes) -> None:
     assert "<v " in answer.text
 
 
-def test_what_the_prompt_says(scripted: LiveServer, clip: bytes, gate: Gate) -> None:
+def test_the_prompt_reaches_the_engine(scripted: LiveServer, clip: bytes, gate: Gate) -> None:
     post(scripted, clip, initial_prompt="Minutes", vad_filter="true", language="")
     (options,) = gate.options
     assert (options.prompt, options.language) == ("Minutes", None)
@@ -175,7 +175,7 @@ def test_400_names_the_parameter_that_is_wrong(
     assert error_of(post(scripted, clip, **params), 400)["param"] == param
 
 
-def test_the_key_is_wanted_as_everywhere(scripted: LiveServer, clip: bytes) -> None:
+def test_a_key_is_needed_as_on_all_routes(scripted: LiveServer, clip: bytes) -> None:
     with connect(scripted, key=None) as client:
         for route in (ASR, DETECT, TRANSCRIPTIONS):
             error_of(client.post(route, files={"audio_file": clip}), 401)

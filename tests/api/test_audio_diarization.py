@@ -98,7 +98,7 @@ def test_rttm(scripted: LiveServer, meeting: bytes, turns: list[dict[str, Any]])
         assert speaker == f"SPEAKER_{turn['speaker']:02d}"
 
 
-def test_what_a_client_knows_of_the_speakers(scripted: LiveServer, meeting: bytes) -> None:
+def test_the_number_of_speakers_is_respected(scripted: LiveServer, meeting: bytes) -> None:
     body = ask(scripted, meeting, num_speakers="1", timestamp="100").json()
     assert {segment["speaker"] for segment in body["segments"]} == {"SPEAKER_00"}
     assert body["segments"][0]["start"] > 100
@@ -140,7 +140,7 @@ def test_400_names_the_field_that_is_wrong(
     assert error_of(ask(scripted, meeting, **fields), 400)["param"] == param
 
 
-def test_the_clients_of_others(scripted: LiveServer, meeting: bytes) -> None:
+def test_requests_of_speaches_and_localai_clients(scripted: LiveServer, meeting: bytes) -> None:
     """Fields that only Speaches or LocalAI know are ignored and named."""
     answer = ask(scripted, meeting, model="pyannote/x", include_text="true")
     assert answer.status_code == 200

@@ -140,7 +140,7 @@ def test_the_key_may_be_in_a_header_of_its_own(
         [("api-key", "wrong"), ("api-key", KEY)],
     ],
 )
-def test_one_right_key_among_several_will_do(
+def test_one_right_key_among_several_is_enough(
     scripted: LiveServer, headers: list[tuple[str, str]]
 ) -> None:
     """A gateway may add its own credentials to those of its client, or the other way round."""
@@ -286,7 +286,9 @@ def test_it_refuses_to_serve_others_without_a_key(host: str) -> None:
         *({"host": host, "trusted_networks": "10.0.0.0/8"} for host in EXPOSED),
     ],
 )
-def test_it_serves_itself_and_with_a_key_or_when_told_to(settings: dict[str, object]) -> None:
+def test_it_serves_others_with_a_key_or_if_told_to(
+    settings: dict[str, object],
+) -> None:
     load_settings(**settings).check_exposed()
 
 

@@ -154,13 +154,6 @@ def test_nothing_is_left_of_a_file_that_was_refused(client: OpenAI, tmp_path: Pa
         client.files.create(file=("b.jsonl", b"{}"), purpose="assistants")
 
 
-@pytest.fixture
-def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(server, monkeypatch)
-    yield gate
-    gate.open()
-
-
 def inline(audio: bytes) -> dict[str, Any]:
     return {"input_audio": {"data": base64.b64encode(audio).decode(), "format": "wav"}}
 

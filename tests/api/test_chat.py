@@ -98,7 +98,7 @@ def test_an_empty_answer_says_whose_it_is(either: LiveServer) -> None:
     assert first.choices[0].delta.role == "assistant"
 
 
-def test_who_does_not_ask_for_the_usage_gets_none(either: LiveServer) -> None:
+def test_usage_is_sent_only_if_it_is_asked_for(either: LiveServer) -> None:
     chunks = streamed(either, "Count to ten.")
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
     assert text_of(chunks) == COUNT
@@ -122,7 +122,7 @@ def test_stop_sequences(either: LiveServer, stop: object, text: str) -> None:
     assert text_of(streamed(either, "Count to ten.", stop=stop)) == text
 
 
-def test_who_says_what_counts(either: LiveServer) -> None:
+def test_the_roles_of_messages_reach_the_model(either: LiveServer) -> None:
     def answered(*messages: dict[str, object]) -> str:
         with connect(either) as client:
             return said(client.post(CHAT, json={"messages": messages, "temperature": 0}))

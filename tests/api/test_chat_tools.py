@@ -310,6 +310,6 @@ def test_a_model_that_runs_here_refuses_tools(
 
 
 @pytest.mark.parametrize("choice", ["none", "auto", None])
-def test_who_offers_no_tools_may_choose_none_of_them(either: LiveServer, choice: object) -> None:
+def test_a_tool_choice_without_tools_must_be_none(either: LiveServer, choice: object) -> None:
     answer = chat(either, "Count to ten.", tools=[], tool_choice=choice, parallel_tool_calls=True)
     assert answer.json()["choices"][0]["message"]["content"] == llms.COUNT

@@ -72,7 +72,7 @@ def test_quick_work_does_not_look_after_its_client() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_work_that_takes_longer_does_and_is_done_with_it() -> None:
+def test_longer_work_watches_its_client_until_it_is_done() -> None:
     async def scene(client: Client, work: Work) -> None:
         asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
         await client.looked_at.wait()
@@ -114,7 +114,7 @@ def test_work_that_fails_says_so() -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("leaves", [False, True])
-def test_who_cancels_the_task_still_cancels_it(leaves: bool) -> None:
+def test_cancelling_the_task_cancels_its_work(leaves: bool) -> None:
     async def scene(client: Client, work: Work) -> None:
         asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
         await client.looked_at.wait()
@@ -128,7 +128,7 @@ def test_who_cancels_the_task_still_cancels_it(leaves: bool) -> None:
     run(scene)
 
 
-def test_who_cancels_the_task_while_nobody_looks_cancels_it_as_well() -> None:
+def test_cancelling_the_task_early_cancels_its_work() -> None:
     async def scene(client: Client, work: Work) -> None:
         asking = asyncio.ensure_future(unless_disconnected(client.request, work.done()))
         await work.begun.wait()
@@ -142,7 +142,7 @@ def test_who_cancels_the_task_while_nobody_looks_cancels_it_as_well() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_deadline_that_passes_is_no_client_that_leaves() -> None:
+def test_a_deadline_is_not_taken_for_a_client_that_left() -> None:
     async def scene(client: Client, work: Work) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
@@ -165,7 +165,7 @@ def test_work_that_ends_as_its_client_leaves_has_a_result() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_work_that_will_not_end_is_nothing_to_a_client_that_left() -> None:
+def test_a_client_that_left_does_not_wait_for_stubborn_work() -> None:
     async def scene(client: Client, work: Work) -> None:
         async def stubborn() -> str:
             with suppress(asyncio.CancelledError):

@@ -40,6 +40,6 @@ def test_what_is_not_base64_is_kept_as_it_is() -> None:
 @pytest.mark.parametrize(
     "url", ["", "audio.wav", "data:audio/wav", "data:;base64,?", "data:;base64,a"]
 )
-def test_what_is_none_is_refused(url: str) -> None:
+def test_what_is_not_a_data_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="voice: "):
         data_of(url, "voice")

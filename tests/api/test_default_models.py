@@ -60,7 +60,7 @@ def test_with_nothing_downloaded_pocketsphinx_answers(client: httpx.Client, name
     assert answer.json()["text"]
 
 
-def test_it_says_that_it_takes_everything_to_be_english(client: httpx.Client) -> None:
+def test_readiness_says_that_everything_is_taken_for_english(client: httpx.Client) -> None:
     ready = client.get("/health/ready").json()
     assert ready["model"] == "sphinx"
     assert "sphinx takes it to be 'en'" in ready["caveat"]

@@ -114,7 +114,7 @@ def test_by_url_and_with_an_offset(
         ({"num_speakers": ""}, 3, 3),
     ],
 )
-def test_what_is_known_of_the_speakers_counts(
+def test_the_limits_on_speakers_are_respected(
     scripted: LiveServer, meeting: bytes, hints: dict[str, str | float], few: int, many: int
 ) -> None:
     found = {turn["speaker"] for turn in diarize(scripted, meeting, **hints)}
@@ -164,7 +164,7 @@ def test_401_without_a_key(scripted: LiveServer, quiet: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_words_say_whose_they_are_where_that_is_asked_for(
+def test_words_name_their_speakers_if_asked_to(
     scripted: LiveServer, meeting: bytes, host: AudioHost
 ) -> None:
     url = host.put("/meeting.ogg", Answer(meeting))
@@ -193,7 +193,7 @@ def test_diarized_json_has_a_segment_for_every_stretch_of_a_speaker(
 
 
 @pytest.mark.slow
-def test_verbose_json_says_whose_words_and_segments_are(
+def test_verbose_json_names_the_speakers_of_words_and_segments(
     scripted: LiveServer, meeting: bytes
 ) -> None:
     fields: dict[str, str | list[str]] = {
@@ -237,7 +237,7 @@ def test_400_names_the_formats_that_can_say_who_speaks(
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("asked", SPEAKER_FIELDS[1:], ids=["known speakers", "a number"])
-def test_what_is_known_of_speakers_does_no_harm_where_nobody_is_to_tell_them_apart(
+def test_a_number_of_speakers_is_ignored_with_diarize_false(
     scripted: LiveServer, quiet: bytes, asked: dict[str, str], form: str
 ) -> None:
     fields = {**asked, "diarize": "false", "response_format": form}
@@ -245,7 +245,7 @@ def test_what_is_known_of_speakers_does_no_harm_where_nobody_is_to_tell_them_apa
 
 
 @pytest.mark.slow
-def test_a_number_of_speakers_has_them_told_apart(scripted: LiveServer, meeting: bytes) -> None:
+def test_a_number_of_speakers_implies_diarization(scripted: LiveServer, meeting: bytes) -> None:
     words = upload(scripted, meeting, data={"num_speakers": "2"}).json()["words"]
     assert {word["speaker"] for word in words} == {"A", "B"}
 
@@ -264,7 +264,7 @@ def test_subtitles_name_the_speakers(scripted: LiveServer, meeting: bytes, form:
 
 
 @pytest.mark.slow
-def test_a_stream_tells_the_text_at_once_and_the_speakers_when_they_are_known(
+def test_a_stream_sends_text_at_once_and_speakers_when_they_are_known(
     scripted: LiveServer, meeting: bytes
 ) -> None:
     data = {"response_format": "diarized_json", "stream": "true"}
@@ -285,9 +285,7 @@ def test_a_stream_tells_the_text_at_once_and_the_speakers_when_they_are_known(
     assert events_of(asked) == events
 
 
-def test_deltas_name_no_segment_where_nobody_is_told_apart(
-    scripted: LiveServer, pauses: bytes
-) -> None:
+def test_deltas_name_no_segment_without_diarization(scripted: LiveServer, pauses: bytes) -> None:
     events = events_of(upload(scripted, pauses, data={"stream": "true"}))
     assert not any("segment_id" in event for event in events)
 
@@ -338,7 +336,7 @@ def test_turns_may_overlap_where_nobody_asks_for_words(
 
 
 @pytest.mark.slow
-def test_real_words_of_the_meeting_are_whose_they_were(
+def test_real_words_of_the_meeting_have_the_right_speakers(
     meeting: bytes, reference: Mapping[str, Any]
 ) -> None:
     with LiveServer(model="sphinx", apikey=KEY) as server:

@@ -58,12 +58,12 @@ def test_people_who_speak_at_once_have_turns_that_overlap(own: LiveServer) -> No
     assert error_rate(turns, truth) < 0.15
 
 
-def test_words_say_whose_they_are(own: LiveServer, meeting: bytes) -> None:
+def test_words_name_their_speakers(own: LiveServer, meeting: bytes) -> None:
     words = upload(own, meeting, data={"diarize": "true"}).json()["words"]
     assert {word["speaker"] for word in words} == {"A", "B", "C"}
 
 
-def test_a_number_of_speakers_is_kept_to(own: LiveServer, meeting: bytes) -> None:
+def test_the_number_of_speakers_is_respected(own: LiveServer, meeting: bytes) -> None:
     with connect(own) as client:
         answer = client.post("/diarize", files={"file": meeting}, params={"num_speakers": 2})
     assert {turn["speaker"] for turn in answer.json()["diarization"]} == {0, 1}
@@ -88,7 +88,7 @@ def test_it_recognises_no_words(own: LiveServer, meeting: bytes) -> None:
     assert error_of(upload(own, meeting, data={"model": "pair"}), 404)
 
 
-def test_one_without_a_model_is_not_waited_for(scripted: LiveServer) -> None:
+def test_a_diarizer_without_a_model_is_not_waited_for(scripted: LiveServer) -> None:
     with connect(scripted) as client:
         assert client.get("/health/ready").status_code == 200
         assert client.get("/v1/models/pyannet").json()["type"] == "diarizer"

@@ -152,7 +152,7 @@ def test_400_not_audio_behind_a_url(scripted: LiveServer, host: AudioHost) -> No
 )
 def test_400_no_file(scripted: LiveServer, route: str, sent: dict[str, object]) -> None:
     with connect(scripted) as client:
-        request = client.build_request("POST", route, **sent)  # type: ignore[arg-type]
+        request = client.build_request("POST", route, **sent)  # type: ignore[arg-type]  # any arguments
         assert error_of(client.send(request), 400)["type"] == "invalid_request_error"
 
 

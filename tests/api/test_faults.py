@@ -397,7 +397,7 @@ def test_a_stream_goes_on_after_a_dead_chunk_and_says_so_at_its_end(
     check_rest(whole, done.model_dump()["warnings"], done.text)
 
 
-def test_who_is_strict_gets_an_error_instead(
+def test_strict_requests_get_an_error_instead(
     calm: Stage, partly_deadly: bytes, host: AudioHost
 ) -> None:
     url = host.put("/partly.wav", Answer(partly_deadly))
@@ -441,9 +441,7 @@ def test_a_worker_that_is_stopped_is_replaced(
 
 
 @pytest.mark.parametrize("name", ["prompt", "hotwords"])
-def test_a_client_cannot_tell_the_engine_more_than_it_reads(
-    calm: Stage, bench: Bench, name: str
-) -> None:
+def test_text_that_no_model_reads_whole_is_refused(calm: Stage, bench: Bench, name: str) -> None:
     error = error_of(upload(calm.server, bench.clips[0], data={name: "x" * 10_001}), 400)
     assert error["param"] == name
     assert "at most 10000 characters" in error["message"]

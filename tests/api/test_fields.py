@@ -130,7 +130,7 @@ def test_json_fields_reach_the_engine(
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_an_empty_field_was_left_out(
+def test_an_empty_field_counts_as_left_out(
     scripted: LiveServer, clip: bytes, text: str, gate: Gate, name: str
 ) -> None:
     body = upload(scripted, clip, data={name: ""}).json()
@@ -204,7 +204,7 @@ def test_asking_for_segments_is_never_without_effect(scripted: LiveServer, clip:
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1", "on", "false", "0", "no"])
-def test_a_truth_is_spelled_in_many_ways(scripted: LiveServer, clip: bytes, value: str) -> None:
+def test_booleans_are_spelled_in_many_ways(scripted: LiveServer, clip: bytes, value: str) -> None:
     response = upload(scripted, clip, data={"stream": value})
     streamed = value.lower() in ("true", "1", "on")
     assert response.headers["Content-Type"].startswith("text/event-stream") == streamed

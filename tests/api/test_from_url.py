@@ -41,7 +41,7 @@ TARGETS = [
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_url_is_asked_for_as_it_stands(
+def test_the_url_is_requested_unchanged(
     scripted: LiveServer, clip: bytes, text: str, host: AudioHost, target: str
 ) -> None:
     body = ask_url(scripted, host.put(target, Answer(clip))).json()

@@ -27,11 +27,6 @@ OTHER = "other-key"
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[LiveServer]:
     with LiveServer(
         model="scripted",
@@ -47,15 +42,6 @@ def server(data: Path) -> Iterator[LiveServer]:
 def http(server: LiveServer) -> Iterator[httpx.Client]:
     with connect(server) as client:
         yield client
-
-
-@pytest.fixture
-def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """Holds back all chunks until the test is over, or the gate is opened."""
-    gate = Gate(server, monkeypatch)
-    gate.free = 0
-    yield gate
-    gate.open()
 
 
 def submit(http: httpx.Client, audio: bytes, **fields: Any) -> dict[str, Any]:
@@ -144,7 +130,7 @@ def test_a_url_that_leads_nowhere_fails_the_job(http: httpx.Client, host: AudioH
     assert "failed" in error_of(result(http, job), 400)["message"]
 
 
-def test_audio_that_is_none_fails_the_job(http: httpx.Client) -> None:
+def test_a_recording_that_is_not_audio_fails_the_job(http: httpx.Client) -> None:
     done = ended(http, submit(http, b"no audio at all"))
     assert done["error"]["code"] == "undecodable_audio"
 
@@ -330,7 +316,9 @@ def test_a_job_needs_a_recording(http: httpx.Client) -> None:
     assert error_of(http.post(JOBS, json={"audio_file_url": "ftp://a/b"}), 403)
 
 
-def test_what_is_blamed_for_two_recordings_was_sent(http: httpx.Client, clip: bytes) -> None:
+def test_two_recordings_are_blamed_on_a_field_that_was_sent(
+    http: httpx.Client, clip: bytes
+) -> None:
     answer = http.post(JOBS, files={"file": ("a.wav", clip)}, data={"upload_id": "upload_1"})
     assert error_of(answer, 400)["param"] == "upload_id"
 

@@ -110,7 +110,7 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(
             assert secret.encode() not in path.read_bytes()
 
 
-def test_a_key_is_good_for_its_scopes_alone(server: LiveServer, keys: Keys, clip: bytes) -> None:
+def test_a_key_is_for_its_scopes_only(server: LiveServer, keys: Keys, clip: bytes) -> None:
     secret = keys("create", "bob", "--scopes", "diarize,jobs")
     with connect(server, secret) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
@@ -179,14 +179,6 @@ def stored(folder: Path, statement: str) -> Any:
     return found and found[0]
 
 
-@pytest.fixture
-def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(server, monkeypatch)
-    gate.free = 0
-    yield gate
-    gate.open()
-
-
 @pytest.mark.usefixtures("held")
 def test_the_events_of_a_job_end_with_its_key(server: LiveServer, keys: Keys, clip: bytes) -> None:
     with connect(server, keys("create", "alice")) as http:
@@ -230,7 +222,7 @@ def test_a_batch_stops_when_its_key_is_revoked(
     assert held.arrived == 2
 
 
-def test_what_exceeds_the_share_of_a_key_waits_for_the_next_day(
+def test_jobs_beyond_the_share_of_a_key_wait_for_the_next_day(
     server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
     """The clip has more than a second, of which the key has 0.36."""
@@ -292,7 +284,7 @@ def test_keys_need_a_folder(typed: Typed) -> None:
     assert "REFLECTOR_DATA_DIR" in typed("keys", "list").err
 
 
-def test_a_database_that_is_none_stops_the_server_from_starting(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "reflector.db").write_bytes(b"not a database" * 100)
     with pytest.raises(Exception, match="database"):
         LiveServer(model="scripted", data_dir=tmp_path)

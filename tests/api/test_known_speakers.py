@@ -88,7 +88,7 @@ def test_voices_ask_for_names_unless_that_is_declined(
 
 
 @pytest.mark.slow
-def test_who_is_not_known_has_a_letter(scripted: LiveServer, meeting: Samples) -> None:
+def test_unknown_speakers_have_letters(scripted: LiveServer, meeting: Samples) -> None:
     words = upload(scripted, wav(meeting), data=form(meeting, "Anna", "David")).json()["words"]
     assert wrong(words, {"Henry": "A"}) <= 0.05
 

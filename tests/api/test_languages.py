@@ -52,7 +52,7 @@ def test_detection_is_kept_to_the_languages_that_are_expected(several: LiveServe
     assert language(several, spanish, "en", "fr") in ("english", "french")
 
 
-def test_one_expected_language_is_told(several: LiveServer) -> None:
+def test_a_single_expected_language_is_passed_on_as_the_language(several: LiveServer) -> None:
     assert language(several, clips("es")[0], "english") == "english"
 
 
@@ -88,7 +88,7 @@ def test_400_where_one_of_them_is_misspelled(several: LiveServer, quiet: bytes) 
 
 
 @pytest.mark.parametrize("fields", [{"language": "fr"}, {"languages[]": "French"}])
-def test_silence_is_in_the_language_that_was_told(
+def test_silence_is_in_the_language_that_the_client_named(
     scripted: LiveServer, quiet: bytes, fields: dict[str, str]
 ) -> None:
     verbose = upload(scripted, quiet, data={**fields, "response_format": "verbose_json"}).json()
@@ -97,13 +97,13 @@ def test_silence_is_in_the_language_that_was_told(
     assert plain["languages"] == [{"code": "fr"}]
 
 
-def test_silence_is_in_no_language_if_none_was_told(scripted: LiveServer, quiet: bytes) -> None:
+def test_silence_is_in_no_language_unless_one_was_named(scripted: LiveServer, quiet: bytes) -> None:
     verbose = upload(scripted, quiet, data={"response_format": "verbose_json"}).json()
     assert verbose["language"] == "unknown"
     assert "languages" not in upload(scripted, quiet, data={"response_format": "json"}).json()
 
 
-def test_a_model_of_one_language_needs_not_be_told() -> None:
+def test_a_model_of_one_language_needs_no_language() -> None:
     service = Service(load_settings(model="sphinx"))
     model = service.resolve(None, TranscribeOptions())
     request = service.request(model, TranscriptionParameters.of(), priority=Priority.LIVE)

@@ -77,7 +77,7 @@ def test_json(client: OpenAI, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_json_is_what_no_format_means(client: OpenAI, model: str) -> None:
+def test_logprobs_without_a_format_come_as_in_json(client: OpenAI, model: str) -> None:
     answer = client.audio.transcriptions.create(
         file=("a.wav", meeting()), model=model, include=["logprobs"]
     )

@@ -45,7 +45,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("error", []),
     ],
 )
-def test_who_is_heard_at_which_level(
+def test_each_log_level_shows_the_right_loggers(
     capsys: pytest.CaptureFixture[str], level: logs.LogLevel, heard: list[str]
 ) -> None:
     logs.configure(logs.Options(level))

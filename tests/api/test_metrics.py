@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -22,28 +23,20 @@ from tests.api.support import (
     Gate,
     ask_url,
     connect,
+    does_everything,
     eventually,
     metric,
     upload,
 )
-from tests.engines.tongues import TRANSLATION
-from tests.live import KEY, LiveServer
+from tests.live import LiveServer
 
 
 @pytest.fixture(scope="module")
 def started(
-    tmp_path_factory: pytest.TempPathFactory,
+    data: Path,
 ) -> Iterator[tuple[LiveServer, BaseProcess]]:
     others = set(active_children())
-    with LiveServer(
-        model="scripted",
-        apikey=KEY,
-        workers=1,
-        diarizer="bic",
-        translator=str(TRANSLATION),
-        data_dir=tmp_path_factory.mktemp("data"),
-        url_allow="127.0.0.1",
-    ) as server:
+    with does_everything(data) as server:
         [worker] = set(active_children()) - others
         yield server, worker
 

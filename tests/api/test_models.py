@@ -68,7 +68,7 @@ def test_the_list_of_models(scripted: LiveServer) -> None:
         assert card["owned_by"]
         assert card["description"]
         assert card["licence"]
-        assert card["languages"] == sorted(card["languages"])  # type: ignore[call-overload]
+        assert card["languages"] == sorted(card["languages"])  # type: ignore[call-overload]  # a list
         assert bool(card["languages"]) == (card["type"] == "recogniser")
         assert card["state"] in {"ready", "loading", "failed", "not loaded"}
     defaults = [card["id"] for card in listed(scripted, all="true").values() if card["default"]]
@@ -207,7 +207,7 @@ def speakers_in(answer: httpx.Response) -> bool:
 
 
 @pytest.mark.parametrize(("form", "shown"), [("", True), ("diarized_json", True), ("json", False)])
-def test_the_model_that_tells_speakers(
+def test_a_model_name_with_diarize_names_speakers(
     named: LiveServer, clip: bytes, form: str, shown: bool
 ) -> None:
     answer = upload(named, clip, data={"model": DIARIZING, "response_format": form})
@@ -289,7 +289,7 @@ def test_a_folder_takes_the_place_of_a_model_of_ours(clip: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_a_translator_may_be_called_as_a_recogniser_is(clip: bytes, tmp_path: object) -> None:
+def test_a_translator_may_have_the_name_of_a_recogniser(clip: bytes, tmp_path: object) -> None:
     import shutil
 
     folder = shutil.copytree(TRANSLATION, f"{tmp_path}/scripted")

@@ -39,7 +39,7 @@ from tests.live import KEY, LiveServer
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 
-KEPT = (Spool, Recorder, PcmRecording, Chunk, Part, Recognition, Job, admission.Recording)
+KEPT = (Spool, Recorder, PcmRecording, Chunk, Part, Recognition, Job, admission.RecordingTally)
 """What holds the audio of a client, or its words."""
 
 
@@ -70,7 +70,7 @@ class Leftovers:
         try:
             yield
             for kind in ("live", "file"):
-                eventually(lambda kind=kind: running(self.server, kind) == 0)  # type: ignore[misc]
+                eventually(lambda kind=kind: running(self.server, kind) == 0)  # type: ignore[misc]  # a default in a lambda
             eventually(lambda: not self.files)
             eventually(lambda: not [one for one in _held() if id(one) not in before])
             (folder,) = self.parent.iterdir()

@@ -152,7 +152,7 @@ def pad_slow(
     return asked, thread
 
 
-def test_who_takes_chunks_gets_the_beginning_before_the_end_is_here(
+def test_a_receiver_of_chunks_gets_the_beginning_before_the_end_has_come(
     server: LiveServer, host: AudioHost, receiver: Receiver, slow: Answer
 ) -> None:
     reception = Reception()
@@ -170,7 +170,7 @@ def test_who_takes_chunks_gets_the_beginning_before_the_end_is_here(
 
 @pytest.mark.parametrize("abrupt", [False, True])
 @pytest.mark.parametrize("status", [400, 411, 501, 503])
-def test_who_wants_the_length_gets_it_without_a_second_encoding(
+def test_a_receiver_that_wants_the_length_gets_it_without_a_second_encoding(
     server: LiveServer,
     host: AudioHost,
     receiver: Receiver,
@@ -193,7 +193,7 @@ def test_who_wants_the_length_gets_it_without_a_second_encoding(
     assert read(taken.body).duration == pytest.approx(8.5, abs=0.03)
 
 
-def test_who_breaks_off_gets_all_of_it_once_more(
+def test_a_receiver_that_breaks_off_gets_everything_once_more(
     server: LiveServer, host: AudioHost, receiver: Receiver, slow: Answer
 ) -> None:
     reception = Reception(cut_at=1000)
@@ -244,7 +244,7 @@ DENIED = b"""<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Reque
         (Reception(307, headers={"Location": AWAY}), 403, "url_forbidden", "not a public one"),
     ],
 )
-def test_a_receiver_that_does_not_take_it_is_told_about(
+def test_the_error_says_that_the_receiver_did_not_take_the_file(
     server: LiveServer,
     host: AudioHost,
     receiver: Receiver,
@@ -300,7 +300,7 @@ def test_the_silence_has_to_be_above_zero_and_five_hours_at_most(
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_nor_may_it_be_no_number(server: LiveServer, number: str) -> None:
+def test_the_silence_has_to_be_a_finite_number(server: LiveServer, number: str) -> None:
     text = json.dumps(fields(NOBODY, NOBODY, 0.125)).replace("0.125", number)
     error_of(ask_raw(server, text), 400)
 
@@ -411,7 +411,7 @@ def test_a_client_that_leaves_ends_the_work(
 
     def remember(spool: Spool, *given: object, **more: object) -> None:
         spools.append(spool)
-        opened(spool, *given, **more)  # type: ignore[arg-type]
+        opened(spool, *given, **more)  # type: ignore[arg-type]  # what `opened` takes
 
     loop = server._server.servers[0].get_loop()
     tasks = len(asyncio.all_tasks(loop))

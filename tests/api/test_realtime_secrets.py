@@ -50,7 +50,7 @@ def test_a_page_sends_its_secret_as_a_subprotocol(scripted: LiveServer) -> None:
         assert client.next()["type"] == "session.created"
 
 
-def test_a_secret_is_good_for_nothing_else(scripted: LiveServer) -> None:
+def test_a_secret_opens_nothing_but_sessions(scripted: LiveServer) -> None:
     secret = made(scripted)["value"]
     with connect(scripted, secret) as client:
         assert client.get("/v1/models").status_code == 401
@@ -62,7 +62,7 @@ def test_a_secret_that_nobody_made_opens_nothing(scripted: LiveServer) -> None:
         Client(scripted, key="ek_made_up")
 
 
-def test_sessions_are_on_the_account_of_who_made_the_secret(
+def test_sessions_count_for_the_client_that_made_the_secret(
     small: LiveServer, snippets: list[Samples]
 ) -> None:
     secret = made(small, key=OTHER_KEY)["value"]
@@ -85,7 +85,7 @@ def test_sessions_are_on_the_account_of_who_made_the_secret(
         ({"turn_detection": {}}, "turn_detection"),
     ],
 )
-def test_what_does_not_fit_is_said(
+def test_bad_fields_of_a_secret_are_named(
     scripted: LiveServer, fields: dict[str, object], param: str
 ) -> None:
     with connect(scripted) as client:
@@ -159,7 +159,7 @@ VALUE = KNOWN.create("key 0", Configuration(), 3600).value
 
 
 @given(st.integers(0, len(VALUE) - 1), st.characters(max_codepoint=255))
-def test_a_changed_secret_is_worth_nothing(place: int, other: str) -> None:
+def test_a_changed_secret_is_refused(place: int, other: str) -> None:
     changed = VALUE[:place] + other + VALUE[place + 1 :]
     assert changed == VALUE or KNOWN.find(changed) is None
     assert KNOWN.find(VALUE[:place]) is None

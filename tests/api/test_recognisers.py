@@ -52,7 +52,7 @@ def test_auto_sends_each_language_to_a_model_that_knows_it(client: httpx.Client)
     assert transcribe(client, clip, language="es").json()["text"] == clip.text
 
 
-def test_auto_lets_the_broadest_model_find_out_an_unknown_language(client: httpx.Client) -> None:
+def test_auto_sends_an_unknown_language_to_a_model_that_detects_it(client: httpx.Client) -> None:
     clip = clips("es")[0]
     answer = transcribe(client, clip, response_format="verbose_json")
     assert answer.headers[MODEL_HEADER] == "whisper"
@@ -60,7 +60,7 @@ def test_auto_lets_the_broadest_model_find_out_an_unknown_language(client: httpx
     assert (found["text"], found["language"]) == (clip.text, "spanish")
 
 
-def test_without_a_model_that_finds_it_out_the_server_says_who_answers() -> None:
+def test_without_a_model_that_detects_languages_the_server_says_which_one_answers() -> None:
     with (
         LiveServer(
             model="auto",
@@ -161,7 +161,7 @@ def test_the_model_can_be_another_for_every_request(client: httpx.Client) -> Non
         assert client.get(f"/v1/models/{model}").json()["state"] == "ready"
 
 
-def test_whispers_arithmetic_is_a_setting() -> None:
+def test_whispers_compute_type_is_a_setting() -> None:
     clip = clips("en")[0]
     paths = {"whisper": str(WHISPER)}
     with (
@@ -173,7 +173,7 @@ def test_whispers_arithmetic_is_a_setting() -> None:
         assert transcribe(client, clip).json()["text"] == clip.text
 
 
-def test_an_arithmetic_that_this_machine_cannot_do_is_told() -> None:
+def test_a_compute_type_that_this_machine_lacks_is_named() -> None:
     paths = {"whisper": str(WHISPER)}
     with (
         LiveServer(

@@ -223,7 +223,7 @@ def silent() -> Iterator[Silent]:
         yield lambda to, count: [lines.enter_context(dial(to)) for _ in range(count)]
 
 
-def test_who_says_nothing_makes_room_for_who_asks(
+def test_a_silent_connection_makes_room_for_a_request(
     bare: Start, silent: Silent, caplog: pytest.LogCaptureFixture
 ) -> None:
     to = bare(connections=4, header_seconds=60)
@@ -235,7 +235,7 @@ def test_who_says_nothing_makes_room_for_who_asks(
     assert caplog.text.count("All 4 connections") == 1
 
 
-def test_who_has_waited_longest_makes_room(bare: Start, silent: Silent) -> None:
+def test_the_connection_that_waited_longest_makes_room(bare: Start, silent: Silent) -> None:
     to = bare(connections=2, header_seconds=60)
     first, second, third = silent(to, 3)
     assert read_all(first) == b""
@@ -243,7 +243,7 @@ def test_who_has_waited_longest_makes_room(bare: Start, silent: Silent) -> None:
         assert ask(line) == 200
 
 
-def test_who_still_sends_what_was_answered_makes_room_last(bare: Start, silent: Silent) -> None:
+def test_a_connection_that_still_sends_a_body_makes_room_last(bare: Start, silent: Silent) -> None:
     to = bare(apikey=KEY, connections=2, header_seconds=60)
     with dial(to) as sending:
         sending.sendall(b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")

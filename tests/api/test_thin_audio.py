@@ -102,7 +102,7 @@ def test_live_clients_are_answered_meanwhile(narrow: LiveServer, clip: bytes) ->
 
 
 @pytest.mark.slow
-def test_429_for_what_is_too_much_beside_others_but_would_do_alone(
+def test_429_for_audio_that_is_too_much_beside_others_but_not_alone(
     narrow: LiveServer, snippets: list[Samples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other recording waits for the recogniser, while all of it is decoded for the diarizer."""

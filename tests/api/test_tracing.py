@@ -7,15 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reflector_gpu.api.tracing import NO_TRACER, configured_tracer
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import FROM_URL, TRANSCRIPTIONS, connect, eventually
-from tests.engines.tongues import TRANSLATION
-from tests.live import KEY, LiveServer
+from tests.api.support import FROM_URL, TRANSCRIPTIONS, connect, does_everything, eventually
+from tests.live import LiveServer
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -66,20 +66,12 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def server(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(collector: Collector, data: Path) -> Iterator[LiveServer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")  # milliseconds
         patch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
-        with LiveServer(
-            model="scripted",
-            apikey=KEY,
-            workers=1,
-            diarizer="bic",
-            translator=str(TRANSLATION),
-            data_dir=tmp_path_factory.mktemp("data"),
-            url_allow="127.0.0.1",
-        ) as server:
+        with does_everything(data) as server:
             yield server
 
 
@@ -180,7 +172,7 @@ def test_a_job_has_a_trace_of_its_own(
     assert {"decode", "recognise"} <= {one.name for one in _below(collector, span)}
 
 
-def test_who_only_watches_is_not_traced(server: LiveServer, collector: Collector) -> None:
+def test_requests_of_monitoring_are_not_traced(server: LiveServer, collector: Collector) -> None:
     with connect(server) as client:
         for path in ("/health/ready", "/metrics", "/v1/models"):
             client.get(path, headers={"X-Request-ID": f"watch{path}"})

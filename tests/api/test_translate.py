@@ -112,7 +112,7 @@ def test_a_pair_after_its_opposite(server: LiveServer) -> None:
     assert translation(server, ENGLISH, "en", "fr") == {"en": ENGLISH, "fr": FRENCH}
 
 
-def test_codes_come_back_as_they_were_sent(server: LiveServer) -> None:
+def test_language_codes_come_back_as_they_were_sent(server: LiveServer) -> None:
     assert translation(server, ENGLISH, "eng", "fr-CA") == {"eng": ENGLISH, "fr-CA": FRENCH}
     assert translation(server, FRENCH, "FRA", "es_419") == {"FRA": FRENCH, "es_419": SPANISH}
 
@@ -125,7 +125,7 @@ def test_a_long_text_keeps_its_shape(server: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "12:30", "🎉 ---"])
-def test_what_says_nothing_stays(server: LiveServer, text: str) -> None:
+def test_text_without_letters_stays(server: LiveServer, text: str) -> None:
     assert translation(server, text) == {"en": text, "fr": text}
 
 
@@ -200,7 +200,7 @@ def test_a_language_that_is_misspelt(server: LiveServer, clip: bytes) -> None:
 
 
 @pytest.mark.parametrize("code", ["english?", "x" * 90, "xx", "-", "1"])
-def test_what_is_no_code_is_told(server: LiveServer, code: str) -> None:
+def test_an_unknown_language_code_is_named(server: LiveServer, code: str) -> None:
     error = error_of(ask(server, TEXT, {"target_language": code}), 400)
     assert error["param"] == "target_language"
     assert len(error["message"]) < 200

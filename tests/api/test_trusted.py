@@ -99,7 +99,7 @@ def test_a_proxy_alone_changes_nothing_on_loopback(bare: START) -> None:
     assert models(bare(trusted_networks=ELSEWHERE)).status_code == 200
 
 
-def test_told_to_be_insecure_it_is(bare: START) -> None:
+def test_insecure_lets_everybody_in(bare: START) -> None:
     server = bare(host=EVERYWHERE, trusted_networks=ELSEWHERE, insecure=True)
     assert models(server).status_code == 200
 

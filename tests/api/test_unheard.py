@@ -34,7 +34,7 @@ def deaf() -> Iterator[LiveServer]:
         (TRANSCRIBE, {}),
     ],
 )
-def test_speech_without_words_is_told(
+def test_speech_without_words_is_reported(
     deaf: LiveServer, clip: bytes, route: str, fields: dict[str, str]
 ) -> None:
     answer = upload(deaf, clip, route=route, data=fields)

@@ -88,7 +88,7 @@ OF_OTHER_CHAT_SERVERS = [
 
 
 @pytest.mark.parametrize("route", ACCEPTED)
-def test_what_clients_send_on_purpose_is_no_slip(route: str) -> None:
+def test_fields_of_other_servers_are_not_taken_for_misspelled(route: str) -> None:
     names = [*OF_OPENAI_AUDIO, *OF_OTHER_SPEECH_SERVERS, *OF_OPENAI_CHAT, *OF_OTHER_CHAT_SERVERS]
     accepted = ACCEPTED[route]
     known = accepted.model.model_fields.keys() - accepted.unused
@@ -120,7 +120,7 @@ def misspelled(draw: st.DrawFn, accepted: AcceptedFields[Any]) -> tuple[str, str
 @pytest.mark.parametrize("route", ACCEPTED)
 @settings(max_examples=200)
 @given(data=st.data())
-def test_one_mistake_in_any_name_is_told(route: str, data: st.DataObject) -> None:
+def test_any_name_with_one_mistake_is_refused(route: str, data: st.DataObject) -> None:
     accepted = ACCEPTED[route]
     name, wrong = data.draw(misspelled(accepted))
     with pytest.raises(InvalidRequest) as failure:
@@ -165,7 +165,7 @@ def send(
         ("/v1/chat/completions", "mesages", "messages"),
     ],
 )
-def test_a_misspelled_field_is_told_the_right_name(
+def test_the_error_about_a_misspelled_field_has_the_right_name(
     scripted: LiveServer, clip: bytes, route: str, wrong: str, meant: str
 ) -> None:
     error = error_of(send(scripted, route, clip, {wrong: "x"}), 400)
@@ -219,7 +219,7 @@ def test_fields_in_the_query_count_and_those_of_the_form_more(
         ("/v1/chat/completions", "prompt", "Hello", "'messages'"),
     ],
 )
-def test_a_field_of_another_route_is_told_where_it_belongs(
+def test_the_error_about_a_field_of_another_route_says_where_it_belongs(
     scripted: LiveServer, clip: bytes, route: str, name: str, value: object, advice: str
 ) -> None:
     error = error_of(send(scripted, route, clip, {name: value}), 400)

@@ -20,11 +20,6 @@ OCTETS = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[LiveServer]:
     with LiveServer(
         model="scripted", apikey=f"{KEY},other", data_dir=data, max_upload_mb=1
@@ -177,7 +172,7 @@ def test_bad_pieces_are_refused(http: httpx.Client, headers: dict[str, str], sta
     assert offset_of(http, where) == 0
 
 
-def test_more_than_was_said_is_refused(http: httpx.Client) -> None:
+def test_more_bytes_than_announced_are_refused(http: httpx.Client) -> None:
     where = create(http, 3)
     error_of(append(http, where, 0, b"0123"), 413)
 

@@ -64,7 +64,7 @@ def sent(server: LiveServer, data: bytes, route: str, fields: dict[str, str]) ->
 
 
 @pytest.mark.parametrize(("route", "fields"), FORMS)
-def test_a_truncated_file_is_told(
+def test_a_truncated_file_is_reported(
     scripted: LiveServer, cut: bytes, route: str, fields: dict[str, str]
 ) -> None:
     answer = sent(scripted, cut, route, fields)
@@ -83,7 +83,7 @@ def test_formats_without_a_place_for_it_have_the_header(
     assert "truncated" not in answer.text
 
 
-def test_a_damaged_file_is_told_with_the_times_of_its_words(
+def test_damage_is_reported_with_times_that_fit_the_words(
     scripted: LiveServer, speech: Samples, host: AudioHost
 ) -> None:
     form = Form("ogg", "libopus", 48_000, options={"b": "96000"})

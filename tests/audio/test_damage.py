@@ -51,7 +51,7 @@ class Pipe(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        piece = bytes(data)  # type: ignore[call-overload]
+        piece = bytes(data)  # type: ignore[call-overload]  # a plane is a buffer
         self.data += piece
         return len(piece)
 

@@ -52,7 +52,7 @@ def test_while_this_machine_works(clip: Path) -> None:
 def test_while_it_starts_there_is_nothing_to_clean_up(
     before: object, starting: object, working: object
 ) -> None:
-    own = signal.signal(signal.SIGINT, before)  # type: ignore[arg-type]
+    own = signal.signal(signal.SIGINT, before)  # type: ignore[arg-type]  # a handler of Python
     try:
         interrupt.exit_at_once()
         assert signal.getsignal(signal.SIGINT) == starting

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.clients.browser import MICROPHONE, chromium
 from tests.clients.server import KEY, ROOT, Server, serving
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -38,6 +40,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         said = server.log.read_text()
     assert "Traceback" not in said
     assert " 500 " not in said
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser whose microphone hears a conversation."""
+    spoken = f"--use-file-for-fake-audio-capture={ROOT / 'samples' / 'standup.wav'}"
+    with chromium(*MICROPHONE, spoken) as browser:
+        yield browser
 
 
 @pytest.fixture(autouse=True)

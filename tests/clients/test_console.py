@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.browser import MICROPHONE, chromium, page_of
+from tests.clients.browser import page_of
 from tests.clients.server import KEY, ROOT, Server, serving
 from tests.clients.support import ENGLISH, absent, client
 
@@ -33,14 +33,6 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("open"), {"MODEL": "scripted", "WORKERS": "1"}) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser whose microphone hears a conversation."""
-    spoken = f"--use-file-for-fake-audio-capture={STANDUP.with_suffix('.wav')}"
-    with chromium(*MICROPHONE, spoken) as browser:
-        yield browser
 
 
 @pytest.fixture

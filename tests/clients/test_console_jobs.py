@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.browser import MICROPHONE, chromium, page_of
+from tests.clients.browser import page_of
 from tests.clients.server import KEY, ROOT, Server, serving
 from tests.clients.support import ENGLISH
 from tests.clients.test_console import complaints_of_axe, opened, saved
@@ -29,14 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     }
     with serving(tmp_path_factory.mktemp("jobs"), settings) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser whose microphone hears a conversation."""
-    spoken = f"--use-file-for-fake-audio-capture={STANDUP.with_suffix('.wav')}"
-    with chromium(*MICROPHONE, spoken) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def overhear(server: Server, recording: Path, *, commits: bool, **wishes: Any) -
     found: list[Any] = []
     heard = asyncio.Event()
 
-    class Sink(processor):  # type: ignore[misc,valid-type]
+    class Sink(processor):  # type: ignore[misc,valid-type]  # known once it is installed
         async def process_frame(self, frame: Any, direction: Any) -> None:
             await super().process_frame(frame, direction)
             found.append(frame)

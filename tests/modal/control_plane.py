@@ -15,7 +15,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from types import TracebackType
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # no types
@@ -76,12 +75,7 @@ class ControlPlane:
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -90,7 +84,7 @@ class ControlPlane:
     async def _start(self) -> None:
         self._server = Server([_service(self)], status_details_codec=custom_detail_codec)
         await self._server.start("127.0.0.1", 0)
-        self._port = self._server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self._port = self._server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # it has started
 
     async def _stop(self) -> None:
         self._server.close()

@@ -30,7 +30,7 @@ def turns(spec: str) -> list[SpeakerTurn]:
     found = []
     for part in spec.split():
         span, _, speaker = part.partition(":")
-        start, end = re.fullmatch(r"(-?[\d.]+)-(-?[\d.]+)", span).groups()  # type: ignore[union-attr]
+        start, end = re.fullmatch(r"(-?[\d.]+)-(-?[\d.]+)", span).groups()  # type: ignore[union-attr]  # all match
         found.append(SpeakerTurn(float(start), float(end), int(speaker)))
     return found
 

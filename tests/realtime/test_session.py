@@ -17,7 +17,7 @@ from reflector_gpu.realtime import session as session_module
 from reflector_gpu.realtime.configuration import Configuration, Transcription
 from reflector_gpu.realtime.server_events import ServerEvent
 from reflector_gpu.realtime.session import Session
-from reflector_gpu.runtime.admission import Admission, Recording
+from reflector_gpu.runtime.admission import Admission, RecordingTally
 from reflector_gpu.runtime.limits import Limits
 from reflector_gpu.types import SAMPLE_RATE, Priority, Samples, Word
 
@@ -72,7 +72,7 @@ class Speech:
         return Said(self._text)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Recording]:
+    async def place(self) -> AsyncIterator[RecordingTally]:
         with self._admission.permit(Priority.LIVE) as permit, permit.recording() as recording:
             yield recording
 

@@ -6,13 +6,13 @@ from multiprocessing import Pipe
 
 import pytest
 
-from reflector_gpu.runtime.worker_process import Progress, Said
+from reflector_gpu.runtime.worker_process import PipeProgress, Said
 
 
 def test_nothing_is_not_said() -> None:
     """It would begin an answer, which is then not given again elsewhere if this worker dies."""
     here, there = Pipe()
-    progress = Progress(there, {0})
+    progress = PipeProgress(there, {0})
     for part in ("", "word", ""):
         assert not progress.say(0, part)
     progress.say(1, "unheard")

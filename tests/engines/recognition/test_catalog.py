@@ -384,4 +384,4 @@ def test_a_setting_that_leads_nowhere_is_named(
     variable: str, arguments: dict[str, dict[str, str]]
 ) -> None:
     with pytest.raises(ConfigurationError, match=variable):
-        Recognisers("sphinx", **arguments)  # type: ignore[arg-type]
+        Recognisers("sphinx", **arguments)  # type: ignore[arg-type]  # wrong on purpose

@@ -14,10 +14,11 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Captions:
-    """What to write for each `Heard`. Tentative words stay on one line, so that they can go."""
+    """What to write for each `Heard`. Tentative words stay on one line, so that they can be
+    overwritten."""
 
     def __init__(self, columns: int) -> None:
-        """For a terminal that is so wide."""
+        """``columns`` is the width of the terminal."""
         self._columns = columns
         self._column = 0
         self._tentative = 0  # columns

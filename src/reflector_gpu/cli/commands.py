@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from reflector_gpu import __version__
-from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.job_commands import jobs
 from reflector_gpu.cli.key_commands import keys
@@ -27,13 +26,23 @@ from reflector_gpu.cli.options import (
     Wyoming,
 )
 from reflector_gpu.cli.ray_commands import ray
-from reflector_gpu.cli.recording_options import Channels, Language, Server, Track
+from reflector_gpu.cli.recording_options import (
+    Channels,
+    Diarize,
+    Hotwords,
+    Language,
+    ModelName,
+    Prompt,
+    Quiet,
+    Server,
+    Track,
+)
 
 
 class _Program(typer.core.TyperGroup):
-    """The program. Wrong values are told without the name of Python's exception."""
+    """The program. Its errors about wrong values do not name Python's exception."""
 
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer says Any
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -148,25 +157,13 @@ def transcribe(
     ] = None,
     server: Server = None,
     key: Key = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.recognisers,
-            help="A name from `models list`; else the configured one.",
-        ),
-    ] = None,
+    model: ModelName = None,
     language: Language = None,
     track: Track = None,
     channels: Channels = None,
     profile: Profile = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Text that sets the style and the spelling."),
-    ] = None,
-    hotwords: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
-    ] = None,
+    prompt: Prompt = None,
+    hotwords: Hotwords = None,
     translate_to: Annotated[
         str | None,
         typer.Option(
@@ -175,20 +172,18 @@ def transcribe(
             "both languages.",
         ),
     ] = None,
-    diarize: Annotated[
-        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
-    ] = False,
+    diarize: Diarize = False,
     speakers: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
     ] = None,
     min_speakers: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Fewest who may speak; implies --diarize."),
+        typer.Option(metavar="NUMBER", min=1, help="Least number of people; implies --diarize."),
     ] = None,
     max_speakers: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Most who may speak; implies --diarize."),
+        typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
     ] = None,
     speaker: Annotated[
         list[str] | None,
@@ -206,9 +201,7 @@ def transcribe(
             help="Fail if the model fails on a part of a recording, instead of warning of it.",
         ),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn recordings into text, subtitles or timed words.
 
@@ -278,7 +271,8 @@ def translate(
         typer.Argument(metavar="[TEXT]", show_default=False, help="Left out: standard input."),
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="LANGUAGE", help="Of the text: en, pt-BR, Spanish, ...")
+        str,
+        typer.Option("--from", metavar="LANGUAGE", help="Its language: en, pt-BR, Spanish, ..."),
     ] = "en",
     target: Annotated[
         str, typer.Option("--to", metavar="LANGUAGE", help="What to translate to.")
@@ -305,7 +299,7 @@ def llm(
         typer.Option(metavar="TEXT", help="System prompt: the role of the model."),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="Most tokens of the answer.")
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Longest answer, in tokens.")
     ] = None,
     temperature: Annotated[
         float | None,

@@ -12,7 +12,7 @@ def recognisers(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """Names of models of any kind that begin so."""
+    """Names of models of any kind that begin with what has been typed so far."""
     from reflector_gpu.engines.catalogs import CATALOGS
 
     known = [name for catalog in CATALOGS.values() for name in catalog.models]

@@ -14,7 +14,7 @@ from reflector_gpu.cli.console import console, print_json, print_table
 from reflector_gpu.settings import Settings, load_settings, origins, variables
 
 UNSET = "-"
-"""What the value of a setting that has none is shown as."""
+"""Shown for a setting that has no value."""
 
 _MASK = "********"
 _ROOM_FOR_A_TABLE = 140  # columns
@@ -74,7 +74,7 @@ def _plain(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    """``value`` as it would stand in the environment."""
+    """``value`` as an environment variable would hold it."""
     if value is None or value in ("", [], {}):
         return UNSET
     if isinstance(value, bool):

@@ -32,7 +32,7 @@ def here(text: str) -> str:
 
 
 def message_of(error: ReflectorError) -> str:
-    """The message of ``error``. Commands in those of another server are about its installation."""
+    """The message of ``error``. One from another server stays: its commands are for that server."""
     return error.message if isinstance(error, UpstreamFailed) else here(error.message)
 
 

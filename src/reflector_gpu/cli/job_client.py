@@ -80,7 +80,7 @@ class JobClient:
         return answer.text
 
     def upload(self, path: Path, report: Callable[[str], None]) -> str:
-        """The ``upload_id`` of a file. A connection that breaks is tried again from where it was.
+        """The ``upload_id`` of a file. After a broken connection, it goes on where it was.
 
         Raises:
             UpstreamFailed, UpstreamTimeout: it broke too often.
@@ -121,7 +121,7 @@ class JobClient:
         return int(answer.headers["Upload-Offset"])
 
     def _offset(self, where: str, known: int) -> int:
-        """Where an upload is; as far as is ``known`` if the server does not answer."""
+        """How many bytes of an upload the server has; ``known`` if it does not answer."""
         try:
             answer = self._http.head(where, headers=_TUS)
         except httpx.HTTPError:
@@ -172,7 +172,8 @@ def _explained(http: httpx.Client) -> Iterator[None]:
 
 
 def key_of(path: Path, fields: Json) -> str:
-    """What makes one job of the same file and the same ``fields``, however often they are sent."""
+    """The idempotency key of a file and ``fields``: however often they are sent, they are one
+    job."""
     digest = hashlib.sha256(repr(sorted(fields.items())).encode())
     with path.open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())

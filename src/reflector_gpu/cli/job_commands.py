@@ -8,9 +8,10 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from reflector_gpu.cli.options import AsJson, Key
+from reflector_gpu.cli.recording_options import Diarize, Hotwords, Language, Prompt, Quiet
 
 jobs = typer.Typer(
-    help="Recordings that a server works on, whether you wait or not.",
+    help="Work of a server on recordings, whether you wait for it or not.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -20,9 +21,6 @@ Format = Literal["text", "json", "srt", "vtt", "verbose_json", "diarized_json", 
 Server: TypeAlias = Annotated[str, typer.Option("--server", metavar="URL", help="The server.")]
 Ids: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="ID", show_default=False, help="From `jobs list`.")
-]
-Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
 ]
 
 _SERVER = "http://127.0.0.1:8000"
@@ -35,7 +33,7 @@ def submit_jobs(
         typer.Argument(
             metavar="FILE|FOLDER|URL",
             show_default=False,
-            help="Recordings; of a folder, all that are in it.",
+            help="Recordings, or folders of recordings.",
         ),
     ],
     wait: Annotated[
@@ -44,7 +42,7 @@ def submit_jobs(
     ] = False,
     result_format: Annotated[
         Format | None,
-        typer.Option("--format", "-f", show_default=False, help="Of the results; else text."),
+        typer.Option("--format", "-f", show_default=False, help="Their format; else text."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -59,34 +57,27 @@ def submit_jobs(
     key: Key = None,
     kind: Annotated[
         Literal["transcription", "diarization", "translation"],
-        typer.Option(help="What to do with them."),
+        typer.Option(help="What to do with the recordings."),
     ] = "transcription",
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A model of the server.")
     ] = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ...")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Text that sets the style and the spelling.")
-    ] = None,
-    hotwords: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
-    ] = None,
+    language: Language = None,
+    prompt: Prompt = None,
+    hotwords: Hotwords = None,
     translate_to: Annotated[
         str | None, typer.Option(metavar="CODE", help="Translate what is said.")
     ] = None,
-    diarize: Annotated[
-        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
-    ] = False,
+    diarize: Diarize = False,
     speakers: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, help="How many people speak.")
     ] = None,
     priority: Annotated[
-        int, typer.Option(metavar="NUMBER", min=-100, max=100, help="Higher ones are first.")
+        int,
+        typer.Option(metavar="NUMBER", min=-100, max=100, help="Jobs with a higher one run first."),
     ] = 0,
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="What to tell when a job ends.")
+        str | None, typer.Option(metavar="URL", help="Where to report the end of a job.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -157,7 +148,10 @@ def get_result(
     result_format: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", show_default=False, help="Left out: what the job was told, else JSON."
+            "--format",
+            "-f",
+            show_default=False,
+            help="Left out: the one it was submitted with, else JSON.",
         ),
     ] = None,
     output: Annotated[

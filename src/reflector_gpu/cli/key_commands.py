@@ -19,11 +19,11 @@ def create_key(
         str, typer.Argument(metavar="NAME", show_default=False, help="Who will use it.")
     ],
     scopes: Annotated[
-        str, typer.Option(metavar="SCOPES", help="What it is good for, between commas.")
+        str, typer.Option(metavar="SCOPES", help="What it may do, between commas.")
     ] = "transcribe,diarize,translate,llm,jobs",
     daily_audio_hours: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", min=0, help="Audio that it may have worked on in a day."),
+        typer.Option(metavar="NUMBER", min=0, help="Hours of audio that it may use in a day."),
     ] = None,
 ) -> None:
     """Make a key, and print it once. [env var: REFLECTOR_DATA_DIR]
@@ -38,7 +38,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """List the keys, also those that were revoked. Their secrets are not known."""
+    """List the keys, revoked ones too. Their secrets are not kept."""
     from reflector_gpu.cli.keys import show
 
     show(as_json=as_json)

@@ -133,7 +133,7 @@ def run(names: Sequence[str], *, everything: bool, dry_run: bool) -> None:
 def env_lines(urls: Mapping[str, str], key: str | None) -> Iterator[str]:
     """The lines of Reflector's ``.env`` for the apps at ``urls``, by their names.
 
-    The key stands in one of them, and the others refer to that. ``key`` is None if it was made, and
+    One of them has the key, and the others refer to it. ``key`` is None if it was made, and
     printed, by an earlier deployment.
     """
     told = ""

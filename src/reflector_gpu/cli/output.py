@@ -123,7 +123,7 @@ def outputs(sources: Sequence[Source], form: OutputFormat, target: str | None) -
     """The destination of each of ``sources``; ``target`` is the value of ``-o``.
 
     Raises:
-        InvalidRequest: ``target`` does not do for so many, or cannot be written.
+        InvalidRequest: ``target`` is a single file for several inputs, or cannot be written.
     """
     several = len(sources) > 1
     if target is None:

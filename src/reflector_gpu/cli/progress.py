@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
@@ -44,12 +43,7 @@ class ProgressBars:
         self._display.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._display.stop()
 
     @contextmanager
@@ -65,7 +59,7 @@ class ProgressBars:
     def bar(self, name: str, seconds: float | None, *, told: bool = True) -> Iterator[Bar]:
         """A bar for the recording ``name``, which is about ``seconds`` long.
 
-        In the end the speed is told.
+        At the end, the speed is printed.
         """
         task = self._display.add_task(name, total=seconds, state="")
         bar = Bar(self._display, task, seconds)
@@ -93,7 +87,7 @@ class Activity:
             self._status.start()
 
     def silenced(self, results: Iterable[T]) -> Iterator[T]:
-        """``results``, with the terminal free for what is printed of each."""
+        """``results``, with nothing else on the terminal while each of them is printed."""
         try:
             for result in results:
                 if self._status:

@@ -1,7 +1,7 @@
 """``ray batch``: a folder of recordings to a folder of transcripts, over a Ray cluster.
 
-Ray Data streams the recordings through actors that have loaded the model. A transcript that is
-there is the checkpoint: whoever runs the command again does what is left.
+Ray Data streams the recordings through actors that have loaded the model. A transcript that exists
+is a checkpoint: the command, run again, does what is left.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reflector_gpu.transcriber import Options
 FAILURES = "failures.txt"
 """What could not be transcribed, and why: a line each, in the folder of transcripts."""
 
-_EACH_BLOCK = 4  # recordings; so few are in the hands of one actor, and are lost with it
+_EACH_BLOCK = 4  # recordings; few, because they are lost with the actor that works on them
 _OBJECT_STORE_BYTES = 200_000_000  # paths pass through it, and no audio
 
 Row = Mapping[str, Any]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from reflector_gpu.cli import completion
 from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.recording_options import Diarize, Language, ModelName
 
 ray = typer.Typer(
     help="The same service on a Ray cluster.", no_args_is_help=True, rich_markup_mode=None
@@ -67,22 +67,11 @@ def batch(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Recordings, also below it.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Where transcripts are written.")],
     form: Annotated[
-        OutputFormat, typer.Option("--format", "-f", help="Their format.")
+        OutputFormat, typer.Option("--format", "-f", help="Format of the transcripts.")
     ] = OutputFormat.JSON,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.recognisers,
-            help="A name from `models list`; else the configured one.",
-        ),
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ...")
-    ] = None,
-    diarize: Annotated[
-        bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
-    ] = False,
+    model: ModelName = None,
+    language: Language = None,
+    diarize: Diarize = False,
     actors: Annotated[
         int,
         typer.Option(metavar="NUMBER", min=1, help="Most models that are loaded at once."),

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from reflector_gpu.cli import completion
+
 Server: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Let this server do the work, instead of this process."),
@@ -13,6 +15,24 @@ Server: TypeAlias = Annotated[
 Language: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="CODE", help="Spoken language: en, pt-BR, Spanish, ..."),
+]
+ModelName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.recognisers,
+        help="A name from `models list`; else the configured one.",
+    ),
+]
+Prompt: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Text that sets the style and the spelling."),
+]
+Hotwords: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="WORDS", help="Words to expect, between commas.")
+]
+Diarize: TypeAlias = Annotated[
+    bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
 ]
 Track: TypeAlias = Annotated[
     str | None,
@@ -27,4 +47,7 @@ Channels: TypeAlias = Annotated[
         show_default=False,
         help="separate: each channel is a speaker, or each track of a file that has several.",
     ),
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", show_default=False, help="No progress display.")
 ]

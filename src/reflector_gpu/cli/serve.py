@@ -38,7 +38,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
     """Serve until a signal says stop. Wyoming's clients are served on a port of their own.
 
     Raises:
-        ReflectorError: the settings do not work, or the port cannot be had.
+        ReflectorError: the settings do not work, or the port cannot be used.
     """
     settings = load_settings(**overrides)
     named_keys = has_keys(settings)
@@ -70,7 +70,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
 
 
 class _Server(Server):
-    """A server that says when it is ready, and to which stopping on request is success."""
+    """A server that says when it is ready, and that ends well when it is asked to stop."""
 
     def __init__(
         self,

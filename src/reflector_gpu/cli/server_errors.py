@@ -1,4 +1,4 @@
-"""Why a server did not do what it was asked for, in its own words or the system's."""
+"""Why a server did not do what it was asked: in its own words, or in the operating system's."""
 
 from __future__ import annotations
 

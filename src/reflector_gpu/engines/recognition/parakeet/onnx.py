@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,9 +88,7 @@ class ParakeetRecogniser:
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.
         """
-
-        listen = partial(self._listen, hotwords=options.hotwords)
-        return recognised(chunks, options.language, listen)
+        return recognised(chunks, options, self._listen)
 
     def close(self) -> None:
         self._head = None

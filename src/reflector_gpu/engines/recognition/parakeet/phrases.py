@@ -2,8 +2,8 @@
 
 This is phrase boosting by a trie inside greedy decoding (GPU-PB, Andrusenko et al. 2025,
 https://arxiv.org/abs/2508.07014). A row stands at a node of the trie: the longest beginning of a
-phrase that it has just said. The pieces that lead deeper are raised. Whether anything is said at
-all is not touched: where the network says blank, it stays blank.
+phrase that it has just said. The pieces that lead deeper are raised. Blanks stay: where the network
+hears nothing, phrases change nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def spelling(text: str, numbers: Mapping[str, int]) -> list[int] | None:
     found: list[int] = []
     for word in text.split():
         if len(word) > _LONGEST_WORD:
-            return None  # nobody says it, and to cut it up takes long
+            return None  # nobody says such a word, and cutting it up takes long
         parts = [f" {word}"[index] for index in range(len(word) + 1)]
         while True:
             pairs = [one + other for one, other in pairwise(parts)]

@@ -1,4 +1,4 @@
-"""What both engines share: which chunks are worth a look, and how pieces become words."""
+"""What both engines share: which chunks are long enough, and how pieces become words."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ from reflector_gpu.engines.recognition.base import checked
 from reflector_gpu.engines.recognition.parakeet import tdt
 from reflector_gpu.engines.recognition.sound import spoken
 from reflector_gpu.errors import ReflectorError
-from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, Segment, Token, Word
+from reflector_gpu.types import (
+    SAMPLE_RATE,
+    Recognition,
+    Samples,
+    Segment,
+    Token,
+    TranscribeOptions,
+    Word,
+)
 
 _SHORTEST = SAMPLE_RATE // 10  # samples; the feature extractor fails on a few frames
 
-Listener: TypeAlias = Callable[[Sequence[Samples]], Iterable[list[Word]]]
-"""Finds the words of each of some chunks."""
+Listener: TypeAlias = Callable[[Sequence[Samples], Sequence[str]], Iterable[list[Word]]]
+"""Finds the words of each of some chunks, given the hotwords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +42,16 @@ class Piece:
 
 
 def recognised(
-    chunks: Sequence[Samples], language: str | None, listener: Listener
+    chunks: Sequence[Samples], options: TranscribeOptions, listener: Listener
 ) -> list[Recognition | ReflectorError]:
     """What ``listener`` hears in ``chunks``, as `Recogniser.transcribe` gives it.
 
-    v3 follows the spoken language but does not say which it is, so it is what the client told.
+    The recognitions name the language that the client did, because v3 does not say what it heard.
     """
 
     def recognise(batch: Sequence[Samples]) -> list[Recognition]:
-        found = zip(listener(batch), batch, strict=True)
-        return [_recognition(words, samples, language) for words, samples in found]
+        found = zip(listener(batch, options.hotwords), batch, strict=True)
+        return [_recognition(words, samples, options.language) for words, samples in found]
 
     return together(recognise, np.ndarray, each(_readable, chunks))
 

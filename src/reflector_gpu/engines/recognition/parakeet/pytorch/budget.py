@@ -16,7 +16,7 @@ class Memory(Protocol):
 
     @property
     def free_bytes(self) -> int | None:
-        """What is free there, or None if that is no concern."""
+        """The free memory there, or None if it does not matter."""
 
     @property
     def bytes_per_second(self) -> float:

@@ -8,7 +8,6 @@ engine on ONNX Runtime.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +50,7 @@ class TorchParakeet:
         Raises:
             EngineFailed: the device has no memory for so many chunks at once.
         """
-        listen = partial(self._listen, hotwords=options.hotwords)
-        return recognised(chunks, options.language, listen)
+        return recognised(chunks, options, self._listen)
 
     def close(self) -> None:
         self._loaded = None

@@ -113,7 +113,7 @@ class Network:
                     found.update(zip(pack.indices, self.decoder(*encoded, raised), strict=True))
                     pack = after
         except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()  # what is left in pieces may do for smaller packs
+            torch.cuda.empty_cache()  # the pieces that are left may be enough for smaller packs
             raise EngineFailed(
                 f"Parakeet failed on a batch of {len(batch)}: the GPU has not enough memory."
             ) from error

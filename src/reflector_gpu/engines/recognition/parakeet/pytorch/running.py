@@ -1,8 +1,8 @@
 """Runs the encoder and the decoder: as they are, or recorded as CUDA graphs.
 
 A graph repeats a series of kernels without the host, on the same memory each time. So there is one
-for each of a few shapes, with tensors of its own, into which a batch is copied. What a batch leaves
-free of them counts as padding.
+for each of a few shapes, with tensors of its own, into which a batch is copied. The part of a
+tensor that a batch does not fill counts as padding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CudaGraphs:
         self._pool: tuple[int, int] | None = None
 
     def __call__(self, work: Work) -> Work:
-        """``work`` as a graph. If it cannot be one, this says so, and it stays as it is."""
+        """``work`` as a graph. If it cannot be one, it stays as it is, and the log says so."""
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle  # for the name of an error alone
+import pickle  # only for the name of an error
 import re
 import tarfile
 import tempfile
@@ -34,7 +34,7 @@ _UNUSED = (
     "encoder.pos_enc.",
     "ctc_decoder.",
     "loss.",
-)  # parts of an archive that decoding needs not
+)  # parts of an archive that decoding does not need
 
 _DAMAGES = (
     OSError,
@@ -112,10 +112,10 @@ def _of_nemo(path: Path) -> Loaded:
             return file
 
         with opened("model_config.yaml") as file:
-            # As text: a piece such as "no" is none of YAML's booleans.
+            # As text, because YAML takes a piece such as "no" for a boolean.
             config = yaml.load(file, yaml.BaseLoader)  # noqa: S506  makes nothing but text
         with tempfile.TemporaryFile() as copy, opened("model_weights.ckpt") as file:
-            copyfileobj(file, copy)  # torch wants to jump about in it
+            copyfileobj(file, copy)  # torch needs a file that can seek
             copy.seek(0)
             state = torch.load(copy, map_location="cpu", weights_only=True)
     vocabulary = _vocabulary(config)

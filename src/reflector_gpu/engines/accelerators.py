@@ -72,7 +72,7 @@ def check_ctranslate2(what: str, device: str, compute_type: str) -> None:
 
 @contextmanager
 def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
-    """Around CTranslate2's work on a batch of ``items``.
+    """The context of CTranslate2's work on a batch of ``items``, which makes its errors ours.
 
     Raises:
         EngineFailed: it failed, perhaps for lack of memory. The message is about ``what``.
@@ -86,8 +86,8 @@ def ctranslate2_batch(what: str, items: int) -> Iterator[None]:
 def load_cublas() -> None:
     """Load CUDA 12's cuBLAS from NVIDIA's wheel or from the system.
 
-    CTranslate2 opens it by name when it first multiplies. The linker would not find that of a
-    wheel, but one that is already loaded is used.
+    CTranslate2 opens it by name when it first multiplies. The linker would not find it in a wheel,
+    but uses it if it is already loaded.
 
     Raises:
         ModelNotInstalled: there is none; the message says how to get it.

@@ -123,7 +123,7 @@ AnyModel: TypeAlias = Model[object, object]
 
 @contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
-    """Around the imports of an optional library: say how to install it if they fail.
+    """The context of imports of an optional library, which says how to install it if they fail.
 
     Raises:
         ModelNotInstalled: ``what`` (a plural) needs the ``extra`` of this package.

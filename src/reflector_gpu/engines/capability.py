@@ -1,7 +1,7 @@
 """What engines can do: recognise, diarize, translate, complete.
 
-A capability is a folder of this package. Its ``base`` says what its engines take and give, and its
-`Catalog` which models there are; `engines.catalogs` lists the catalogs.
+A capability is a folder of this package. Its ``base`` says what its engines take and give. Its
+`Catalog` says which models there are, and `engines.catalogs` lists the catalogs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from reflector_gpu.stages import Stage
 class Capability:
     """One thing that engines do, and how workers call them to do it.
 
-    ``kind`` is what users call a model that does it, and ``purpose`` tells them what it is good
-    for. ``method`` is the engine's batch method:
-    ``method(items, options)`` gives one result or one error for each item, in order. ``stage`` is
-    what metrics and traces call that. A capability
-    that ``streams`` also gives it a `Progress`, which takes parts of a result before its end.
-    ``whole_recordings`` means that an item is a recording of any length, not a piece of one.
-    ``reads_weights`` means that the server itself reads a model's files, to know its languages say.
+    ``kind`` is what users call a model that does it, and ``purpose`` tells them what it is for.
+    ``method`` is the engine's batch method: ``method(items, options)`` gives one result or one
+    error for each item, in order. ``stage`` is its name in metrics and traces. If a capability
+    ``streams``, the method also gets a `Progress`, which takes parts of a result ahead of the
+    whole. ``whole_recordings`` means that an item is a recording of any length, not a piece of one.
+    ``reads_weights`` means that the server itself reads a model's files, such as those that list
+    its languages.
     """
 
     kind: str

@@ -23,8 +23,8 @@ CATALOGS: Mapping[str, Catalog[AnyModel]] = {
 def helpers(settings: Settings) -> list[AnyModel]:
     """The configured models that requests do not name: those that diarize, translate, and so on.
 
-    Recognisers are left out, which requests do name, and so is the language model, which may be on
-    another server.
+    Recognisers are left out, because requests do name them. So is the language model, because it
+    may be on another server.
 
     Raises:
         ConfigurationError: a setting names no model.

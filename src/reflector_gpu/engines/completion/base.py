@@ -38,7 +38,7 @@ class CompleterSpec(EngineSpec):
 
 
 class Progress(Protocol):
-    """What an engine that streams tells of its answers while it writes them."""
+    """Takes the text of answers while an engine that streams writes them."""
 
     def say(self, index: int, part: object) -> bool:
         """Take the next text of the answer to the prompt ``index``.

@@ -225,8 +225,8 @@ class _Answer:
 def _by_length(answers: Sequence[_Answer]) -> list[list[_Answer]]:
     """``answers`` in groups whose prompts have about the same length.
 
-    Of a batch, CTranslate2 reads as many tokens at once as the shortest prompt has, and the rest of
-    the others token by token.
+    CTranslate2 reads as many tokens of a batch at once as its shortest prompt has. It reads the
+    rest of the longer ones token by token.
     """
     groups: list[list[_Answer]] = []
     for answer in sorted(answers, key=lambda answer: len(answer.prompt)):

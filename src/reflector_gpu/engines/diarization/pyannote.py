@@ -1,9 +1,9 @@
 """A diarizer of pyannote.audio 4's pipelines, on PyTorch: overlaps, any language.
 
-The library takes the whole waveform, and compares every voice with every other. So here alone
-memory grows with the recording: by four bytes for each sample, and by the square of its voices. The
-weights are gated: those who have accepted their terms on the hub can pull them. They are pickles,
-which run as code, so an operator must trust a folder of their own.
+The library takes the whole waveform, and compares every voice with every other. So, unlike with
+other engines, memory grows with the recording: by four bytes for each sample, and by the square of
+its voices. The weights are gated: those who have accepted their terms on the hub can pull them.
+They are pickles, which run as code, so an operator must trust a folder of their own.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ _SILENCE = 1.0  # seconds without a word
 
 
 def without_impossible_loops(words: Sequence[Word]) -> list[bool]:
-    """Drop repetitions that nobody can have said: "no no no no" may be, a hundred a second not.
+    """Drop repetitions that nobody can have said: "no no no no" may be said, but not a hundred
+    times a second.
 
     A loop is the same words at least `TIMES` times in a row, of which half or more are faster or
     slower than anybody speaks. The first repetition stays, and so do the next ones up to the first

@@ -80,7 +80,7 @@ class SphinxRecogniser:
         # With the whole utterance the decoder can normalise by its cepstral mean. In pieces it
         # would have to guess that mean, which costs a third of the words.
         pcm = np.round(samples * 32767).clip(-32768, 32767).astype(np.int16)
-        self._decoder.reinit_feat()  # else its estimate of the noise is from other audio
+        self._decoder.reinit_feat()  # otherwise its estimate of the noise is from other audio
         self._decoder.start_utt()
         self._decoder.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
         self._decoder.end_utt()

@@ -1,7 +1,7 @@
 """Files from the Hugging Face hub.
 
-The hub library asks the hub, with ``HF_ENDPOINT``, tokens and offline mode as its users know them.
-The files are downloaded here, by plain HTTP. The library (2.4,
+The hub library asks the hub, so ``HF_ENDPOINT``, tokens and offline mode work as its users know
+them. The files are downloaded here, by plain HTTP. The library (2.4,
 `file_download._download_to_tmp_and_move`) would throw away unfinished downloads, and compare
 nothing but sizes.
 """
@@ -67,7 +67,7 @@ def _blob(repository: Repository, name: str, revision: str) -> Path:
     """Put the file ``name`` among the blobs of the cache, where the library finds it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # not in its __all__
 
     url = hf_hub_url(repository.name, name, revision=revision)
     promised = get_hf_file_metadata(url)
@@ -136,7 +136,7 @@ def _explained(repository: Repository) -> Iterator[None]:
 
 
 class HubOutOfReach(UpstreamFailed):
-    """The hub does not answer. The files in the cache may do."""
+    """The hub does not answer. The files in the cache may be enough."""
 
 
 def _refused(repository: str, status: int) -> UpstreamFailed:
@@ -159,7 +159,7 @@ def _out_of_reach(repository: str, error: Exception) -> HubOutOfReach:
     if isinstance(error, OfflineModeIsEnabled):
         return HubOutOfReach(f"HF_HUB_OFFLINE is set, and {repository} is not in the cache.")
     return HubOutOfReach(
-        f"{repository} cannot be had from the model hub: check the network and HF_ENDPOINT. A "
+        f"The model hub does not deliver {repository}: check the network and HF_ENDPOINT. A "
         "machine without the hub takes the weights from an archive: reflector-gpu models import "
         "FILE; docs/firewall.md says how. "
         f"({type(error).__name__}: {error})"

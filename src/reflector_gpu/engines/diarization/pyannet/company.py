@@ -1,4 +1,4 @@
-"""The people of a recording that goes on, and the numbers by which they are told."""
+"""The people of a recording that goes on, and their numbers."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Company:
 
 
 def matched(shared: Counter[tuple[int, int]]) -> dict[int, int]:
-    """One of the second for each of the first, the pairs that share most before others."""
+    """Match each first with one second, beginning with the pairs that share most."""
     found: dict[int, int] = {}
     for (one, other), _ in shared.most_common():
         if one not in found and other not in found.values():

@@ -64,7 +64,7 @@ def by_window(voices: Sequence[Voice]) -> Iterator[tuple[int, list[Voice]]]:
 
 
 def probability(alike: npt.NDArray[np.floating[Any]], who: int, *, clear: bool) -> float:
-    """That a voice is the person ``who``, by how ``alike`` it is to each of them."""
+    """The probability that a voice is the person ``who``, by how ``alike`` it is to each person."""
     others = np.delete(alike, who)
     if not len(others):
         return 1.0
@@ -75,7 +75,7 @@ def probability(alike: npt.NDArray[np.floating[Any]], who: int, *, clear: bool) 
 def _confidence(turn: SpeakerTurn, sure: Mapping[tuple[int, int], float]) -> float | None:
     """The mean of the windows in which the turn's speaker is heard, each as long as it has of it.
 
-    None if none of them tells the voice.
+    None if none of them knows the voice.
     """
     first = max(0, int((turn.start - _WINDOW_SECONDS) / _HOP_SECONDS))
     total = weight = 0.0

@@ -2,7 +2,7 @@
 
 Each window is heard once, as soon as it has been recorded. Then all voices so far are clustered
 anew, less and less often, and people keep the numbers that most of their voices had (`company`). So
-a wrong label is put right for what follows, and at the end for what was told.
+a wrong label is corrected for what follows, and at the end for everything.
 
 What is kept of the past is what was heard in the last two hours, five megabytes an hour, and the
 turns before that.
@@ -33,13 +33,13 @@ from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTur
 
 _HOP = STEP * SHIFT
 _SETTLED = -(-WINDOW // _HOP)
-"""Windows that hear a moment together: an earlier one tells nothing new of the last."""
+"""The number of windows that hear the same moment. Earlier windows know nothing of it."""
 
 _MOST_WINDOWS = 4800
 """Windows that can still be corrected: two hours of speech."""
 
 _MOST_TURNS = 4000
-"""Turns that are kept as they were told."""
+"""Older turns that are kept, and not corrected any more."""
 
 _JOINED = 0.1  # seconds between two parts of a turn, at most
 _NEAR = 1.0  # seconds from a turn in which words may still belong to it
@@ -72,7 +72,7 @@ class LiveDiarizer:
     def push(self, samples: Samples) -> list[SpeakerTurn]:
         """The turns in what has newly been heard, up to five seconds behind.
 
-        A turn that goes on is told in parts. A speaker's number stays.
+        A turn that goes on comes in parts. A speaker's number stays.
         """
         self._received += len(samples)
         self._pending = np.concatenate([self._pending, samples])
@@ -82,7 +82,7 @@ class LiveDiarizer:
         return found
 
     def skip(self, samples: int) -> list[SpeakerTurn]:
-        """The same for so many ``samples`` of silence, which cost nothing however many they are."""
+        """The same for ``samples`` of silence, any number of which cost nothing."""
         silent = min(samples, WINDOW + _HOP + 2 * MARGIN)
         found = self.push(np.zeros(silent, np.float32))
         hops = (samples - silent) // _HOP
@@ -173,7 +173,8 @@ class LiveDiarizer:
         return self._new_turns(_Window(self._heard, heard, people))
 
     def _new_turns(self, last: _Window) -> list[SpeakerTurn]:
-        """What the ``last`` window tells, with those before it, of the time that was not told."""
+        """The turns that the ``last`` window and those before it show in what was not covered
+        yet."""
         end = min(last.number * _HOP + WINDOW, self._received) / SAMPLE_RATE
         windows, person = Windows(), dict[tuple[int, int], int]()
         for place, window in enumerate([*self._recent, last]):
@@ -217,7 +218,7 @@ def _join(turns: deque[SpeakerTurn], turn: SpeakerTurn) -> None:
 def _kept(
     found: Sequence[SpeakerTurn], told: Sequence[SpeakerTurn], unused: int
 ) -> Mapping[int, int]:
-    """The numbers that people of ``found`` had while it was ``told``, or else ``unused`` ones."""
+    """The numbers that the people ``found`` had in what was ``told``, or else ``unused`` ones."""
     shared: Counter[tuple[int, int]] = Counter()
     first = 0
     for turn in found:

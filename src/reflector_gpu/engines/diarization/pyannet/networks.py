@@ -1,6 +1,6 @@
 """The two networks on ONNX Runtime: who is active in five seconds, and how a voice sounds.
 
-Both files lie beside this module. ``tests/fixtures/recipes/pyannet.py`` made them.
+Both files are beside this module. ``tests/fixtures/recipes/pyannet.py`` made them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Networks:
         )
 
     def vector(self, mel: Mel) -> npt.NDArray[np.float32]:
-        """The vector of one voice, which ``mel`` has alone, at any level."""
+        """The vector of the only voice in ``mel``, whose level does not matter."""
         found: npt.NDArray[np.float32] = self._vectors([mel])[0]
         return found
 

@@ -31,8 +31,8 @@ _PAUSE = 0.4
 """Seconds; shorter pauses of a speaker are part of the turn: they are those between phrases."""
 
 _LEAD = 0.05
-"""Seconds; a word that begins a little before its turn would be the last speaker's to clients that
-look for the last turn before it, as Reflector does."""
+"""Seconds by which a turn is begun early. Some clients, such as Reflector, look for the last turn
+that begins before a word, and would miss a turn that begins a little after its first word."""
 
 _BLOCK = 10_000  # frames that are joined at once: about three minutes
 
@@ -97,7 +97,7 @@ def turns_of(
 def _earlier(
     found: Iterable[tuple[float, float, int]],
 ) -> Iterator[tuple[float, float, int]]:
-    """The same, begun `_LEAD` before where nobody else speaks then."""
+    """The same turns, begun `_LEAD` early where nobody else speaks at that time."""
     until = 0.0
     for start, end, who in found:
         yield (max(start - _LEAD, until) if until < start else start), end, who

@@ -32,7 +32,7 @@ _EDGE = 0.1  # seconds at either end of a turn that may be somebody else's
 def voiceprints(
     networks: Networks, pcm: Pcm, turns: Sequence[SpeakerTurn]
 ) -> Mapping[int, Voiceprint]:
-    """That of each speaker who has enough of a turn to themselves."""
+    """The voiceprint of each speaker who speaks alone for long enough."""
     alone: defaultdict[int, list[Span]] = defaultdict(list)
     for speaker, span in _alone(turns):
         alone[speaker].append(span)

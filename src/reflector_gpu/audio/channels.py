@@ -17,7 +17,7 @@ from reflector_gpu.audio.wav import PlainWav
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How many tracks a file has that are wished for, and how many channels the first of them."""
+    """How many of the wanted tracks a file has, and how many channels the first of these."""
 
     tracks: int
     channels: int

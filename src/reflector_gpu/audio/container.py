@@ -21,7 +21,7 @@ from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.errors import UndecodableAudio
 
 ANOTHER_CLOCK = 600.0
-"""Seconds by which the time stamps of a broadcast do not jump unless they count anew."""
+"""Seconds. A longer jump of a broadcast's time stamps means that they have started anew."""
 
 READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac, au, wv, flv, ac3"
 
@@ -38,7 +38,7 @@ _DECODERS = (
     "truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice,"
     "adpcm_g722,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,adpcm_yamaha"
 )
-_MOST_TRACKS = 128  # of any kind; what has more was made to be a burden
+_MOST_TRACKS = 128  # of any kind; a file with more was made to do harm
 _OPTIONS = {
     "format_whitelist": _DEMUXERS,
     "codec_whitelist": _DECODERS,  # pictures and films are not even looked into
@@ -72,7 +72,7 @@ def check_not_empty(reader: SpoolReader) -> None:
 
 
 def opened(reader: SpoolReader) -> InputContainer:
-    """The container that ``reader`` reads, to be closed.
+    """The container that ``reader`` reads. The caller closes it.
 
     Raises:
         UndecodableAudio: it is of no kind that we read.
@@ -109,7 +109,7 @@ def keeps_time(container: InputContainer) -> bool:
 
 
 def longest_hole(container: InputContainer) -> float:
-    """Seconds; from there on it is no hole in the time stamps, but another or a broken clock."""
+    """Seconds. A longer jump of the time stamps is no hole, but another clock or a broken one."""
     if container.format.name in _ANY_CLOCK:
         return ANOTHER_CLOCK
     seconds = claimed_seconds(container)
@@ -172,7 +172,7 @@ def _check_memory(error: Exception) -> None:
 
 
 def is_memory_short() -> bool:
-    """Whether this process can get no more of it to speak of."""
+    """Whether this process can get hardly any more memory."""
     try:
         bytearray(_HONEST_BYTES)
     except MemoryError:

@@ -101,7 +101,7 @@ class Damage:
         return bool(self._spans) and self.seconds - self._spans[-1][1] < _LATE
 
     def _measure(self, size: int) -> None:
-        """Whether a packet is shorter than the others, if all of these have one size."""
+        """Note the size of a packet, and whether it is cut short where all others have one size."""
         least, most = self._sizes or (size, size)
         self._short = self._alike and most - least <= 1 and size < least - 1
         if not self._short:

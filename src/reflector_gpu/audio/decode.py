@@ -278,7 +278,7 @@ def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
     if len(planes) != expected:
         raise ValueError(f"{len(planes)} planes for {channels} channels")
     count = frame.samples * channels // expected
-    # The stubs do not tell that a plane is a buffer.
+    # The stubs do not say that a plane is a buffer.
     return [np.frombuffer(plane, kind, count) for plane in planes]  # type: ignore[call-overload]
 
 

@@ -14,7 +14,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 
 import httpx
 
@@ -121,12 +120,7 @@ class Fetcher:
     async def __aenter__(self) -> Fetcher:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -252,7 +246,7 @@ class Fetcher:
         """The next piece of a body, or nothing at its end."""
         longest = max(self._limits.rate_window, self._limits.read_timeout)
         try:
-            async with asyncio.timeout(longest):  # what stands between two pieces can drip, too
+            async with asyncio.timeout(longest):  # what comes between two pieces can drip, too
                 return await anext(pieces, b"")
         except TimeoutError:
             raise _too_slow(host) from None
@@ -384,7 +378,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
 
 
 def _translated(error: Exception, host: str) -> _Transient | UpstreamFailed:
-    """What a failed exchange means; the certificate of a host does not heal by asking again."""
+    """What a failed exchange means. It is tried again, unless the host's certificate is wrong."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

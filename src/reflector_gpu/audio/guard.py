@@ -112,7 +112,7 @@ class Resolver(Protocol):
 
 
 class HostNotPublic(UrlForbidden):
-    """The host is of a private network, and the operator has not opened it."""
+    """The host is in a private network, and the operator has not opened it."""
 
 
 class NameNotResolved(UpstreamFailed):
@@ -168,7 +168,7 @@ def port_of(url: httpx.URL) -> int:
 
 
 def is_public(address: Address) -> bool:
-    """Whether ``address`` belongs to the public internet, tunnels and translations unwrapped."""
+    """Whether ``address`` is in the public internet. Tunnels and translations are looked into."""
     address = _carried(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _PRIVATE_V4)

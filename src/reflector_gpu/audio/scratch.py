@@ -1,7 +1,7 @@
-"""A private folder for temporary files, which ends with its process however that ends.
+"""A private folder for temporary files, which goes with its process, however that ends.
 
-Files in it have no names as a rule, and vanish with whoever has them open. The folder itself stays
-behind where a process is killed outright; the next one removes it, with all that may be in it.
+As a rule, files in it have no names, and vanish with the process that has them open. If a process
+is killed, the folder itself stays behind, and the next process removes it with everything in it.
 """
 
 from __future__ import annotations

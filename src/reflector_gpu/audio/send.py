@@ -36,7 +36,7 @@ _REDIRECTS = frozenset((301, 302, 307, 308))
 _FINAL = frozenset((401, 403, 404, 405, 409, 410, 412))
 """Refusals that another form of the same request does not change."""
 _BUSY = frozenset((408, 425, 429))
-_HEARD = 4_096  # bytes of a refusal that are read
+_HEARD = 4_096  # the bytes of a refusal that are read
 _QUOTED = 200  # characters of it that an error repeats
 _SECRET_LENGTH = 8  # characters; shorter values in a query are common words
 _XML_FIELD = re.compile(r"<(Code|Message)>([^<]*)</\1>")

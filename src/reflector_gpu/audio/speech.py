@@ -1,7 +1,8 @@
 """Where anybody speaks: the stretches of a recording that a diarizer looks at.
 
-`chunk` serves recognisers, which like the silences between sentences; here they part speakers. And
-it is quicker to believe in speech: a far participant who is missed here is nobody's.
+`chunk` keeps the silences between sentences, which recognisers need; here silences separate
+speakers. The thresholds are lower here too, because nobody else would find a far participant who is
+missed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hold a recording that is read while it still arrives: in memory if it is short, else on disk.
+"""Holds a recording that is read while it still arrives: in memory if it is short, else on disk.
 
 An upload or a download writes, on the event loop. A decoder reads, in another process. The file
 between them has no name, so nothing is left on disk however the processes end.
@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge
@@ -153,12 +152,7 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def read_at(self, offset: int, count: int) -> bytes:
@@ -271,7 +265,7 @@ class SpoolReader:
 
     Where it can seek, FFmpeg reads the end of a file first, for tags and durations: a decoder would
     wait for the last byte of a download. `allow_seeking` is for files that cannot be read
-    otherwise, such as an MP4 whose index stands at the end.
+    otherwise, such as an MP4 with its index at the end.
     """
 
     def __init__(self, spool: Source, begin: int = 0) -> None:

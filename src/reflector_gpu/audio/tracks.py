@@ -24,7 +24,7 @@ class TrackWish:
     """Which track to take: by its number or its language, as a client writes them.
 
     Without ``wanted`` it is the one in the spoken ``language``, if there is exactly one. Its
-    channels are mixed, unless one ``channel`` of them is wished for, by its number from 0.
+    channels are mixed, unless a single ``channel`` is wanted, by its number from 0.
     """
 
     wanted: str | None = None
@@ -41,14 +41,14 @@ ONLY_TRACK = (Track(0),)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The track that was ``taken``, and those that were ``left`` though nobody told which."""
+    """The track that was ``taken``, and those that were ``left`` if the request named none."""
 
     taken: Track
     left: tuple[Track, ...] = ()
 
 
 def chosen(tracks: tuple[Track, ...], wish: TrackWish, default: int = 0) -> Choice:
-    """The track of ``tracks`` that is wished for; ``default`` is the number of the usual one.
+    """The track that is wanted of ``tracks``; ``default`` is the number of the usual one.
 
     Raises:
         InvalidRequest: there is no such track; the message lists those that there are.
@@ -75,7 +75,7 @@ def audio_track(
 
     Raises:
         UndecodableAudio: there is none.
-        InvalidRequest: not the one that is wished for.
+        InvalidRequest: there is not the one that is wanted.
     """
     streams = container.streams.audio
     if not streams:

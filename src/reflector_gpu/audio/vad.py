@@ -69,7 +69,7 @@ class VadOptions:
 
 
 class Hysteresis:
-    """Whether somebody speaks, by the detector's probabilities, told one after the other.
+    """Whether somebody speaks, by the detector's probabilities, which are given one by one.
 
     Speech begins where one reaches ``begins``, and ends where one falls below ``ends``.
     """

@@ -1,4 +1,4 @@
-"""WAV files that hold just what is wanted, read without a demuxer.
+"""WAV files whose samples need no conversion, read without a demuxer.
 
 16-bit mono at 16 kHz is what live clients send, in clips so short that FFmpeg takes longer to
 open them than everything else takes.
@@ -17,7 +17,7 @@ _SECOND_BYTES = SAMPLE_BYTES * SAMPLE_RATE
 _FORMAT = struct.pack(
     "<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, _SECOND_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES
 )
-_TO_THE_END = 0xFFFFFFFF  # the size that a writer claims who cannot come back to the head
+_TO_THE_END = 0xFFFFFFFF  # the size that a writer claims if it cannot come back to the head
 _SAMPLES_AT = 12 + len(_FORMAT) + 8  # behind the heads of the file and of the samples
 
 STREAM_HEAD = struct.pack("<4sI4s", b"RIFF", _TO_THE_END, b"WAVE") + _FORMAT
@@ -28,7 +28,7 @@ STREAM_HEAD += struct.pack("<4sI", b"data", _TO_THE_END)
 _HEAD = 12  # bytes that tell a WAV file
 _CONSTANT = (1, 3, 6, 7, 0xFFFE)  # formats in which every sample takes as many bytes
 LIVE_BYTES = 2_000_000_000
-"""Writers that cannot come back to the head claim as many or more."""
+"""Writers that cannot come back to the head claim so many bytes, or more."""
 _MOST_PARTS = 100
 
 
@@ -45,7 +45,7 @@ def wav_end(reader: SpoolReader) -> int | None:
 
 
 def claimed_wav_seconds(reader: SpoolReader) -> float | None:
-    """The length that the head tells; None where whoever wrote it did not know it yet."""
+    """The length that the head gives; None if it was written before the length was known."""
     offset, rate = _HEAD, 0
     for _ in range(_MOST_PARTS):
         head = reader.peek(offset, 8)
@@ -74,7 +74,7 @@ class PlainWav:
 
     @classmethod
     def of(cls, reader: SpoolReader) -> PlainWav | None:
-        """None where anything is unusual, which FFmpeg knows how to take. Reads from the start."""
+        """The recording, read from its start. None if anything is unusual: that is for FFmpeg."""
         if reader.total is None:
             return None
         head = reader.read(_SAMPLES_AT)

@@ -1,4 +1,4 @@
-"""Recordings are decoded here, on Linux in processes of their own, which a hostile file may end."""
+"""Decodes recordings, on Linux in processes of their own: a hostile file ends only its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recording can be decoded for, and who does it."""
+"""The protocols of what a recording is decoded for, and of what decodes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DecodeTask(Protocol):
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
-        """Tell step by step what is found; the last message is `Ended`.
+        """Yield what is found, step by step; the last message is `Ended`.
 
         ``passed`` is called now and then with the seconds that have been decoded. A task that keeps
         something writes it to ``output``.

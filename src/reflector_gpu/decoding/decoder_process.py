@@ -88,7 +88,7 @@ def template(descriptor: int, memory: int) -> None:
 
 
 def _warm_up() -> None:
-    """Decode a little, so that the first recording finds the memory that this takes in place.
+    """Decode a little, so that the memory that this takes is in place for the first recording.
 
     After a fork each page is copied when it is first written to, which takes longer than to decode
     a short clip.

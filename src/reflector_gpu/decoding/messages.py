@@ -1,4 +1,4 @@
-"""What a decoder tells: JSON that is checked against these types, and raw bytes beside it.
+"""What a decoder sends: JSON that is checked against these types, and raw bytes beside it.
 
 A hostile recording may have taken the decoder over. So nothing that comes from it is unpickled.
 """
@@ -61,7 +61,7 @@ Length: TypeAlias = Annotated[int, Field(ge=0, le=1 << 24)]
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The recording says it is so long: an estimate."""
+    """The recording claims to be so long, which is an estimate."""
 
     seconds: Seconds
     kind: Literal["claimed"] = "claimed"
@@ -91,7 +91,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The decoder waits for the byte at ``offset``, or to hear that the recording ends before."""
+    """The decoder waits for the byte at ``offset``, or to learn that the recording ends before."""
 
     offset: Annotated[int, Field(ge=0)]
     kind: Literal["needs"] = "needs"
@@ -169,9 +169,8 @@ def read(body: Data) -> Message:
 
 
 class Check:
-    """Whether the messages of one decoder are such as its task can tell.
-
-    Recognisers, and everything that comes after them, rely on it.
+    """Checks that the messages of one decoder are possible ones. Recognisers, and everything that
+    comes after them, rely on that.
     """
 
     def __init__(self, *, with_samples: bool) -> None:
@@ -182,7 +181,7 @@ class Check:
     def __call__(self, message: Message, data: Data) -> None:
         """
         Raises:
-            ValueError: no honest decoder says so.
+            ValueError: no honest decoder sends this.
         """
         if isinstance(message, Cut):
             self._check_chunk(message, data)

@@ -1,4 +1,4 @@
-"""One decoder, seen from the server: it is given a task, and what it tells is checked."""
+"""One decoder, seen from the server: it is given a task, and what it sends is checked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _AT_ONCE = 64  # messages of one decoder, after which the other tasks have their
 
 
 class Died(Exception):
-    """The process ended in the middle of a task, or said something that nobody understands."""
+    """The process ended in the middle of a task, or sent something that makes no sense."""
 
 
 class DecoderProcess:
@@ -107,7 +107,7 @@ class DecoderProcess:
 
 
 class _Inbox:
-    """What comes from a decoder. It may be hostile: it is never believed, and never in a hurry."""
+    """Receives from a decoder, which may be hostile: lengths are checked, and others get a turn."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -119,7 +119,7 @@ class _Inbox:
 
         Raises:
             EOFError: there is none.
-            ValueError: it is none of ours.
+            ValueError: it is not one of ours.
         """
         self._messages += 1
         if self._messages % _AT_ONCE == 0:

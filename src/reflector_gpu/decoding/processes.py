@@ -1,4 +1,4 @@
-"""Decoders in processes of their own, which a hostile recording may end and nobody else notices."""
+"""Decoders in processes of their own, so that a hostile recording can end no other."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class ProcessDecoders:
         return True
 
     def _forget(self) -> None:
-        """End those that wait: what killed one may have been the end of the template and of all."""
+        """End the idle decoders. If the template has died, which ends one, it has ended all."""
         for ready in self._ahead:
             ready.add_done_callback(self._let_go)
         self._ahead.clear()

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 
 _CPU_SECONDS = 5.0
-"""A recording may take so long at once ..."""
+"""The CPU time that any recording may take ..."""
 
 _CPU_SHARE = 0.5
-"""... and besides this much for each of its own seconds; a hundredth is usual."""
+"""... and how much more for each second of its audio; a hundredth is usual."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2

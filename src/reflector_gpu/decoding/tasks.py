@@ -129,7 +129,7 @@ class Listening:
 class Sampling:
     """Decode a short recording as a whole: the result is its samples, ``float32[n]``.
 
-    What is told before are the seconds of speech in it.
+    The messages before it say how many seconds of speech there are.
     """
 
     max_seconds: float
@@ -209,7 +209,7 @@ def is_plain(task: DecodeTask, spool: Spool) -> bool:
 
 
 class _Source:
-    """A recording's blocks, and what is noticed of it meanwhile."""
+    """A recording's blocks, and what is found out about it meanwhile."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Template:
         self._ending: set[asyncio.Task[int]] = set()
 
     def start(self) -> socket.socket:
-        """Start it unless it runs; what it is told goes through this.
+        """Start it unless it runs. The result is the socket that orders go through.
 
         Raises:
             ShuttingDown: it has been closed.
@@ -139,7 +139,7 @@ def _started(descriptor: int, memory: int) -> subprocess.Popen[bytes]:
             env=kept,
             cwd="/",
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is the server's matter
+            start_new_session=True,  # Ctrl-C in a terminal is for the server alone
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

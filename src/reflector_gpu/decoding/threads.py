@@ -67,8 +67,8 @@ class _End:
 
 
 def _without_frames(error: BaseException) -> BaseException:
-    """Where an error of ours passed in a thread tells nothing, and its traceback would keep alive
-    what that thread had in hand. Bugs keep theirs, for the log."""
+    """An error of ours without its traceback, which would keep alive what the thread worked on.
+    Other errors are bugs, and keep theirs for the log."""
     if isinstance(error, ReflectorError):
         release_frames(error)
     return error
@@ -106,7 +106,7 @@ class ThreadStream(Generic[T]):
 
     def taken(self) -> T | None:
         """The next item, or None if there is none yet. Raises the error that ended the items."""
-        end = self._end  # looked at first: what is made before it comes before it
+        end = self._end  # read first, so that no item that came before it is missed
         if self._made:
             self._room.release()
             return self._made.popleft()

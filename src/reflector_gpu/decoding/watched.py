@@ -13,7 +13,7 @@ from reflector_gpu.stages import Done, Stage, tell
 
 
 class WatchedDecoders:
-    """Implements `Decoders` by others."""
+    """Implements `Decoders` with other decoders."""
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders

@@ -1,9 +1,9 @@
 """Which words of a hypothesis are certain, while the sentence that they belong to goes on.
 
 A recogniser hears the same window again and again, each time with more audio at its end. Words on
-which two passes in a row agree are told (LocalAgreement: Macháček, Dabre and Bojar 2023, "Turning
+which two passes in a row agree are sent (LocalAgreement: Macháček, Dabre and Bojar 2023, "Turning
 Whisper into Real-Time Transcription System", https://arxiv.org/abs/2307.14743). Words that have
-been told are settled: later passes say what follows them, and never change them.
+been sent are settled: later passes say what follows them, and never change them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import replace
 from reflector_gpu.types import Span, Word
 
 _MISPLACED = 1.5
-"""The most that a word on the wrong side of a boundary counts, which is a second's distance to it
-each 1. A word that differs counts 1."""
+"""The most that a word on the wrong side of a boundary counts. It counts 1 for each second of its
+distance to the boundary. A word that differs counts 1."""
 
 _BESIDE_VOICE = 0.3  # seconds by which aligners and the detector may disagree
 
@@ -46,7 +46,7 @@ def beyond(settled: Sequence[Word], heard: Sequence[Word]) -> int:
 def agreed(before: Sequence[Word], now: Sequence[Word]) -> int:
     """How many words both passes begin with, whatever their case and punctuation.
 
-    What stands behind the last word of a pass is a guess, because nothing follows it. So the last
+    The punctuation after the last word of a pass is a guess, because nothing follows. So the last
     word counts only if the passes spell it in the same way.
     """
     count = 0

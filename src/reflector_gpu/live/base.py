@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Heard:
     """What is new. Times are in seconds from the beginning of the utterance.
 
-    ``settled`` words follow those that were told before, and never change. ``tentative`` ones are
+    ``settled`` words follow those that were given before, and never change. ``tentative`` ones are
     what is heard beyond them at present, in place of earlier tentative ones. ``language`` is the
     spoken one, in the model's own code, if it is known.
     """
@@ -41,8 +41,8 @@ class LiveUtterance(Protocol):
     def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
         """Take the next ``samples``. This neither blocks nor drops any.
 
-        Who has listened to them already gives the detector's ``probabilities``, one for each of
-        the whole windows that ``samples`` are.
+        A caller that has run the detector gives its ``probabilities``, one for each window. Then
+        ``samples`` have to be whole windows.
         """
         ...
 
@@ -56,7 +56,7 @@ class LiveUtterance(Protocol):
         Only one may iterate at a time.
 
         Raises:
-            ReflectorError: the engine failed, or cannot be had.
+            ReflectorError: the engine failed, or cannot work.
         """
         ...
 
@@ -77,7 +77,7 @@ class LiveSpeakers(Protocol):
     async def speaker(self, start: float, end: float) -> int | None:
         """Who speaks most of the time between two seconds of the session; None if nobody does.
 
-        A number stays the same person's. Raises `ReflectorError` if the diarizer failed.
+        A number stays with the same person. Raises `ReflectorError` if the diarizer failed.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How often to hear a window again: as often as the machine bears.
+"""How often to hear a window again: as often as the machine can.
 
 A pass begins once there is enough new audio, and none before the last one has ended. So the more
 sessions share the workers, the longer passes take and the further they are apart. No audio is
@@ -15,8 +15,8 @@ LEAST_STEP = 0.4
 make the same mistakes, so their agreement says little."""
 
 _HEADROOM = 1.25
-"""A pass that takes a second begins so many seconds after the one before it. What is left of the
-machine is for those who do not stream."""
+"""A pass that takes a second begins so many seconds after the one before it. The rest of the
+machine's time is for requests that do not stream."""
 
 _REMEMBERED = 4  # passes
 

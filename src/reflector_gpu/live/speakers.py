@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PIECE = SAMPLE_RATE  # samples that are worth a thread
-_MOST_WAITING = 30 * SAMPLE_RATE  # samples that wait before whoever sends them has to
+_MOST_WAITING = 30 * SAMPLE_RATE  # samples that wait; with more, the sender has to wait
 
 
 class Diarizer(Protocol):
@@ -33,7 +33,7 @@ class Diarizer(Protocol):
 class ThreadedSpeakers:
     """`live.base.LiveSpeakers` by a `Diarizer`, which one thread uses at a time.
 
-    Once the diarizer has failed, audio is dropped, and whoever asks hears of the failure.
+    Once the diarizer has failed, audio is dropped, and every question raises the failure.
     """
 
     def __init__(self, make: Callable[[], Diarizer], threads: Executor) -> None:

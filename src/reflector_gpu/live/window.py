@@ -51,7 +51,7 @@ class Lengths:
 
 
 class Window:
-    """Takes samples and what passes hear in them; tells what is settled.
+    """Takes samples and what passes hear in them, and decides which words are settled.
 
     Positions are in samples from the beginning of the utterance, times in seconds from there.
     """

@@ -1,9 +1,9 @@
 """Speakers onto words: each word goes to the turn that holds most of it.
 
-Recogniser and diarizer disagree about where a word begins and ends, and so a word at the edge of
-a turn may fall to the wrong side. A sentence is therefore not split for one stray word: it goes
-with the words beside it, unless its turn holds all of it and it stands apart, as a "yes" does that
-somebody throws in.
+Recogniser and diarizer disagree about where a word begins and ends, and so a word at the edge of a
+turn may fall to the wrong side. A sentence is therefore not split for one stray word: it goes with
+the words beside it, unless its turn holds all of it and there is silence around it, as with a "yes"
+that somebody throws in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def attribute(
     turns: Sequence[SpeakerTurn],
     names: Mapping[int, str] | None = None,
 ) -> Iterator[Segment]:
-    """``segments`` cut where the speaker changes; each part and its words say whose they are.
+    """``segments`` cut where the speaker changes; each part and its words name their speaker.
 
     ``names`` are the speakers' names, by number; a speaker without one gets its `label`. Parts keep
     the scores of their segment, which a recogniser gave to the whole.

@@ -1,4 +1,4 @@
-"""Each channel of a recording by itself: who speaks is the channel that the words are on.
+"""Transcribes each channel of a recording separately: the channel of a word is its speaker.
 
 The channels are decoded and recognised side by side, and their words are put in one order.
 """
@@ -182,7 +182,7 @@ class _Channel:
 
     @property
     def begin(self) -> float:
-        """When the next words begin. Endless if there are none."""
+        """When the next words begin; infinite if there are none."""
         return self._segments[0][0].start if self._segments else inf
 
     async def fill(self) -> None:
@@ -267,7 +267,7 @@ class _Longest:
 
 
 def _together(conditions: Sequence[Condition]) -> Condition:
-    """What is to be said about the recording, by what was noticed of its channels."""
+    """The condition of the recording, by those of its channels."""
     damaged = sorted({span for one in conditions for span in one.damaged})
     cut = next((one.truncated for one in conditions if one.truncated), None)
     return Condition(tuple(damaged), cut)

@@ -21,7 +21,7 @@ from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import SOUND, Condition, Segment, SpeakerTurn
 
 SubmitRecording = Callable[[Recorder], Awaitable[Sequence[SpeakerTurn]]]
-"""Has a complete recording diarized, wherever the diarizer runs."""
+"""Diarizes a complete recording, wherever the diarizer runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def diarize(
 ) -> Diarized:
     """Decode ``spool`` while it fills, then tell its speakers apart. The caller closes both.
 
-    ``tally`` hears how long the recording is. ``identify`` finds those who are remembered.
+    ``tally`` is told how long the recording is. ``identify`` finds remembered speakers.
 
     Raises:
         ReflectorError: the audio is unusable, too long, or the engine fails.

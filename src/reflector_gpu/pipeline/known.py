@@ -28,7 +28,7 @@ def named(
 ) -> Mapping[int, str]:
     """What to call everybody who has a turn. ``names`` are those whose voices the client sent.
 
-    Whoever is neither among these nor ``known`` gets a letter that nobody has.
+    Speakers who are neither among these nor ``known`` get letters that nobody else has.
     """
     called = {**names, **{who: one.name for who, one in known.items()}}
     letters = (letter for letter in map(label, count()) if letter not in called.values())

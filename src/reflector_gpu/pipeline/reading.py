@@ -1,4 +1,4 @@
-"""A recording as chunks of speech, which decoders cut ahead of whoever takes them."""
+"""A recording as chunks of speech, which decoders cut before they are asked for."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Reading:
         tally: Tally,
         recorder: Recorder | None,
     ) -> None:
-        """``tally`` hears how long the recording is; ``recorder`` keeps it."""
+        """``tally`` is told how long the recording is; ``recorder`` keeps it."""
         self.news = asyncio.Event()
         """Set whenever there may be more to take."""
         self.seconds = 0.0
-        """Of the recording, decoded so far."""
+        """The seconds of the recording that are decoded so far."""
         self.claimed = 0.0
-        """How long it says it is, an estimate; 0 until it says so."""
+        """The seconds that the recording claims to have, an estimate; 0 until it says so."""
         self.condition = SOUND
-        """Of the recording; complete once it has ended."""
+        """The condition of the recording; complete once it has ended."""
         self._spool = spool
         self._tally = tally
         self._recorder = recorder
@@ -99,7 +99,7 @@ class Reading:
             if self._recorder:
                 self._recorder.fail(error)
         finally:
-            # Once this task is done: until then `ended` is not true.
+            # Runs once this task is done, because `ended` is not true until then.
             asyncio.get_running_loop().call_soon(self.news.set)
 
     def _passed(self, seconds: float) -> None:

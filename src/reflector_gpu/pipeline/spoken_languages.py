@@ -1,4 +1,4 @@
-"""Which language a chunk is in, where the recogniser is not sure of it.
+"""Decides which language a chunk is in if the recogniser is not sure.
 
 A recogniser may take a short "Ja." for English. Such a chunk gets the language of the chunk before
 it, or at the beginning that of the chunk after it. A language that the recogniser is sure of stays.

@@ -1,4 +1,4 @@
-"""Who counts the audio that is worked on hears of it in this way."""
+"""The protocol of what counts the audio that is worked on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Tally(Protocol):
-    """Is told of one recording's length. See `runtime.admission.Recording`."""
+    """Is told of one recording's length. See `runtime.admission.RecordingTally`."""
 
     def expect(self, seconds: float) -> None:
         """The recording claims to be ``seconds`` long, or is known to be in the end."""
@@ -23,7 +23,7 @@ class Tally(Protocol):
 
 
 class Uncounted:
-    """A `Tally` for whoever does not count."""
+    """A `Tally` that counts nothing."""
 
     def expect(self, seconds: float) -> None: ...
 

@@ -68,9 +68,9 @@ class Plan:
     """How to transcribe one recording.
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's; ``ahead`` is the number of
-    chunks that may be in flight, which bounds memory whatever the recording's length. ``tally``
-    hears how long the recording is. A ``recorder`` keeps the decoded audio, for a diarizer that
-    need not wait for the recogniser. ``schedule`` makes the first chunks short, for a client that
+    chunks that may be in flight, which bounds memory whatever the recording's length. ``tally`` is
+    told how long the recording is. A ``recorder`` keeps the decoded audio, for a diarizer that need
+    not wait for the recogniser. ``schedule`` makes the first chunks short, for a client that
     streams. If ``strict``, a chunk that the engine fails on fails the recording; otherwise it is
     unheard.
     """
@@ -97,7 +97,7 @@ async def transcribe(
     The caller closes the generator and the spool, which ends all work at once.
 
     Raises:
-        ReflectorError: the audio is unusable or too long, or the engine cannot be had.
+        ReflectorError: the audio is unusable or too long, or the engine cannot work.
         EngineFailed: it failed on all chunks; on any of them, if the plan is strict.
     """
     losses = Losses(plan.strict)

@@ -12,7 +12,7 @@ from reflector_gpu.pipeline.transcription import Gathered, Part
 from reflector_gpu.types import Segment, Transcript
 
 SubmitText = Callable[[str], Awaitable[str]]
-"""Has one line of text translated, wherever the translator runs."""
+"""Translates one line of text, wherever the translator runs."""
 
 TranslateAll = Callable[[Sequence[str], str | None], Awaitable[Sequence[str]]]
 """Translates texts out of a language, if it is known."""
@@ -148,7 +148,7 @@ def _joined(text: str, translated: Sequence[_Piece]) -> str:
     for piece in translated:
         gap = text[end : piece.start]
         if not gap and _UNSPACED.search(before[-1:]):
-            # A sentence that ran on into the next one does not in every script.
+            # In some scripts no space follows a sentence, and in others it has to.
             runs_on = _UNSPACED.search(f"{found[-1][-1:]}{piece.translation[:1]}")
             gap = "" if runs_on else " "
         found += [gap, piece.translation]
@@ -161,7 +161,8 @@ async def with_translations(
 ) -> AsyncGenerator[Part, None]:
     """``parts`` as they come; the last one has all segments with their translations as well.
 
-    The language of the transcript is known only then; ``language`` is the one that the client told.
+    The language of the transcript is known only then; ``language`` is the one that the client
+    named.
     """
     gathered = Gathered()
     try:

@@ -141,7 +141,7 @@ async def _again(
 
 
 def _timed(found: Recognition) -> bool:
-    """Whether the engine tells where its words are, and in a way that can be relied on."""
+    """Whether the engine gives times of its words, and reliable ones."""
     words = _words(found)
     return (
         all(segment.words for segment in found.segments)

@@ -24,7 +24,7 @@ LONGEST = 30.0
 """Seconds that a voice may have; OpenAI's clients are told to send two to ten."""
 
 SHORTEST = 1.5
-"""Seconds of speech in it, by which voices can be told apart at all."""
+"""Seconds of speech in it; voices cannot be told apart by less."""
 
 _APART = np.zeros(SAMPLE_RATE, np.float32)
 """The silence before each voice, so that no turn runs from one into the next."""

@@ -1,7 +1,7 @@
 """Word times held against the voice detector.
 
 An aligner that follows attention gives a word the pause before it, and the full stop behind a word
-the word's last sounds. The detector tells where the voice begins and ends.
+the word's last sounds. The detector knows where the voice begins and ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When the audio of a turn has come, to say how long after it its words are told."""
+"""When the audio of a turn has arrived, to measure how long after it the words are sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEP = SAMPLE_RATE // 10  # samples; a turn lasts minutes, so there are not man
 
 
 class Arrivals:
-    """The times at which samples of one turn came."""
+    """The times at which samples of one turn arrived."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

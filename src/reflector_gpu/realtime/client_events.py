@@ -46,7 +46,7 @@ class DeleteItem(_ClientEvent):
 
 
 class RetrieveSpeakers(_ClientEvent):
-    """Ours: asks who said what, as it looks by now."""
+    """Ours: asks who said what, by all that has been heard so far."""
 
     type: Literal["conversation.speakers.retrieve"]
 
@@ -83,7 +83,7 @@ _TYPES = tuple(_ADAPTER.json_schema()["discriminator"]["mapping"])
 
 
 class MalformedEvent(InvalidRequest):
-    """What a client sent is no event. ``event_id`` is the client's own, if it has told one."""
+    """What a client sent is no event. ``event_id`` is the client's own, if it gave one."""
 
     def __init__(self, message: str, param: str | None, event_id: str | None = None) -> None:
         super().__init__(message, param=param)
@@ -94,7 +94,7 @@ def parsed(text: str | bytes) -> tuple[ClientEvent, str | None]:
     """The event that ``text`` holds, and the id that the client has given it.
 
     Raises:
-        MalformedEvent: it is no event that there is.
+        MalformedEvent: there is no such event.
     """
     try:
         sent: object = from_json(text)

@@ -1,7 +1,7 @@
 """Client secrets: keys for one purpose and a short time, which a web page may hold.
 
-A secret says itself what it is worth, and is signed. So nothing is kept of it, and each of several
-servers with the same keys knows the secrets that the others made.
+A secret contains what it allows, and is signed. So nothing is kept of it, and each of several
+servers with the same keys accepts the secrets that the others made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIGNATURE = 43  # characters in front of the rest
 class ClientSecret:
     """Opens sessions that begin with ``configuration``, on the account of ``client``.
 
-    It is worth nothing once the named key ``key_id`` is revoked, if one has made it.
+    If a named key made it, ``key_id``, it is not valid after that key is revoked.
     """
 
     value: str
@@ -41,7 +41,7 @@ class ClientSecret:
 
 
 class ClientSecrets:
-    """Makes secrets, and tells them from what others made up."""
+    """Makes secrets, and recognises them."""
 
     def __init__(self, keys: Sequence[str] = (), clock: Callable[[], float] = time.time) -> None:
         """``keys`` are those of the server. If they change, all secrets end.

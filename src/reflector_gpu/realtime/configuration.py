@@ -101,7 +101,7 @@ class NoiseReduction(_Fields):
 
 
 class Transcription(_Fields):
-    """What recognises the speech, and what it is told."""
+    """The recogniser of the speech, and its options."""
 
     model: str | None = Field(
         None, max_length=200, description="A name from /v1/models, or one of OpenAI's."
@@ -189,12 +189,13 @@ class AudioInput(_Fields):
 
     @model_validator(mode="after")
     def _turned(self) -> Self:
-        """Leave turns to clients of models that have it so, unless they say otherwise."""
+        """Leave turns to the client where its model implies that, unless the client says
+        otherwise."""
         told = self.model_fields_set
         model = self.transcription and self.transcription.model
         if "turn_detection" in told or model not in _UNTURNED:
             return self
-        # It does not count as told, so that another model brings the default back.
+        # It does not count as set, so that another model brings the default back.
         return self.model_construct(told, **{**dict(self), "turn_detection": None})
 
 

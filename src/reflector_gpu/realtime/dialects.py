@@ -1,4 +1,4 @@
-"""The two ways in which OpenAI's protocol tells of sessions and items: today's and its beta's."""
+"""The two forms of OpenAI's events about sessions and items: today's and its beta's."""
 
 from __future__ import annotations
 

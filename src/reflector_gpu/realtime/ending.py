@@ -1,4 +1,4 @@
-"""Whether what somebody has said so far is a whole sentence, as far as its words tell."""
+"""Judges by its words whether what somebody has said so far is a whole sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ yet, the recogniser has not heard the end."""
 _TRAILING_OFF = ("...", "…", "-", "–", "—", ",")
 
 _UNFINISHED = frozenset(
-    # Who says one of these last goes on. Recognisers put a full stop even there.
+    # Somebody who says one of these last goes on. Recognisers put a full stop even there.
     (
         "a an and as at because but by for from if in is like my of on or so that the then to um "
         "uh erm hmm well when where which who with your "

@@ -14,7 +14,7 @@ from reflector_gpu.types import Samples
 
 _ONSET = 2  # windows of voice that begin a turn; a click has fewer
 _HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
-_SURE = 0.5  # the threshold where clients say nothing of one
+_SURE = 0.5  # the threshold if the client gives none
 _PREFIX_SECONDS = 0.3
 
 _LONGEST_SILENCE = {"low": 8.0, "medium": 4.0, "auto": 4.0, "high": 2.0}
@@ -29,7 +29,7 @@ class Rules:
     """When a turn begins and ends. Lengths are in windows of the detector.
 
     A turn ends after a silence of ``enough`` if what was said is complete, and of ``longest`` in
-    any case. None: it is the client who ends turns.
+    any case. None: the client ends turns.
     """
 
     threshold: float = _SURE

@@ -1,4 +1,4 @@
-"""What sessions need of the service: somebody who recognises, and a place to work in."""
+"""What sessions need of the service: a recogniser, and a place to work in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reflector_gpu.live.base import LiveSpeakers, LiveTranscriber
 from reflector_gpu.realtime.configuration import Transcription
-from reflector_gpu.runtime.admission import Recording
+from reflector_gpu.runtime.admission import RecordingTally
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.types import Priority
@@ -30,7 +30,7 @@ class Speech(Protocol):
         """
         ...
 
-    def place(self) -> AbstractAsyncContextManager[Recording]:
+    def place(self) -> AbstractAsyncContextManager[RecordingTally]:
         """A place to work in for as long as a turn lasts, and the account of its audio.
 
         Raises:
@@ -42,18 +42,18 @@ class Speech(Protocol):
         """Count the ``seconds`` of a turn."""
 
     def words_told(self, wanted: Transcription, delays: Sequence[float]) -> None:
-        """Words are told, each so many seconds after the audio of its end has come."""
+        """Words have been sent, each so many seconds after the audio of its end arrived."""
 
     async def check_options(self, wanted: Transcription) -> None:
         """Raise `ReflectorError` unless segments can have the speakers and translations that are
         ``wanted``."""
 
     def speakers(self) -> LiveSpeakers:
-        """What tells the speakers of the session, after `check_options`."""
+        """What tells the speakers of the session apart, after `check_options`."""
         ...
 
     async def translated(self, wanted: Transcription, text: str, language: str | None) -> str:
-        """The translation of ``text``, whose ``language`` was detected, if it is not told.
+        """The translation of ``text``. ``language`` is the detected one, if the client named none.
 
         Raises:
             ReflectorError: it cannot be translated.
@@ -68,7 +68,7 @@ class Account(Protocol):
         """Somebody spoke for so long."""
 
     def word_delay(self, model: str, seconds: float) -> None:
-        """A word was told so long after it was said."""
+        """A word was sent so long after it was said."""
 
 
 class ServiceSpeech:
@@ -94,7 +94,7 @@ class ServiceSpeech:
         return self._service.recordings.live(request)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Recording]:
+    async def place(self) -> AsyncIterator[RecordingTally]:
         admission = self._service.admission
         async with admission.patient_permit(
             Priority.LIVE, self._client, _PATIENCE_SECONDS

@@ -1,4 +1,4 @@
-"""The sentences of a turn, told as soon as they are settled, with what else is wanted of them."""
+"""The sentences of a turn, sent as soon as they are settled, with speakers and translations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Send = Callable[[events.ServerEvent], Awaitable[None]]
 
 
 class Segments:
-    """Tells them in order. A speaker or a translation that fails is left out, and an error says so
+    """Sends them in order. A speaker or a translation that fails is left out, and an error says so
     once."""
 
     def __init__(
@@ -36,19 +36,19 @@ class Segments:
         self._failed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.offset = 0.0
-        """From the begin of the item's audio to that of the words' times."""
+        """Seconds from the start of the item's audio to the time 0 of the words."""
         self.begin = 0.0
-        """From the begin of the session to that of the words' times."""
+        """Seconds from the start of the session to the time 0 of the words."""
 
     def add(self, words: Sequence[Word], language: str | None) -> None:
-        """Take the next words. A sentence is told once there are words behind it."""
+        """Take the next words. A sentence is sent once there are words after it."""
         self._words += words
         *whole, self._words = map(list, sentences(self._words)) if self._words else [[]]
         for sentence in whole:
             self._tell_soon(sentence, language)
 
     async def end(self, language: str | None) -> None:
-        """Tell what is left, and wait until all is told."""
+        """Send what is left, and wait until everything is sent."""
         if self._words:
             self._tell_soon(self._words, language)
             self._words = []
@@ -57,7 +57,7 @@ class Segments:
             await asyncio.wait({self._task})
 
     def drop(self) -> None:
-        """Tell no more."""
+        """Send no more."""
         if self._task:
             self._task.cancel()
 
@@ -98,13 +98,13 @@ class Segments:
         )
 
     async def _or_error(self, field: str, work: Awaitable[str]) -> str | None:
-        """What comes of ``work``; None if it fails, of which the client is told once a turn."""
+        """The result of ``work``; None if it fails, which the client is told once a turn."""
         try:
             return await work
         except ReflectorError as error:
             release_frames(error)
             problem = events.Problem.of(error)
-        except Exception:  # a bug of ours is not to cost the words
+        except Exception:  # a bug of ours must not cost the words
             logger.exception("the option %s of a realtime session failed", field)
             problem = events.Problem.of(EngineFailed("The server failed on this segment."))
         if field not in self._failed:

@@ -49,7 +49,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sparse: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are left out where they are None. Clients take a null in them amiss."""
+    """Fields that are left out where they are None. Clients do not expect null in them."""
 
     @model_serializer(mode="wrap")
     def _left_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Session(_Body):
 
 
 class BetaSession(_Body):
-    """The same as OpenAI's beta writes it."""
+    """A whole session in the form of OpenAI's beta."""
 
     id: str
     object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
@@ -204,7 +204,7 @@ class ItemDeleted(ServerEvent):
 
 
 class Delta(ServerEvent):
-    """Words that follow those told before, and stay as they are."""
+    """Words that follow those sent before, and stay as they are."""
 
     type: Literal["conversation.item.input_audio_transcription.delta"] = (
         "conversation.item.input_audio_transcription.delta"
@@ -218,8 +218,8 @@ class Delta(ServerEvent):
 
 
 class TentativeWords(ServerEvent):
-    """What is heard beyond the deltas at present, in place of what was heard before. It may be
-    nothing."""
+    """The words that are likely to follow the deltas, in place of those sent before. There may be
+    none."""
 
     type: Literal["conversation.item.input_audio_transcription.tentative"] = (
         "conversation.item.input_audio_transcription.tentative"
@@ -230,7 +230,7 @@ class TentativeWords(ServerEvent):
 
 
 class SegmentHeard(ServerEvent):
-    """A sentence. Its times are seconds from the begin of the item's audio."""
+    """A sentence. Its times are seconds from the start of the item's audio."""
 
     type: Literal["conversation.item.input_audio_transcription.segment"] = (
         "conversation.item.input_audio_transcription.segment"
@@ -295,7 +295,7 @@ class Problem(_Body):
 
 
 class SegmentSpeaker(_Body):
-    """Who said a segment that was told before."""
+    """Who said a segment that was sent before."""
 
     id: str
     item_id: str

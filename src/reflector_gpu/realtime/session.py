@@ -36,7 +36,7 @@ _SLICE_SECONDS = 1  # of audio that is worked on before others get their turn
 class Session:
     """Takes events one after the other. Turns are recognised meanwhile.
 
-    Whoever feeds it closes it: `finish` waits for the words of what was said, `aclose` does not.
+    The caller closes it: `finish` waits for the words of what was said, `aclose` does not.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Session:
         self._items: OrderedDict[str, Turn] = OrderedDict()
         self._voices = Voices(speech.speakers)
         self._cut = False
-        """Whether it was not the client who ended the last turn, though clients end turns here."""
+        """Whether the server had to end the last turn, although the client ends turns."""
 
     async def start(self) -> None:
         """Greet the client."""
         await self._send(self._dialect.created(self))
 
     async def take(self, text: str | bytes) -> None:
-        """Do what the client's event asks. What is wrong with it is told to the client."""
+        """Do what the client's event asks. If something is wrong with it, tell the client."""
         event_id: str | None = None
         try:
             event, event_id = asked.parsed(text)
@@ -155,7 +155,7 @@ class Session:
         await self._send(events.ErrorEvent(error=events.Problem.of(error, event_id)))
 
     async def _tell_speakers(self) -> None:
-        """Say who said what, as it looks by now."""
+        """Say who said what, by all that has been heard so far."""
         await self._send(events.SpeakersRetrieved.of(await self._voices.corrected()))
 
     async def _update(self, wanted: Configuration) -> None:
@@ -220,7 +220,7 @@ class Session:
                 await self._stop(turn)
 
     def _forget_lead(self) -> None:
-        """Drop audio that is too long ago to belong to speech that begins now."""
+        """Drop audio that is too old to belong to speech that begins now."""
         while len(self._lead) > self._rules.lead:
             self._lead.popleft()
 

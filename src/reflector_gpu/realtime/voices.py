@@ -17,7 +17,7 @@ _MOST_SEGMENTS = 4000  # that can still be corrected
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """A segment that was told, and who said it: a letter, or nothing if nobody was heard."""
+    """A segment that was sent, and who said it: a letter, or nothing if nobody was heard."""
 
     id: str
     item_id: str
@@ -61,7 +61,7 @@ class Voices:
         return found.speaker
 
     async def corrected(self) -> list[Attributed]:
-        """All segments so far, as they look by all that was heard.
+        """All segments so far, by all that was heard.
 
         Raises:
             ReflectorError: the diarizer failed.
@@ -80,7 +80,7 @@ class Voices:
 def _attributed(
     told: Sequence[tuple[Attributed, Span]], turns: Sequence[SpeakerTurn]
 ) -> list[Attributed]:
-    """The segments that were ``told``, each with who speaks most of it by ``turns``."""
+    """The segments ``told``, each with the speaker of most of it by ``turns``."""
     latest = list(accumulate((turn.end for turn in turns), max))  # never decreases
     found: list[Attributed] = []
     for segment, (begin, end) in told:

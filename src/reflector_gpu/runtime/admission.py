@@ -1,16 +1,16 @@
-"""How much work is taken on at once; what goes beyond is told when to come back.
+"""Limits how much work is taken on at once, and tells further requests when to come back.
 
 Live requests and file requests are counted apart: by number, and by the seconds of audio that are
 yet to be worked on. Clients are counted apart too, by their keys or their addresses.
 
 Audio can be far longer than its size tells: nine kilobytes of FLAC can be six hours of silence.
-Such audio is not counted against others, who would be refused because of it. It ends itself once
-more of it has been decoded than the limit allows.
+Such audio is not counted against other requests, which would be refused because of it. Its own
+request fails once more of it has been decoded than the limit allows.
 
 A place is for work. A request whose bytes come slowly keeps its place only as long as nobody else
 needs it.
 
-For one event loop. Only `Recording.expect` and `Recording.decoded` are for threads as well.
+Use it in one event loop. Only `RecordingTally` has methods for threads: `expect` and `decoded`.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Admission:
         """Hold one place for as long as the request lasts.
 
         Raises:
-            Overloaded: there is no place; ``retry_after`` is when one should become free, judged
-                by what was done of late.
+            Overloaded: there is no place; ``retry_after`` is when one should become free, judged by
+                recent work.
         """
         self.check(priority, client)
         kind = self._classes[priority]
@@ -111,7 +111,7 @@ class Admission:
     async def patient_permit(
         self, priority: Priority, client: str, seconds: float
     ) -> AsyncIterator[Permit]:
-        """`permit` for who may wait for a place.
+        """`permit` for a request that may wait for a place.
 
         Raises:
             Overloaded: there was none within ``seconds``.
@@ -153,7 +153,7 @@ class Admission:
         self._elsewhere = use
 
     def _forget_idle(self) -> None:
-        """Drop what is known of clients that did nothing for an hour: there is no end of names."""
+        """Forget clients that did nothing for an hour, because there may be any number of them."""
         if len(self._in_work) <= self._remembered:
             return
         for client in [name for name, count in self._in_work.items() if not count]:
@@ -187,17 +187,16 @@ class Permit:
     def arriving(
         self, received: Callable[[], float], leave: Callable[[], None]
     ) -> AbstractContextManager[None]:
-        """While the bytes of the request come, of which ``received`` are there.
-
-        If they come slowly, another request may get the place; then ``leave`` is called, and has to
+        """Use as a context while the request's bytes arrive; ``received`` says how many have. If
+        they come slowly, another request may get the place. Then ``leave`` is called, and has to
         end this one.
         """
         return self._kind.arrivals.arriving(self, received, leave)
 
     @contextmanager
-    def recording(self) -> Iterator[Recording]:
+    def recording(self) -> Iterator[RecordingTally]:
         """One of the request's files, for as long as it is worked on."""
-        recording = Recording(self._kind, self._used)
+        recording = RecordingTally(self._kind, self._used)
         self._kind.add(recording)
         try:
             yield recording
@@ -206,9 +205,10 @@ class Permit:
             recording.charge()
 
 
-class Recording:
-    """How long it is, as far as is known, and how much of it is done. What it says is in seconds of
-    audio, and what it is told in seconds of the recording: each channel counts that is worked on.
+class RecordingTally:
+    """Seconds of a recording: how many there are, as far as is known, and how many are done.
+
+    It is told seconds of the recording. What it says counts each channel that is worked on.
     """
 
     def __init__(self, kind: _Class, used: LastHour) -> None:
@@ -271,7 +271,7 @@ class Recording:
         self.charge()
 
     def charge(self) -> None:
-        """Have the client pay for what has been decoded, whatever became of it."""
+        """Count what has been decoded as used by the client, whatever became of it."""
         paid = self._charged
         self._charged = max(self._decoded, self._done) * self._channels
         self._used.add(self._charged - paid)
@@ -285,7 +285,7 @@ class _Class:
         self._places: set[Permit] = set()
         self.seconds = _FIRST_GUESS
         """How long a request takes."""
-        self._recordings: set[Recording] = set()
+        self._recordings: set[RecordingTally] = set()
         self._lock = threading.Lock()  # of the set
         self._limits = limits
         self._clock = clock
@@ -302,11 +302,11 @@ class _Class:
         with self._lock:
             return sum(recording.backlog for recording in self._recordings)
 
-    def add(self, recording: Recording) -> None:
+    def add(self, recording: RecordingTally) -> None:
         with self._lock:
             self._recordings.add(recording)
 
-    def remove(self, recording: Recording) -> None:
+    def remove(self, recording: RecordingTally) -> None:
         with self._lock:
             self._recordings.remove(recording)
 
@@ -330,7 +330,7 @@ class _Class:
                 retry_after=self._wait(excess / self._rate if self._rate else self.seconds),
             )
 
-    def check_implausible(self, recording: Recording) -> None:
+    def check_implausible(self, recording: RecordingTally) -> None:
         """
         Raises:
             TooLarge: ``recording`` alone is more than is taken on at once.
@@ -358,7 +358,7 @@ class _Class:
         return self.requests >= self._limits.requests
 
     def began(self, permit: Permit) -> None:
-        """Give a place, if need be a slow request's; there is one, as `check` has seen."""
+        """Give a free place, or else that of a slow request. `check` has seen that there is one."""
         if self._full and (slow := self.arrivals.slowest()):
             self._places.remove(slow.holder)
             self.arrivals.end(slow)

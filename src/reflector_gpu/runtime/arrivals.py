@@ -1,4 +1,4 @@
-"""Bytes that are still coming in, and who may have to leave because they come slowly."""
+"""Requests whose bytes are still arriving, and which of them may have to leave for being slow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Arrivals(Generic[H]):
     def arriving(
         self, holder: H, received: Callable[[], float], leave: Callable[[], None]
     ) -> Iterator[None]:
-        """While bytes come, of which ``received`` are there. ``leave`` is called by `end`."""
+        """The context in which bytes arrive; ``received`` says how many have. `end` calls
+        ``leave``."""
         arrival = Arrival(holder, received, leave, self._clock())
         self._arrivals.add(arrival)
         try:

@@ -12,8 +12,8 @@ class Batch:
 
     The call may take ``timeout`` seconds. It may be ended early once ``abandoned()`` is true,
     because nobody waits for any of its results; ``given_up()`` are the indices of the items whose
-    results nobody waits for. ``listeners``, by the index of an item, hear parts of its result
-    ahead of the result.
+    results nobody waits for. ``listeners``, by the index of an item, are called with parts of its
+    result before it is complete.
     """
 
     items: Sequence[object] = ()

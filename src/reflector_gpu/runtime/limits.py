@@ -38,7 +38,7 @@ _FEWEST = 2
 
 
 def each_client(settings: Settings) -> Limits:
-    """What one client may take. Where nobody else can come, it may take everything."""
+    """What one client may take. Where there can be no other client, it may take everything."""
     requests, seconds = settings.key_requests, settings.key_hourly_audio_seconds
     alone = _sole_client(settings)
     if requests is None:

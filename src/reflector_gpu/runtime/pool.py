@@ -170,7 +170,7 @@ class Pool(Generic[Item, Result]):
             self._tell(job)
 
     def _tell(self, job: Job[Item, Result]) -> None:
-        """Tell those who account for the request's time where this job has spent it."""
+        """Report where this job has spent its time, for metrics and traces."""
         now, about = time.monotonic(), {"model": self.name}
         taken = job.taken or now
         tell(

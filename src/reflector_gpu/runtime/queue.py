@@ -45,11 +45,11 @@ class Job(Generic[Item, Result]):
     abandoned: bool = False
     """Nobody waits for the result any more. The job may still be running."""
     listener: Callable[[object], None] | None = None
-    """Is called with each part of the result that the engine tells before its end."""
+    """Called with each part of the result that the engine gives ahead of the whole."""
     begun: bool = False
-    """Parts of the result have been told. To run the job again would tell them twice."""
+    """Parts of the result have been given. Running the job again would give them twice."""
     waited: Callable[[float], None] | None = None
-    """Is called with the seconds that the job waited until a worker took it."""
+    """Called with the seconds that the job waited until a worker took it."""
     killed: int = 0
     """How often its worker was killed from outside."""
     killed_in_a_row: int = 0
@@ -62,7 +62,7 @@ class Job(Generic[Item, Result]):
     """When a worker took it; 0 until then."""
 
     def hear(self, part: object) -> None:
-        """Tell the listener, which there must be."""
+        """Give ``part`` to the listener; there must be one."""
         assert self.listener is not None
         self.begun = True
         self.listener(part)

@@ -20,10 +20,10 @@ class Recipe:
     """How to build an engine in another process: picklable, imports nothing until built.
 
     ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
-    ``method(items, options) -> one result or error per item``; one that ``streams`` takes a
-    `Progress` besides. ``memory`` is the number of float32 values of shared memory that a batch
-    may need. ``environment`` are variables that the process has besides ours: how many threads,
-    which GPU.
+    ``method(items, options) -> one result or error per item``; one that ``streams`` is given a
+    `Progress` as well. ``memory`` is the number of float32 values of shared memory that a batch may
+    need. ``environment`` are the variables that the process has in addition to ours, such as how
+    many threads to use and which GPU.
     """
 
     engine: str

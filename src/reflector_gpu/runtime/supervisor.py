@@ -9,8 +9,8 @@ What becomes of a batch that fails:
   fourth kill in a row an item that is alone fails. A kill that hits other work or a worker that
   loads breaks the row: somebody kills whatever runs. But no item survives more than twelve kills.
 - Its worker is elsewhere and dies: the whole batch runs again, up to three times. A call that ends
-  early seldom ends because of what it was about.
-- Parts of some results have been heard already: those items fail, because a second run would tell
+  early is seldom ended by its items.
+- Parts of some results have been sent already: those items fail, because a second run would send
   them twice. The others are a new batch.
 
 When workers are killed one after the other, each new start waits longer than the one before, so
@@ -138,14 +138,14 @@ class Supervisor(Generic[Item, Result]):
                 if not batch and not self._idled():
                     break
                 self._answer(batch)
-                del batch  # the next one may be long in coming, and these items are clients'
+                del batch  # the next may take a while, and these items belong to clients
         finally:
             if self._worker is not None:
                 self._drop_worker()
             _running.discard(self)
 
     def end(self) -> None:
-        """Kill the worker in whatever it does, from any thread. It is not replaced."""
+        """Kill the worker, whatever it is doing, from any thread. It is not replaced."""
         self._readiness.close()
         self._queue.close()
         if isinstance(self._worker, Worker):
@@ -372,7 +372,7 @@ _running: set[Supervisor[Any, Any]] = set()
 
 @atexit.register
 def _end_all() -> None:
-    """Let a program end that has left a pool open: multiprocessing waits for its processes."""
+    """End all workers, because a program that has left a pool open would wait for them for ever."""
     for supervisor in list(_running):
         supervisor.end()
 

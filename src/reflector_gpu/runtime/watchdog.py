@@ -23,7 +23,7 @@ class Watchdog:
         self._changed = threading.Condition()
         self._deadline: float | None = None
         # When the thread looks next. It stays asleep when a deadline is lifted or moved to later:
-        # to wake it for every batch would cost more than one look too many.
+        # waking it for every batch would cost more than a needless look.
         self._next_look = float("inf")
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)

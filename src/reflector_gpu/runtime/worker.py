@@ -245,7 +245,7 @@ _STARTING = threading.Lock()
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep new processes from importing this program's main module, as multiprocessing tells them.
+    """Keep new processes from importing this program's main module, as multiprocessing has them do.
 
     Engines do not need it. A script without ``if __name__ == "__main__"`` would begin anew in every
     worker.

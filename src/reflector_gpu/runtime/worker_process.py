@@ -46,7 +46,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A part of the result of an item, sent ahead of it."""
+    """A part of the result of an item, sent ahead of the whole."""
 
     index: int
     part: object
@@ -92,7 +92,7 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.Options | N
     except ReflectorError as error:
         pipe.send(error)
         return
-    except Exception as error:  # whatever a model library throws while loading, say it upstairs
+    except Exception as error:  # a model library may raise anything, and the service has to know
         logger.exception("%s did not load", recipe.engine)
         pipe.send(EngineFailed(f"The engine did not load: {type(error).__name__}: {error}"))
         return
@@ -108,7 +108,7 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.Options | N
         if isinstance(message, GivenUp):
             continue  # of a batch that was done before this came
         _work(pipe, array, method, message, streams=recipe.streams)
-        del message  # the next one may be long in coming, and these items are clients'
+        del message  # the next may take a while, and these items belong to clients
     engine.close()
 
 
@@ -125,14 +125,14 @@ def _work(
     files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
     try:
         items = _unpacked(packed, array, files)
-        progress = [Progress(pipe, heard)] if streams else []
+        progress = [PipeProgress(pipe, heard)] if streams else []
         pipe.send_bytes(_answer(method, items, options, *progress))
     finally:
         for file in files:
             os.close(file)
 
 
-class Progress:
+class PipeProgress:
     """What an engine that streams says in the middle of a batch, one thread at a time."""
 
     def __init__(self, pipe: Connection, heard: Collection[int]) -> None:

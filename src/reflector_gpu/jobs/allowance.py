@@ -27,7 +27,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What there is of these."""
+    """What is kept."""
 
     jobs: int
     bytes: int

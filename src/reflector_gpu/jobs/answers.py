@@ -1,4 +1,4 @@
-"""What came of the lines of batches, one row for each."""
+"""The answers to the lines of batches, one row for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE = 20  # answers that are in memory at a time
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of the line ``number``: a line of the output file, or of that of errors."""
+    """The answer to the line ``number``: a line of the output file, or of the file of errors."""
 
     number: int
     failed: bool

@@ -31,7 +31,7 @@ class Delivery:
 
 
 def add_delivery(connection: Connection, job: str, url: str | None, now: float) -> None:
-    """Have the job's client told of its end, if it wants to be told.
+    """Have the end of a job reported to its client, if the client wants that.
 
     Part of the transaction that ends the job.
     """
@@ -103,7 +103,7 @@ class Deliveries:
         )
 
     async def secret(self, owner: str) -> str:
-        """What signs the messages to ``owner``; made when it is first asked for."""
+        """The secret that signs the messages to ``owner``; made when it is first asked for."""
         made = _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
         def work(connection: Connection) -> str:

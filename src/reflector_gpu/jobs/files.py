@@ -52,7 +52,7 @@ class Files:
         self._clock = clock
 
     async def add(self, owner: str, name: str, purpose: str, path: Path) -> KeptFile:
-        """Keep the file ``path`` too.
+        """Keep the file ``path`` here as well.
 
         Raises:
             StorageFull
@@ -155,7 +155,7 @@ class Files:
 
 
 def _link(source: Path, target: Path) -> int:
-    """Have ``target`` be the file ``source`` too, on disk; its size."""
+    """Make ``target`` the file ``source`` as well, on disk. Returns its size."""
     sync(source)
     os.link(source, target)
     sync(target.parent)

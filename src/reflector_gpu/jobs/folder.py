@@ -28,7 +28,7 @@ class JobFolder:
     """Has a folder for each job, with its recording in it."""
 
     lasting = True
-    """Whether what is here outlives this server, and is there for all others."""
+    """Whether what is here outlives this server, and all other servers have it."""
 
     def __init__(self, root: Path, limit: int) -> None:
         """A recording may have ``limit`` bytes.
@@ -53,7 +53,8 @@ class JobFolder:
             ) from None
 
     def alone(self) -> bool:
-        """Whether no other server uses the folder; then no other may think so while this lives."""
+        """Whether no other server uses the folder. If so, none is told the same while this one
+        lives."""
         lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +80,7 @@ class JobFolder:
             arriving.drop()
 
     async def keep(self, job_id: str, path: Path) -> int:
-        """Make the file ``path`` the recording of a job too. It is on disk afterwards; its size.
+        """Make the file ``path`` the recording of a job as well, on disk. Returns its size.
 
         Raises:
             StorageFull
@@ -119,7 +120,7 @@ class JobFolder:
             async def fetched() -> None:
                 try:
                     await fetch(spool)
-                except BaseException as error:  # whoever reads the spool would wait for ever
+                except BaseException as error:  # readers of the spool would wait for ever
                     spool.fail(
                         error
                         if isinstance(error, ReflectorError)
@@ -191,7 +192,7 @@ class Arriving:
 
 
 async def digest_of(path: Path) -> str:
-    """What tells a file from others."""
+    """A digest of what is in a file."""
 
     def work() -> str:
         with path.open("rb") as file:

@@ -49,7 +49,8 @@ class JobError:
 class Draft:
     """A job that a client wants. Its recording is at ``url``, or in the job's folder already.
 
-    ``fingerprint`` tells whether another draft with the same ``idempotency_key`` wants the same.
+    By its ``fingerprint``, another draft with the same ``idempotency_key`` is the same request or
+    not.
     """
 
     owner: str
@@ -66,12 +67,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands in the database. Times are seconds since 1970, positions of audio.
+    """A job as the database has it. Times are seconds since 1970, positions of audio.
 
     ``owner`` is who may see it. ``resumed`` is when a server last took it, and it had come to
-    ``resumed_at`` then. It is not taken before ``due``. So many ``deaths`` of its server it has
-    survived since it last came forward, and so many temporary ``failures``. Of a batch, the
-    position and the duration are lines, of which so many have failed.
+    ``resumed_at`` then. It is not taken before ``due``. ``deaths`` and ``failures`` count how often
+    its server has died, and how often it failed for a while, since its last progress. The position
+    and the duration of a batch are lines, of which ``lines_failed`` have failed.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The jobs of one server: given, watched, cancelled, and forgotten in the end."""
+"""The jobs of one server: accepted, watched, cancelled, and erased in the end."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Jobs:
     ) -> None:
         """A job is erased ``keep_seconds`` after its end. Other machines may use the database if it
         is ``shared``. Webhooks go to hosts that ``guard`` allows; ``show`` writes what they say.
-        ``owners`` knows which keys were revoked. None keeps more than the ``allowance``.
-        ``ended`` hears of every job that ends here.
+        ``owners`` knows which keys were revoked. None keeps more than the ``allowance``. ``ended``
+        is called for every job that ends here.
         """
         self._database = database
         self._folder = folder
@@ -140,7 +140,7 @@ class Jobs:
             )
 
     async def start(self) -> None:
-        """Begin to work: first on what a server was doing that has died."""
+        """Begin to work: first on the jobs of a server that has died."""
         if not self._shared and self._folder.alone():
             await self._store.release_all()
             await self._uploads.release_all()
@@ -152,7 +152,7 @@ class Jobs:
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def aclose(self) -> None:
-        """Stop. What is not done is gone on with by the next server."""
+        """Stop. The next server goes on with what is not done."""
         if self._sweeping:
             self._sweeping.cancel()
         await self._unbroken.wait()
@@ -165,7 +165,7 @@ class Jobs:
         return self._folder.arriving()
 
     async def check_room(self, owner: str, size: int) -> None:
-        """Have a client know early that ``size`` bytes more will not be kept.
+        """Check early whether ``size`` bytes more may be kept.
 
         Raises:
             Overloaded, TooLarge: as `add`.

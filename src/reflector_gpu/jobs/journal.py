@@ -66,7 +66,7 @@ class Journal:
         return await self._answers.numbers(self._job.id) if self._again else set()
 
     async def answer(self, answer: Answer) -> None:
-        """Keep what came of a line of a batch."""
+        """Keep the answer to a line of a batch."""
         await self._answers.add(self._job, answer, self.seconds)
         self._told()
 

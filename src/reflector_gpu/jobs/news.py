@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 
 
 class News:
-    """For one event loop. News may be missed, so whoever waits looks again after a while."""
+    """For one event loop. News may be missed, so those who wait have to look again after a
+    while."""
 
     def __init__(self) -> None:
         self.queued = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What jobs have to know about those whose they are."""
+"""What jobs have to know about their owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What jobs keep, as compressed JSON: it may lie in a database that others can write to."""
+"""What jobs keep, as compressed JSON, because others may be able to write to the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes jobs from the database and works on some of them at once."""
+"""Takes jobs from the database and works on several of them at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PASSING = (Unavailable, Overloaded, UpstreamTimeout)
 """Errors that may be over later."""
 
 Ended = Callable[[str, Status], None]
-"""Hears the kind of a job that has ended, and how."""
+"""Called with the kind of a job that has ended, and how it ended."""
 
 Fetch = Callable[[str, Spool], Awaitable[None]]
 

@@ -1,4 +1,4 @@
-"""Jobs in the database: taken by one server at a time, and lost by none."""
+"""Jobs in the database. A job is taken by one server at a time, and is never lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobStore:
         self._allowance = allowance
 
     async def add(self, job_id: str, draft: Draft, size: int = 0) -> Job:
-        """The job of ``draft``: a new one, or that which its idempotency key already has.
+        """The job of ``draft``: a new one, or the one that its idempotency key already has.
 
         It has ``size`` bytes on disk.
 
@@ -207,7 +207,8 @@ class JobStore:
         return await self._database.note(work)
 
     async def renew(self, workers: Iterable[str]) -> set[str]:
-        """Keep the jobs of ``workers`` for another lease. Those that have lost theirs are told."""
+        """Keep the jobs of ``workers`` for another lease. Returns the workers that have lost
+        theirs."""
         until = self._clock() + self._lease
         asked = list(workers)
 
@@ -225,7 +226,7 @@ class JobStore:
         return await self._database.note(work) if asked else set()
 
     async def release_all(self) -> None:
-        """Let all jobs be taken that some server has. It has to be known that none lives."""
+        """Let all jobs of servers be taken. The caller knows that none of them is alive."""
         await self._database.write(
             lambda c: c.change("UPDATE jobs SET lease = 0 WHERE status = 'running'")
         )
@@ -378,7 +379,7 @@ class JobStore:
 
 
 def _forget(connection: Connection, job: Job) -> None:
-    """Remove what is there for a job's work alone, which has ended."""
+    """Remove what only a running job needs."""
     for table in ("recordings", "recognitions"):
         connection.change(f"DELETE FROM {table} WHERE job = ?", job.id)
 

@@ -18,7 +18,7 @@ _PIECE = 1_000_000  # bytes of a row
 
 
 class StoredFolder(JobFolder):
-    """Keeps recordings in the database. What is in the folder itself is this server's alone, and
+    """Keeps recordings in the database. What is in the folder itself is for this server alone, and
     goes when it ends."""
 
     lasting = False

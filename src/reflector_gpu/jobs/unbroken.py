@@ -1,4 +1,4 @@
-"""Steps that run to their end, even if whoever waits for them has gone."""
+"""Steps that run to their end, even if nobody waits for them any more."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Uploads that come in pieces, and go on after a lost connection or a killed server.
 
-The length of an upload's file is its offset, so there is nothing that could disagree with it.
+The length of an upload's file is its offset, so there is no second record that could disagree.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What the bytes of one request should give."""
+    """The checksum that the bytes of one request should have."""
 
     algorithm: str
     digest: bytes
@@ -93,7 +93,7 @@ class Uploads:
         self._writing: dict[str, object] = {}
 
     async def release_all(self) -> None:
-        """Let all uploads go on. It has to be known that no other server lives."""
+        """Let all uploads go on. The caller knows that no other server is alive."""
         await self._database.write(lambda c: c.change("UPDATE uploads SET writer = NULL"))
 
     async def create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
@@ -150,7 +150,7 @@ class Uploads:
         return int(found[0]["n"] or 0)
 
     def _free(self, promised: int) -> int:
-        """The bytes of the disk that nobody has, and that were ``promised`` to nobody."""
+        """The bytes of the disk that are free and not ``promised`` to an upload."""
         here = 0
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):  # it was removed meanwhile
@@ -187,7 +187,7 @@ class Uploads:
 
         Raises:
             Conflict: the upload does not end at ``offset``, or another request goes on with it.
-            TooLarge: more comes than was said.
+            TooLarge: more bytes come than the upload has.
             ChecksumMismatch
             StorageFull
         """

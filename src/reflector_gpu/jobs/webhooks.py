@@ -46,7 +46,7 @@ _PER_HOST = 4
 _LOOK_SECONDS = 1.0
 
 Describe = Callable[[Delivery], Awaitable[bytes]]
-"""The JSON of a message. Raises `NotFound` if its job is no more."""
+"""The JSON of a message. Raises `NotFound` if its job was erased."""
 
 
 class Webhooks:
@@ -180,7 +180,7 @@ class Webhooks:
 
 
 def signature(secret: str, message_id: str, stamp: str, body: bytes) -> str:
-    """What proves that a message is ours, for whoever knows the ``secret``."""
+    """What proves to those who know the ``secret`` that a message is ours."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = b".".join((message_id.encode(), stamp.encode(), body))
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"

@@ -63,7 +63,8 @@ async def complete(model: LanguageModel, request: CompletionRequest) -> Completi
 
 
 async def stream(model: LanguageModel, request: CompletionRequest) -> Answer:
-    """`complete` in pieces. With a schema there is one piece, as a sent one cannot be corrected.
+    """`complete` in pieces. With a schema there is a single piece, because a piece that was sent
+    cannot be corrected.
 
     Raises:
         ReflectorError: as `complete`, perhaps after some pieces.

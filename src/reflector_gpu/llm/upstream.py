@@ -1,7 +1,7 @@
 """A language model behind another server's OpenAI API: vLLM, llama.cpp, Ollama and the like.
 
-Every answer is streamed, even if it is wanted whole. So a server that works can be told from one
-that hangs, and it stops when nobody waits any more.
+Every answer is streamed, even if the client wants it whole. So we can tell a server that works from
+one that hangs, and it stops when nobody waits any more.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class UpstreamModel:
         """Nothing to load."""
 
     def check_ready(self) -> None:
-        """Nothing to check: whether the server is there shows when it is asked."""
+        """Nothing to check: the first request shows whether the server is there."""
 
     async def ready(self, patience: float) -> None:
         """Nothing to wait for."""

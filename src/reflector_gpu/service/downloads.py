@@ -23,7 +23,7 @@ from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
-"""How long nobody tries again after a failure."""
+"""How long a download that failed is not tried again."""
 
 _LONGEST_DOWNLOAD = 24 * 3600.0  # seconds; then it starts anew, from where it was
 _SHORTEST, _UNKNOWN, _LONGEST = 5.0, 30.0, 300.0  # seconds that a client is told to wait

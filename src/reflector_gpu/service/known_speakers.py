@@ -1,4 +1,4 @@
-"""People whose voices are remembered, and who of them speaks in a recording."""
+"""People whose voices are remembered, and which of them speaks in a recording."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class KnownSpeakers:
 def closest(
     heard: Mapping[int, Voiceprint], known: Mapping[str, Voiceprint]
 ) -> Mapping[int, KnownSpeaker]:
-    """Which of ``known`` each speaker is, the most alike first. Nobody is two speakers."""
+    """Who of ``known`` each speaker is. The most alike are matched first, and nobody twice."""
     pairs = sorted(
         (
             (float(voice @ other), speaker, name)

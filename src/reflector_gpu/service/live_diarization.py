@@ -21,7 +21,7 @@ _THREADS = 2
 
 
 class LiveDiarization:
-    """It is `pyannet` whatever the diarizer of recordings is: others cannot do it.
+    """It is always `pyannet`, because the other diarizers need whole recordings.
 
     Nothing is loaded, and no thread is started, until somebody asks for speakers.
     """

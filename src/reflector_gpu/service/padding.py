@@ -54,7 +54,7 @@ class Padding:
     ) -> int:
         """Send ``seconds`` of silence and the recording in ``spool``, which may still fill.
 
-        Returns the bytes of the WebM file that ``output_url`` got. ``tally`` hears how long the
+        Returns the bytes of the WebM file that ``output_url`` got. ``tally`` is told how long the
         recording is. The caller closes ``spool``.
 
         Raises:

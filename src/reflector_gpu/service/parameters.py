@@ -50,12 +50,12 @@ def not_empty(value: object) -> object:
 
 
 def _spoken(value: object) -> object:
-    """Turn ``auto`` and its like into None, which has the language detected."""
+    """Turn ``auto`` and its synonyms into None, so that the language is detected."""
     return None if isinstance(value, str) and value.strip().lower() in _DETECTED else value
 
 
 def _track(value: object) -> object:
-    """Make text of a track's number. Blank text is None."""
+    """Turn a track's number into text, and blank text into None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return (value.strip() or None) if isinstance(value, str) else value
@@ -155,7 +155,7 @@ class TranscriptionParameters(SpeakerParameters):
         None,
         max_length=LONGEST,
         description="The spoken language: a code of ISO 639, a tag of BCP 47 such as `pt-BR`, or "
-        "an English name. Left out, or `auto`: it is found out, if the model can.",
+        "an English name. Left out, or `auto`: it is detected, if the model can.",
         examples=["en"],
     )
     languages: Annotated[tuple[_Language, ...], BeforeValidator(listed)] = Field(

@@ -141,7 +141,7 @@ class Recordings:
     ) -> AsyncGenerator[Part, None]:
         """Parts of the transcript of ``spool``, while it fills. The caller closes both.
 
-        ``tally`` hears how long the recording is.
+        ``tally`` is told how long the recording is.
         """
         parts = self._spoken(spool, request, tally)
         if request.translate_to:
@@ -171,7 +171,7 @@ class Recordings:
             return transcribe_channels(spool, plan, self._decoders, submit, self._channels)
         if request.speakers is None:
             return transcribe(spool, plan, self._decoders, submit)
-        # A recogniser writes down one of those who speak at once: the one whom it hears best.
+        # Of people who speak at once, a recogniser writes down the one whom it hears best.
         speakers = replace(allowing_for(request.speakers, request.voices), exclusive=True)
         whose = self._submit_recording(speakers)
         return self._told_apart(spool, plan, submit, whose, request)
@@ -243,7 +243,7 @@ class Recordings:
         """Tell who speaks when in ``spool``, which may still fill.
 
         Those with ``voices`` get names, and so do those whom ``identify`` finds. The caller closes
-        the spool. ``tally`` hears how long the recording is.
+        the spool. ``tally`` is told how long the recording is.
         """
         with closing(self._recorder()) as recorder:
             return await diarize(

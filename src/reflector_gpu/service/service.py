@@ -66,9 +66,9 @@ class Service:
         elsewhere: Elsewhere | None = None,
         watcher: PoolWatcher = NOBODY,
     ) -> None:
-        """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here;
-        none but these are kept ready then, and without any (``{}``), no model is.
-        ``watcher`` is told of the work of all pools.
+        """Build from settings, loading nothing. Models ``elsewhere`` need not be installed here. If
+        they are given, only they are kept ready: none for ``{}``. ``watcher`` is told of the work
+        of all pools.
 
         Raises:
             ConfigurationError: a setting does not work.

@@ -1,7 +1,7 @@
 """Remembered voices on disk: a small file for each speaker, encrypted if there is a key.
 
-A file has what it takes to know somebody again: a name and a vector. Its own name is a digest, so
-that a listing of the folder tells nobody's.
+A file holds what it takes to recognise somebody: a name and a vector. It is named by a digest, so
+that a listing of the folder shows no speaker's name.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Cipher(Protocol):
 
 
 class SpeakerFiles:
-    """The files of all owners. Its methods block, so they belong into a thread."""
+    """The files of all owners. Its methods block, so call them in a thread."""
 
     def __init__(self, folder: Path, key: str | None) -> None:
         """The ``folder`` is made if need be. With a ``key`` everything in it is encrypted.
@@ -124,7 +124,7 @@ class SpeakerFiles:
 
     def _read(self) -> Iterator[Remembered]:
         for file in self._folder.glob(f"*{_SUFFIX}"):
-            with suppress(FileNotFoundError):  # deleted this moment
+            with suppress(FileNotFoundError):  # deleted meanwhile
                 yield self._speaker(file.read_bytes())
 
     def _speaker(self, body: bytes) -> Remembered:

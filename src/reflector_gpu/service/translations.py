@@ -104,7 +104,7 @@ class Translations:
         """Check that a transcript can be translated. ``source`` is None if it is not known yet.
 
         Raises:
-            As `translate`; what is wrong is blamed on ``field``.
+            As `translate`, but the error names ``field``.
         """
         with _blaming(field):
             self._check(source or DEFAULT_SOURCE, target, 0)
@@ -124,7 +124,7 @@ class Translations:
     def check_possible(self, recogniser: str, also: str | None) -> None:
         """Check that text can be translated in place of speech that ``recogniser`` hears.
 
-        ``also`` is a language that it is to be translated to besides.
+        ``also`` is a second language to translate it to, if there is one.
 
         Raises:
             InvalidRequest: no translator is installed, or there are two languages.
@@ -188,7 +188,8 @@ def _directions(model: TranslatorModel) -> Directions:
 
 
 def _portions(texts: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
-    """Group ``texts`` into runs of at most ``longest`` characters. A longer text stands alone."""
+    """Group ``texts`` into runs of at most ``longest`` characters. A longer text is a run of its
+    own."""
     run: list[str] = []
     characters = 0
     for text in texts:

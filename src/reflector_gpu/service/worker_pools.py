@@ -39,7 +39,7 @@ NOWHERE: Elsewhere = {}
 _Key: TypeAlias = tuple[str, str, str]
 """The kind of a model, its name, and a priority if each has workers of its own.
 
-A translator may have the name of a recogniser, so the name alone does not do."""
+A translator may have the name of a recogniser, so the name alone is not enough."""
 
 
 class WorkerPools:
@@ -64,7 +64,7 @@ class WorkerPools:
         self._elsewhere = elsewhere
         self._scratch = scratch
         self._watcher = watcher
-        # Read once: while a worker is started, its own value stands there.
+        # Read once: while a worker starts, the variable has the worker's own value.
         self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[_Key, Pool[Any, Any]] = {}
         self._closed = False

@@ -12,8 +12,8 @@ from reflector_gpu.store.postgresql import postgresql_at
 
 
 def open_database(settings: Settings) -> Database | None:
-    """The PostgreSQL that the operator has named, or a file in the operator's folder, which is made
-    if need be. None: there is neither.
+    """The operator's PostgreSQL, or a file in the operator's folder, which is made if need be. None
+    if the settings name neither.
 
     Raises:
         ConfigurationError: it cannot be used.

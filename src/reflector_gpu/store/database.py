@@ -34,7 +34,7 @@ _BUSY_SECONDS = 30.0  # that another process may write
 
 
 class Kind(Enum):
-    """What a transaction does, and what it is to survive."""
+    """What a transaction does, and what its changes have to survive."""
 
     READ = auto()
     NOTE = auto()
@@ -46,7 +46,7 @@ class Connection(Protocol):
 
     @property
     def unlocked(self) -> str:
-        """What a sub-query ends with that leaves out rows which other servers are changing."""
+        """The end of a sub-query that leaves out rows that other servers are changing."""
 
     def rows(self, statement: str, *values: Value) -> list[Row]:
         """The rows that ``statement`` gives."""
@@ -59,7 +59,7 @@ class Backend(Protocol):
     """A connection to a kind of database, for one thread at a time."""
 
     def transaction(self, kind: Kind) -> AbstractContextManager[Connection]:
-        """A transaction, which an error in the ``with`` block takes back.
+        """A transaction, which an error in the ``with`` block undoes.
 
         Raises:
             StorageFull, Unavailable
@@ -86,8 +86,8 @@ class Database:
         return await self._writer.run(work, Kind.DURABLE)
 
     async def note(self, work: Callable[[Connection], T]) -> T:
-        """As `write`, but quicker: a loss of power, and nothing less, may take back what was done
-        last. For what can be done again."""
+        """As `write`, but quicker, for what can be done again: a loss of power may undo the latest
+        changes."""
         return await self._writer.run(work, Kind.NOTE)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -99,7 +99,7 @@ class Database:
         return await self._reader.run(work, Kind.READ)
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
-        """As `write`, for whoever has no event loop."""
+        """As `write`, for callers without an event loop."""
         return self._writer.submit(work, Kind.DURABLE)
 
     def close(self) -> None:

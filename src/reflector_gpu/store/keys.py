@@ -24,7 +24,7 @@ _LONGEST_NAME = 64
 
 
 class Scope(StrEnum):
-    """What a key is good for."""
+    """What a key may do."""
 
     TRANSCRIBE = "transcribe"
     DIARIZE = "diarize"
@@ -36,7 +36,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key without its secret. It may have ``daily_audio_seconds`` worked on in a day of UTC."""
+    """A key without its secret. It may use ``daily_audio_seconds`` of audio in a day of UTC."""
 
     id: str
     name: str
@@ -86,7 +86,7 @@ class KeyRing:
             self._refreshing.cancel()
 
     def find(self, sent: Iterable[bytes]) -> ApiKey | None:
-        """The first of the keys that were ``sent`` that we know."""
+        """The first key that we know of those that were ``sent``."""
         # An attacker who measures how long this takes learns about hashes of guesses only.
         found = (self._known.get(digest_of(key)) for key in sent)
         return next(filter(None, found), None)
@@ -96,7 +96,7 @@ class KeyRing:
         return next((key for key in self._known.values() if key.id == key_id), None)
 
     def name_of(self, key_id: str) -> str | None:
-        """The name of the key with this id, also if it was revoked."""
+        """The name of the key with this id, even if it was revoked."""
         return self._names.get(key_id)
 
     def is_revoked(self, key_id: str) -> bool:
@@ -134,7 +134,7 @@ def create(
     """A new key. This is the only time that its secret is known.
 
     Raises:
-        InvalidRequest: the name is another key's, or no good.
+        InvalidRequest: the name is another key's, or is not valid.
     """
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidRequest(f"A key has a name of 1 to {_LONGEST_NAME} printable characters.")
@@ -167,5 +167,6 @@ def revoke(connection: Connection, name: str) -> None:
 
 
 def digest_of(key: bytes) -> str:
-    """How a key is kept. It is random and long, so a quick hash does: nobody can guess it."""
+    """How a key is kept. It is long and random, so nobody can guess it, and a quick hash is
+    enough."""
     return hashlib.sha256(key).hexdigest()

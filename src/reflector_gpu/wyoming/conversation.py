@@ -1,4 +1,4 @@
-"""One connection of a Wyoming client: what it asks, says, and is told."""
+"""One connection of a Wyoming client: its events, and the answers to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of the Wyoming protocol: a line of JSON, more JSON, and bytes, the last two if there are.
+"""Events of the Wyoming protocol: a line of JSON, and perhaps more JSON and bytes.
 
 https://github.com/OHF-Voice/wyoming has the protocol, and the library that Home Assistant uses.
 """

@@ -1,4 +1,4 @@
-"""Authentication: a key in a header, or an address that needs none."""
+"""Authentication: by a key in a header, or by an address that needs none."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Access:
         raise Unauthorized(self._refusal(scope, keys, caller))
 
     def owner(self, client: str) -> str:
-        """The name under which that is kept which ``client`` leaves here; see `check`.
+        """The owner of what ``client`` leaves here; see `check`.
 
         It stays the same when the server starts again, even with more keys. All who need no key
         are one owner.
@@ -117,7 +117,7 @@ class Access:
 
     @property
     def _keyed(self) -> bool:
-        """Whether there are keys. If all of those that have names were revoked, there are too."""
+        """Whether there are keys. Named ones count even if all of them were revoked."""
         return bool(self._keys) or (self._kept is not None and self._kept.keys.used)
 
     @property
@@ -138,8 +138,8 @@ class Access:
     def _check_origin(self, headers: Headers) -> None:
         """Raise `OriginForbidden` for a page that may not read our answers.
 
-        Browsers see to that themselves for requests, and not for WebSockets. Any page could have
-        the browser of somebody on a trusted network open one.
+        Browsers check that for requests, but not for WebSockets. So any page could have the browser
+        of somebody on a trusted network open one.
         """
         origin = headers.get("origin")
         own = origin is not None and origin.partition("://")[2] == headers.get("host")
@@ -178,8 +178,8 @@ class RequireKey:
     """Middleware that answers a request itself unless `Access` lets it in.
 
     Paths in ``open_paths`` need no key. ``request.state.client`` gets the client's name, and
-    ``request.state.owner`` that of the owner of what it leaves here. Both are missing where
-    `Access` would have refused the client.
+    ``request.state.owner`` the owner of what it leaves here. Both are missing where `Access` would
+    have refused the client.
     """
 
     def __init__(self, app: ASGIApp, access: Access, open_paths: Collection[str]) -> None:

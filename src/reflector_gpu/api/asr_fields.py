@@ -49,7 +49,7 @@ class AsrFields(DetectFields, SpeakerParameters):
     word_timestamps: Annotated[bool, _or(False)] = Field(
         False, description="The output `json` has words."
     )
-    output: Annotated[FileFormat, _or("txt")] = Field("txt", description="What the file is to be.")
+    output: Annotated[FileFormat, _or("txt")] = Field("txt", description="The format of the file.")
     diarize: Annotated[bool, _or(False)] = Field(
         False, description="Say who speaks: in srt, vtt and json."
     )

@@ -45,7 +45,7 @@ class BatchKind:
     """Works on batches. ``app`` is this server's own application, set once that is made."""
 
     def __init__(self, owners: Owners | None) -> None:
-        """``owners`` knows whose lines may go on."""
+        """``owners`` knows whose batches may go on."""
         self.app: ASGIApp | None = None
         self._owners = owners
 

@@ -53,10 +53,10 @@ def lines_of(read: Read, endpoint: str) -> Iterator[Line]:
 
 
 def count_lines(read: Read, endpoint: str) -> int:
-    """How many requests are in a file, all of which are good.
+    """How many requests are in a file, after a check of all of them.
 
     Raises:
-        InvalidRequest: one is not, there are too many, or none.
+        InvalidRequest: one is not valid, there are too many, or there are none.
     """
     names: set[bytes] = set()
     count = 0

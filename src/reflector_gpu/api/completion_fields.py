@@ -73,7 +73,7 @@ class LlmFields(BaseModel):
     prompt: str = Field(
         min_length=1, description="What to answer.", examples=["Summarize the meeting."]
     )
-    max_tokens: MaxTokens = Field(None, description="Most tokens of the answer.")
+    max_tokens: MaxTokens = Field(None, description="Longest answer, in tokens.")
     temperature: Temperature = Field(
         None, description="0 takes the likeliest words; left out, the model's server decides."
     )
@@ -100,7 +100,7 @@ class ChatMessage(BaseModel):
         description="Text, or a list of parts of type `text`; null only beside `tool_calls`.",
     )
     name: str | None = Field(None, max_length=_LONGEST_NAME, description="Who says it.")
-    tool_calls: SentToolCalls = Field((), description="Functions that the assistant wanted called.")
+    tool_calls: SentToolCalls = Field((), description="Functions that the assistant asked to call.")
     tool_call_id: CallId | None = Field(
         None, description="The call that a message of role `tool` is the result of."
     )
@@ -137,7 +137,7 @@ class JsonSchemaForm(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """What the answer is to be."""
+    """The form of the answer."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -160,7 +160,7 @@ class ChatFields(BaseModel):
         None, description="The language model of /v1/models; `llm`, or left out, means it too."
     )
     messages: tuple[ChatMessage, ...] = Field(min_length=1)
-    max_tokens: MaxTokens = Field(None, description="Most tokens of the answer.")
+    max_tokens: MaxTokens = Field(None, description="Longest answer, in tokens.")
     max_completion_tokens: MaxTokens = Field(None, description="The newer name of `max_tokens`.")
     temperature: Temperature = Field(
         None, description="0 takes the likeliest words; left out, the model's server decides."
@@ -182,7 +182,7 @@ class ChatFields(BaseModel):
     stream_options: StreamOptions | None = None
     n: int | None = None
     tools: ToolDefinitions = Field(
-        (), description="Functions that a model on another server may want called."
+        (), description="Functions that a model on another server may ask to call."
     )
     tool_choice: AnyToolChoice = Field(
         None, description="`none`, `auto`, `required`, or the function that has to be called."

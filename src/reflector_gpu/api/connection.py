@@ -1,4 +1,4 @@
-"""How long work for a client goes on: until it is done, it is late, or the client leaves."""
+"""Ends work for a client when it is done, when it is late, or when the client leaves."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ async def cancelled(task: asyncio.Future[T]) -> None:
 async def first_event(
     events: AsyncGenerator[str, None], resources: AsyncExitStack
 ) -> asyncio.Future[str | None]:
-    """The first of ``events``, which is there or has been waited for `PATIENCE_SECONDS`.
+    """A task for the first of ``events``, done unless that takes over `PATIENCE_SECONDS`.
 
-    A stream's status is sent before its events: what fails this early still fails with a status.
+    A stream's status is sent before its events, so a failure this early still has one.
     ``resources`` stop the work when the response ends early.
     """
     first = asyncio.ensure_future(_next(events))
@@ -184,7 +184,7 @@ async def first_event(
 
 
 class EventStream(Response):
-    """Server-sent events. A failure midway is the last of them, because no status can tell it.
+    """Server-sent events. A failure midway is the last of them, because the status has been sent.
 
     ``resources`` are freed however the response ends.
     """
@@ -213,7 +213,7 @@ class EventStream(Response):
                 async with self._deadline.kept():
                     await _race(receive, self._send_all(send))
             except ClientDisconnect:
-                return  # the answer had begun: a client may leave in its middle
+                return  # the answer had begun, and a client may leave in the middle of it
             except ReflectorError as error:
                 failure = error
             except asyncio.CancelledError:

@@ -33,7 +33,7 @@ class Conversation:
             await self._websocket.send_text(event.json_text())
 
     async def hold(self, session: Session) -> None:
-        """Hold the conversation. The session is closed then, and so is the WebSocket."""
+        """Hold the conversation, and close the session and the WebSocket at its end."""
         tasks = {
             "listening": asyncio.create_task(self._listen(session)),
             "stopping": asyncio.create_task(self._signals.stopping.wait()),
@@ -60,7 +60,7 @@ class Conversation:
                 await session.refuse(
                     SessionExpired(f"The session has lasted its {self.lifetime:g} seconds.")
                 )
-        except Exception:  # a bug of ours, of which the client is told no more than that
+        except Exception:  # a bug of ours; the client is told nothing else about it
             logger.exception("a realtime session failed")
             code, reason = BUG, ""
         finally:

@@ -177,7 +177,7 @@ class _ErrorResponse(JSONResponse):
 
 
 def record_failure(scope: Scope, error: errors.ReflectorError) -> None:
-    """Have the request's line of the log say why it failed. Nothing else is kept of it."""
+    """Have the request's line of the log say why it failed."""
     errors.release_frames(error)
     _note(scope, error_detail(error))
 

@@ -90,7 +90,8 @@ ChunkingStrategy: TypeAlias = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[ServerVad, Tag("server_vad")],
     Discriminator(lambda value: "server_vad" if isinstance(value, dict | ServerVad) else "auto"),
 ]
-"""The kind of value decides which it is, so that an error is about the one that was meant."""
+"""The type of the value decides between the two, so that an error is about the one that was
+meant."""
 
 
 class DiarizeFields(SpeakerParameters):
@@ -150,7 +151,7 @@ class KnownSpeakerFields(SpeakerParameters):
 
 
 class SpeakerFields(BaseModel):
-    """What POST /v1/speakers is told besides the clips."""
+    """The fields of POST /v1/speakers, besides the clips."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -192,7 +193,7 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
     include: Annotated[tuple[Literal["logprobs"], ...], BeforeValidator(listed)] = Field(
         (),
         description="`logprobs`: how likely the model found each token, in `json`, in streams, and "
-        "without `response_format`. Parakeet and Whisper tell.",
+        "without `response_format`. Parakeet and Whisper know.",
     )
     chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_decoded)] = Field(
         None, description="`auto`, or the voice activity detector's knobs."
@@ -241,7 +242,7 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
 
     @property
     def shows_speakers(self) -> bool:
-        """Whether the answer has a place for who says what."""
+        """Whether the answer can say who speaks."""
         response_format = self.response_format
         return response_format is Format.DIARIZED_JSON or (
             not self.stream and response_format in (None, *WITH_SPEAKERS)
@@ -261,7 +262,7 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
 
 
 class TranslateFields(BaseModel):
-    """What /translate is told, in the query, in a JSON body, or in both."""
+    """The fields of /translate, in the query, in a JSON body, or in both."""
 
     model_config = ConfigDict(extra="ignore")
 

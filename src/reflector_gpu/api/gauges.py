@@ -76,7 +76,7 @@ class ServiceGauges(Collector):
 
 
 class JobGauges(Collector):
-    """How many jobs wait and run, as `counts` says; of no jobs there is no series."""
+    """How many jobs wait and run, by `counts`. Without jobs there is no series."""
 
     def __init__(self) -> None:
         self.counts: Mapping[Status, int] = {}
@@ -95,7 +95,8 @@ class JobGauges(Collector):
 def _by_model(
     name: str, text: str, pools: Iterable[Pool[Any, Any]], value: Callable[[Pool[Any, Any]], int]
 ) -> Metric:
-    """A gauge of pools; those of one name, as a recogniser and a translator may have, are added."""
+    """A gauge of pools. Those with the same name, such as a recogniser and a translator, are
+    added."""
     sums: Counter[str] = Counter()
     for pool in pools:
         sums[pool.name] += value(pool)

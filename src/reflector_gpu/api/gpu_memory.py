@@ -1,7 +1,7 @@
-"""The memory of this machine's GPUs, as NVIDIA's management library (NVML) tells it.
+"""The memory of this machine's GPUs, as NVIDIA's management library (NVML) reports it.
 
 The library comes with the driver. Asking it needs no context on a GPU, so it takes none of the
-memory that it tells about.
+memory that it reports.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def gpu_memory() -> list[GpuMemory]:
 
 
 def _memory(nvml: ctypes.CDLL, number: int) -> GpuMemory | None:
-    """None if the driver does not say, as for a part of a GPU that is shared."""
+    """None if the driver does not say, as it is with a share of a GPU."""
     device, memory = ctypes.c_void_p(), _Memory()
     if nvml.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(device)):
         return None

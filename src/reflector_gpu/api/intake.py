@@ -71,8 +71,8 @@ class Intake:
     ) -> Form:
         """Read what was uploaded: a form, a recording, or JSON with one.
 
-        Its files are kept until the request has been answered. There is one at least if that is
-        ``required``.
+        Its files are kept until the request has been answered. If ``required``, there is at least
+        one.
 
         Raises:
             InvalidRequest: it is none of these, or has no file.

@@ -1,4 +1,4 @@
-"""The fields of jobs: those of the synchronous calls, and what is a job's own."""
+"""The fields of jobs: those of the synchronous calls, and those that only jobs have."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _Granularities = Annotated[tuple[Granularity, ...], BeforeValidator(_flattened)]
 
 
 class JobFields(BaseModel):
-    """What every job may say besides the fields of its kind."""
+    """The fields that every job has besides those of its kind."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -63,7 +63,7 @@ class JobFields(BaseModel):
         None,
         max_length=2000,
         description="Where to POST the job once it ends, in the form of Standard Webhooks; "
-        "/v1/webhooks/secret has what signs it.",
+        "/v1/webhooks/secret has the secret that signs it.",
     )
     metadata: Annotated[
         dict[Annotated[str, _NAME], Annotated[str, _TEXT]], BeforeValidator(_object)
@@ -121,7 +121,7 @@ DIARIZATION = AcceptedFields(DiarizationJobFields)
 
 
 def options_of(kind: Kind, values: Mapping[str, object]) -> dict[str, object]:
-    """Those of a job's fields that say what to do with the recording, and nothing unknown."""
+    """Those of a job's known fields that say what to do with the recording."""
     accepted = DIARIZATION if kind == "diarization" else SPOKEN[kind]
     known = accepted.model.model_fields.keys() - accepted.unused - set(_OWN)
     return {name: value for name, value in values.items() if name in known}

@@ -75,7 +75,7 @@ class TranscriptionKind:
         except ModelNotInstalled:
             raise
         except Unavailable:
-            pass  # it may have passed when the job's turn comes
+            pass  # this may be over when the job's turn comes
 
     async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:
         service, fields = self._service, self._fields(job.options)
@@ -154,7 +154,7 @@ class DiarizationKind:
         except ModelNotInstalled:
             raise
         except Unavailable:
-            pass  # it may have passed when the job's turn comes
+            pass  # this may be over when the job's turn comes
         await self._service.recordings.voices(fields.voices)
 
     async def run(self, job: Job, recording: Spool, journal: Journal) -> bytes:

@@ -30,7 +30,7 @@ class JobProgress(BaseModel):
     seconds_left: float | None = Field(
         description="How long it will take at the pace so far; null: not known."
     )
-    jobs_ahead: int | None = Field(description="Of a job that waits: how many come before it.")
+    jobs_ahead: int | None = Field(description="How many jobs come before it, while it waits.")
 
 
 class JobFailure(BaseModel):
@@ -124,7 +124,7 @@ def view(
 
 
 def event_text(event: Event) -> str:
-    """An event of a stream. Its id says which parts of the transcript have been told."""
+    """An event of a stream. Its id says which parts of the transcript have been sent."""
     if event.part is None or event.number is None:
         return _server_sent(f"job.{event.job.status}", view(event.job).model_dump(mode="json"))
     body: dict[str, object] = {
@@ -161,7 +161,7 @@ def webhook_body(job: Job, expires: float | None) -> bytes:
 
 
 def page(jobs: Iterable[JobView], limit: int) -> JobList:
-    """A page of at most ``limit``, of which one more was looked for."""
+    """A page of at most ``limit`` jobs. The caller has looked for one more."""
     found = list(jobs)
     shown = found[:limit]
     return JobList(

@@ -31,7 +31,7 @@ from reflector_gpu.types import Completion, Priority
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # They would be a second series for each counter, which nobody reads.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # their package has no types here
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _SHORT_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

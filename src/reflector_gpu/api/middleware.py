@@ -32,7 +32,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods that label a metric. Others share a label, because clients may send any word."""
 
 _WATCHING = ("/health", "/metrics")
-"""Where what watches the server asks, every few seconds."""
+"""Paths that monitoring asks for every few seconds."""
 
 _ANSWERS = {"http.response.start", "websocket.http.response.start"}
 
@@ -76,7 +76,7 @@ class AnswerFailures:
 
         try:
             await self._app(scope, receive, send_and_see)
-        except asyncio.CancelledError:  # a stopping server has waited long enough
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
             if begun or INTERNAL in scope:
                 raise
             error = ShuttingDown("The server is shutting down; try again.")
@@ -162,13 +162,13 @@ class Observe:
                     _log(level, request_id, {**about, "duration": took}, record.details)
 
     def _traced(self, scope: Scope) -> AbstractContextManager[Span]:
-        """The span of a request; those that only ask how the server is have none."""
+        """The span of a request. Requests of monitoring have none."""
         tracer = NO_TRACER if scope["path"].startswith(_WATCHING) else self._tracer
         return tracer.request(Headers(scope=scope))
 
 
 def _describe(span: Span, method: str, route: str, status: int, request_id: str) -> None:
-    """Say in a trace what became of a request, in the terms of OpenTelemetry's conventions."""
+    """Describe a request and its outcome in a trace, by OpenTelemetry's conventions."""
     told: dict[str, str | int] = {
         "http.request.method": method,
         "http.route": route,

@@ -57,7 +57,7 @@ class OpenTelemetry:
         opened = OpenSpan(self._tracer, span)
         try:
             yield opened
-        except Exception:  # only to mark it; whoever catches it logs it
+        except Exception:  # only to mark it; it is logged where it is caught
             opened.fail()
             raise
         finally:

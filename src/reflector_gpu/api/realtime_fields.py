@@ -1,4 +1,4 @@
-"""What is sent to make a client secret, and what is answered."""
+"""The requests that make client secrets, and the answers to them."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class BetaSessionFields(_Sent):
     input_audio_transcription: dict[str, Any] | None = None
     input_audio_noise_reduction: dict[str, Any] | None = None
     turn_detection: dict[str, Any] | None = Field(
-        None, description="Null leaves the ends of turns to the client's commits."
+        None, description="Null: the client's commits end turns."
     )
     include: list[str] | None = None
-    modalities: list[str] | None = Field(None, description="Accepted, without an effect.")
+    modalities: list[str] | None = Field(None, description="Accepted. It has no effect.")
 
     @property
     def seconds(self) -> int:

@@ -1,4 +1,4 @@
-"""What a request holds while it is worked on, and the books that are kept of it."""
+"""What a request holds while it is worked on, and what is counted and logged of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RequestContext:
 
     @property
     def owner(self) -> str:
-        """Whose key it has; also whose voices it may know."""
+        """The owner of the request's key, whose remembered voices it may use."""
         owner: str = getattr(self.request.state, "owner", "")
         return owner
 

@@ -51,7 +51,7 @@ async def of_transcript(
     with stage("render"):
         if transcript.duration <= _QUICK_SECONDS:
             found = of_body(render(transcript), response_format)
-        else:  # rendering an hour of words would delay other requests
+        else:  # in a thread, because rendering an hour of words would delay other requests
             found = await asyncio.to_thread(lambda: of_body(render(transcript), response_format))
     found.headers.update(audio_warnings.headers(audio_warnings.of_transcript(transcript, offset)))
     return found

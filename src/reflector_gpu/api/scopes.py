@@ -37,7 +37,7 @@ def scope_of(path: str) -> Scope | None:
 def check_scope(key: ApiKey, path: str) -> None:
     """
     Raises:
-        Forbidden: ``key`` is not good for ``path``.
+        Forbidden: ``key`` does not allow ``path``.
     """
     needed = scope_of(path)
     if needed is not None and needed not in key.scopes:

@@ -1,4 +1,4 @@
-"""Uvicorn with limits: how many connections there are, and how long each may say nothing.
+"""Uvicorn with limits on how many connections there are, and how long each may be silent.
 
 Uvicorn waits for ever for the head of a request, and for a client that does not read its answer.
 So a few hundred silent clients would take every file descriptor of the process.
@@ -38,7 +38,7 @@ _BACKLOG = 128  # connections that may wait to be accepted
 _REST_SECONDS = 30.0
 """How long a client may go on sending a body after its request has been answered."""
 
-_GRACE_SECONDS = 0.1  # in which a connection that says nothing is not closed for others
+_GRACE_SECONDS = 0.1  # in which a silent connection is not closed to make room for others
 
 _SELDOM_SECONDS = 60.0  # between two lines of the log that say the same
 
@@ -94,7 +94,7 @@ class Config(uvicorn.Config):
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which stays quiet and makes room when there are no file descriptors."""
+    """Uvicorn's server. Without free file descriptors, it makes room and does not flood the log."""
 
     config: Config
 
@@ -120,7 +120,7 @@ class Server(uvicorn.Server):
 
 
 class Seldom:
-    """Logs a warning that has many occasions, at most once a minute."""
+    """Logs a warning that may occur often, at most once a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -172,7 +172,7 @@ class Connection(H11Protocol):
 
     # What asyncio and uvicorn call
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # no datagrams
         super().connection_made(transport)
         self._look()
         if len(self.connections) > self._limits.most:
@@ -189,7 +189,7 @@ class Connection(H11Protocol):
         self._look()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing: `_look` has its own, which no data puts off."""
+        """Nothing: `_look` has a timer of its own, which data does not reset."""
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -256,7 +256,7 @@ class Connection(H11Protocol):
         self._look()
 
     def _refuse_head(self) -> None:
-        if self.conn.trailing_data[0]:  # who has said nothing is told nothing
+        if self.conn.trailing_data[0]:  # a client that has sent nothing gets no answer
             self.transport.write(_TIMEOUT)
         self._close()
 
@@ -296,7 +296,7 @@ class Connection(H11Protocol):
             min(idle, key=lambda other: other.since).give_way()
 
     def _is_crowded(self) -> bool:
-        """Whether as many others as may be have requests."""
+        """Whether all other connections that may be have requests."""
         if len(self.connections) <= self._limits.most:
             return False
         busy = [one for one in self.connections if not (isinstance(one, Connection) and one.waits)]

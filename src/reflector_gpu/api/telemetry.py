@@ -1,4 +1,4 @@
-"""Who is told of the work that a server does: metrics, traces and the log."""
+"""What hears of the work that a server does: metrics, traces and the log."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class FunctionDefinition(BaseModel):
 
 
 class ToolDefinition(BaseModel):
-    """A function that the model may want called."""
+    """A function that the model may ask to call."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -67,7 +67,7 @@ class SentFunction(BaseModel):
 
 
 class SentToolCall(BaseModel):
-    """A call that the model wanted, in a message of the assistant."""
+    """A call that the model asked for, in a message of the assistant."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -108,7 +108,7 @@ def check_tools(definitions: Sequence[ToolDefinition], choice: AnyToolChoice) ->
     """Check tools that a client sent.
 
     Raises:
-        InvalidRequest: they are too long, or the choice is none of them.
+        InvalidRequest: they are too long, or the choice is not among them.
     """
     length = sum(len(json.dumps(tool.model_dump(exclude_unset=True))) for tool in definitions)
     if length > _LONGEST_DEFINITIONS:

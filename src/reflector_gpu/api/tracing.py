@@ -1,7 +1,7 @@
 """Traces: a span for each request and job, and below it one for each of its stages.
 
 They are made by OpenTelemetry (the extra ``otel``) and are off unless its own variables say where
-traces go; nothing of it is imported then. `open_telemetry` is the only file that knows it.
+traces go; otherwise nothing of it is imported. `open_telemetry` is the only file that knows it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Span(Protocol):
         """Add a stage below it."""
 
     def named(self, name: str, attributes: Mapping[str, str | int]) -> None:
-        """Call it so, and say more of it."""
+        """Set its name, and add attributes."""
 
     def fail(self) -> None:
-        """It did not do what it should have done, by a fault that is not the client's."""
+        """Mark it as failed, by a fault that is not the client's."""
 
 
 class Tracer(Protocol):

@@ -1,4 +1,4 @@
-"""From the fields of a transcription to what the service is asked to do, now or as a job."""
+"""Turns the fields of a transcription into a request to the service, now or as a job."""
 
 from __future__ import annotations
 

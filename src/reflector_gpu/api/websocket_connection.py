@@ -46,7 +46,7 @@ class Signals:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """The server stops, so that the WebSocket should be closed soon."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    """The client is there no more."""
+    """The client has left."""
 
 
 def signals_of(scope: Scope) -> Signals:
@@ -103,7 +103,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         super().handle_cont(event)
-        if len(self.frames) > _MOST_FRAMES:  # empty ones count for nothing in the length
+        if len(self.frames) > _MOST_FRAMES:  # empty ones do not count in the length
             self.conn.fail(1009, "too many frames")
             self.handle_parser_exception()
 
@@ -133,7 +133,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self._watch_client()
 
     def keepalive_timeout(self) -> None:
-        """Break off: who does not answer a ping would not read why."""
+        """Break off: a client that does not answer a ping would not read why."""
         if self.read_paused:  # the answer may wait behind what the app has yet to take
             self.pending_ping_payload = None
             self.schedule_ping()
@@ -145,7 +145,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def _watch_client(self) -> None:
         """Break off once the client has left.
 
-        While nothing is read from it, nobody else would notice.
+        While nothing is read from it, nothing else would notice.
         """
         self._watch = None
         if not self.read_paused or self.transport.is_closing():

@@ -27,7 +27,7 @@ class CalledFunction(Body):
 
 
 class CalledTool(Body):
-    """A function that the model wants called."""
+    """A function that the model asks to call."""
 
     id: str
     type: Literal["function"] = "function"
@@ -39,7 +39,7 @@ class AnswerMessage(Body):
     content: str | None
     refusal: None = None
     tool_calls: tuple[CalledTool, ...] | None = Field(
-        None, description="Left out where the model wants nothing called."
+        None, description="Left out if the model calls nothing."
     )
 
     @model_serializer(mode="wrap")
@@ -82,7 +82,7 @@ class FunctionDelta(Body):
 
 
 class ToolDelta(Body):
-    """More of a call; the first piece says which."""
+    """More of a call; the first piece has its id and name."""
 
     index: int
     id: str | None = None

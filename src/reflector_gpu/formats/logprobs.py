@@ -10,7 +10,7 @@ from reflector_gpu.formats.schemas import Logprob
 from reflector_gpu.types import Segment, Word
 
 LEAST = -9999.0
-"""OpenAI's value for a token that is all but impossible. JSON has no infinity."""
+"""OpenAI's value for a token that is almost impossible. JSON has no infinity."""
 
 _DECIMALS = 6
 

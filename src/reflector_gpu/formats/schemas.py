@@ -54,7 +54,7 @@ Confidence: TypeAlias = Annotated[
 Similarity: TypeAlias = Annotated[
     float | None,
     Field(
-        description="Of a speaker whom the server remembers: how alike the voices are. 1 is the "
+        description="For a speaker whom the server remembers: how alike the voices are. 1 is the "
         "same voice.",
         examples=[0.83],
     ),
@@ -79,7 +79,7 @@ class TruncatedFile(Body):
 
     expected: float | None = Field(
         default=None,
-        description="What the file claims to hold. Absent where it does not tell.",
+        description="What the file claims to hold. Absent where it does not say.",
         examples=[61.2],
     )
     decoded: float = Field(description="What could be decoded.", examples=[30.1])
@@ -94,7 +94,7 @@ class AudioTrack(Body):
 
 
 class TracksOfFile(Body):
-    """What was heard of a file with several audio tracks."""
+    """Which track was heard of a file with several."""
 
     taken: AudioTrack
     left: tuple[AudioTrack, ...]
@@ -115,11 +115,11 @@ class Warnings(Body):
         examples=[[[30.1, 38.3]]],
     )
     truncated: TruncatedFile | None = Field(
-        default=None, description="The file ends before its end. Absent if it does not."
+        default=None, description="The file is cut off. Absent if it is not."
     )
     tracks: TracksOfFile | None = Field(
         default=None,
-        description="The file has several audio tracks, and nothing told which to take.",
+        description="The file has several audio tracks, and the request names none.",
     )
 
 
@@ -136,7 +136,7 @@ class Logprob(Body):
         examples=[" Hello"],
     )
     bytes: tuple[int, ...] = Field(
-        description="Its text as UTF-8. Those of all tokens, one after the other, are the text.",
+        description="Its text as UTF-8. Joined, those of all tokens are the text.",
         examples=[[32, 72, 101, 108, 108, 111]],
     )
     logprob: float = Field(
@@ -263,7 +263,7 @@ class Transcription(Body):
     text: Text
     translation: Translated = None
     languages: tuple[Language, ...] | None = Field(
-        default=None, description="Absent where no language was told or detected."
+        default=None, description="Absent where no language was named or detected."
     )
     logprobs: Logprobs = None
     usage: DurationUsage

@@ -25,7 +25,7 @@ from reflector_gpu.formats.schemas import (
 class DeltaEvent(Body):
     """More text. All deltas, one after the other, spell the final text.
 
-    `start`, `end` and `words` are ours, not OpenAI's: times for those who cannot wait.
+    `start`, `end` and `words` are ours, not OpenAI's: times for clients that cannot wait.
     """
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
@@ -66,7 +66,7 @@ class DoneEvent(Body):
         default=None, description="Ours: every segment. Absent unless `translate_to` is set."
     )
     languages: tuple[Language, ...] = Field(
-        description="Empty where no language was told or detected."
+        description="Empty where no language was named or detected."
     )
     logprobs: Logprobs = None
     warnings: Warned = None

@@ -25,7 +25,7 @@ class AsrTranscript(Body):
 
     text: str
     segments: tuple[AsrSegment, ...]
-    language: str = Field(description="ISO 639 code; `und` if nothing told it.", examples=["en"])
+    language: str = Field(description="ISO 639 code; `und` if it is not known.", examples=["en"])
 
 
 class DetectedLanguage(Body):

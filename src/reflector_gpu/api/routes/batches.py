@@ -1,4 +1,4 @@
-"""OpenAI's Batch API: files of requests, and what came of them."""
+"""OpenAI's Batch API: files of requests, and files of their answers."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class BatchFields(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     input_file_id: str = Field(description="A file of /v1/files, with a request in each line.")
-    endpoint: str = Field(description=f"Where all go: one of {', '.join(ENDPOINTS)}.")
+    endpoint: str = Field(description=f"The route of all requests: one of {', '.join(ENDPOINTS)}.")
     completion_window: str = Field(
-        "24h", max_length=64, description="Has no effect: it is done when it is done."
+        "24h", max_length=64, description="Has no effect: a batch takes as long as it takes."
     )
     metadata: (
         dict[
@@ -123,7 +123,7 @@ _FIELDS = AcceptedFields(BatchFields)
 @router.post("/files")
 async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner) -> FileView:
     """Upload a file of requests for a batch, one in each line. Its `purpose` is `batch`."""
-    files = jobs.files  # or there are none, which is said before the body is read
+    files = jobs.files  # an error if there are none, before the body is read
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
             await jobs.check_room(owner, announced(request))
@@ -183,10 +183,10 @@ async def delete_file(file_id: str, jobs: AppJobs, owner: Owner) -> Erased:
 async def create_batch(
     request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner
 ) -> BatchView:
-    """Have the requests in a file worked on, whether you wait or not.
+    """Have the requests in a file worked on in the background.
 
     Each line is `{"custom_id", "method": "POST", "url", "body"}`. A recording is in the body as
-    `audio_file_url`, or in base64 as `input_audio`. The server does them behind live requests.
+    `audio_file_url`, or in base64 as `input_audio`. Live requests come first.
     """
     async with intake.admit(request, Priority.LIVE) as context:
         fields = await intake.json_fields(context, _FIELDS, MAX_JSON_BYTES)

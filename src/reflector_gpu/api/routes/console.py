@@ -1,4 +1,4 @@
-"""The web console: a page that transcribes, shows and edits, made of the API that everybody uses.
+"""The web console: a page that transcribes, shows and edits, which uses the public API alone.
 
 The folder ``api/console`` has its files. They are served as they are, and load nothing from other
 hosts.
@@ -37,7 +37,7 @@ ADDRESSES = {f"/{_PLACE}/{path.relative_to(FOLDER).as_posix()}": path for path i
 """Paths that need no key: the page is there before the key is typed."""
 
 FAVICON = "/favicon.ico"
-"""What browsers ask for by themselves, beside what a page names."""
+"""Browsers ask for this by themselves."""
 
 _PAGE = Template((FOLDER / "index.html").read_text("utf-8"))
 

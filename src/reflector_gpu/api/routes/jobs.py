@@ -63,12 +63,12 @@ _LONGEST_WATCH = 12 * 3600.0  # seconds
 async def create_job(
     request: Request, intake: AppIntake, jobs: AppJobs, kinds: AppJobKinds, owner: Owner
 ) -> Response:
-    """Submit a recording to be worked on, however long that takes.
+    """Submit a recording to be worked on in the background.
 
     The recording is uploaded as `file`, or `audio_file_url` says where it is, or it is the
-    `upload_id` of a resumable upload. The fields are those
-    of the synchronous call of the `kind`. Once the answer is there, the job is safe: a server that
-    is killed goes on with it at its next start, and recognises no finished part again.
+    `upload_id` of a resumable upload. The fields are those of the synchronous call of the `kind`.
+    Once the answer is there, the job is safe: a server that is killed goes on with it at its next
+    start, and recognises no finished part again.
     """
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
@@ -112,7 +112,8 @@ async def get_job(
 ) -> JobView:
     """Say how far a job has come, and what words there are so far.
 
-    With `words=true` they have times as well. Of a job that waits, `jobs_ahead` is its place.
+    With `words=true` they have times as well. While a job waits, `jobs_ahead` says how many come
+    before it.
     """
     job = await jobs.get(owner, job_id)
     transcript = await _so_far(jobs, job)
@@ -134,7 +135,7 @@ async def get_job(
     response_class=Response,
 )
 async def watch_job(job_id: str, request: Request, jobs: AppJobs, owner: Owner) -> Response:
-    """Tell what happens to a job, as server-sent events, until it ends.
+    """Report what happens to a job, as server-sent events, until it ends.
 
     `job.queued`, `job.running`, `job.progress` with the new words as `delta`, and at last
     `job.completed`, `job.failed` or `job.cancelled`. A client that lost the connection sends the

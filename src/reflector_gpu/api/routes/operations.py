@@ -73,6 +73,6 @@ async def ready(request: Request, service: AppService) -> Readiness:
 async def read_metrics(request: Request, metrics: AppMetrics) -> Response:
     """Show counters and gauges in the text format of Prometheus."""
     jobs: Jobs | None = request.app.state.jobs
-    with suppress(Unavailable):  # the database does not answer, and the rest matters all the more
+    with suppress(Unavailable):  # of the database: then the other figures matter even more
         metrics.jobs(await jobs.counts() if jobs else {})
     return Response(metrics.render(), media_type=CONTENT_TYPE)

@@ -41,15 +41,15 @@ async def explain_realtime() -> None:
     """Transcribe what is said while it is spoken: a WebSocket in OpenAI's Realtime protocol.
 
     Send 16-bit PCM at 24 kHz as `input_audio_buffer.append`; deltas come while somebody speaks, and
-    the transcript of each turn when it has ended. Of the settings of `session.update` those below
-    have an effect. Beyond OpenAI's, `format` takes PCM at 8, 16 and 48 kHz.
+    the transcript of each turn when it has ended. The settings of `session.update` that have an
+    effect are those below. Beyond OpenAI's, `format` takes PCM at 8, 16 and 48 kHz.
     """
     raise InvalidRequest("/v1/realtime is a WebSocket: send the headers that open one.")
 
 
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetrics) -> None:
-    """Send words while people speak."""
+    """Send words while somebody speaks."""
     client: str = getattr(websocket.state, "client", "")
     try:
         service.admission.check(Priority.LIVE, client)
@@ -94,7 +94,7 @@ async def create_client_secret(
 async def create_transcription_session(
     request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
 ) -> Response:
-    """Make such a key as OpenAI's beta did."""
+    """Make a client secret as OpenAI's beta did."""
     async with intake.admit(request, Priority.LIVE) as context:
         values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
         fields = intake.fields(request, route_fields.BETA_SESSIONS, values)
@@ -107,7 +107,7 @@ async def create_transcription_session(
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What a client's sessions use goes into the metrics, and into the books of its key."""
+    """Counts what a client's sessions use: in the metrics, and for its key."""
 
     metrics: Metrics
     kept: Kept | None
@@ -129,7 +129,7 @@ async def _secret(
     session: dict[str, Any],
     seconds: int,
 ) -> ClientSecret:
-    """A secret of the client, whose sessions begin with what it has told of them."""
+    """A secret of the client, whose sessions begin with the configuration that it sent."""
     client: str = getattr(request.state, "client", "")
     configuration = Configuration().updated(session)
     if wanted := configuration.input.transcription:

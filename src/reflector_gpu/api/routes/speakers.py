@@ -31,7 +31,7 @@ _CLIPS: JsonValue = {
             "schema": {
                 "type": "object",
                 "properties": {
-                    **inlined(SpeakerFields)["properties"],  # type: ignore[dict-item]
+                    **inlined(SpeakerFields)["properties"],  # type: ignore[dict-item]  # an object
                     "files": {"type": "array", "items": _CLIP},
                 },
                 "required": ["name", "files"],
@@ -42,7 +42,7 @@ _CLIPS: JsonValue = {
 
 
 class Speaker(BaseModel):
-    """Somebody whose voice is remembered. The voice itself is never told."""
+    """Somebody whose voice is remembered. Answers never contain the voice itself."""
 
     object: Literal["speaker"] = "speaker"
     name: str = Field(examples=["Anna Berg"])
@@ -73,10 +73,10 @@ class SpeakerDeleted(BaseModel):
 async def create_speaker(
     request: Request, intake: AppIntake, service: AppService, owner: Owner
 ) -> Response:
-    """Remember how somebody sounds, by clips in which nobody else speaks.
+    """Remember how somebody sounds, from clips in which nobody else speaks.
 
-    Send two to thirty seconds each. Nothing of them is kept but a vector. A speaker of the same
-    name is replaced.
+    Send two to thirty seconds each. Only a vector is kept of them. A speaker of the same name is
+    replaced.
     """
     service.known_speakers.check()
     async with intake.admit(request, Priority.LIVE) as context:

@@ -40,7 +40,7 @@ async def get_usage(
     days: Annotated[int, Query(ge=1, le=366, description="How many, today included.")] = 30,
     everybody: Annotated[bool, Query(description="Of all keys; needs the scope `admin`.")] = False,
 ) -> UsageList:
-    """Tell what your key has used, day by day: requests, and seconds of audio."""
+    """Report what your key has used, day by day: requests, and seconds of audio."""
     key: ApiKey | None = getattr(request.state, NAMED_KEY, None)
     if everybody and key is not None and Scope.ADMIN not in key.scopes:
         raise Forbidden("Only keys with the scope 'admin' see what others have used.")

@@ -12,12 +12,12 @@ router = APIRouter(prefix="/v1/webhooks", tags=["jobs"])
 
 
 class WebhookSecret(BaseModel):
-    """What signs the webhooks of one key."""
+    """The secret that signs the webhooks of one key."""
 
     secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 
 
 @router.get("/secret", responses={"default": ANY_FAILURE})
 async def get_webhook_secret(jobs: AppJobs, owner: Owner) -> WebhookSecret:
-    """Tell what signs the webhooks of your key, for a library of Standard Webhooks."""
+    """Show the secret that signs the webhooks of your key, for a library of Standard Webhooks."""
     return WebhookSecret(secret=await jobs.webhook_secret(owner))

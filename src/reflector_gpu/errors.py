@@ -10,11 +10,11 @@
     │   ├── UnsupportedVersion    the client speaks another version of a protocol
     │   └── SessionExpired        a realtime session has lasted as long as it may
     ├── Unauthorized              no key, or a wrong one
-    ├── Forbidden                 the key is not good for this
+    ├── Forbidden                 the key does not allow this
     ├── UrlForbidden              the address policy refuses this URL
     ├── OriginForbidden           a page of another web origin asks without a key
     ├── AudioNotFound             the audio URL answers 404
-    ├── Conflict                  what is asked for does not go with what is there
+    ├── Conflict                  the request contradicts what is stored
     ├── NotFound                  the client has no such job, upload or file
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
@@ -215,8 +215,9 @@ def blaming(fields: Mapping[str, str]) -> Iterator[None]:
 def release_frames(error: BaseException) -> None:
     """Drop the tracebacks of ``error`` and of its causes.
 
-    They keep alive what the functions had in hand through which it passed, such as a recording.
-    Where an error refers to itself in a roundabout way, that is until the garbage collector runs.
+    They keep alive the variables of every function that the error passed through, such as a
+    recording. If the error is part of a cycle of references, that lasts until the garbage collector
+    runs.
     """
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()

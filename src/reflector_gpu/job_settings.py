@@ -14,7 +14,7 @@ class JobSettings(BaseSettings):
     # Jobs
     data_dir: Path | None = Field(
         None,
-        description="Folder that jobs are kept in; with neither it nor a database there are none",
+        description="Folder for jobs; without it and without a database there are none",
     )
     database_url: SecretStr | None = Field(
         None,
@@ -33,7 +33,7 @@ class JobSettings(BaseSettings):
         gt=0,
         description="Recordings, uploads and files of one key that are kept at the same time",
     )
-    storage_gb: float = Field(500.0, gt=0, description="The same of all keys together")
+    storage_gb: float = Field(500.0, gt=0, description="The same for all keys together")
     uploads_keep_hours: float = Field(
         24.0, gt=0, description="How long a resumable upload is kept after its last byte"
     )

@@ -70,7 +70,7 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     )
     log_level: LogLevel = Field("info", description="How much the server logs")
     log_format: LogFormat = Field(
-        "text", description="What the log is: text, or json with one object a line"
+        "text", description="Format of the log: text, or json with one object a line"
     )
 
     # Models
@@ -84,7 +84,7 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     auto_models: List = Field(
         ("nvidia/parakeet-tdt-0.6b-v2", "large-v3-turbo"),
         description="Models that 'auto' chooses from: the first that knows the language, or that "
-        "finds it out where none is told",
+        "detects it if the request names none",
     )
     diarizer: str = Field(
         "pyannet", description="What tells speakers apart: pyannet, segmentation, bic, or your own"
@@ -99,17 +99,15 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
         "", description="That server's API: http://127.0.0.1:8080/v1 for llama.cpp, vLLM, Ollama"
     )
     llm_api_key: SecretStr | None = Field(None, description="That server's key")
-    llm_silence_seconds: float = Field(
-        120.0, gt=0, description="Longest that the LLM server may say nothing"
-    )
+    llm_silence_seconds: float = Field(120.0, gt=0, description="Longest silence of the LLM server")
     llm_retries: int = Field(
-        2, ge=0, description="Further tries of an LLM request of which nothing was streamed yet"
+        2, ge=0, description="Retries of an LLM request that has streamed nothing yet"
     )
     llm_context: int = Field(
         0, ge=0, description="Tokens that a CTranslate2 model reads; 0: as many as its files say"
     )
     llm_max_tokens: int = Field(
-        4096, ge=1, description="Most tokens that a CTranslate2 model answers with"
+        4096, ge=1, description="Longest answer of a CTranslate2 model, in tokens"
     )
     translator: List = Field(
         ("apertium",),
@@ -147,7 +145,7 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
         60.0, ge=0, description="Longest wait of a request for its model to load"
     )
     idle_seconds: float = Field(
-        900.0, ge=0, description="A model that is unused for so long is unloaded; 0: never"
+        900.0, ge=0, description="Time without use after which a model is unloaded; 0: never"
     )
     keep_default: bool = Field(True, description="The configured model is never unloaded")
 
@@ -170,7 +168,7 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     url_connect_seconds: float = Field(10.0, gt=0, description="Time to connect to a host")
     url_read_seconds: float = Field(30.0, gt=0, description="Longest wait between two reads")
     url_total_seconds: float = Field(3600.0, gt=0, description="Time for a whole download")
-    url_retries: int = Field(3, ge=0, description="Further tries after a 5xx or a broken transfer")
+    url_retries: int = Field(3, ge=0, description="Retries after a 5xx or a broken transfer")
 
     # Voice activity detection
     vad_threshold: float = Field(0.5, gt=0, lt=1, description="Probability that counts as speech")

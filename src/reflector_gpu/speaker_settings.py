@@ -12,7 +12,7 @@ class SpeakerSettings(BaseSettings):
     """Part of `reflector_gpu.settings.Settings`."""
 
     speaker_store: Path | None = Field(
-        None, description="Folder that voices are remembered in; without one there are none"
+        None, description="Folder for remembered voices; without it none are remembered"
     )
     speaker_store_key: SecretStr | None = Field(
         None,

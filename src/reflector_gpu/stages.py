@@ -1,8 +1,8 @@
 """Where the time of a request goes: its stages, which metrics and traces are told of.
 
 Whoever serves a request says who listens (`telling`). What works on it, in any room, says when a
-stage is done (`stage`, `tell`), and need not know who listens. Both are in the same context, as
-``contextvars`` mean it: tasks inherit it, other threads do not.
+stage is done (`stage`, `tell`), and need not know who listens. Both have to be in the same context
+of ``contextvars``, which tasks inherit and other threads do not.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Stage: TypeAlias = Literal[
 class Done:
     """A stage that has ended, by the clock of `time.monotonic`.
 
-    Stages that take turns, as decoding and detection do block by block, last as long as each other.
-    ``busy`` are the seconds that this one worked. ``about`` says more, such as which model it was.
+    Decoding and detection take turns, block by block, so both last equally long. ``busy`` is how
+    many of its seconds a stage worked. ``about`` says more, such as which model it was.
     """
 
     stage: Stage

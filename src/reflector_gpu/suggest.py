@@ -13,7 +13,7 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
     Case, underscores and hyphens do not count. A known name of four to nine letters may have one
     mistake, a longer one two, and one of sixteen or more three. A mistake is a letter too many, too
-    few, wrong, or swapped with its neighbour. Names of less than four letters allow none.
+    few, wrong, or swapped with its neighbour. Names of fewer than four letters allow none.
     """
     if len(name) > _LONGEST:
         return None

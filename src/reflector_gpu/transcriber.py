@@ -23,7 +23,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 from reflector_gpu.audio.spool import Spool
@@ -90,7 +89,8 @@ class Transcriber:
     """
 
     def __init__(self, settings: Settings | None = None, **options: Unpack[Options]) -> None:
-        """Check the options. Nothing is started yet. Without ``settings``, the environment's count.
+        """Check the options, and start nothing. ``settings`` are those of the environment if left
+        out.
 
         Raises:
             ReflectorError: a setting or an option does not fit.
@@ -125,12 +125,7 @@ class Transcriber:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._service.close()
 
     @property

@@ -131,8 +131,8 @@ class Segment:
     """A run of words that belong together: a sentence, or the words between two pauses.
 
     A segment is cut where another speaker begins, and each further part ``continues`` it.
-    ``language`` is the spoken one, if known; ``speaker_confidence`` that of its `SpeakerTurn`, and
-    ``speaker_similarity`` says how alike the voice is to the one that is remembered.
+    ``language`` is the spoken one, if it is known. ``speaker_confidence`` is that of its
+    `SpeakerTurn`. ``speaker_similarity`` says how alike the voice is to the remembered one.
     """
 
     start: float

@@ -1,4 +1,4 @@
-"""Read the settings of a deployment, and say which of them go where it runs."""
+"""Reads the settings of a deployment, and says which of them to carry to where it runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def carried(
     """The variables to carry to where a deployment runs: those with its ``prefix``, and those of
     all settings but the ones that are ``left_out``.
 
-    Names are in capitals, even if they are not on this machine.
+    Names are in capitals, even if this machine has them in lower case.
     """
     fields = Settings.model_fields.keys() - left_out
     wanted = {_MIRROR, *(name for field in fields for name in variables(field))}

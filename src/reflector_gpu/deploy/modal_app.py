@@ -63,8 +63,8 @@ class Deployment(ServerDeployment):
     """One app with an engine: its name, its model, and the arguments of Modal's decorators."""
 
     def __init__(self, name: str, kind: str, model: str) -> None:
-        """``kind`` is that of the model, as in `CATALOGS`; ``model`` the field of `ModalSettings`
-        that names it.
+        """``kind`` is the kind of the model, as in `CATALOGS`. ``model`` is the field of
+        `ModalSettings` that names it.
 
         Raises:
             ConfigurationError
@@ -178,7 +178,7 @@ class Deployment(ServerDeployment):
         except (ReflectorError, modal.exception.Error, RuntimeError, OSError) as error:
             # The volume raises RuntimeError when it is in use. If weights stay missing, calls of
             # the engine say so.
-            logger.error("the weights are not fetched as they should be: %s", error)
+            logger.error("the weights cannot be fetched: %s", error)
 
     def pull(self) -> None:
         """Download the weights into the volume, unless they are there.
@@ -228,8 +228,8 @@ class ContainerGroup:
     """The containers of one class, each with the engine.
 
     A container takes ``inputs`` calls at once, of ``seconds`` at most, and ends ``window`` seconds
-    after its last one. There are ``kept`` to ``containers`` of them. One server makes ``calls``
-    calls at once.
+    after its last one. There are at least ``kept`` of them, and at most ``containers``. One server
+    makes ``calls`` calls at once.
     """
 
     deployment: Deployment

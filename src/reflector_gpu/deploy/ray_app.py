@@ -38,8 +38,8 @@ class Ingress:
     """The server. Serve builds the application where the replica runs."""
 
     def __init__(self, handles: dict[str, Handle], shared: SharedHandle) -> None:
-        """``handles`` reach the deployments of engines, by their names; ``shared`` that of what all
-        servers share."""
+        """``handles`` reach the deployments of engines, by their names. ``shared`` reaches the one
+        that has what all servers share."""
         self._handles = handles
         self._shared = shared
 

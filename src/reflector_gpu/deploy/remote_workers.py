@@ -55,7 +55,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class RemoteStream:
-    """A `Remote` whose engine gives parts of its results before their end."""
+    """A `Remote` whose engine gives parts of its results ahead of the whole."""
 
     call: StreamingCall
     most_items: int | None = None

@@ -36,7 +36,7 @@ def known(settings: Settings) -> list[AnyModel]:
 
 
 def engines(settings: Settings) -> list[AnyModel]:
-    """Those that get replicas unless somebody says otherwise: what is here or may be downloaded.
+    """The models that get replicas by default: those that are here or may be downloaded.
 
     Raises:
         ReflectorError: as `known`.
@@ -59,7 +59,7 @@ def named(deployment: str, settings: Settings) -> AnyModel:
     """The model of a ``deployment``.
 
     Raises:
-        ConfigurationError: the settings name none that would have it.
+        ConfigurationError: the settings name no model with such a deployment.
     """
     names = {name_of(model): model for model in known(settings)}
     if deployment not in names:

@@ -22,7 +22,7 @@ _OBJECT_STORE_BYTES = 500_000_000
 
 
 def run(host: str, port: int) -> None:
-    """Serve until a signal says stop. Requests that are being answered then are answered.
+    """Serve until a signal says stop. Requests in work at that time are answered.
 
     Raises:
         ReflectorError: a setting does not work.

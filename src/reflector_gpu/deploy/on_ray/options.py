@@ -1,4 +1,4 @@
-"""What Serve is told of each deployment. Ray is not needed, so any machine can write it down."""
+"""Serve's options for each deployment. Ray is not needed, so any machine can write them down."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONSTRUCTIONS = 3  # tries to build a replica, until the deployment has failed
 
 
 def chosen(names: Sequence[str] | None, settings: Settings) -> list[AnyModel]:
-    """The models of the deployments of these ``names``, or of those that there are by default.
+    """The models of the deployments with these ``names``, or of the default ones.
 
     Raises:
         ReflectorError: a setting does not work on a cluster, or a name means no model.
@@ -94,7 +94,7 @@ def _batch(model: AnyModel) -> int:
 
 
 def server_options(settings: Settings, given: RaySettings) -> Options:
-    """What Serve is told of the servers.
+    """Serve's options for the servers.
 
     Serve refuses no request: our own admission does, which knows how long recordings are.
     """
@@ -111,7 +111,7 @@ def server_options(settings: Settings, given: RaySettings) -> Options:
 
 
 def engine_options(model: AnyModel, settings: Settings, given: RaySettings) -> Options:
-    """What Serve is told of the replicas of ``model``."""
+    """Serve's options for the replicas of ``model``."""
     gpus = 0.0 if device_of(model, settings) == "cpu" else given.share_of_gpu(settings)
     return {
         **_alike(given),

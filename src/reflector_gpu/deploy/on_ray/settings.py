@@ -42,7 +42,9 @@ class RaySettings(BaseSettings):
         5.0, gt=0, description="How often Ray looks whether a replica is alive"
     )
     drain_seconds: float = Field(
-        600.0, gt=0, description="Longest that a replica that is to end works on what it has begun"
+        600.0,
+        gt=0,
+        description="Longest time that an ending replica may take to finish its work",
     )
 
     def share_of_gpu(self, settings: Settings) -> float:

@@ -1,10 +1,10 @@
 """What the servers of a cluster share: what clients have in work.
 
-One small actor keeps it, not the database: that is there for jobs alone, and would be written to
-at every request. Servers tell the actor what their clients have in work, a tenth of a second after
-it changed, and hear of all others. So no request waits for the actor, and it knows everything again
-half a second after its death. For that tenth of a second, a client can get further than its limit,
-or be told that it has reached it still.
+A small actor keeps it. The database does not, because it is only there with jobs, and would be
+written to at every request. Servers tell the actor what their clients have in work, a tenth of a
+second after it changed, and learn what all others have. So no request waits for the actor, and a
+new actor knows everything within half a second. For that tenth of a second, a client may exceed its
+limit, or be refused although it no longer does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Shared:
         self._servers: dict[str, tuple[float, Mapping[str, Use]]] = {}
 
     async def exchange(self, server: str, use: Mapping[str, Use]) -> dict[str, Use]:
-        """Keep what clients have in work at ``server``; what they have at all others."""
+        """Keep what clients have in work at ``server``. Returns what they have at all others."""
         now = self._clock()
         self._servers[server] = now, use
         total: dict[str, Use] = {}
@@ -101,7 +101,7 @@ class Share:
                 answer = await method.remote(*arguments)
         except (RayError, RayServeException, TimeoutError) as error:
             if self._answers:
-                logger.warning("limits are each server's own until the actor answers: %s", error)
+                logger.warning("each server counts for itself until the actor answers: %s", error)
             self._answers = False
             return None
         self._answers = True

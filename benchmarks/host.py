@@ -22,7 +22,7 @@ def serving(folder: Path, bytes_per_second: float = float("inf")) -> Iterator[st
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
-        def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
+        def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]  # the stubs want a writer of any kind
             if bytes_per_second == float("inf"):
                 shutil.copyfileobj(source, outputfile)
                 return

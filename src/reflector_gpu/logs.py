@@ -46,14 +46,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LogOptions:
     """How to log. Another process can be told to do the same."""
 
     level: LogLevel = "info"
     form: LogFormat = "text"
 
 
-_chosen: Options | None = None
+_chosen: LogOptions | None = None
 
 
 @contextmanager
@@ -67,12 +67,12 @@ def log_fields(**fields: str) -> Iterator[None]:
     _fields.reset(token)
 
 
-def chosen() -> Options | None:
+def chosen() -> LogOptions | None:
     """What `configure` was told; None if nothing was."""
     return _chosen
 
 
-def configure(options: Options) -> None:
+def configure(options: LogOptions) -> None:
     """Log to standard error. Libraries may only warn, because httpx would log presigned URLs."""
     global _chosen  # noqa: PLW0603  as logging itself is global
     _chosen = options

@@ -19,8 +19,8 @@ from tests.runtime.pools import outcomes, pooled
 
 NAMES = ("", "reflector_gpu", "uvicorn")
 
-INFO = logs.Options("info")
-JSON = logs.Options("info", "json")
+INFO = logs.LogOptions("info")
+JSON = logs.LogOptions("info", "json")
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_each_log_level_shows_the_right_loggers(
     capsys: pytest.CaptureFixture[str], level: logs.LogLevel, heard: list[str]
 ) -> None:
-    logs.configure(logs.Options(level))
+    logs.configure(logs.LogOptions(level))
     logging.getLogger("reflector_gpu.x").debug("one")
     logging.getLogger("reflector_gpu.x").info("two")
     logging.getLogger("uvicorn.error").info("three")
@@ -166,7 +166,7 @@ def test_an_error_has_the_id_of_its_request(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    logs.configure(logs.Options("info", form))
+    logs.configure(logs.LogOptions("info", form))
     with monkeypatch.context() as patch, connect(scripted) as client:
         patch.setattr(scripted.service, "request", fail)
         client.headers["X-Request-ID"] = f"failing-{form}"

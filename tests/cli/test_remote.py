@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.output import render
+from reflector_gpu.cli.output_formats import OutputFormat
 from tests.cli.conftest import Typed
 from tests.cli.stub import SPOKEN, TOLD_APART, Reply, StubServer, stream
 

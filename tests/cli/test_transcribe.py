@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.settings import variables
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost

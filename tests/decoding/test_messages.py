@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from reflector_gpu.decoding.messages import (
     HEAD,
-    Check,
     Claimed,
     Cut,
+    DecoderMessage,
     Ended,
     Failed,
-    Message,
+    MessageCheck,
     Needs,
     Passed,
     Told,
@@ -48,7 +48,7 @@ MESSAGES = st.one_of(
 
 
 @given(MESSAGES, st.binary(max_size=100))
-def test_a_message_is_read_as_it_was_written(message: Message, data: bytes) -> None:
+def test_a_message_is_read_as_it_was_written(message: DecoderMessage, data: bytes) -> None:
     whole = b"".join(written(message, data))
     length, size = HEAD.unpack(whole[: HEAD.size])
     body = whole[HEAD.size :]
@@ -110,7 +110,7 @@ SECOND = [0.5] * SAMPLE_RATE
     ],
 )
 def test_what_no_job_tells_is_refused(told: list[Told], reason: str) -> None:
-    check = Check(with_samples=True)
+    check = MessageCheck(with_samples=True)
     for message, data in told[:-1]:
         check(message, data)
     with pytest.raises(ValueError, match=reason):
@@ -118,7 +118,7 @@ def test_what_no_job_tells_is_refused(told: list[Told], reason: str) -> None:
 
 
 def test_what_a_job_tells_is_let_through() -> None:
-    check = Check(with_samples=True)
+    check = MessageCheck(with_samples=True)
     for message, data in (
         (Claimed(5.0), b""),
         chunk(1.0, SECOND, (0.0, 0.5), (0.6, 1.02)),
@@ -127,4 +127,4 @@ def test_what_a_job_tells_is_let_through() -> None:
     ):
         check(message, data)
     with pytest.raises(ValueError, match="64000 bytes for 16000 samples"):
-        Check(with_samples=False)(*chunk(0.0, SECOND))
+        MessageCheck(with_samples=False)(*chunk(0.0, SECOND))

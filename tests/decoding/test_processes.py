@@ -488,9 +488,9 @@ def test_what_it_can_do_is_refused_by_the_numbers_of_either_machine() -> None:
 
 def test_time_is_limited_by_the_length_of_the_recording() -> None:
     code = (
-        "from reflector_gpu.decoding.sandbox import Allowance, _cpu_seconds\n"
+        "from reflector_gpu.decoding.sandbox import CpuAllowance, _cpu_seconds\n"
         "import resource\n"
-        "allowance = Allowance()\n"
+        "allowance = CpuAllowance()\n"
         "first = resource.getrlimit(resource.RLIMIT_CPU)[0]\n"
         "allowance.passed(100.0)\n"
         "print(resource.getrlimit(resource.RLIMIT_CPU)[0] - first)\n"

@@ -13,7 +13,7 @@ import pytest
 from reflector_gpu.errors import EngineFailed, ShuttingDown
 from reflector_gpu.live.agreement import plain
 from reflector_gpu.live.base import Heard, LiveTranscriber
-from reflector_gpu.live.utterance import AgreeingTranscriber, Plan
+from reflector_gpu.live.utterance import AgreeingTranscriber, LivePlan
 from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.settings import load_settings
@@ -76,7 +76,9 @@ Recognise = Callable[[Chunk, TranscribeOptions], Awaitable[Recognition]]
 def transcriber(
     recognise: Recognise, options: TranscribeOptions | None = None
 ) -> AgreeingTranscriber:
-    return AgreeingTranscriber(Plan(options or TranscribeOptions(language="en"), 30.0), recognise)
+    return AgreeingTranscriber(
+        LivePlan(options or TranscribeOptions(language="en"), 30.0), recognise
+    )
 
 
 async def a_word_every_half_second(chunk: Chunk, options: TranscribeOptions) -> Recognition:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.deploy.remote_workers import Message, Remote, RemoteStream
+from reflector_gpu.deploy.remote_workers import Remote, RemoteStream, Reply
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
@@ -96,7 +96,7 @@ def test_nobody_looks_after_a_worker_that_is_elsewhere() -> None:
 
 @pytest.mark.parametrize("leaving", [[], [0], [1], [0, 1]])
 def test_a_stream_ends_for_all_once_all_have_given_up_and_not_before(leaving: list[int]) -> None:
-    def call(items: Sequence[object], _: object) -> Iterator[Message]:
+    def call(items: Sequence[object], _: object) -> Iterator[Reply]:
         yield 0, "a"
         yield list(items)
 

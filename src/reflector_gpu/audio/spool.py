@@ -121,13 +121,13 @@ class Spool:
                 self._size += len(data)
             else:
                 self._append(data)
-            self._tell()
+            self._wake()
 
     def finish(self) -> None:
         """No more bytes will come."""
         with self._grown:
             self._complete = True
-            self._tell()
+            self._wake()
 
     def fail(self, error: ReflectorError) -> None:
         """Readers get ``error`` instead of waiting for bytes that will not come.
@@ -136,7 +136,7 @@ class Spool:
         """
         with self._grown:
             self._error = self._error or error
-            self._tell()
+            self._wake()
 
     def close(self) -> None:
         """Free the file and wake every reader. Safe to call twice."""
@@ -147,7 +147,7 @@ class Spool:
             self._held = bytearray()
             if self._file is not None:
                 self._file.close()
-            self._tell()
+            self._wake()
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +200,7 @@ class Spool:
         with self._grown:
             if self._file is not None and not self._closed:
                 self._size = os.fstat(self._file.fileno()).st_size
-                self._tell()
+                self._wake()
         self._check_size(self._size)
 
     def _check_size(self, size: int) -> None:
@@ -218,7 +218,7 @@ class Spool:
         if self._error is not None and (self._closed or self._size <= offset):
             raise copy(self._error)  # the traceback of one that is kept would keep the reader
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._grown.notify_all()
         for listener in tuple(self._listeners):
             listener()
@@ -250,7 +250,7 @@ class Spool:
         return SpoolReader(self)
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where a reader's bytes come from: a `Spool`, or a view of one in another process."""
 
     @property
@@ -268,7 +268,7 @@ class SpoolReader:
     otherwise, such as an MP4 with its index at the end.
     """
 
-    def __init__(self, spool: Source, begin: int = 0) -> None:
+    def __init__(self, spool: ByteSource, begin: int = 0) -> None:
         """The view starts at byte ``begin`` of ``spool``."""
         self._spool = spool
         self._begin = begin

@@ -40,14 +40,14 @@ ONLY_TRACK = (Track(0),)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TrackChoice:
     """The track that was ``taken``, and those that were ``left`` if the request named none."""
 
     taken: Track
     left: tuple[Track, ...] = ()
 
 
-def chosen(tracks: tuple[Track, ...], wish: TrackWish, default: int = 0) -> Choice:
+def chosen(tracks: tuple[Track, ...], wish: TrackWish, default: int = 0) -> TrackChoice:
     """The track that is wanted of ``tracks``; ``default`` is the number of the usual one.
 
     Raises:
@@ -62,15 +62,15 @@ def chosen(tracks: tuple[Track, ...], wish: TrackWish, default: int = 0) -> Choi
                 f"The recording has no audio track '{wish.wanted}'. It has: {listed}.",
                 param="track",
             )
-        return Choice(usual if usual in found else found[0])
+        return TrackChoice(usual if usual in found else found[0])
     if wish.language and len(found := _spoken(tracks, wish.language)) == 1:
-        return Choice(found[0])
-    return Choice(usual, tuple(track for track in tracks if track != usual))
+        return TrackChoice(found[0])
+    return TrackChoice(usual, tuple(track for track in tracks if track != usual))
 
 
 def audio_track(
     container: InputContainer, wish: TrackWish = ANY_TRACK
-) -> tuple[AudioStream, Choice]:
+) -> tuple[AudioStream, TrackChoice]:
     """The stream to decode, and how it was chosen.
 
     Raises:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from reflector_gpu import __version__
-from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.job_commands import jobs
 from reflector_gpu.cli.key_commands import keys
 from reflector_gpu.cli.modal_commands import modal
@@ -25,6 +24,7 @@ from reflector_gpu.cli.options import (
     Workers,
     Wyoming,
 )
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.cli.ray_commands import ray
 from reflector_gpu.cli.recording_options import (
     Channels,

@@ -14,7 +14,7 @@ from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import WINDOW, VoiceActivity
 from reflector_gpu.cli.checks import Check, Status
-from reflector_gpu.cli.local_transcription import LocalRecogniser
+from reflector_gpu.cli.local_transcription import LocalTranscriber
 from reflector_gpu.cli.sources import Source
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.base import RecogniserModel
@@ -119,7 +119,7 @@ def _engine(settings: Settings, model: RecogniserModel, *, essential: bool) -> C
         return Check(name, bad, "the configured model is not installed", model.installation)
     began = time.monotonic()
     try:
-        heard = asyncio.run(_heard(LocalRecogniser({"model": model.name}, settings)))
+        heard = asyncio.run(_heard(LocalTranscriber({"model": model.name}, settings)))
     except ReflectorError as error:
         return Check(name, bad, error.message, "choose another model: reflector-gpu models list")
     took = f"in {time.monotonic() - began:.1f} s, loading included"
@@ -191,7 +191,7 @@ async def _answered(settings: Settings) -> tuple[str, str]:
         await service.close()
 
 
-async def _heard(recogniser: LocalRecogniser) -> str:
+async def _heard(recogniser: LocalTranscriber) -> str:
     source = Source(str(SENTENCE), SENTENCE)
     async with recogniser.running(), aclosing(recogniser.parts(source, lambda _: None)) as parts:
         return (await collect(parts)).text

@@ -14,7 +14,7 @@ from reflector_gpu.transcriber import Options, Transcriber
 _MOST_TOGETHER = 8  # bounds the chunks in memory on machines with many cores
 
 
-class LocalRecogniser:
+class LocalTranscriber:
     """One `Transcriber` for all recordings of a command."""
 
     def __init__(self, options: Options, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.style import Style
 
-from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.cli.sources import Source
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.formats import openai, reflector, subtitles

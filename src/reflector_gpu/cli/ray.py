@@ -13,7 +13,7 @@ from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 
 if TYPE_CHECKING:
-    from reflector_gpu.cli.formats import OutputFormat
+    from reflector_gpu.cli.output_formats import OutputFormat
     from reflector_gpu.transcriber import Options
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import ray
 
 from reflector_gpu import Transcriber
-from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.output import render
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.deploy.on_ray.settings import RaySettings, load_ray_settings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.settings import load_settings

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reflector_gpu.cli.formats import OutputFormat
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.cli.recording_options import Diarize, Language, ModelName
 
 ray = typer.Typer(

@@ -57,7 +57,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
             there = sockets.enter_context(listen(settings.host, settings.wyoming))
             kept: Kept | None = app.state.kept
             beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
-        logs.configure(logs.Options(settings.log_level, settings.log_format))
+        logs.configure(logs.LogOptions(settings.log_level, settings.log_format))
         url = url_of(listener)
         if settings.log_format == "text":
             banner.show(settings, service.recognisers, url, named_keys=named_keys)

@@ -39,7 +39,7 @@ _LONGEST_WAIT = 60.0  # seconds
 _BUSY = (429, 503)
 
 
-class RemoteRecogniser:
+class RemoteTranscriber:
     """A reflector-gpu server."""
 
     concurrency = 4

@@ -136,7 +136,7 @@ Report: TypeAlias = Callable[[str], None]
 """Takes what is being done before words come: ``"sending 40%"``, ``"recognising"``."""
 
 
-class Recogniser(Protocol):
+class RecordingTranscriber(Protocol):
     """What transcribes recordings: this process, or a server."""
 
     @property

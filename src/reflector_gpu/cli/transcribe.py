@@ -11,13 +11,13 @@ from typing import cast
 
 from reflector_gpu import logs
 from reflector_gpu.cli import interrupt
-from reflector_gpu.cli.formats import OutputFormat
 from reflector_gpu.cli.hints import message_of
-from reflector_gpu.cli.local_transcription import LocalRecogniser
+from reflector_gpu.cli.local_transcription import LocalTranscriber
 from reflector_gpu.cli.output import Destination, dialogue, form_of, outputs, painted, render
+from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.cli.progress import ProgressBars
-from reflector_gpu.cli.server_transcription import RemoteRecogniser
-from reflector_gpu.cli.sources import STANDARD_INPUT, Recogniser, Source
+from reflector_gpu.cli.server_transcription import RemoteTranscriber
+from reflector_gpu.cli.sources import STANDARD_INPUT, RecordingTranscriber, Source
 from reflector_gpu.cli.transcript_warnings import warnings
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcription import collect
@@ -79,8 +79,10 @@ def run(
                 _complain(source, str(problem))
             return 1
         settings = load_settings(profile=profile)
-        recogniser: Recogniser = (
-            RemoteRecogniser(server, key, options) if server else LocalRecogniser(options, settings)
+        transcriber: RecordingTranscriber = (
+            RemoteTranscriber(server, key, options)
+            if server
+            else LocalTranscriber(options, settings)
         )
         for source in sources:
             source.fill()
@@ -88,11 +90,11 @@ def run(
         logs.discard()
         interrupt.raise_error()
         spaces = settings.word_spaces
-        return asyncio.run(_run(recogniser, sources, places, form, spaces, progress))
+        return asyncio.run(_run(transcriber, sources, places, form, spaces, progress))
 
 
 async def _run(
-    recogniser: Recogniser,
+    transcriber: RecordingTranscriber,
     sources: Sequence[Source],
     places: Sequence[Destination],
     form: OutputFormat,
@@ -100,11 +102,11 @@ async def _run(
     progress: ProgressBars,
 ) -> int:
     failed = False
-    async with recogniser.running():
-        gate = asyncio.Semaphore(recogniser.concurrency)
+    async with transcriber.running():
+        gate = asyncio.Semaphore(transcriber.concurrency)
         with progress:
             tasks = [
-                asyncio.create_task(_one(recogniser, source, progress, gate)) for source in sources
+                asyncio.create_task(_one(transcriber, source, progress, gate)) for source in sources
             ]
             try:
                 for source, place, task in zip(sources, places, tasks, strict=True):
@@ -119,12 +121,15 @@ async def _run(
 
 
 async def _one(
-    recogniser: Recogniser, source: Source, progress: ProgressBars, gate: asyncio.Semaphore
+    transcriber: RecordingTranscriber,
+    source: Source,
+    progress: ProgressBars,
+    gate: asyncio.Semaphore,
 ) -> Transcript | ReflectorError:
     async with gate:
         try:
             with progress.bar(source.label, source.seconds()) as bar:
-                async with aclosing(recogniser.parts(source, bar.report)) as parts:
+                async with aclosing(transcriber.parts(source, bar.report)) as parts:
                     return await collect(bar.watch(parts))
         except ReflectorError as error:
             return error

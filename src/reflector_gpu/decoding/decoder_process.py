@@ -41,12 +41,12 @@ from reflector_gpu.decoding.messages import (
     REACHED,
     TASK_HEAD,
     Data,
+    DecoderMessage,
     Failed,
-    Message,
     Needs,
     written,
 )
-from reflector_gpu.decoding.sandbox import Allowance, confine, end_first, end_with_parent, size
+from reflector_gpu.decoding.sandbox import CpuAllowance, confine, end_first, end_with_parent, size
 from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, UndecodableAudio
 
@@ -208,7 +208,7 @@ class _Decoder:
 
     def _do(self, task: DecodeTask, reader: SpoolReader, output: Spool | None) -> None:
         try:
-            for message, data in task.run(reader, output, Allowance().passed):
+            for message, data in task.run(reader, output, CpuAllowance().passed):
                 self._tell(message, data)
         except ReflectorError as error:
             self._fail(error)
@@ -233,7 +233,7 @@ class _Decoder:
     def _fail(self, error: ReflectorError) -> None:
         self._tell(Failed.by(error))
 
-    def _tell(self, message: Message, data: Data = b"") -> None:
+    def _tell(self, message: DecoderMessage, data: Data = b"") -> None:
         with self._sending:
             for piece in written(message, data):
                 self._connection.sendall(piece)
@@ -254,7 +254,7 @@ class _Source:
 
     def __init__(
         self,
-        tell: Callable[[Message], None],
+        tell: Callable[[DecoderMessage], None],
         received: Callable[[int], bytes],
         data: bytes | io.FileIO,
         arrived: int,

@@ -143,15 +143,17 @@ _ERRORS: dict[str, type[ReflectorError]] = {
 }
 """What a task may fail with, besides a fault of its own."""
 
-Message: TypeAlias = Claimed | Passed | Cut | Needs | Ended | Failed
+DecoderMessage: TypeAlias = Claimed | Passed | Cut | Needs | Ended | Failed
 Data: TypeAlias = bytes | bytearray | memoryview
-Told: TypeAlias = tuple[Message, Data]
+Told: TypeAlias = tuple[DecoderMessage, Data]
 """A message, and the bytes beside it."""
 
-_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Discriminator("kind")])
+_ADAPTER: TypeAdapter[DecoderMessage] = TypeAdapter(
+    Annotated[DecoderMessage, Discriminator("kind")]
+)
 
 
-def written(message: Message, data: Data = b"") -> Iterator[Data]:
+def written(message: DecoderMessage, data: Data = b"") -> Iterator[Data]:
     """The pieces to send, in order."""
     body = _ADAPTER.dump_json(message)
     yield HEAD.pack(len(body), len(data)) + body
@@ -159,7 +161,7 @@ def written(message: Message, data: Data = b"") -> Iterator[Data]:
         yield data
 
 
-def read(body: Data) -> Message:
+def read(body: Data) -> DecoderMessage:
     """The message that ``body`` holds.
 
     Raises:
@@ -168,7 +170,7 @@ def read(body: Data) -> Message:
     return _ADAPTER.validate_json(bytes(body))
 
 
-class Check:
+class MessageCheck:
     """Checks that the messages of one decoder are possible ones. Recognisers, and everything that
     comes after them, rely on that.
     """
@@ -178,7 +180,7 @@ class Check:
         self._with_samples = with_samples
         self._start = 0.0
 
-    def __call__(self, message: Message, data: Data) -> None:
+    def __call__(self, message: DecoderMessage, data: Data) -> None:
         """
         Raises:
             ValueError: no honest decoder sends this.

@@ -19,9 +19,9 @@ from reflector_gpu.decoding.messages import (
     MORE_COME,
     REACHED,
     TASK_HEAD,
-    Check,
     Ended,
     Failed,
+    MessageCheck,
     Needs,
     Told,
     read,
@@ -67,7 +67,7 @@ class DecoderProcess:
         head = TASK_HEAD.pack(
             len(body), spool.size, complete, inline is not None, output is not None
         )
-        check = Check(with_samples=output is None)
+        check = MessageCheck(with_samples=output is None)
         try:
             socket.send_fds(self._socket, [head], files)
             await loop.sock_sendall(self._socket, body + (inline or b""))

@@ -80,7 +80,7 @@ def size() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-class Allowance:
+class CpuAllowance:
     """The CPU time of one recording: what passes it ends the process by SIGXCPU."""
 
     def __init__(self) -> None:

@@ -139,15 +139,15 @@ class ThreadStream(Generic[T]):
                 if self._stopped or self._loop.is_closed():
                     break
                 self._made.append(item)
-                self._tell()
+                self._wake()
             if isinstance(self._items, Generator):
                 self._items.close()  # frees what it holds here and now, and in its own thread
         except BaseException as failure:  # noqa: BLE001  it is raised in the consumer
             error = _without_frames(failure)
         self._end = _End(error)
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         """Wake the consumer, unless it is about to wake anyway."""
         if self._told:
             return

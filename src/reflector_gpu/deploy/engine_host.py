@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from reflector_gpu.deploy.remote_workers import Message
+from reflector_gpu.deploy.remote_workers import Reply
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
@@ -94,7 +94,7 @@ class EngineHost:
 
         Modal never gives one up, because it does not notice that a client has left.
         """
-        said: SimpleQueue[Message] = SimpleQueue()
+        said: SimpleQueue[Reply] = SimpleQueue()
         try:
             jobs = self._put(items, options, priority, said)
         except ReflectorError as error:
@@ -120,7 +120,7 @@ class EngineHost:
         items: Sequence[object],
         options: Any,
         priority: Priority,
-        said: SimpleQueue[Message] | None = None,
+        said: SimpleQueue[Reply] | None = None,
     ) -> list[Job[Any, Any]]:
         """Queue all of ``items`` or none. Parts of their results go to ``said``."""
         pool = self._pool
@@ -145,14 +145,14 @@ class EngineHost:
         return jobs
 
 
-class Stream(Iterator[Message]):
+class Stream(Iterator[Reply]):
     """The messages of some items. Any thread may give the items up."""
 
-    def __init__(self, jobs: Sequence[Job[Any, Any]], messages: Iterator[Message]) -> None:
+    def __init__(self, jobs: Sequence[Job[Any, Any]], messages: Iterator[Reply]) -> None:
         self._jobs = jobs
         self._messages = messages
 
-    def __next__(self) -> Message:
+    def __next__(self) -> Reply:
         return next(self._messages)
 
     def give_up(self) -> None:
@@ -161,7 +161,7 @@ class Stream(Iterator[Message]):
             job.abandon()  # has no effect on one that is done
 
 
-def _messages(jobs: Sequence[Job[Any, Any]], said: SimpleQueue[Message]) -> Iterator[Message]:
+def _messages(jobs: Sequence[Job[Any, Any]], said: SimpleQueue[Reply]) -> Iterator[Reply]:
     missing = len(jobs)
     while missing:
         if isinstance(message := said.get(), tuple):
@@ -238,7 +238,7 @@ class _BatchProgress:
         return index in self.batch.given_up()
 
 
-def _say(said: SimpleQueue[Message], index: int, part: object) -> None:
+def _say(said: SimpleQueue[Reply], index: int, part: object) -> None:
     said.put((index, part))
 
 

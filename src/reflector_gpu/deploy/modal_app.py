@@ -25,7 +25,7 @@ from reflector_gpu.deploy.models import deployed, serving
 from reflector_gpu.deploy.on_modal.images import image
 from reflector_gpu.deploy.on_modal.server import MODELS, WEB_CORES, ServerDeployment
 from reflector_gpu.deploy.on_modal.settings import NO_GPU
-from reflector_gpu.deploy.remote_workers import Call, Message, Remote, RemoteStream, StreamingCall
+from reflector_gpu.deploy.remote_workers import Call, Remote, RemoteStream, Reply, StreamingCall
 from reflector_gpu.deploy.served import served
 from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.errors import ConfigurationError, EngineFailed, ReflectorError
@@ -332,7 +332,7 @@ class StreamingContainer(Container):
     """A container whose engine streams."""
 
     @modal.method()
-    def stream(self, items: Sequence[object], options: object) -> Iterator[Message]:
+    def stream(self, items: Sequence[object], options: object) -> Iterator[Reply]:
         """As `EngineHost.stream`."""
         self._try_again()
         messages = self.host.stream(items, options)
@@ -357,7 +357,7 @@ def _calling(call: Call) -> Call:
 def _streaming(call: StreamingCall) -> StreamingCall:
     """As `_calling`, for a call that streams."""
 
-    def stream(items: Sequence[object], options: object) -> Iterator[Message]:
+    def stream(items: Sequence[object], options: object) -> Iterator[Reply]:
         try:
             yield from call(items, options)
         except _LASTING as error:

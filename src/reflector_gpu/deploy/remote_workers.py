@@ -14,10 +14,10 @@ from reflector_gpu.runtime.worker import WorkerDied
 Call: TypeAlias = Callable[[Sequence[object], object], Sequence[object]]
 """Takes items and their options. Gives a result or a `ReflectorError` for each, in order."""
 
-Message: TypeAlias = "tuple[int, object] | list[object]"
+Reply: TypeAlias = "tuple[int, object] | list[object]"
 """The index of an item and a part of its result; or, at the end, all results."""
 
-StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Message]]
+StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

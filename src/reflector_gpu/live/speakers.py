@@ -21,7 +21,7 @@ _PIECE = SAMPLE_RATE  # samples that are worth a thread
 _MOST_WAITING = 30 * SAMPLE_RATE  # samples that wait; with more, the sender has to wait
 
 
-class Diarizer(Protocol):
+class StreamingDiarizer(Protocol):
     """Tells the speakers of one recording while it goes on. See `pyannet.live`."""
 
     def push(self, samples: Samples) -> object: ...
@@ -31,16 +31,16 @@ class Diarizer(Protocol):
 
 
 class ThreadedSpeakers:
-    """`live.base.LiveSpeakers` by a `Diarizer`, which one thread uses at a time.
+    """`live.base.LiveSpeakers` by a `StreamingDiarizer`, which one thread uses at a time.
 
     Once the diarizer has failed, audio is dropped, and every question raises the failure.
     """
 
-    def __init__(self, make: Callable[[], Diarizer], threads: Executor) -> None:
+    def __init__(self, make: Callable[[], StreamingDiarizer], threads: Executor) -> None:
         """The diarizer is made, and works, in one of ``threads``."""
         self._make = make
         self._threads = threads
-        self._diarizer: Diarizer | None = None
+        self._diarizer: StreamingDiarizer | None = None
         self._fed = 0
         """The samples that the diarizer has."""
         self._waiting: list[tuple[int, Samples]] = []
@@ -89,21 +89,21 @@ class ThreadedSpeakers:
     def _waiting_samples(self) -> int:
         return sum(len(samples) for _, samples in self._waiting)
 
-    async def _used(self, use: Callable[[Diarizer], T]) -> T:
+    async def _used(self, use: Callable[[StreamingDiarizer], T]) -> T:
         # A caller who leaves does not end the work: it goes on with the audio that others need.
         found = await asyncio.shield(self._begin(use))
         if isinstance(found, ReflectorError):
             raise found
         return found
 
-    def _begin(self, use: Callable[[Diarizer], T]) -> asyncio.Task[T | ReflectorError]:
+    def _begin(self, use: Callable[[StreamingDiarizer], T]) -> asyncio.Task[T | ReflectorError]:
         """Have everything that was pushed heard, and then ``use`` the diarizer."""
         task = asyncio.create_task(self._work(use), name="speakers")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _work(self, use: Callable[[Diarizer], T]) -> T | ReflectorError:
+    async def _work(self, use: Callable[[StreamingDiarizer], T]) -> T | ReflectorError:
         """What ``use`` finds, or why it finds nothing."""
         async with self._using:
             if self._error:
@@ -126,7 +126,7 @@ class ThreadedSpeakers:
             self._waiting.clear()
             return self._error
 
-    def _feed(self, diarizer: Diarizer, pieces: Sequence[tuple[int, Samples]]) -> None:
+    def _feed(self, diarizer: StreamingDiarizer, pieces: Sequence[tuple[int, Samples]]) -> None:
         run: list[Samples] = []
         for position, samples in pieces:
             if position > self._fed:

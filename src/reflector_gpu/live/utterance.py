@@ -35,7 +35,7 @@ _FAILURES = 3  # passes in a row, after which the engine has failed
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LivePlan:
     """How to recognise the utterances of one session.
 
     A pass hears ``max_seconds`` at most. It is not told what was said before its window: that made
@@ -50,7 +50,7 @@ class Plan:
 class AgreeingTranscriber:
     """Recognises the utterances of one session by what passes agree on."""
 
-    def __init__(self, plan: Plan, recognise: Recognise) -> None:
+    def __init__(self, plan: LivePlan, recognise: Recognise) -> None:
         self._plan = plan
         self._recognise = recognise
         self._cadence = Cadence()
@@ -63,7 +63,7 @@ class AgreeingTranscriber:
 class AgreeingUtterance:
     """One stretch of speech; see `LiveUtterance`."""
 
-    def __init__(self, plan: Plan, recognise: Recognise, cadence: Cadence) -> None:
+    def __init__(self, plan: LivePlan, recognise: Recognise, cadence: Cadence) -> None:
         self._plan = plan
         self._recognise = recognise
         self._cadence = cadence

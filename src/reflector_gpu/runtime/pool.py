@@ -167,9 +167,9 @@ class Pool(Generic[Item, Result]):
             job.abandon()
             raise
         finally:
-            self._tell(job)
+            self._report(job)
 
-    def _tell(self, job: Job[Item, Result]) -> None:
+    def _report(self, job: Job[Item, Result]) -> None:
         """Report where this job has spent its time, for metrics and traces."""
         now, about = time.monotonic(), {"model": self.name}
         taken = job.taken or now

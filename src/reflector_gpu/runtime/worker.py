@@ -32,7 +32,7 @@ from reflector_gpu.runtime.worker_process import (
     Filed,
     GivenUp,
     Said,
-    Shared,
+    SharedArray,
     is_waveform,
     serve,
     shared_memory,
@@ -174,7 +174,7 @@ class Worker:
         for item in items:
             if is_waveform(item) and offset + item.size <= len(self._array):
                 self._array[offset : offset + item.size] = item
-                packed.append(Shared(offset, item.size))
+                packed.append(SharedArray(offset, item.size))
                 offset += item.size
             else:
                 packed.append(item)
@@ -208,7 +208,7 @@ class Worker:
             if self._streams:  # other engines read no messages in the middle of a batch
                 for index in set(batch.given_up()) - told:
                     told.add(index)
-                    self._tell(GivenUp(index))
+                    self._send(GivenUp(index))
 
     def _message(self) -> object:
         try:
@@ -218,7 +218,7 @@ class Worker:
         except Exception as error:  # unpickling may raise anything; the pipe still works
             raise EngineFailed("The engine's answer cannot be read.") from error
 
-    def _tell(self, message: object) -> None:
+    def _send(self, message: object) -> None:
         try:
             self._pipe.send(message)
         except OSError as error:

@@ -37,7 +37,7 @@ Array: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedArray:
     """An array's place in shared memory, which crosses the pipe in its stead."""
 
     offset: int
@@ -77,7 +77,7 @@ PackedBatch: TypeAlias = tuple[list[object], object, frozenset[int]]
 """Items, their options, and the indices of those that have listeners."""
 
 
-def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.Options | None) -> None:
+def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.LogOptions | None) -> None:
     """The worker process: load, then answer batches until told to stop."""
     if log:
         logs.configure(log)
@@ -188,7 +188,7 @@ def _unpacked(packed: list[object], array: Array, files: Sequence[int]) -> list[
     remaining = iter(files)
     items: list[object] = []
     for item in packed:
-        if isinstance(item, Shared):
+        if isinstance(item, SharedArray):
             items.append(array[item.offset : item.offset + item.length])
         elif isinstance(item, Filed):
             items.append(item.reopened(next(remaining)))

@@ -25,8 +25,7 @@ from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSp
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.errors import release_frames
 from reflector_gpu.live.base import LiveTranscriber
-from reflector_gpu.live.utterance import AgreeingTranscriber
-from reflector_gpu.live.utterance import Plan as LivePlan
+from reflector_gpu.live.utterance import AgreeingTranscriber, LivePlan
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.channels import (
     MOST_CHANNELS,

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
 from reflector_gpu.deploy.on_ray.options import apart
-from reflector_gpu.deploy.remote_workers import Message, Remote, RemoteStream
+from reflector_gpu.deploy.remote_workers import Remote, RemoteStream, Reply
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.errors import EngineFailed, Overloaded, ReflectorError
 from reflector_gpu.service.worker_pools import StarterElsewhere
@@ -84,7 +84,7 @@ class Stream:
         self._priority = priority
         self._seconds = seconds
 
-    def __call__(self, items: Sequence[object], options: object) -> Generator[Message, None, None]:
+    def __call__(self, items: Sequence[object], options: object) -> Generator[Reply, None, None]:
         response = self._handle.stream.remote(items, options, self._priority)
         late = threading.Event()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.models import deployed
-from reflector_gpu.deploy.remote_workers import Message
+from reflector_gpu.deploy.remote_workers import Reply
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import COMPLETION
@@ -110,7 +110,7 @@ class EngineReplica:
 
     async def stream(
         self, items: Sequence[object], options: object, priority: Priority
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncIterator[Reply]:
         """As `EngineHost.stream`. If the caller leaves, the items are given up."""
         messages = self._host.stream(items, options, priority)
         loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ MOST_AT_REST = 200_000_000
 
 _START_SECONDS = 120.0
 _REST_SECONDS = 30.0
-"""How long what has ended may take to be gone."""
+"""How long processes and files may take to go after their end."""
 
 _FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 _SETTINGS = {

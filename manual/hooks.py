@@ -1,4 +1,4 @@
-"""What MkDocs does besides reading docs/: it adds pages from elsewhere, and corrects links to them."""
+"""What MkDocs does besides reading docs/: adds pages from elsewhere, and corrects links to them."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from tests.api.support import connect, error_of
 from tests.api.test_pad import (  # noqa: F401
     receiver,
     slow,
+    test_a_receiver_of_chunks_gets_the_beginning_before_the_end_has_come,
     test_any_recording,
     test_the_padded_track_is_put_with_its_length_and_nothing_that_is_not_signed,
-    test_who_takes_chunks_gets_the_beginning_before_the_end_is_here,
     track,
 )
 from tests.live import LiveServer

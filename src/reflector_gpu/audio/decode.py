@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -27,6 +26,7 @@ from reflector_gpu.audio.container import (
 )
 from reflector_gpu.audio.ending import flaws
 from reflector_gpu.audio.mixing import Phase
+from reflector_gpu.audio.resampling import resampled
 from reflector_gpu.audio.spool import THINNEST, SpoolReader
 from reflector_gpu.audio.tracks import ANY_TRACK, ONLY_TRACK, TrackWish, audio_track, chosen
 from reflector_gpu.audio.wav import PlainWav, wav_end
@@ -184,7 +184,6 @@ class _Resampler:
         self._channel = channel
         self._shape: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
-        self._tick = Fraction(1, SAMPLE_RATE)
         self._parts: list[list[NDArray[Any]]] = []
         self._phase = Phase()
         self._enough = self._missing = BLOCK_SAMPLES
@@ -229,7 +228,7 @@ class _Resampler:
     def _begin(self, shape: tuple[str, str, int]) -> None:
         rate = shape[2]
         check_rate(rate)
-        self._shape, self._tick = shape, Fraction(1, rate)
+        self._shape = shape
         self._enough = BLOCK_SAMPLES
         # For a short clip the resampler takes longer than the decoder, so it is not used in vain.
         if shape not in _AS_WANTED:
@@ -254,16 +253,7 @@ class _Resampler:
 
     def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
         assert self._resampler
-        if frame is not None:
-            frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
-            frame.time_base = self._tick
-        try:
-            resampled = self._resampler.resample(frame)
-        except MemoryError:
-            raise
-        except (av.FFmpegError, ValueError):
-            return  # damage that made a frame of no possible shape
-        for out in resampled:
+        for out in resampled(self._resampler, frame):
             yield _samples(out.to_ndarray(), 2.0**-31)
 
 

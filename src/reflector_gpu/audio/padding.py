@@ -24,6 +24,7 @@ from reflector_gpu.audio.container import (
     keeps_time,
     opened,
 )
+from reflector_gpu.audio.resampling import resampled
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.audio.tracks import audio_track
 from reflector_gpu.errors import TooLarge, UndecodableAudio
@@ -188,8 +189,6 @@ class _Resampler:
             self._doubled = frame.layout.name in _ONE_CHANNEL
             layout = "mono" if self._doubled else "stereo"
             self._shape, self._resampler = shape, AudioResampler("s16", layout, RATE)
-        frame.pts = None  # the resampler would reorder by time stamps; holes are ours to fill
-        frame.time_base = Fraction(1, frame.sample_rate)
         yield from self._resampled(frame)
 
     def flush(self) -> Iterator[Stereo]:
@@ -199,13 +198,7 @@ class _Resampler:
 
     def _resampled(self, frame: AudioFrame | None) -> Iterator[Stereo]:
         assert self._resampler
-        try:
-            resampled = self._resampler.resample(frame)
-        except MemoryError:
-            raise
-        except (av.FFmpegError, ValueError):
-            return  # damage that made a frame of no possible shape
-        for out in resampled:
+        for out in resampled(self._resampler, frame):
             samples: Stereo = np.asarray(out.to_ndarray(), np.int16)
             if samples.size:
                 yield np.repeat(samples, 2, axis=1) if self._doubled else samples

@@ -170,7 +170,7 @@ def test_a_few_words_are_enough(engine: SegmentationDiarizer, seconds: float) ->
         (DiarizeOptions(min_speakers=90), 3, 90),
     ],
 )
-def test_what_is_known_of_the_speakers_counts(
+def test_the_limits_on_speakers_are_respected(
     engine: SegmentationDiarizer, options: DiarizeOptions, few: int, many: int
 ) -> None:
     sound, _ = conversation(THREE)

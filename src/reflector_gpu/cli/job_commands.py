@@ -11,7 +11,7 @@ from reflector_gpu.cli.options import AsJson, Key
 from reflector_gpu.cli.recording_options import Diarize, Hotwords, Language, Prompt, Quiet
 
 jobs = typer.Typer(
-    help="Work of a server on recordings, whether you wait for it or not.",
+    help="Recordings that a server works on in the background.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

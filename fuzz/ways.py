@@ -1,4 +1,4 @@
-"""The ways in which a recording gets into the server."""
+"""The ways on which a recording gets into the server."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ _chosen: LogOptions | None = None
 def log_fields(**fields: str) -> Iterator[None]:
     """Have ``fields`` in all that is logged in this context.
 
-    After an error they stay, for whoever logs it.
+    After an error they stay, so that they are logged with it.
     """
     token = _fields.set({**_fields.get(), **fields})
     yield
@@ -68,7 +68,7 @@ def log_fields(**fields: str) -> Iterator[None]:
 
 
 def chosen() -> LogOptions | None:
-    """What `configure` was told; None if nothing was."""
+    """The options of `configure`; None before it was called."""
     return _chosen
 
 

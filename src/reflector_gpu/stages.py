@@ -1,7 +1,7 @@
-"""Where the time of a request goes: its stages, which metrics and traces are told of.
+"""Where the time of a request goes: its stages, for metrics and traces.
 
-Whoever serves a request says who listens (`telling`). What works on it, in any room, says when a
-stage is done (`stage`, `tell`), and need not know who listens. Both have to be in the same context
+The code that serves a request names the listeners (`telling`). What works on it, in any room, says
+when a stage is done (`stage`, `tell`), and does not know them. Both have to be in the same context
 of ``contextvars``, which tasks inherit and other threads do not.
 """
 

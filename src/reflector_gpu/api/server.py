@@ -84,7 +84,7 @@ class Config(uvicorn.Config):
             log_config=None,
             access_log=False,  # the app logs requests, with their id and duration
             server_header=False,
-            proxy_headers=False,  # who is on the other end decides who needs a key: `api.access`
+            proxy_headers=False,  # the peer's address decides who needs a key: `api.access`
             backlog=_BACKLOG,
             timeout_graceful_shutdown=math.ceil(shutdown_seconds),
         )

@@ -41,8 +41,8 @@ def speaks_beta(websocket: WebSocket) -> bool:
 async def refuse(error: ReflectorError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request or an opening WebSocket with ``error``.
 
-    A browser does not show its page the status of a WebSocket that did not open, and SDKs try
-    again then. So a client that offers our subprotocol, as they do, is told in an event.
+    A browser does not show its page the status of a WebSocket that did not open, and SDKs try again
+    then. So a client that offers our subprotocol, as they do, gets the error in an event.
     """
     if scope["type"] == "websocket" and accepted_subprotocol(scope.get("subprotocols", ())):
         record_failure(scope, error)

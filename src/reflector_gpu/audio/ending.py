@@ -65,7 +65,7 @@ def _mp3_seconds(reader: SpoolReader, rate: int) -> float | None:
         begin = 10 + sum(sizes)
     frame = reader.peek(begin, 256)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    told = frame[at + 7 : at + 12]  # flags, of which the last is that a number follows, and that
+    told = frame[at + 7 : at + 12]  # flags, the last of which says that a number follows, and that
     if at <= 0 or len(told) < 5 or not told[0] & 1 or rate <= 0:
         return None
     return int.from_bytes(told[1:], "big") * (1_152 if rate >= 32_000 else 576) / rate or None

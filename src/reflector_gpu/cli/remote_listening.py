@@ -69,7 +69,7 @@ class RemoteSession:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._waiting: set[str] = set()  # turns that have ended, whose words are not complete
-        self._begun: set[str] = set()  # turns of which words were told
+        self._begun: set[str] = set()  # turns of which words have come
         self._ended = False
 
     async def begin(self, transcription: Mapping[str, object]) -> None:

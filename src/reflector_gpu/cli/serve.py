@@ -123,7 +123,7 @@ class _Server(Server):
             await asyncio.sleep(_POLL_SECONDS)
         logger.info("Ready at %s after %.1f s", self._url, time.monotonic() - began)
         if self._ready_file:
-            # Written beside and moved, so that whoever sees the file can read all of it.
+            # Written beside and moved, so that the file is complete as soon as it exists.
             beside = self._ready_file.with_name(f".{self._ready_file.name}.{os.getpid()}")
             beside.write_text(f"{self._url}\n")
             beside.replace(self._ready_file)

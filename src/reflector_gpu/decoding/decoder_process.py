@@ -216,7 +216,7 @@ class _Decoder:
             self._fail(self._shortage())
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
-        except Exception as error:  # whatever a library throws must reach whoever waits
+        except Exception as error:  # whatever a library raises has to reach the server
             if is_memory_short():  # each library has an error of its own for it
                 self._fail(self._shortage())
                 return

@@ -31,7 +31,7 @@ from reflector_gpu.types import PLAIN, SAMPLE_RATE, SOUND, Chunk, Condition, Sam
 _SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
 _TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
 _SAMPLE_BYTES = np.dtype(np.float32).itemsize
-_SAY_SECONDS = 30.0  # of audio without speech, after which the position is told all the same
+_SAY_SECONDS = 30.0  # of audio without speech, after which the position is sent all the same
 
 
 @dataclass(frozen=True, slots=True)

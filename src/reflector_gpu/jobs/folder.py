@@ -53,8 +53,7 @@ class JobFolder:
             ) from None
 
     def alone(self) -> bool:
-        """Whether no other server uses the folder. If so, none is told the same while this one
-        lives."""
+        """Whether no other server uses the folder. While this server lives, others get False."""
         lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,7 +38,7 @@ def _parsed(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, as a client would have been told by the synchronous call."""
+    """Why a job failed, in the words of the synchronous call."""
 
     code: str
     message: str

@@ -30,4 +30,4 @@ class Unbroken:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited was told; if nobody did, nobody needs to know
+            task.exception()  # a caller that waited was told; if none did, nobody needs to know

@@ -7,7 +7,7 @@ A session has one `LiveTranscriber`, and a `LiveUtterance` for each turn::
     utterance.finish()  # the turn has ended
     async with aclosing(utterance):
         async for heard in utterance:
-            ...  # heard.settled is told once, heard.tentative may change
+            ...  # heard.settled comes once, heard.tentative may change
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class ThreadedSpeakers:
             except ReflectorError as error:
                 self._error = error
             except Exception:  # a bug of ours, or the server stops; the words come anyway
-                logger.exception("the speakers of a session cannot be told")
+                logger.exception("the speakers of a session cannot be told apart")
                 self._error = EngineFailed("The server failed to tell speakers apart.")
             self._waiting.clear()
             return self._error

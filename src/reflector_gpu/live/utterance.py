@@ -38,8 +38,8 @@ _FAILURES = 3  # passes in a row, after which the engine has failed
 class LivePlan:
     """How to recognise the utterances of one session.
 
-    A pass hears ``max_seconds`` at most. It is not told what was said before its window: that made
-    Whisper base repeat itself, and passes with different prompts cannot share a batch.
+    A pass hears ``max_seconds`` at most. It does not learn what was said before its window: that
+    made Whisper base repeat itself, and passes with different prompts cannot share a batch.
     """
 
     options: TranscribeOptions
@@ -90,7 +90,7 @@ class AgreeingUtterance:
     async def __aiter__(self) -> AsyncIterator[Heard]:
         while (heard := await self._told.get()) is not None:
             yield heard
-        self._told.put_nowait(None)  # for whoever iterates again
+        self._told.put_nowait(None)  # in case somebody iterates again
         if not self._work.cancelled():
             await self._work  # which raises its error
 

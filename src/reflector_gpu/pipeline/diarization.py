@@ -99,7 +99,7 @@ async def with_speakers(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The turns; who has which of the client's voices; and who is remembered."""
+    """The turns, the names by the client's voices, and the remembered speakers."""
 
     turns: Sequence[SpeakerTurn]
     names: Mapping[int, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Speakers who are known by voices that the server remembers."""
+"""Speakers that the server knows by their voices."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Transcription(_Fields):
         None, max_length=_MAX_TEXT, description="Text that the speech might follow."
     )
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
-        None, description="Accepted. It has no effect: words are told once they are certain."
+        None, description="Accepted. It has no effect: words are sent once they are certain."
     )
     tentative: bool | None = Field(
         None, description="Ours: events say which words are likely to follow the deltas."

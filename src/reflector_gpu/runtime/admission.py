@@ -208,7 +208,7 @@ class Permit:
 class RecordingTally:
     """Seconds of a recording: how many there are, as far as is known, and how many are done.
 
-    It is told seconds of the recording. What it says counts each channel that is worked on.
+    Its methods take seconds of the recording. Its properties count each channel that is worked on.
     """
 
     def __init__(self, kind: _Class, used: LastHour) -> None:

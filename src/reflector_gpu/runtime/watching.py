@@ -18,7 +18,7 @@ class BatchDone:
 
 
 class PoolWatcher(Protocol):
-    """Is told of every pool by its name, in threads that it must not hold up."""
+    """Notified about every pool, by its name, in threads that it must not hold up."""
 
     def waited(self, pool: str, priority: Priority, seconds: float) -> None:
         """A job has waited for ``seconds`` until a worker took it."""

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
-_LISTEN_SECONDS = 0.02  # how often an engine that streams asks who has given up
+_LISTEN_SECONDS = 0.02  # how often an engine that streams looks which items were given up
 
 Array: TypeAlias = npt.NDArray[np.float32]
 

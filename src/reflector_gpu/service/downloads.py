@@ -107,7 +107,7 @@ class Downloads:
                 self._failures.pop(model.name, None)
                 try:
                     self._downloaded(model)
-                except ReflectorError as error:  # whoever asks for the model next is told
+                except ReflectorError as error:  # the next request for the model gets the error
                     logger.error("%s does not start: %s", model.name, error.message)
 
     async def _download(self, model: AnyModel) -> ReflectorError | None:

@@ -142,7 +142,7 @@ class SpeakerParameters(TrackParameters):
 
 
 class TranscriptionParameters(SpeakerParameters):
-    """What every transcription may be told, wherever the request comes from."""
+    """The parameters of every transcription, wherever the request comes from."""
 
     model: str | None = Field(
         None,

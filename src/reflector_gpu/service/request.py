@@ -25,7 +25,7 @@ class TranscriptionRequest:
 
     model: RecogniserModel
     options: TranscribeOptions = field(default_factory=TranscribeOptions)
-    """What the recogniser is told. The language in it is the model's own code for `language`."""
+    """The recogniser's options. The language in them is the model's own code for `language`."""
     language: str | None = None
     """The spoken language as the client writes it, or None if the client does not say."""
     priority: Priority = Priority.LIVE

@@ -122,7 +122,7 @@ class _Lane:
 
     async def run(self, work: Callable[[Connection], T], kind: Kind) -> T:
         loop = asyncio.get_running_loop()
-        # A transaction is done even if whoever waits for it has gone.
+        # A transaction is done even if its caller has gone.
         return await asyncio.shield(
             loop.run_in_executor(self._thread, lambda: self._perform(work, kind))
         )

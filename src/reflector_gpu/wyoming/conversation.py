@@ -26,7 +26,7 @@ _SLOWEST = 2  # times as long as its audio an utterance may take to arrive
 
 
 class Conversation:
-    """Answers the events of one client. Whoever makes it closes it."""
+    """Answers the events of one client. The caller closes it."""
 
     def __init__(self, speech: Speech, info: Callable[[], Event], send: Send) -> None:
         """``info`` describes this server."""
@@ -149,7 +149,7 @@ def _wanted(event: Event) -> Transcription:
 
 
 def failure(error: ReflectorError) -> Event:
-    """What a client is told of ``error``."""
+    """The event that tells a client of ``error``."""
     return Event("error", {"text": error.message, "code": error.code})
 
 

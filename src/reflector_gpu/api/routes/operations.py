@@ -61,7 +61,7 @@ async def ready(request: Request, service: AppService) -> Readiness:
         if hasattr(request.state, "client"):
             raise
         # The reason may name folders, or be a library's own words.
-        message = "The server is not ready; send the key to be told why."
+        message = "The server is not ready; send the key to learn why."
         raise type(error)(message, retry_after=error.retry_after) from None
     if not service.configured:
         return Readiness(status="ready", model=None, caveat=None)

@@ -25,7 +25,7 @@ DIARIZATION = Capability(
 class DiarizerSpec(EngineSpec):
     """What else the service must know about a diarizer.
 
-    ``needs_speech`` means that it must be told where anybody speaks.
+    ``needs_speech`` means that it has to know where anybody speaks.
     """
 
     needs_speech: bool = False

@@ -260,15 +260,6 @@ def test_the_line_for_python_does_what_it_says(page: Any) -> None:
     assert done.stdout.split()
 
 
-def test_the_models_are_listed_with_their_states(page: Any) -> None:
-    page.get_by_text("The models of this server").click()
-    assert page.locator("#model-rows tr", has_text="scripted").locator("td").first.inner_text() in (
-        "ready",
-        "loading",
-        "on demand",
-    )
-
-
 # For everybody
 
 

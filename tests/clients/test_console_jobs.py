@@ -1,4 +1,4 @@
-"""The web console: jobs, usage, translations, and the end of a recording."""
+"""The web console: jobs, usage, workers, translations, and the end of a recording."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_list_tells_how_far_jobs_are_and_cancels_them(browser: Any, server: 
         running.wait_for()
         assert running.locator(".state").inner_text() == "41 %, about 1:35 left"
         assert running.locator("progress").evaluate("one => one.value") == pytest.approx(0.417)
-        assert queued.locator(".state").inner_text() == "Waits"
+        assert queued.locator(".state").inner_text() == "Waiting"
         jobs[0]["progress"] = {"percent": 80.0, "seconds_left": None, "duration": 600.0}
         running.locator(".state", has_text="80 %").wait_for()
         page.get_by_role("button", name="Cancel queued.wav").click()
@@ -144,6 +144,75 @@ def test_what_a_key_has_used_is_told_day_by_day(page: Any) -> None:
     requests, audio = cells.all_inner_texts()
     assert int(requests) > 0
     assert audio != "0:00"
+
+
+# The server's state
+
+
+def line_of(page: Any, model: str) -> Any:
+    return page.locator(f"#model-rows tr[data-model='{model}']")
+
+
+def test_models_are_listed_with_their_workers_and_what_waits(page: Any) -> None:
+    page.get_by_text("Models, workers and queue").click()
+    working = line_of(page, "scripted").locator("td", has_text="1 of 1")
+    working.wait_for()
+    assert line_of(page, "scripted").locator("td").all_inner_texts() == ["ready", "1 of 1", "0"]
+    assert line_of(page, "sphinx").locator("td").all_inner_texts() == ["on demand", "–", "–"]
+    assert page.locator("#figures div", has_text="Workers ready").is_visible()
+
+
+METRICS = """# HELP reflector_workers Worker processes wanted
+# TYPE reflector_workers gauge
+reflector_workers{model="scripted"} 2.0
+reflector_workers_ready{model="scripted"} 1.0
+reflector_chunks_waiting{model="scripted"} 7.0
+reflector_chunks_waiting{model="a \\"quoted\\" {folder}"} 5.0
+reflector_requests_running{class="live"} 1.0
+reflector_requests_running{class="file"} 3.0
+reflector_backlog_seconds{class="file"} 3725.5
+reflector_jobs{status="queued"} 4.0
+reflector_jobs{status="running"} 2.0
+reflector_realtime_sessions 1.0
+reflector_gpu_memory_used_bytes{gpu="0"} 2.05e+10
+reflector_gpu_memory_bytes{gpu="0"} 8.59e+10
+"""
+
+
+def test_the_figures_are_those_of_the_metrics_and_follow_them(page: Any) -> None:
+    told = [METRICS]
+    page.route("**/metrics", lambda route: route.fulfill(body=told[0]))
+    page.get_by_text("Models, workers and queue").click()
+    line_of(page, "scripted").locator("td", has_text="1 of 2").wait_for()
+    assert page.locator("#figures div").all_inner_texts() == [
+        "Workers ready\n1 of 2",
+        "Requests running\n4",
+        "Audio still to do\n1:02:05",
+        "Pieces waiting\n12",
+        "Jobs waiting\n4",
+        "Jobs running\n2",
+        "Live sessions\n1",
+        "GPU memory\n20.5 of 85.9 GB",
+    ]
+    told[0] = METRICS.replace("7.0", "0.0")
+    line_of(page, "scripted").locator("td:last-child", has_text="0").wait_for()
+
+
+def test_a_key_that_may_not_see_the_metrics_sees_the_models(page: Any) -> None:
+    page.route("**/metrics", lambda route: route.fulfill(status=403, json={}))
+    with page.expect_response("**/metrics"):
+        page.get_by_text("Models, workers and queue").click()
+    assert line_of(page, "scripted").locator("td").first.inner_text() == "ready"
+    assert not page.locator("#figures").is_visible()
+
+
+def test_what_is_chosen_stays_when_the_models_are_looked_at_again(page: Any) -> None:
+    page.select_option("#model", "scripted")
+    page.select_option("#language", "en")
+    with page.expect_response("**/metrics"):  # the models come before it
+        page.get_by_text("Models, workers and queue").click()
+    assert page.locator("#model").input_value() == "scripted"
+    assert page.locator("#language").input_value() == "en"
 
 
 # Translations

@@ -66,6 +66,15 @@ export function unreachable() {
  * @returns {Promise<any>}
  */
 export async function json(route, body) {
+  return JSON.parse(await text(route, body));
+}
+
+/**
+ * The text that a route answers.
+ * @param {string} route
+ * @param {object} [body] sent by POST, if given
+ */
+export async function text(route, body) {
   const sent = body && { method: "POST", body: JSON.stringify(body) };
   const headers = { ...authorization(), ...(body && { "Content-Type": "application/json" }) };
   let answer;
@@ -74,7 +83,7 @@ export async function json(route, body) {
   } catch {
     throw unreachable();
   }
-  const text = await answer.text();
-  if (!answer.ok) throw told(answer.status, text, answer.headers.get("Retry-After"));
-  return JSON.parse(text);
+  const said = await answer.text();
+  if (!answer.ok) throw told(answer.status, said, answer.headers.get("Retry-After"));
+  return said;
 }

@@ -51,6 +51,7 @@ export function showView(id) {
 export function showFailure(box, message = "") {
   box.textContent = message;
   box.hidden = !message;
+  if (message) box.scrollIntoView({ block: "nearest" });
 }
 
 /**

@@ -20,27 +20,47 @@ let targetsAsked = false;
 export async function loadModels() {
   const { data } = await json("v1/models");
   recognisers = data.filter((/** @type {any} */ card) => card.type === "recogniser");
-  const select = byId("model");
-  const named = recognisers.filter((card) => card.id !== "whisper-1");
-  select.replaceChildren(
-    select.options[0],
-    ...named.map((card) => element("option", { value: card.id, title: card.description }, card.id)),
-  );
-  select.onchange = offerLanguages;
+  offerModels();
   offerLanguages();
   const translators = data.some((/** @type {any} */ card) => card.type === "translator" && card.state !== "failed");
   if (translators && !targetsAsked) await offerTranslations();
   showState();
-  byId("model-rows").replaceChildren(...data.filter((/** @type {any} */ { means }) => !means).map(line));
+  showLines(data.filter((/** @type {any} */ { means }) => !means));
+}
+
+/** Offer the models. A list that somebody chooses from is left alone, unless it has changed. */
+function offerModels() {
+  const select = byId("model");
+  const cards = recognisers.filter((card) => card.id !== "whisper-1");
+  cards.sort((one, other) => one.id.localeCompare(other.id)); // their order follows their states
+  const known = [...select.options].slice(1).map((option) => option.value);
+  if (known.join() === cards.map((card) => card.id).join()) return;
+  const chosen = select.value;
+  const options = cards.map((card) => element("option", { value: card.id, title: card.description }, card.id));
+  select.replaceChildren(select.options[0], ...options);
+  select.value = cards.some((card) => card.id === chosen) ? chosen : "";
+  select.onchange = offerLanguages;
 }
 
 /**
- * A model as a line of the table.
- * @param {any} card
+ * Show the models as lines of a table. What `views/engines.js` knows of one stays in its line.
+ * @param {any[]} cards
  */
-function line({ id, state, description, licence }) {
-  const cells = [stateOf(state), description, licence].map((text) => element("td", {}, text));
-  return element("tr", {}, element("th", { scope: "row" }, id), ...cells);
+function showLines(cards) {
+  const table = byId("model-rows");
+  const known = new Map([...table.children].map((line) => [line.dataset.model, line]));
+  const lines = cards.map((card) => known.get(card.id) ?? line(card));
+  lines.forEach((one, place) => (one.querySelector(".state").textContent = stateOf(cards[place].state)));
+  table.replaceChildren(...lines);
+}
+
+/** @param {any} card */
+function line({ id, description, licence }) {
+  const name = element("th", { scope: "row" }, id, element("small", {}, `${description}. ${licence}`));
+  const figures = ["workers", "waiting"].map((figure) => element("td", { "data-figure": figure }, "–"));
+  const made = element("tr", {}, name, element("td", { className: "state" }), ...figures);
+  made.dataset.model = id;
+  return made;
 }
 
 /** @param {string} state */
@@ -80,6 +100,8 @@ function offer(select, codes, chosen) {
   const names = new Intl.DisplayNames(["en"], { type: "language" });
   const known = [...new Set(codes)].map((code) => ({ code, name: nameOf(names, code) }));
   known.sort((one, other) => one.name.localeCompare(other.name));
+  const shown = [...select.options].slice(1).map((option) => option.value);
+  if (shown.join() === known.map(({ code }) => code).join()) return;
   select.replaceChildren(
     select.options[0],
     ...known.map(({ code, name }) => element("option", { value: code }, name)),

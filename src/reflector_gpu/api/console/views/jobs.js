@@ -178,10 +178,10 @@ function update({ item, state, progress, open, cancel }, job) {
  */
 function stateOf({ status, error, progress, finished_at: finished }) {
   const { percent, seconds_left: left, duration } = progress;
-  if (status === "queued") return "Waits";
+  if (status === "queued") return "Waiting";
   if (status === "running") {
     const rest = left === null ? "" : `, about ${clock(left)} left`;
-    return percent === null ? "Begins" : `${Math.floor(percent)} %${rest}`;
+    return percent === null ? "Starting" : `${Math.floor(percent)} %${rest}`;
   }
   if (status === "failed") return error?.message ?? "Failed";
   if (status === "cancelled") return "Cancelled";

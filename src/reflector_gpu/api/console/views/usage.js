@@ -17,6 +17,8 @@ async function load() {
       element("tr", {}, element("th", { scope: "row" }, date), element("td", {}, requests.toLocaleString()), element("td", {}, clock(audio))),
     );
     byId("usage-rows").replaceChildren(...lines.reverse());
+    byId("usage-table").hidden = !data.length;
+    byId("no-usage").hidden = Boolean(data.length);
     showFailure(byId("usage-failure"));
   } catch (error) {
     showFailure(byId("usage-failure"), /** @type {Error} */ (error).message);

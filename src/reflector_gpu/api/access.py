@@ -89,7 +89,7 @@ class Access:
             details["key"] = named.name
             scope.setdefault("state", {})[NAMED_KEY] = named
             check_scope(named, scope["path"])
-            if scope.get("method", "POST") == "POST":
+            if _asks_for_work(scope):
                 self._kept.check_quota(named.id)
             return _client_of(named.id)
         if keys:
@@ -110,9 +110,9 @@ class Access:
         """
         return self._owners.get(client) or client.partition(_client_of(""))[2]
 
-    def count(self, owner: str) -> None:
-        """Count a request of ``owner``."""
-        if self._kept:
+    def count(self, scope: Scope, owner: str) -> None:
+        """Count a request of ``owner``, unless it only looks at something, as consoles often do."""
+        if self._kept and _asks_for_work(scope):
             self._kept.usage.request(owner)
 
     @property
@@ -192,7 +192,7 @@ class RequireKey:
             scope.setdefault("state", {}).update(
                 client=f"batches of {scope[INTERNAL]}", owner=scope[INTERNAL]
             )
-            self._access.count(scope[INTERNAL])
+            self._access.count(scope, scope[INTERNAL])
         elif scope["type"] in ("http", "websocket"):
             caller = self._access.caller(scope)
             record_of(scope).details["client"] = caller.address or "unknown"
@@ -206,8 +206,12 @@ class RequireKey:
                 state = scope.setdefault("state", {})
                 state["client"] = client
                 state["owner"] = owner = self._access.owner(client)
-                self._access.count(owner)
+                self._access.count(scope, owner)
         await self._app(scope, receive, send)
+
+
+def _asks_for_work(scope: Scope) -> bool:
+    return scope.get("method", "POST") == "POST"  # a WebSocket has no method
 
 
 def _client_of(number: int | str) -> str:

@@ -23,7 +23,7 @@ class UsageOfDay(BaseModel):
     date: str = Field(examples=["2026-11-28"])
     key: str = Field(description="The id of a named key; made from the key if it has no name.")
     name: str | None = Field(description="The name of a named key.", examples=["alice"])
-    requests: int
+    requests: int = Field(description="Those that ask for work: POST, and WebSockets.")
     audio_seconds: float
 
 

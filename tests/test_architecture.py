@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import html
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import reflector_gpu
+from tests.conftest import ROOT
 
 PACKAGE = Path(reflector_gpu.__file__).parent
 NAME = PACKAGE.name
@@ -150,6 +154,21 @@ def test_the_rooms_are_those_that_are_named_here() -> None:
     assert found == LEAVES | set(ALLOWED)
     assert set().union(*ALLOWED.values()) <= found
     assert set(FRAMEWORKS) <= found
+
+
+def test_the_drawing_shows_the_rooms_and_imports_that_may_be() -> None:
+    source, picture = (
+        (ROOT / "docs" / "assets" / name).read_text() for name in ("rooms.dot", "rooms.svg")
+    )
+    arrows = {
+        pair
+        for chain in re.findall(r"^    (\w+(?: -> \w+)+)", source, re.MULTILINE)
+        for pair in pairwise(chain.split(" -> "))
+    }
+    assert all(below in ALLOWED[above] for above, below in arrows)
+    assert {name for arrow in arrows for name in arrow} == set(ALLOWED) - {"__main__"}
+    titles = map(html.unescape, re.findall("<title>(.*?)</title>", picture))
+    assert {tuple(title.split("->")) for title in titles if "->" in title} == arrows
 
 
 def test_the_command_line_knows_the_api_only_to_serve_it() -> None:

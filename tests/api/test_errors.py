@@ -211,8 +211,16 @@ def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None
     for answer in answers:
         error = error_of(answer, 404)
         assert (error["code"], error["param"]) == ("model_not_found", "model")
-        installed = error["message"].split("Installed: ")[1].split(". Not installed: ")[0]
+        installed = error["message"].split("Installed: ")[1].split(". All that are known: ")[0]
         assert {"scripted", "sphinx"} <= set(installed.split(", "))
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/scripted"])
+def test_models_answer_to_head(scripted: LiveServer, path: str) -> None:
+    with connect(scripted) as client:
+        asked, told = client.head(path), client.get(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["Content-Type"] == told.headers["Content-Type"]
 
 
 @pytest.mark.parametrize("path", ["/nope", "/v1/audio", "/v1/audio/speech", "/health/dead"])
@@ -228,7 +236,7 @@ def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
     [
         ("GET", TRANSCRIPTIONS, ["POST"]),
         ("PUT", FROM_URL, ["POST"]),
-        ("DELETE", "/v1/models", ["GET"]),
+        ("DELETE", "/v1/models", ["GET", "HEAD"]),
         ("PUT", "/v1/jobs", ["GET", "POST"]),
         ("PUT", "/v1/jobs/some", ["DELETE", "GET"]),
     ],

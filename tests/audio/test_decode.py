@@ -121,7 +121,7 @@ def test_truncated_file_without_its_index_is_refused(
     name: str, read: Callable[[bytes], Samples], encoded: Encoder
 ) -> None:
     data = encoded(name)
-    with pytest.raises(UndecodableAudio):
+    with pytest.raises(UndecodableAudio, match="incomplete"):
         read(data[: round(0.7 * len(data))])
 
 

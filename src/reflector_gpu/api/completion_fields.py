@@ -211,15 +211,13 @@ class ChatFields(BaseModel):
 
     def check_no_tools(self) -> None:
         """Raise `InvalidRequest` if the request has to do with tools."""
-        advice = "set REFLECTOR_LLM_ENGINE=openai to use a model on a server that does"
         if self.tools:
             raise InvalidRequest(
-                f"The language model of this server calls no tools; leave them out, or {advice}.",
-                param="tools",
+                "The language model of this server calls no tools; leave them out.", param="tools"
             )
         if any(message.about_tools for message in self.messages):
             raise InvalidRequest(
-                f"The language model of this server reads no messages about tools; {advice}.",
+                "The language model of this server reads no messages about tools; leave them out.",
                 param="messages",
             )
 

@@ -93,9 +93,16 @@ def opened(reader: SpoolReader) -> InputContainer:
             f"The file is damaged, or has more than {_MOST_TRACKS} tracks.", param="file"
         ) from error
     except av.FFmpegError as error:
-        raise UndecodableAudio(
-            f"The file is not audio that this server reads; send one of: {READABLE}.", param="file"
-        ) from error
+        raise UndecodableAudio(_refusal(reader), param="file") from error
+
+
+def _refusal(reader: SpoolReader) -> str:
+    if _index_comes_last(reader):
+        return (
+            "The file is incomplete: an MP4 or MOV is read by the index at its end, which is "
+            "missing or damaged. Send the whole file."
+        )
+    return f"The file is not audio that this server reads; send one of: {READABLE}."
 
 
 def claimed_seconds(container: InputContainer) -> float | None:

@@ -111,7 +111,8 @@ class Model(Generic[Item, Result]):
         """Raise `ModelNotInstalled`, with the command that installs it, if anything is missing."""
         if self.missing:
             raise ModelNotInstalled(
-                f"Model '{self.name}' is known but not installed here: {self.installation}",
+                f"Model '{self.name}' is known but not installed here. Choose another, or have it "
+                f"installed where the server runs: {self.installation}",
                 param="model",
                 retry_after=3600,
             )

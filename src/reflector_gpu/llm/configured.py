@@ -43,9 +43,8 @@ def chosen(model: LanguageModel | None, name: str | None) -> LanguageModel:
     """
     if model is None:
         raise ModelNotInstalled(
-            "No language model is configured here: set REFLECTOR_LLM_ENGINE=openai with "
-            "REFLECTOR_LLM_BASE_URL and REFLECTOR_LLM_MODEL, or REFLECTOR_LLM_ENGINE="
-            "ctranslate2 with the model's folder as REFLECTOR_LLM_MODEL.",
+            "This server has no language model: its operator has to set REFLECTOR_LLM_ENGINE and "
+            "REFLECTOR_LLM_MODEL.",
             param="model",
             retry_after=3600,
         )

@@ -205,6 +205,8 @@ def test_a_model_of_several_languages_lists_them() -> None:
     MODELS["scripted"].own_language("fr")
     with pytest.raises(UnsupportedLanguage, match="supports: de, en, es, fr"):
         MODELS["scripted"].own_language("ja")
+    with pytest.raises(UnsupportedLanguage, match=r"supports: 99 languages; GET /v1/models lists"):
+        MODELS["base"].own_language("klingon")
 
 
 def test_what_is_not_installed_is_told() -> None:

@@ -64,6 +64,7 @@ All = Annotated[
 router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
 
 
+@router.head("/v1/models", include_in_schema=False)
 @router.get("/v1/models")
 async def list_models(service: AppService, *, all: All = False) -> ModelList:  # noqa: A002  the client's word
     """List the models. Those that are ready come first, then those that load."""
@@ -75,6 +76,7 @@ async def list_models(service: AppService, *, all: All = False) -> ModelList:  #
     return ModelList(data=sorted(shown, key=lambda card: _ORDER.index(card.state)))
 
 
+@router.head("/v1/models/{name:path}", include_in_schema=False)
 @router.get("/v1/models/{name:path}")
 async def retrieve_model(service: AppService, name: str) -> ModelCard:
     """Describe one model, by any name that a request may use."""

@@ -29,6 +29,9 @@ RECOGNITION = Capability(
 FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause after so much speech."""
 
+_MOST_LISTED = 30
+"""Languages that an error lists; those of a model that knows more would be all that one reads."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecogniserSpec(EngineSpec):
@@ -135,7 +138,7 @@ class RecogniserModel(Model[Samples, Recognition]):
         ``param`` is the field of the request that holds it, for errors.
 
         Raises:
-            UnsupportedLanguage: it does not know the language. The message lists those it knows.
+            UnsupportedLanguage: it does not know the language. The message says which it knows.
         """
         known = self.spec.languages
         if language is None or (found := match_spoken(language, known)) is not None:
@@ -148,9 +151,11 @@ class RecogniserModel(Model[Samples, Recognition]):
                 param=param,
             )
         problem = problem or f"Model '{self.name}' does not know the language '{language}'. "
+        supported = f"{len(known)} languages; GET /v1/models lists them"
+        if len(known) <= _MOST_LISTED:
+            supported = ", ".join(sorted(known))
         raise UnsupportedLanguage(
-            f"{problem}Model '{self.name}' supports: {', '.join(sorted(known))}.",
-            param=param,
+            f"{problem}Model '{self.name}' supports: {supported}.", param=param
         )
 
     def expected(

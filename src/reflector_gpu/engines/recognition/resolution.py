@@ -197,11 +197,10 @@ class Recognisers:
             near = suggestion(passed[-1], self.names)
             hint = f"Did you mean '{near}'? " if near else ""
             here = [name for name in self.names if self._is_installed(name, closeness)]
-            others = [name for name in self.names if name not in here]
             raise UnknownModel(
                 f"Model '{passed[-1][:_SHOWN]}' does not exist here. {hint}"
-                f"Installed: {', '.join(here) or 'none'}. "
-                f"Not installed: {', '.join(others) or 'none'}.",
+                f"Installed: {', '.join(here) or 'none'}. All that are known: "
+                f"GET /v1/models?all=true, or 'reflector-gpu models list'.",
                 param="model",
             )
         model = target if target in self.models else None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,13 @@ import yaml
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.api.routes.operations import HEALTH
-from reflector_gpu.settings import load_settings
+from reflector_gpu.settings import Settings, load_settings, variables
 from tests.conftest import ROOT
 
 CHART = ROOT / "charts" / "reflector-gpu"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+VARIABLES = {variable for name in Settings.model_fields for variable in variables(name)}
 
 SEVERAL: Mapping[str, Any] = {
     "apikey": "change-me",
@@ -29,6 +32,7 @@ SEVERAL: Mapping[str, Any] = {
     "data": {"enabled": True, "accessMode": "ReadWriteMany"},
     "secretVariables": ["database"],
     "settings": {"REFLECTOR_MODEL": "base"},
+    "ingress": {"enabled": True, "host": "speech.example.com", "tlsSecret": "certificate"},
 }
 """A chart with everything that comes with Kubernetes itself."""
 
@@ -92,6 +96,41 @@ def test_a_pod_has_no_rights_and_reads_the_key_from_a_secret() -> None:
     assert pod["securityContext"]["runAsUser"] == int(user[1])
 
 
+def blocks_of_guide(beginning: str) -> list[str]:
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if block.startswith(beginning)]
+
+
+def test_the_ingress_leads_to_the_service() -> None:
+    [values] = map(yaml.safe_load, blocks_of_guide("ingress:"))
+    manifests = rendered({"apikey": "change-me", **values})
+    ingress = manifests["Ingress/demo-reflector-gpu"]
+    [rule] = ingress["spec"]["rules"]
+    [path] = rule["http"]["paths"]
+    service = manifests[f"Service/{path['backend']['service']['name']}"]
+    ports = [port["name"] for port in service["spec"]["ports"]]
+    assert path["backend"]["service"]["port"]["name"] in ports
+    assert (rule["host"], path["path"]) == ("speech.example.com", "/")
+    assert ingress["spec"]["tls"] == [
+        {"hosts": ["speech.example.com"], "secretName": "speech-example-com"}
+    ]
+    assert set(values["settings"]) <= VARIABLES
+    assert not any(name.startswith("Ingress/") for name in rendered({"apikey": "change-me"}))
+
+
+def test_the_schema_knows_every_value() -> None:
+    """And demands nothing of those that are left as they are."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    jsonschema.validate(values, schema)
+    assert set(values) == set(schema["properties"]) - {"global"}
+    for name, part in schema["properties"].items():
+        if "properties" in part and name != "resources":
+            assert set(values[name]) == set(part["properties"]), name
+
+
 @pytest.mark.parametrize(
     ("values", "strategy"),
     [
@@ -129,8 +168,7 @@ def test_replicas_are_added_by_how_long_requests_wait() -> None:
     manifests = rendered(SEVERAL)
     [metric] = manifests["HorizontalPodAutoscaler/demo-reflector-gpu"]["spec"]["metrics"]
     name = metric["pods"]["metric"]["name"]
-    guide = (ROOT / "docs" / "kubernetes.md").read_text()
-    [rule] = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    [rule] = blocks_of_guide("rules:")
     [made] = yaml.safe_load(rule)["rules"]
     assert made["name"]["as"] == name
     series = re.match(r"\w+", made["seriesQuery"])
@@ -158,6 +196,14 @@ def test_replicas_are_added_by_how_long_requests_wait() -> None:
             "data.accessMode to ReadWriteMany",
         ),
         ({"apikey": 12345}, "between quotes"),
+        ({"apikey": "k", "ingress": {"enabled": True}}, "ingress.host is the name"),
+        (
+            {"settings": {"REFLECTOR_TRUSTED_NETWORKS": "10.0.0.0/8"}}
+            | {"ingress": {"enabled": True, "host": "speech.example.com"}},
+            "REFLECTOR_TRUSTED_PROXIES",
+        ),
+        ({"apikey": "k", "replica": 2}, "replica"),
+        ({"apikey": "k", "models": {"size": "20 gigabytes"}}, "size"),
     ],
 )
 def test_what_would_not_work_is_said(values: Mapping[str, Any], said: str) -> None:

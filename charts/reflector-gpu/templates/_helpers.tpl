@@ -57,6 +57,9 @@ data
 {{- if not (or (include "reflector-gpu.secret" .) $open) -}}
 {{- fail "Clients need a key: set apikey or existingSecret, or settings.REFLECTOR_TRUSTED_NETWORKS for those who need none." -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled .Values.settings.REFLECTOR_TRUSTED_NETWORKS (not .Values.settings.REFLECTOR_TRUSTED_PROXIES) -}}
+{{- fail "Who comes through the ingress has an address of the cluster: name the controller's in settings.REFLECTOR_TRUSTED_PROXIES, or anybody may be trusted." -}}
+{{- end -}}
 {{- $several := or (gt (int .Values.replicas) 1) (and .Values.autoscaling.enabled (gt (int .Values.autoscaling.maxReplicas) 1)) -}}
 {{- if and $several (eq (include "reflector-gpu.for-one" .) "models") -}}
 {{- fail "Several replicas share the weights: set models.accessMode to ReadWriteMany, or models.persistent to false." -}}

@@ -16,6 +16,8 @@ import pytest
 
 from tests.clients.server import KEY, ROOT, Server
 
+HERE = Path(__file__).parent
+
 SPEECH = ROOT / "tests" / "fixtures" / "speech"
 
 ENGLISH = SPEECH / "en_en-us_please_share_project_summary.wav"
@@ -49,13 +51,26 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def run_javascript(name: str, server: Server) -> None:
-    """Run one file of node/ by Node's test runner."""
-    here = Path(__file__).parent
+def output_of_javascript(code: str) -> str:
+    """What a module prints, which finds the packages of tests/clients/package.json."""
+    command = [_node(), "--input-type=module", "--eval", code]
+    done = subprocess.run(
+        command, cwd=HERE, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _node() -> str:
     if not (node := shutil.which("node")):
         absent("Node is not on this machine")
-    if not (here / "node_modules" / "installed").exists():
+    if not (HERE / "node_modules" / "installed").exists():
         absent("the packages of tests/clients/package.json are not installed")
+    return node
+
+
+def run_javascript(name: str, server: Server) -> None:
+    """Run one file of node/ by Node's test runner."""
     variables = {
         "SERVER_URL": server.url,
         "SERVER_KEY": KEY,
@@ -65,7 +80,7 @@ def run_javascript(name: str, server: Server) -> None:
         "SPANISH_TEXT": text_of(SPANISH),
     }
     done = subprocess.run(
-        [node, "--test", "--test-reporter=spec", here / "node" / name],
+        [_node(), "--test", "--test-reporter=spec", HERE / "node" / name],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ import pytest
 
 from tests.clients.browser import page_of
 from tests.clients.server import KEY, ROOT, Server, serving
-from tests.clients.support import ENGLISH, absent, client
+from tests.clients.support import ENGLISH, absent, client, output_of_javascript
 
 STANDUP = ROOT / "samples" / "standup.ogg"
 
@@ -258,6 +258,15 @@ def test_the_line_for_python_does_what_it_says(page: Any) -> None:
         check=True,
     )
     assert done.stdout.split()
+
+
+def test_the_line_for_javascript_does_what_it_says(page: Any) -> None:
+    page.get_by_text("The same from a program").click()
+    page.click("#in-javascript")
+    page.select_option("#model", "scripted")
+    page.set_input_files("#file", ENGLISH)
+    lines = page.locator("#lines").inner_text().replace(ENGLISH.name, str(ENGLISH))
+    assert output_of_javascript(lines).split()
 
 
 # For everybody

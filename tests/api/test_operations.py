@@ -133,6 +133,12 @@ def test_browsers_get_the_console_and_all_its_files_without_a_key(small: LiveSer
             file = client.get(f"/{address}")
             assert file.status_code == 200
             assert "immutable" in file.headers["Cache-Control"]
+    with connect(small) as client:
+        for address in ("console/app.js", "docs/5/start.js"):
+            assert f"no /{address} here" in error_of(client.get(f"/{address}"), 404)["message"]
+        routes = set(re.findall(r'route="(/(?:console|docs)/[^"]*)"', client.get("/metrics").text))
+    assert routes <= {"/console/{name:path}", "/docs/{path:path}"}, "no label for each file"
+    assert "/console/{name:path}" in routes
 
 
 def test_the_console_runs_no_inline_script_and_no_other_style(scripted: LiveServer) -> None:

@@ -165,6 +165,9 @@ def test_models_are_listed_with_their_workers_and_what_waits(page: Any) -> None:
 METRICS = """# HELP reflector_workers Worker processes wanted
 # TYPE reflector_workers gauge
 reflector_workers{model="scripted"} 2.0
+reflector_workers{model="sphinx"} 1.0
+reflector_workers_ready{model="sphinx"} 0.0
+reflector_model_state{model="sphinx",state="idle"} 1.0
 reflector_workers_ready{model="scripted"} 1.0
 reflector_chunks_waiting{model="scripted"} 7.0
 reflector_chunks_waiting{model="a \\"quoted\\" {folder}"} 5.0
@@ -194,6 +197,7 @@ def test_the_figures_are_those_of_the_metrics_and_follow_them(page: Any) -> None
         "Live sessions\n1",
         "GPU memory\n20.5 of 85.9 GB",
     ]
+    assert line_of(page, "sphinx").locator("td").nth(1).inner_text() == "–", "it is not loaded"
     told[0] = METRICS.replace("7.0", "0.0")
     line_of(page, "scripted").locator("td:last-child", has_text="0").wait_for()
 

@@ -35,6 +35,15 @@ export class Metrics {
     );
     return found.length ? found.reduce((sum, one) => sum + one.value, 0) : null;
   }
+
+  /**
+   * What a label says in the series of a name.
+   * @param {string} name
+   * @param {string} label
+   */
+  values(name, label) {
+    return [...new Set(this.samples.filter((one) => one.name === name).map((one) => one.labels[label]))];
+  }
 }
 
 /**

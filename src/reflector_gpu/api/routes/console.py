@@ -11,7 +11,8 @@ import secrets
 from pathlib import Path
 from string import Template
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 FOLDER = Path(__file__).parent.parent / "console"
@@ -73,9 +74,13 @@ def page(*, jobs: bool) -> Response:
     )
 
 
-async def file(request: Request) -> Response:
-    """One of the page's files."""
-    path = ADDRESSES[request.url.path]
+@router.get("/console/{name:path}")
+@router.head("/console/{name:path}")
+async def file(name: str) -> Response:
+    """One of the page's files. It is one route, so that metrics have one label for all of them."""
+    path = ADDRESSES.get(f"/console/{name}")
+    if path is None:
+        raise HTTPException(404)
     headers = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
     return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
 
@@ -84,7 +89,3 @@ async def file(request: Request) -> Response:
 async def favicon() -> Response:
     """The page's icon."""
     return FileResponse(FOLDER / "icon.svg", media_type=_TYPES[".svg"])
-
-
-for _address in ADDRESSES:
-    router.add_api_route(_address, file, methods=["GET", "HEAD"])

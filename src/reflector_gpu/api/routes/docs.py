@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from reflector_gpu import __version__
@@ -85,9 +86,11 @@ async def page() -> Response:
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
 
-async def asset(request: Request, service: AppService) -> Response:
+async def asset(path: str, service: AppService) -> Response:
     """One of the page's files."""
-    name = _ADDRESSES[request.url.path]
+    name = _ADDRESSES.get(f"/docs/{path}")
+    if name is None:
+        raise HTTPException(404)
     scope = "public" if service.settings.public_docs else "private"
     headers = {"Cache-Control": f"{scope}, max-age={_YEAR}, immutable"}
     return FileResponse(_folder() / name, media_type=_ASSETS[name], headers=headers)
@@ -96,8 +99,7 @@ async def asset(request: Request, service: AppService) -> Response:
 _METHODS = ["GET", "HEAD"]
 router.add_api_route(ROOT, root, methods=_METHODS)
 router.add_api_route("/docs", page, methods=_METHODS)
-for _address in _ADDRESSES:
-    router.add_api_route(_address, asset, methods=_METHODS)
+router.add_api_route("/docs/{path:path}", asset, methods=_METHODS)
 
 
 def _folder() -> Path:

@@ -38,11 +38,30 @@ async function show() {
   for (const line of byId("model-rows").children) {
     const [workers, waiting] = line.querySelectorAll("[data-figure]");
     const model = line.dataset.model;
-    const wanted = metrics?.sum("reflector_workers", { model });
-    const ready = metrics?.sum("reflector_workers_ready", { model });
-    workers.textContent = wanted == null ? NONE : `${ready} of ${wanted}`;
+    workers.textContent = metrics && isLoaded(metrics, model) ? workersOf(metrics, [model]) : NONE;
     waiting.textContent = metrics?.sum("reflector_chunks_waiting", { model }) ?? NONE;
   }
+}
+
+/**
+ * Whether a model has workers, or should have: one that nobody uses leaves the memory.
+ * @param {import("../metrics.js").Metrics} metrics
+ * @param {string} model
+ */
+function isLoaded(metrics, model) {
+  const idle = metrics.sum("reflector_model_state", { model, state: "idle" });
+  return metrics.sum("reflector_workers", { model }) !== null && !idle;
+}
+
+/**
+ * How many workers of these models are ready, of how many.
+ * @param {import("../metrics.js").Metrics} metrics
+ * @param {string[]} models
+ */
+function workersOf(metrics, models) {
+  const sum = (/** @type {string} */ name) =>
+    models.reduce((all, model) => all + (metrics.sum(name, { model }) ?? 0), 0);
+  return `${sum("reflector_workers_ready")} of ${sum("reflector_workers")}`;
 }
 
 /**
@@ -52,9 +71,10 @@ async function show() {
  */
 function figuresOf(metrics) {
   const sum = (/** @type {string} */ name, labels = {}) => metrics.sum(`reflector_${name}`, labels) ?? 0;
+  const loaded = metrics.values("reflector_workers", "model").filter((model) => isLoaded(metrics, model));
   /** @type {[string, string][]} */
   const found = [
-    ["Workers ready", `${sum("workers_ready")} of ${sum("workers")}`],
+    ["Workers ready", workersOf(metrics, loaded)],
     ["Requests running", String(sum("requests_running"))],
     ["Audio still to do", clock(sum("backlog_seconds"))],
     ["Pieces waiting", String(sum("chunks_waiting"))],

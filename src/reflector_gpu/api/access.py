@@ -211,7 +211,7 @@ class RequireKey:
 
 
 def _asks_for_work(scope: Scope) -> bool:
-    return scope.get("method", "POST") == "POST"  # a WebSocket has no method
+    return bool(scope.get("method", "POST") == "POST")  # a WebSocket has no method
 
 
 def _client_of(number: int | str) -> str:

@@ -219,7 +219,7 @@ async def main() -> None:
         sys.stdout.flush()
         job = await store.take(f"w{sys.argv[2]}-{number}")
         assert job
-        await store.complete(job, job.id.encode() * 5000, 1.0)
+        await store.complete(job, job.id.encode() * 5000, 1.0, 1.0)
         sys.stdout.write(f"done {job.id}\n")
         sys.stdout.flush()
         number += 1

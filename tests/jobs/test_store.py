@@ -11,8 +11,11 @@ import pytest
 from reflector_gpu.errors import InvalidRequest, TooLarge
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import Lost
+from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database, sqlite_in
+from reflector_gpu.store.usage import Usage
 
 
 class Clock:
@@ -82,15 +85,43 @@ def test_a_silent_server_loses_its_job_and_can_do_no_harm_to_it(
         assert after
         assert after.deaths == 1
         for writing in (
-            store.complete(before, b"", 1.0),
+            store.complete(before, b"", 1.0, 0.0),
             store.fail(before, JobError("error", "late")),
         ):
             with pytest.raises(Lost):
                 await writing
         await store.put_back(before, wait=0, failed=True)
         assert (await get(store, "job_1")).status is Status.RUNNING
-        await store.complete(after, b"", 1.0)
+        await store.complete(after, b"", 1.0, 0.0)
         assert (await get(store, "job_1")).status is Status.COMPLETED
+
+    asyncio.run(run())
+
+
+def test_audio_is_counted_with_the_part_that_it_was_used_for(
+    store: JobStore, database: Database, clock: Clock
+) -> None:
+    """A server that is killed has written down both or neither."""
+
+    async def run() -> None:
+        await store.add("job_1", draft())
+        pieces, usage = Pieces(database), Usage(database)
+        silent = await store.take("silent")
+        assert silent
+        await pieces.add_part(silent, 0, Part((), 5.0), 12.0, used=5.0)
+        clock.now += 11
+        other = await store.take("other")
+        assert other
+        assert other.resumed_at == 5.0
+        for writing in (
+            pieces.add_part(silent, 1, Part((), 9.0), 12.0, used=4.0),
+            store.complete(silent, b"", 12.0, used=7.0),
+        ):
+            with pytest.raises(Lost):
+                await writing
+        assert [day.audio_seconds for day in await usage.since("", "me")] == [5.0]
+        await store.complete(other, b"", 12.0, used=7.0)
+        assert sum(day.audio_seconds for day in await usage.since("", "me")) == 12.0
 
     asyncio.run(run())
 
@@ -117,7 +148,7 @@ def test_a_job_that_ended_stays_as_it_is(store: JobStore) -> None:
         assert job
         await store.cancel(job)
         with pytest.raises(Lost):
-            await store.complete(job, b"", 1.0)
+            await store.complete(job, b"", 1.0, 0.0)
         assert (await get(store, "job_1")).status is Status.CANCELLED
         await store.cancel(job)
         assert (await get(store, "job_1")).finished == 1000.0

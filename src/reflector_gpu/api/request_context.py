@@ -91,7 +91,6 @@ class RequestContext:
                     if part.segments and wanted.streamed:
                         self._has_words()
                     if part.duration is not None:
-                        recording.expect(part.duration)
                         took = time.monotonic() - began
                         self.metrics.recording(wanted.model.name, part.duration, took)
                         self._worked_on(recording.seconds)
@@ -114,7 +113,6 @@ class RequestContext:
                 found = await recordings.diarize(
                     spool, fields.counts, voices, identify, track=track, tally=recording
                 )
-            recording.expect(found.seconds)
             recording.finish()
             self._worked_on(recording.seconds)
             return found

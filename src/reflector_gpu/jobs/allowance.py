@@ -16,10 +16,17 @@ _KEPT = """SELECT
     (SELECT coalesce(sum(length), 0) FROM uploads{mine}) AS bytes"""
 
 
+_OWN_BYTES = """CASE WHEN source IS NULL
+    OR (source NOT IN (SELECT id FROM uploads) AND source NOT IN (SELECT id FROM files))
+    THEN bytes ELSE 0 END"""
+"""The bytes of a job that no upload and no file has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """How many ``jobs`` may wait or run, and how many ``bytes`` there may be of their recordings,
-    of files, and of uploads, which count in full from their beginning."""
+    of files, and of uploads, which count in full from their beginning. A job that is made of an
+    upload or a file adds none while that is there: they are the same bytes."""
 
     jobs: float = math.inf
     bytes: float = math.inf
@@ -74,7 +81,7 @@ UNLIMITED = Allowance()
 def _kept(connection: Connection, owner: str | None) -> _Kept:
     values = () if owner is None else (owner,)
     [jobs] = connection.rows(
-        "SELECT count(*) AS n, coalesce(sum(bytes), 0) AS bytes FROM jobs"
+        f"SELECT count(*) AS n, coalesce(sum({_OWN_BYTES}), 0) AS bytes FROM jobs"
         f" WHERE status IN ('queued', 'running'){'' if owner is None else ' AND owner = ?'}",
         *values,
     )

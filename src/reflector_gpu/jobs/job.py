@@ -51,6 +51,7 @@ class Draft:
 
     By its ``fingerprint``, another draft with the same ``idempotency_key`` is the same request or
     not.
+    ``source`` is the upload or the file that the recording was.
     """
 
     owner: str
@@ -63,6 +64,7 @@ class Draft:
     priority: int = 0
     idempotency_key: str | None = None
     webhook_url: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

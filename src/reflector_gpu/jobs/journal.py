@@ -9,6 +9,7 @@ from typing import Protocol
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.jobs.answers import Answer, Answers
 from reflector_gpu.jobs.job import Job
+from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.types import Chunk, Recognition, TranscribeOptions
@@ -21,11 +22,17 @@ class Journal:
     """
 
     def __init__(
-        self, pieces: Pieces, answers: Answers, job: Job, told: Callable[[], None]
+        self,
+        pieces: Pieces,
+        answers: Answers,
+        owners: Owners,
+        job: Job,
+        told: Callable[[], None],
     ) -> None:
         """``told`` is called when there is news for those who watch the job."""
         self._pieces = pieces
         self._answers = answers
+        self._owners = owners
         self._job = job
         self._told = told
         self._again = job.started != job.resumed
@@ -51,10 +58,13 @@ class Journal:
     def channels(self, count: int) -> None:
         self._channels = count
 
-    @property
-    def used(self) -> float:
-        """Seconds of audio that were worked on: every channel counts."""
-        return max(0.0, self.position - self._job.resumed_at) * self._channels
+    def advance(self, position: float) -> float:
+        """Go on to ``position``; the audio that was used for it, to be written down. All channels
+        count."""
+        used = max(0.0, position - self.position) * self._channels
+        self.position = position
+        self._owners.will_be_used(self._job.owner, used)
+        return used
 
     async def answered_by(self, model: str) -> None:
         """Say which model does the work."""
@@ -75,8 +85,8 @@ class Journal:
         number, self._parts = self._parts, self._parts + 1
         if number < len(self._kept):
             return self._kept[number]
-        await self._pieces.add_part(self._job, number, part, self.seconds or None)
-        self.position = part.position
+        used = self.advance(part.position)
+        await self._pieces.add_part(self._job, number, part, self.seconds or None, used)
         self._told()
         return part
 

@@ -20,5 +20,5 @@ class Owners(Protocol):
             QuotaExceeded: the key has used its audio of this day.
         """
 
-    def used(self, owner: str, seconds: float) -> None:
-        """So many ``seconds`` of audio were worked on for ``owner``."""
+    def will_be_used(self, owner: str, seconds: float) -> None:
+        """So many ``seconds`` of audio are about to be written down for ``owner``."""

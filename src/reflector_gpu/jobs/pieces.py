@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from reflector_gpu.jobs.job import Job
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.jobs.records import PART, RECOGNITION
 from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.store import usage
 from reflector_gpu.store.database import Connection, Database, Value
 from reflector_gpu.types import Recognition
 
@@ -21,8 +24,10 @@ class Pieces:
             lambda c: own(c, job, "UPDATE jobs SET model = ? WHERE {mine}", model)
         )
 
-    async def add_part(self, job: Job, number: int, part: Part, duration: float | None) -> None:
-        """Keep the next part of a transcript, and how far the job has come.
+    async def add_part(
+        self, job: Job, number: int, part: Part, duration: float | None, used: float
+    ) -> None:
+        """Keep the next part of a transcript, how far the job has come, and the audio it has used.
 
         Raises:
             Lost
@@ -40,6 +45,8 @@ class Pieces:
             connection.change(
                 "INSERT INTO parts (job, number, body) VALUES (?, ?, ?)", job.id, number, body
             )
+            if used:
+                usage.count(connection, job.owner, usage.day_of(time.time()), audio_seconds=used)
 
         await self._database.note(work)
 

@@ -179,23 +179,20 @@ class Runner:
         return None
 
     async def _perform(self, job: Job) -> None:
-        journal = Journal(self._pieces, self._answers, job, lambda: self._news.about(job.id))
+        journal = Journal(
+            self._pieces, self._answers, self._owners, job, lambda: self._news.about(job.id)
+        )
         await journal.begin()
 
         async def fetch(spool: Spool) -> None:
             await self._fetch(job.url or "", spool)
             await self._store.received(job, spool.size)
 
-        try:
-            async with self._folder.recording(job.id, fetch) as recording:
-                result = await self._works[job.kind].run(job, recording, journal)
-            journal.position = journal.seconds
-            await self._store.complete(job, result, journal.seconds)
-        finally:
-            # Also of a job that was cancelled, which keeps its words. Batches' requests are counted
-            # one by one.
-            if job.kind != "batch":
-                self._owners.used(job.owner, journal.used)
+        async with self._folder.recording(job.id, fetch) as recording:
+            result = await self._works[job.kind].run(job, recording, journal)
+        # The lines of a batch are requests, which count their audio themselves.
+        used = 0.0 if job.kind == "batch" else journal.advance(journal.seconds)
+        await self._store.complete(job, result, journal.seconds, used)
         await self._after(job, Status.COMPLETED)
 
     async def _fail(self, job: Job, error: JobError) -> None:

@@ -13,6 +13,7 @@ from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.deliveries import add_delivery
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import own
+from reflector_gpu.store import usage
 from reflector_gpu.store.database import Connection, Database, Value
 
 MOST_LISTED = 100
@@ -69,12 +70,13 @@ class JobStore:
                 )
                 if earlier:
                     return Job.of(earlier[0])
-            self._allowance.check(connection, draft.owner, size, jobs=1)
+            more = 0 if draft.source else size
+            self._allowance.check(connection, draft.owner, more, jobs=1)
             connection.change(
                 "INSERT INTO jobs (id, owner, kind, status, priority, created, name, url, options,"
                 " metadata, idempotency_key, fingerprint, webhook_url, position, resumed_at, due,"
-                " deaths, failures, bytes)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0, ?)"
+                " deaths, failures, bytes, source)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 job_id,
                 draft.owner,
@@ -91,6 +93,7 @@ class JobStore:
                 draft.webhook_url,
                 now,
                 size,
+                draft.source,
             )
             found = connection.rows(
                 "SELECT * FROM jobs WHERE id = ? OR (owner = ? AND idempotency_key = ?)",
@@ -108,6 +111,18 @@ class JobStore:
                 param="idempotency_key",
             )
         return job
+
+    async def may_repeat(self, owner: str, idempotency_key: str | None) -> bool:
+        """Whether ``owner`` has a job with this key; with any, if the key is not known yet."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT 1 FROM jobs WHERE owner = ?"
+                " AND idempotency_key = coalesce(?, idempotency_key) LIMIT 1",
+                owner,
+                idempotency_key,
+            )
+        )
+        return bool(found)
 
     async def get(self, owner: str, job_id: str) -> Job:
         """
@@ -257,8 +272,9 @@ class JobStore:
 
         await self._database.note(work)
 
-    async def complete(self, job: Job, result: bytes, duration: float) -> None:
-        """
+    async def complete(self, job: Job, result: bytes, duration: float, used: float) -> None:
+        """Keep the result, and the audio that was used for it beyond that of its parts.
+
         Raises:
             Lost
         """
@@ -268,6 +284,8 @@ class JobStore:
                 connection, job, Status.COMPLETED, "position = ?, duration = ?", duration, duration
             )
             connection.change("INSERT INTO results (job, body) VALUES (?, ?)", job.id, result)
+            if used:
+                usage.count(connection, job.owner, usage.day_of(self._clock()), audio_seconds=used)
 
         await self._database.write(work)
 
@@ -353,16 +371,6 @@ class JobStore:
         return dict.fromkeys(_UNENDED, 0) | {
             Status(str(row["status"])): int(row["n"] or 0) for row in found
         }
-
-    async def waiting(self) -> tuple[int, float | None]:
-        """How many jobs wait, and when the first of those is due that may not be taken yet."""
-        found = await self._database.read(
-            lambda c: c.rows(
-                "SELECT count(*) AS n, min(due) AS due FROM jobs WHERE status = 'queued'"
-            )
-        )
-        due = found[0]["due"]
-        return int(found[0]["n"] or 0), None if due is None else float(due)
 
     def _end(
         self, connection: Connection, job: Job, status: Status, also: str, *values: Value

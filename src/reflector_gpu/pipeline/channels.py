@@ -91,7 +91,7 @@ async def _merged(
     spool: Spool, plan: Plan, decoders: Decoders, submit: Submit, wishes: Sequence[TrackWish]
 ) -> AsyncGenerator[Part, None]:
     """Transcribe all channels that are wished for, and put their words in one order."""
-    ahead = max(_LEAST_AHEAD, plan.ahead // len(wishes))
+    ahead, whole = max(_LEAST_AHEAD, plan.ahead // len(wishes)), plan.tally
     plan = replace(plan, ahead=ahead, tally=_Longest(plan.tally))
     channels = [
         _Channel(label(number), transcribe(spool, replace(plan, track=wish), decoders, submit))
@@ -112,6 +112,7 @@ async def _merged(
         for channel in channels:
             await channel.aclose()
     seconds = max(channel.seconds for channel in channels)
+    whole.expect(seconds)
     yield Part(
         (),
         seconds,
@@ -144,10 +145,10 @@ async def diarize_channels(
     failures: list[UndecodableAudio] = []
     wishes = await channels_of(spool, wish, decoders)
     tally.channels(len(wishes))
-    seconds, tally = 0.0, _Longest(tally)
+    seconds, longest = 0.0, _Longest(tally)
     for number, one in enumerate(wishes):
         with closing(recorder()) as kept:
-            source = Reading(decoders, Listening(max_seconds, one), spool, tally, kept)
+            source = Reading(decoders, Listening(max_seconds, one), spool, longest, kept)
             try:
                 await asyncio.wrap_future(kept.complete)
             except UndecodableAudio as error:
@@ -161,6 +162,7 @@ async def diarize_channels(
             seconds = max(seconds, source.seconds)
     if not conditions:
         raise failures[0]
+    tally.expect(seconds)
     turns.sort(key=lambda turn: (turn.start, turn.speaker))
     return Diarized(turns, seconds, condition=_together(conditions))
 

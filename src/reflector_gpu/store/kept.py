@@ -42,9 +42,9 @@ class Kept:
                 retry_after=self.usage.seconds_to_tomorrow,
             )
 
-    def used(self, owner: str, seconds: float) -> None:
-        """So many ``seconds`` of audio were worked on for ``owner``."""
-        self.usage.audio(owner, seconds)
+    def will_be_used(self, owner: str, seconds: float) -> None:
+        """So many ``seconds`` of audio are about to be written down for ``owner``."""
+        self.usage.audio_elsewhere(owner, seconds)
 
     async def start(self) -> None:
         self.keys.start()

@@ -67,4 +67,9 @@ STATEMENTS = (
     """CREATE TABLE recordings (
         job TEXT NOT NULL, number BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (job, number)
     )""",
+    # The upload or the file whose bytes a job's recording is, without having any more on disk.
+    "ALTER TABLE jobs ADD COLUMN source TEXT",
+    "DROP INDEX jobs_unended",
+    """CREATE INDEX jobs_unended_of ON jobs (owner, bytes, source)
+        WHERE status IN ('queued', 'running')""",
 )

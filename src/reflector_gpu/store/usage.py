@@ -33,6 +33,27 @@ class DayOfUse:
     audio_seconds: float
 
 
+def count(
+    connection: Connection, owner: str, day: str, *, requests: int = 0, audio_seconds: float = 0.0
+) -> None:
+    """Write down what ``owner`` used, beside what else the transaction changes."""
+    connection.change(
+        "INSERT INTO used (owner, day, requests, audio_seconds) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (owner, day) DO UPDATE SET"
+        " requests = used.requests + excluded.requests,"
+        " audio_seconds = used.audio_seconds + excluded.audio_seconds",
+        owner,
+        day,
+        requests,
+        audio_seconds,
+    )
+
+
+def day_of(time: float) -> str:
+    """The day of UTC, of a time in seconds since 1970."""
+    return datetime.fromtimestamp(time, UTC).date().isoformat()
+
+
 class Usage:
     """Counts, and writes the sums down every few seconds. For one event loop."""
 
@@ -63,6 +84,10 @@ class Usage:
         day = self._day
         self._new[owner, day].audio_seconds += seconds
         self._today[owner, day] += seconds
+
+    def audio_elsewhere(self, owner: str, seconds: float) -> None:
+        """Have audio count for quotas already that somebody else is about to write down."""
+        self._today[owner, self._day] += seconds
 
     def audio_today(self, owner: str) -> float:
         """Seconds of audio of this day. What other servers have done is known a little later."""
@@ -99,15 +124,12 @@ class Usage:
 
         def work(connection: Connection) -> None:
             for (owner, day), used in new.items():
-                connection.change(
-                    "INSERT INTO used (owner, day, requests, audio_seconds) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (owner, day) DO UPDATE SET"
-                    " requests = used.requests + excluded.requests,"
-                    " audio_seconds = used.audio_seconds + excluded.audio_seconds",
+                count(
+                    connection,
                     owner,
                     day,
-                    used.requests,
-                    used.audio_seconds,
+                    requests=used.requests,
+                    audio_seconds=used.audio_seconds,
                 )
 
         try:
@@ -127,7 +149,7 @@ class Usage:
 
     @property
     def _day(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+        return day_of(self._clock())
 
     async def _write(self) -> None:
         while True:

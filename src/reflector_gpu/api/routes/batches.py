@@ -216,7 +216,8 @@ async def _draft(
         "completion_window": fields.completion_window,
         "lines": await unless_disconnected(request, counting),
     }
-    return Draft(owner, KIND, options, file.name, "", metadata=fields.metadata or {}), path
+    metadata = fields.metadata or {}
+    return Draft(owner, KIND, options, file.name, "", metadata=metadata, source=file.id), path
 
 
 def _count(path: Path, endpoint: str) -> int:

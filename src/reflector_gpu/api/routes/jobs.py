@@ -267,6 +267,7 @@ async def _draft(
         priority=fields.priority,
         idempotency_key=fields.idempotency_key,
         webhook_url=fields.webhook_url,
+        source=fields.upload_id,
     )
 
 

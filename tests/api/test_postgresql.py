@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.api.support import Gate, connect, error_of, eventually, send_raw
 from tests.api.test_uploads import OCTETS, TUS, append, create, offset_of
 from tests.api.test_webhooks import Hooked
 from tests.jobs.counted import CountedServer, quiet
-from tests.jobs.test_killed import hung, recording
+from tests.jobs.test_killed import hung, recording, submit_batch
 from tests.live import LiveServer
 from tests.postgresql import cluster, url
 
@@ -139,10 +140,10 @@ def test_many_at_once_with_one_key_make_one_job(url: str, tmp_path: Path, clip: 
 def test_servers_share_jobs_without_a_common_folder(
     url: str, pauses: bytes, host: AudioHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where: dict[str, Any] = {"model": "scripted", "database_url": url, "jobs_at_once": 1}
+    settings: dict[str, Any] = {"model": "scripted", "database_url": url, "jobs_at_once": 1}
     with (
-        LiveServer(**where, url_allow="127.0.0.1") as one,
-        LiveServer(**where, url_allow="127.0.0.1") as other,
+        LiveServer(**settings, url_allow="127.0.0.1") as one,
+        LiveServer(**settings, url_allow="127.0.0.1") as other,
         connect(one, None) as http,
         connect(other, None) as elsewhere,
     ):
@@ -156,17 +157,27 @@ def test_servers_share_jobs_without_a_common_folder(
         eventually(lambda: all(gate.arrived for gate in gates))  # each works on one
         for gate in gates:
             gate.open()
+        where = create(http, len(pauses))
+        half = len(pauses) // 2
+        append(http, where, 0, pauses[:half])
+        assert offset_of(elsewhere, where) == half
+        append(elsewhere, where, half, pauses[half:])
+        upload_id = where.rsplit("/", 1)[1]
+        made.append(http.post("/v1/jobs", json={"upload_id": upload_id}).json()["id"])
+        assert elsewhere.delete(where, headers=TUS).status_code == 204
         results = []
-        for job in made:
-            completed(elsewhere, job)
-            results.append(elsewhere.get(f"/v1/jobs/{job}/result").json()["words"])
+        for job_id in made:
+            completed(elsewhere, job_id)
+            results.append(elsewhere.get(f"/v1/jobs/{job_id}/result").json()["words"])
         assert results[0]
-        assert results == [results[0]] * 4
-        for refused in (
-            http.post("/v1/uploads", headers={**TUS, "Upload-Length": "10"}),
-            http.get("/v1/files"),
-        ):
-            assert "REFLECTOR_DATA_DIR" in error_of(refused, 503)["message"]
+        assert results == [results[0]] * 5
+        batch = submit_batch(http, pauses, 3)
+        eventually(lambda: elsewhere.get(f"/v1/batches/{batch}").json()["status"] == "completed")
+        [file] = elsewhere.get("/v1/files").json()["data"]
+        content = elsewhere.get(f"/v1/files/{file['id']}/content").text
+        assert [json.loads(line)["custom_id"] for line in content.splitlines()] == ["0", "1", "2"]
+        assert http.delete(f"/v1/files/{file['id']}").status_code == 200
     database = postgresql_at(url)
-    assert database.write_now(lambda c: c.rows("SELECT * FROM recordings")) == []
+    left = "SELECT job FROM recordings UNION ALL SELECT id FROM blobs"
+    assert database.write_now(lambda c: c.rows(left)) == []
     database.close()

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.errors import NotFound, Overloaded
-from reflector_gpu.jobs import files
+from reflector_gpu.jobs import files, stored_blobs
+from reflector_gpu.jobs.blobs import FolderBlobs
 from reflector_gpu.jobs.files import Files
+from reflector_gpu.jobs.job import new_id
+from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Database, sqlite_in
 
@@ -37,7 +40,7 @@ def test_all_that_has_expired_is_removed(
     folder, source = tmp_path / "files", tmp_path / "source"
     folder.mkdir()
     source.write_bytes(b"{}")
-    kept = Files(database, folder, 60.0, Unbroken(), clock=clock)
+    kept = Files(database, FolderBlobs(folder), 60.0, Unbroken(), clock=clock)
 
     async def run() -> None:
         made = [await kept.add("me", "a", "batch", source) for _ in range(5)]
@@ -59,7 +62,7 @@ def test_an_owner_has_so_many_files(
     folder, source = tmp_path / "files", tmp_path / "source"
     folder.mkdir()
     source.write_bytes(b"{}")
-    kept = Files(database, folder, 60.0, Unbroken())
+    kept = Files(database, FolderBlobs(folder), 60.0, Unbroken())
 
     async def run() -> None:
         for _ in range(2):
@@ -68,5 +71,48 @@ def test_an_owner_has_so_many_files(
             await kept.add("me", "a", "batch", source)
         assert len(list(folder.iterdir())) == 2
         await kept.add("another", "a", "batch", source)
+
+    asyncio.run(run())
+
+
+def test_files_that_are_in_the_database(tmp_path: Path, database: Database) -> None:
+    """One is longer than a row may be, and one has nothing in it."""
+    contents = [bytes(range(256)) * 10_000, b""]
+    source = tmp_path / "source"
+    blobs = StoredBlobs(database, tmp_path)
+    kept = Files(database, blobs, 60.0, Unbroken())
+
+    async def run() -> None:
+        for content in contents:
+            source.write_bytes(content)
+            file = await kept.add("me", "a", "batch", source)
+            assert file.size == len(content)
+            assert b"".join([piece async for piece in await kept.content(file.id)]) == content
+            async with kept.local(file.id) as path:
+                assert path.read_bytes() == content
+            assert not path.exists()
+            await kept.remove("me", file.id)
+        assert await database.read(lambda c: c.rows("SELECT * FROM blobs")) == []
+
+    asyncio.run(run())
+
+
+def test_what_a_killed_server_has_left_in_the_database_is_removed(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"{}")
+    blobs = StoredBlobs(database, tmp_path)
+    kept = Files(database, blobs, 60.0, Unbroken())
+
+    async def run() -> None:
+        file = await kept.add("me", "a", "batch", source)
+        await blobs.add(new_id("file"), source)
+        await blobs.sweep()
+        assert len(await database.read(lambda c: c.rows("SELECT * FROM blobs"))) == 2
+        monkeypatch.setattr(stored_blobs, "_STRAY_SECONDS", -60.0)
+        await blobs.sweep()
+        [left] = await database.read(lambda c: c.rows("SELECT id FROM blobs"))
+        assert left["id"] == file.id
 
     asyncio.run(run())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from reflector_gpu.errors import Conflict, InvalidRequest, NotFound
+from reflector_gpu.errors import ChecksumMismatch, Conflict, InvalidRequest, NotFound
+from reflector_gpu.jobs.blobs import FolderBlobs
+from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.jobs.unbroken import Unbroken
-from reflector_gpu.jobs.uploads import Upload, Uploads
+from reflector_gpu.jobs.uploads import Checksum, Upload, Uploads
 from reflector_gpu.store.database import Database, sqlite_in
 
 KEPT = 1000.0
@@ -49,12 +53,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def servers(tmp_path: Path, clock: Clock) -> Iterator[list[Uploads]]:
+@pytest.fixture(params=["folder", "database"])
+def servers(
+    tmp_path: Path, clock: Clock, request: pytest.FixtureRequest
+) -> Iterator[list[Uploads]]:
+    """Two that share a folder, or a database alone."""
     databases = [sqlite_in(tmp_path) for _ in range(2)]
 
     def server(database: Database) -> Uploads:
-        return Uploads(database, tmp_path, Unbroken(), limit=1000, keep_seconds=KEPT, clock=clock)
+        shared = request.param == "folder"
+        blobs = FolderBlobs(tmp_path) if shared else StoredBlobs(database, tmp_path)
+        return Uploads(database, blobs, Unbroken(), limit=1000, keep_seconds=KEPT, clock=clock)
 
     yield [server(database) for database in databases]
     for database in databases:
@@ -86,8 +95,8 @@ def test_a_second_server_is_told_to_wait(servers: list[Uploads]) -> None:
         pieces.send(b"")
         assert (await task).offset == 6
         assert (await second.append(upload, 6, one(b"ghij"))).complete
-        path, _ = await first.recording("me", upload.id)
-        assert path.read_bytes() == b"abcdefghij"
+        async with first.recording("me", upload.id) as (path, _):
+            assert path.read_bytes() == b"abcdefghij"
 
     asyncio.run(run())
 
@@ -103,8 +112,8 @@ def test_a_server_that_was_silent_has_lost_the_upload(servers: list[Uploads], cl
         with pytest.raises(Conflict, match="byte 6"):
             await task
         assert (await second.append(upload, 6, one(b"1234"))).complete
-        path, _ = await first.recording("me", upload.id)
-        assert path.read_bytes() == b"abcXYZ1234"
+        async with first.recording("me", upload.id) as (path, _):
+            assert path.read_bytes() == b"abcXYZ1234"
 
     asyncio.run(run())
 
@@ -137,7 +146,40 @@ def test_each_byte_keeps_an_upload_for_longer(servers: list[Uploads], clock: Clo
             await server.get("me", upload.id)
         await server.sweep()
         with pytest.raises(InvalidRequest):
-            await server.recording("me", upload.id)
+            async with server.recording("me", upload.id):
+                pass
+
+    asyncio.run(run())
+
+
+def test_what_does_not_give_its_checksum_is_not_kept(servers: list[Uploads]) -> None:
+    server = servers[0]
+
+    async def run() -> None:
+        upload = await server.create("me", 10, "a.wav", "")
+        upload = await server.append(upload, 0, one(b"abc"))
+        wrong = Checksum("md5", b"no digest")
+        with pytest.raises(ChecksumMismatch):
+            await server.append(upload, 3, one(b"XYZ"), wrong)
+        assert (await server.get("me", upload.id)).offset == 3
+        right = Checksum("md5", hashlib.md5(b"defghij").digest())
+        assert (await server.append(upload, 3, one(b"defghij"), right)).complete
+
+    asyncio.run(run())
+
+
+def test_an_upload_that_was_deleted_takes_no_more(servers: list[Uploads]) -> None:
+    first, second = servers
+
+    async def run() -> None:
+        upload, pieces, task = await begun(first)
+        await second.remove("me", upload.id)
+        pieces.send(b"def")
+        pieces.send(b"")
+        with suppress(NotFound):  # the file that was open has them, and no name
+            await task
+        with pytest.raises(NotFound):
+            await first.get("me", upload.id)
 
     asyncio.run(run())
 

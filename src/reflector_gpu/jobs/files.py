@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflector_gpu.errors import NotFound, Overloaded, StorageFull
+from reflector_gpu.errors import NotFound, Overloaded
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
-from reflector_gpu.jobs.folder import sync
+from reflector_gpu.jobs.blobs import Blobs
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
@@ -33,19 +32,19 @@ class KeptFile:
 
 
 class Files:
-    """The files of all owners, in a folder and a table."""
+    """The files of all owners, as blobs and in a table."""
 
     def __init__(
         self,
         database: Database,
-        folder: Path,
+        blobs: Blobs,
         keep_seconds: float,
         unbroken: Unbroken,
         allowance: Allowance = UNLIMITED,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._folder = folder
+        self._blobs = blobs
         self._keep_seconds = keep_seconds
         self._unbroken = unbroken
         self._allowance = allowance
@@ -63,16 +62,12 @@ class Files:
     async def _add(self, owner: str, name: str, purpose: str, path: Path) -> KeptFile:
         now = self._clock()
         file_id = new_id("file")
-        try:
-            size = await asyncio.to_thread(_link, path, self.path(file_id))
-        except OSError as error:
-            self.path(file_id).unlink(missing_ok=True)
-            raise StorageFull("The server has no room for the file; try later.") from error
+        size = await self._blobs.add(file_id, path)
         found = KeptFile(file_id, name, purpose, size, now, now + self._keep_seconds)
         try:
             await self._database.write(lambda c: self._insert(c, owner, found))
         except BaseException:
-            self.path(file_id).unlink(missing_ok=True)
+            await self._blobs.remove([file_id])
             raise
         return found
 
@@ -142,24 +137,28 @@ class Files:
             file.expires,
         )
 
-    def path(self, file_id: str) -> Path:
-        return self._folder / file_id
+    def local(self, file_id: str) -> AbstractAsyncContextManager[Path]:
+        """The file on this machine, for the time of the block.
+
+        Raises:
+            NotFound: it was removed.
+        """
+        return self._blobs.local(file_id)
+
+    async def content(self, file_id: str) -> AsyncIterator[bytes]:
+        """What is in the file, a few bytes at a time.
+
+        Raises:
+            NotFound: it was removed.
+        """
+        return await self._blobs.content(file_id)
 
     async def _erase(self, file_ids: list[str]) -> None:
-        for file_id in file_ids:
-            self.path(file_id).unlink(missing_ok=True)
+        await self._blobs.remove(file_ids)
         marks = ", ".join("?" * len(file_ids))
         await self._database.write(
             lambda c: c.change(f"DELETE FROM files WHERE id IN ({marks})", *file_ids)
         )
-
-
-def _link(source: Path, target: Path) -> int:
-    """Make ``target`` the file ``source`` as well, on disk. Returns its size."""
-    sync(source)
-    os.link(source, target)
-    sync(target.parent)
-    return target.stat().st_size
 
 
 def _file(row: Row) -> KeptFile:

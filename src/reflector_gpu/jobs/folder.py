@@ -20,6 +20,7 @@ from reflector_gpu.errors import (
     Unavailable,
     release_frames,
 )
+from reflector_gpu.jobs.blobs import Blobs, FolderBlobs, sync
 
 _AUDIO, _PARTIAL = "audio", "partial"
 
@@ -27,8 +28,13 @@ _AUDIO, _PARTIAL = "audio", "partial"
 class JobFolder:
     """Has a folder for each job, with its recording in it."""
 
-    lasting = True
-    """Whether what is here outlives this server, and all other servers have it."""
+    copies = False
+    """Whether a job's recording is a copy of what it is made of, and not one more name of it."""
+
+    uploads: Blobs
+    """What has come of resumable uploads."""
+    files: Blobs
+    """The input of batches."""
 
     def __init__(self, root: Path, limit: int) -> None:
         """A recording may have ``limit`` bytes.
@@ -40,12 +46,10 @@ class JobFolder:
         self._root = root
         self._lock: int | None = None
         self._jobs, self._incoming = root / "jobs", root / "incoming"
-        self.uploads = root / "uploads"
-        """Where the files of resumable uploads are."""
-        self.files = root / "files"
-        """Where the input of batches is."""
+        uploads, files = root / "uploads", root / "files"
+        self.uploads, self.files = FolderBlobs(uploads), FolderBlobs(files)
         try:
-            for path in (root, self._jobs, self._incoming, self.uploads, self.files):
+            for path in (root, self._jobs, self._incoming, uploads, files):
                 path.mkdir(mode=0o700, parents=path == root, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
@@ -147,6 +151,9 @@ class JobFolder:
         """Remove the recording of a job, if it has one here."""
         shutil.rmtree(self._jobs / job_id, ignore_errors=True)
 
+    async def sweep(self) -> None:
+        """Remove what killed servers have left and nobody misses. Here, that is nothing."""
+
     def ids(self) -> list[str]:
         """The jobs that have a folder."""
         return [path.name for path in self._jobs.iterdir()]
@@ -198,12 +205,3 @@ async def digest_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     return await asyncio.to_thread(work)
-
-
-def sync(path: Path) -> None:
-    """Have the disk keep a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

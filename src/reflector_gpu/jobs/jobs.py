@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.errors import NotFound, ReflectorError, Unavailable
+from reflector_gpu.errors import NotFound, Overloaded, ReflectorError
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.answers import Answers
@@ -37,7 +37,6 @@ Show = Callable[[Job, float | None], bytes]
 """What a webhook says about a job, which will be erased at that time."""
 
 _SWEEP_SECONDS = 60.0
-_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 _LOOK_SECONDS = 1.0  # between looks for news from other servers
 
 
@@ -102,8 +101,8 @@ class Jobs:
         )
         self._unbroken = Unbroken()
         self._allowance = allowance
-        self._files = Files(database, folder.files, keep_seconds, self._unbroken, allowance)
-        self._uploads = Uploads(
+        self.files = Files(database, folder.files, keep_seconds, self._unbroken, allowance)
+        self.uploads = Uploads(
             database,
             folder.uploads,
             self._unbroken,
@@ -113,37 +112,11 @@ class Jobs:
         )
         self._sweeping: asyncio.Task[None] | None = None
 
-    @property
-    def uploads(self) -> Uploads:
-        """
-        Raises:
-            Unavailable: there is no folder for them.
-        """
-        self._check_lasting()
-        return self._uploads
-
-    @property
-    def files(self) -> Files:
-        """
-        Raises:
-            Unavailable: there is no folder for them.
-        """
-        self._check_lasting()
-        return self._files
-
-    def _check_lasting(self) -> None:
-        if not self._folder.lasting:
-            raise Unavailable(
-                "This server keeps no files: its operator has to set REFLECTOR_DATA_DIR to a "
-                "folder that all servers share. Send the recording with the job, or its address.",
-                retry_after=3600,
-            )
-
     async def start(self) -> None:
         """Begin to work: first on the jobs of a server that has died."""
         if not self._shared and self._folder.alone():
             await self._store.release_all()
-            await self._uploads.release_all()
+            await self.uploads.release_all()
             await asyncio.to_thread(self._folder.remove_incoming)
             for job_id in await self._store.unknown(self._folder.ids()):
                 self._folder.remove(job_id)
@@ -172,6 +145,18 @@ class Jobs:
         """
         await self._database.read(lambda c: self._allowance.check(c, owner, size))
 
+    async def check_room_for_new(self, owner: str, size: int, idempotency_key: str | None) -> None:
+        """As `check_room`, unless the request may repeat an earlier one, which gives its job.
+
+        Raises:
+            Overloaded, TooLarge: as `add`.
+        """
+        try:
+            await self.check_room(owner, size)
+        except Overloaded:
+            if not await self._store.may_repeat(owner, idempotency_key):
+                raise
+
     async def add(self, draft: Draft, recording: Path | None = None) -> tuple[Job, bool]:
         """Accept a job, whatever happens from now on. The flag says whether it is a new one.
 
@@ -187,6 +172,8 @@ class Jobs:
         job_id = new_id("job")
         try:
             size = await self._folder.keep(job_id, recording) if recording else 0
+            if self._folder.copies:  # of an upload or a file
+                draft = replace(draft, source=None)
             job = await self._store.add(job_id, draft, size)
         except BaseException:
             await self._folder.forget(job_id)
@@ -320,11 +307,9 @@ class Jobs:
     async def _sweep(self) -> None:
         while True:
             try:
-                if self._folder.lasting:
-                    await self._uploads.sweep()
-                    await self._files.sweep()
-                else:
-                    await self._store.remove_recordings(time.time() - _STRAY_SECONDS)
+                await self.uploads.sweep()
+                await self.files.sweep()
+                await self._folder.sweep()
                 while expired := await self._store.expired(time.time() - self._keep_seconds):
                     await self._store.erase(expired)
                     for job_id in expired:

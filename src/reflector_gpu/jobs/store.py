@@ -343,16 +343,6 @@ class JobStore:
         )
         return [str(row["id"]) for row in found]
 
-    async def remove_recordings(self, before: float) -> None:
-        """Remove recordings from ``before`` that time whose jobs were never accepted."""
-        earliest = f"job_{int(before * 1e9):016x}"
-        await self._database.note(
-            lambda c: c.change(
-                "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)",
-                earliest,
-            )
-        )
-
     async def unknown(self, job_ids: Collection[str]) -> set[str]:
         """Those of ``job_ids`` that no unended job has."""
         found = await self._database.read(

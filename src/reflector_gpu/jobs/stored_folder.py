@@ -1,9 +1,10 @@
-"""The recordings of jobs where servers share a database and no folder."""
+"""What jobs need of a folder, where servers share a database and no folder."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,16 +13,18 @@ from typing import BinaryIO
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import NotFound, ReflectorError, StorageFull, Unavailable
 from reflector_gpu.jobs.folder import JobFolder
+from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.store.database import Database
 
 _PIECE = 1_000_000  # bytes of a row
+_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 
 
 class StoredFolder(JobFolder):
-    """Keeps recordings in the database. What is in the folder itself is for this server alone, and
+    """Keeps everything in the database. What is in the folder itself is for this server alone, and
     goes when it ends."""
 
-    lasting = False
+    copies = True
 
     def __init__(self, database: Database, limit: int, directory: Path | None) -> None:
         """The folder is made in ``directory``, or in the system's temporary one.
@@ -32,6 +35,7 @@ class StoredFolder(JobFolder):
         self._database = database
         self._temporary = tempfile.TemporaryDirectory(prefix="reflector-jobs-", dir=directory)
         super().__init__(Path(self._temporary.name), limit)
+        self.uploads = self.files = self._blobs = StoredBlobs(database, self._incoming)
 
     def release(self) -> None:
         super().release()
@@ -67,6 +71,16 @@ class StoredFolder(JobFolder):
                 yield spool
         finally:
             self.remove(job_id)  # another server may go on, and nobody would remove it then
+
+    async def sweep(self) -> None:
+        await self._blobs.sweep()
+        earliest = f"job_{int((time.time() - _STRAY_SECONDS) * 1e9):016x}"
+        await self._database.note(
+            lambda c: c.change(
+                "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)",
+                earliest,
+            )
+        )
 
     async def _store(self, job_id: str, file: BinaryIO) -> int:
         number = size = 0

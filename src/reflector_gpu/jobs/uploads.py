@@ -1,18 +1,16 @@
 """Uploads that come in pieces, and go on after a lost connection or a killed server.
 
-The length of an upload's file is its offset, so there is no second record that could disagree.
+The size of an upload's blob is its offset, so there is no second record that could
+disagree.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import secrets
-import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +20,11 @@ from reflector_gpu.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
-    StorageFull,
     TooLarge,
     Unavailable,
 )
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
+from reflector_gpu.jobs.blobs import Blobs, Writer
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
@@ -37,7 +35,6 @@ ALGORITHMS = ("sha1", "sha256", "md5")
 _MOST_OPEN = 1000  # uploads of one owner
 _LEASE = 5.0  # seconds without a byte, after which another server may go on
 _SWEPT = 500  # uploads at once
-_SPARE_BYTES = 500_000_000  # of the disk, which stay free
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +65,12 @@ class Checksum:
 
 
 class Uploads:
-    """All uploads, in a folder and a table. For one event loop."""
+    """All uploads, as blobs and in a table. For one event loop."""
 
     def __init__(
         self,
         database: Database,
-        folder: Path,
+        blobs: Blobs,
         unbroken: Unbroken,
         *,
         limit: int,
@@ -84,7 +81,7 @@ class Uploads:
         """An upload may have ``limit`` bytes, and is removed ``keep_seconds`` after its last."""
         self.limit = limit
         self._database = database
-        self._folder = folder
+        self._blobs = blobs
         self._keep_seconds = keep_seconds
         self._clock = clock
         self._unbroken = unbroken
@@ -108,13 +105,7 @@ class Uploads:
 
     async def _create(self, owner: str, length: int, name: str, metadata: str) -> Upload:
         upload_id, now = new_id("upload"), self._clock()
-        try:
-            free = await asyncio.to_thread(self._free, await self._promised())
-            if free < length + _SPARE_BYTES:
-                raise StorageFull("The server has no room for the file; try later.")
-            await asyncio.to_thread(self._path(upload_id).touch, 0o600)
-        except OSError as error:
-            raise StorageFull("The server has no room for the file; try later.") from error
+        await self._blobs.create(upload_id, length, await self._promised())
 
         def work(connection: Connection) -> None:
             found = connection.rows("SELECT count(*) AS n FROM uploads WHERE owner = ?", owner)
@@ -138,7 +129,7 @@ class Uploads:
         try:
             await self._database.write(work)
         except BaseException:
-            self._path(upload_id).unlink(missing_ok=True)
+            await self._blobs.remove([upload_id])
             raise
         return Upload(upload_id, length, 0, name, metadata, now + self._keep_seconds)
 
@@ -149,14 +140,6 @@ class Uploads:
         )
         return int(found[0]["n"] or 0)
 
-    def _free(self, promised: int) -> int:
-        """The bytes of the disk that are free and not ``promised`` to an upload."""
-        here = 0
-        for entry in os.scandir(self._folder):
-            with suppress(FileNotFoundError):  # it was removed meanwhile
-                here += entry.stat().st_size
-        return shutil.disk_usage(self._folder).free - max(0, promised - here)
-
     async def get(self, owner: str, upload_id: str) -> Upload:
         """
         Raises:
@@ -165,11 +148,8 @@ class Uploads:
         found = await self._database.read(
             lambda c: c.rows("SELECT * FROM uploads WHERE id = ? AND owner = ?", upload_id, owner)
         )
-        try:
-            offset = self._path(upload_id).stat().st_size if found else 0
-        except FileNotFoundError:
-            found = []
-        if not found or float(found[0]["expires"] or 0) < self._clock():
+        offset = await self._blobs.size(upload_id) if found else None
+        if offset is None or float(found[0]["expires"] or 0) < self._clock():
             raise NotFound("There is no such upload; it may have expired or been deleted.")
         return _upload(found[0], offset)
 
@@ -193,32 +173,27 @@ class Uploads:
         """
         await self._hold(upload, offset)
         mark = self._writing[upload.id] = object()
-        held = self._clock()
+        hashed = hashlib.new(checksum.algorithm) if checksum else None
         try:
-            with self._path(upload.id).open("r+b", buffering=0) as file:
+            async with (
+                self._blobs.appending(upload.id, offset) as writer,
+                aclosing(self._own(upload, writer, mark, offset, pieces)) as own,
+            ):
                 try:
-                    file.seek(offset)
-                    hashed = hashlib.new(checksum.algorithm) if checksum else None
-                    async for piece in pieces:
-                        if self._clock() - held > _LEASE / 3:
-                            await self._hold(upload, offset)
-                            held = self._clock()
-                        if self._writing.get(upload.id) is not mark:
-                            raise Conflict("Another request goes on with this upload.")
-                        if offset + len(piece) > upload.length:
-                            raise TooLarge(f"The upload has {upload.length} bytes, and no more.")
-                        offset += _written(file.fileno(), piece)
+                    async for piece in own:
+                        await writer.write(piece)
+                        offset += len(piece)
                         if hashed:
                             hashed.update(piece)
-                    if checksum and hashed and hashed.digest() != checksum.digest:
-                        raise ChecksumMismatch("The bytes do not give the Upload-Checksum.")
-                except BaseException:
-                    if checksum and self._writing.get(upload.id) is mark:
-                        await self._take_back(upload, offset)
-                    raise
-                await asyncio.to_thread(os.fsync, file.fileno())
-        except FileNotFoundError as error:
-            raise NotFound("The upload was deleted.") from error
+                finally:
+                    if self._writing.get(upload.id) is mark:
+                        await writer.flush()
+                if checksum and hashed and hashed.digest() != checksum.digest:
+                    raise ChecksumMismatch("The bytes do not give the Upload-Checksum.")
+        except BaseException:
+            if checksum and self._writing.get(upload.id) is mark:
+                await self._take_back(upload, offset)
+            raise
         finally:
             if self._writing.get(upload.id) is mark:
                 del self._writing[upload.id]
@@ -226,6 +201,28 @@ class Uploads:
                     await self._release(upload)
         until = self._clock() + self._keep_seconds
         return Upload(upload.id, upload.length, offset, upload.name, upload.metadata, until)
+
+    async def _own(
+        self,
+        upload: Upload,
+        writer: Writer,
+        mark: object,
+        offset: int,
+        pieces: AsyncIterator[bytes],
+    ) -> AsyncGenerator[bytes]:
+        """The ``pieces`` from ``offset`` on, as long as the request with the ``mark`` may write."""
+        held = self._clock()
+        async for piece in pieces:
+            if self._clock() - held > _LEASE / 3:
+                await writer.flush()
+                await self._hold(upload, offset)
+                held = self._clock()
+            if self._writing.get(upload.id) is not mark:
+                raise Conflict("Another request goes on with this upload.")
+            offset += len(piece)
+            if offset > upload.length:
+                raise TooLarge(f"The upload has {upload.length} bytes, and no more.")
+            yield piece
 
     async def _hold(self, upload: Upload, offset: int) -> None:
         """Let no other server write for a while. Within this one, the last request writes.
@@ -246,10 +243,8 @@ class Uploads:
                 now,
             )
         )
-        try:
-            size = self._path(upload.id).stat().st_size
-        except FileNotFoundError as error:
-            raise NotFound("The upload was deleted.") from error
+        if (size := await self._blobs.size(upload.id)) is None:
+            raise NotFound("The upload was deleted.")
         if not held:
             raise Conflict("Another server takes bytes of this upload; try again in a moment.")
         if size != offset:
@@ -259,7 +254,7 @@ class Uploads:
         """Remove what a request has appended, unless another server has gone on from there."""
         with suppress(Conflict, NotFound, Unavailable):
             await self._hold(upload, offset)
-            os.truncate(self._path(upload.id), upload.offset)
+            await self._blobs.truncate(upload.id, upload.offset)
 
     async def _release(self, upload: Upload) -> None:
         until = self._clock() + self._keep_seconds
@@ -272,8 +267,9 @@ class Uploads:
             )
         )
 
-    async def recording(self, owner: str, upload_id: str) -> tuple[Path, str]:
-        """The file of an upload that is complete, and its name.
+    @asynccontextmanager
+    async def recording(self, owner: str, upload_id: str) -> AsyncIterator[tuple[Path, str]]:
+        """A file with an upload that is complete, and its name, for the time of the block.
 
         Raises:
             InvalidRequest: there is none, or it is not complete.
@@ -287,7 +283,8 @@ class Uploads:
                 f"The upload has {upload.offset} of its {upload.length} bytes; send the others.",
                 param="upload_id",
             )
-        return self._path(upload_id), upload.name
+        async with self._blobs.local(upload_id) as path:
+            yield path, upload.name
 
     async def remove(self, owner: str, upload_id: str) -> None:
         """
@@ -312,11 +309,8 @@ class Uploads:
 
         for upload_id in upload_ids:
             self._writing.pop(upload_id, None)
-            self._path(upload_id).unlink(missing_ok=True)
+        await self._blobs.remove(upload_ids)
         await self._database.write(work)
-
-    def _path(self, upload_id: str) -> Path:
-        return self._folder / upload_id
 
 
 def _upload(row: Row, offset: int) -> Upload:
@@ -328,13 +322,3 @@ def _upload(row: Row, offset: int) -> Upload:
         str(row["metadata"]),
         float(row["expires"] or 0),
     )
-
-
-def _written(descriptor: int, piece: bytes) -> int:
-    view = memoryview(piece)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except OSError as error:
-        raise StorageFull("The server has no room for the file; try later.") from error
-    return len(piece)

@@ -72,4 +72,8 @@ STATEMENTS = (
     "DROP INDEX jobs_unended",
     """CREATE INDEX jobs_unended_of ON jobs (owner, bytes, source)
         WHERE status IN ('queued', 'running')""",
+    # Uploads and files, where servers share no folder: what is in them from a position on.
+    """CREATE TABLE blobs (
+        id TEXT NOT NULL, position BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (id, position)
+    )""",
 )

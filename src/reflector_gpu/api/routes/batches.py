@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -21,6 +20,7 @@ from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.intake import announced, single
 from reflector_gpu.api.job_views import Erased
+from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.api.scopes import check_scope
 from reflector_gpu.errors import InvalidRequest, NotFound
 from reflector_gpu.jobs.files import KeptFile
@@ -32,7 +32,6 @@ router = APIRouter(prefix="/v1", tags=["batches"], responses={"default": ANY_FAI
 
 _OUTPUT, _ERRORS = "file-output-", "file-errors-"
 _LARGEST = 200_000_000  # bytes of an input file
-_PIECE = 65_536
 _LONGEST_NAME = 255
 _JSONL = "application/jsonl"
 _STATUS = {
@@ -123,7 +122,6 @@ _FIELDS = AcceptedFields(BatchFields)
 @router.post("/files")
 async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner: Owner) -> FileView:
     """Upload a file of requests for a batch, one in each line. Its `purpose` is `batch`."""
-    files = jobs.files  # an error if there are none, before the body is read
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
             await jobs.check_room(owner, announced(request))
@@ -132,7 +130,7 @@ async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner:
             if purpose != "batch":
                 raise InvalidRequest("Files have the purpose 'batch' here.", param="purpose")
             name = single(form).filename.replace("\0", "")[:_LONGEST_NAME]
-            return _file(await files.add(owner, name, purpose, arriving.path))
+            return _file(await jobs.files.add(owner, name, purpose, arriving.path))
 
 
 @router.get("/files")
@@ -165,11 +163,7 @@ async def get_file_content(file_id: str, jobs: AppJobs, owner: Owner) -> Respons
         lines = jobs.answers.file(job.id, failed=failed)
         return StreamingResponse(lines, media_type=_JSONL)
     await jobs.files.get(owner, file_id)
-    try:
-        file = await asyncio.to_thread(jobs.files.path(file_id).open, "rb")
-    except FileNotFoundError:
-        raise NotFound("The file was deleted.") from None
-    return StreamingResponse(_pieces(file), media_type=_JSONL)
+    return StreamingResponse(await jobs.files.content(file_id), media_type=_JSONL)
 
 
 @router.delete("/files/{file_id}")
@@ -190,31 +184,33 @@ async def create_batch(
     """
     async with intake.admit(request, Priority.LIVE) as context:
         fields = await intake.json_fields(context, _FIELDS, MAX_JSON_BYTES)
-        draft, path = await _draft(request, jobs, owner, fields)
+        draft, path = await _draft(context, jobs, owner, fields)
         job, _ = await jobs.add(draft, path)
     return _batch(job, jobs)
 
 
 async def _draft(
-    request: Request, jobs: Jobs, owner: str, fields: BatchFields
+    context: RequestContext, jobs: Jobs, owner: str, fields: BatchFields
 ) -> tuple[Draft, Path]:
     if fields.endpoint not in ENDPOINTS:
         raise InvalidRequest(f"endpoint: should be one of {', '.join(ENDPOINTS)}", param="endpoint")
-    if key := getattr(request.state, NAMED_KEY, None):
+    if key := getattr(context.request.state, NAMED_KEY, None):
         check_scope(key, fields.endpoint)
     try:
         file = await jobs.files.get(owner, fields.input_file_id)
+        if file.size > _LARGEST:
+            raise InvalidRequest(
+                f"A batch's file has at most {_LARGEST} bytes.", param="input_file_id"
+            )
+        path = await context.resources.enter_async_context(jobs.files.local(file.id))
     except NotFound as error:
         raise InvalidRequest(error.message, param="input_file_id") from None
-    if file.size > _LARGEST:
-        raise InvalidRequest(f"A batch's file has at most {_LARGEST} bytes.", param="input_file_id")
-    path = jobs.files.path(file.id)
     counting = asyncio.to_thread(_count, path, fields.endpoint)
     options: dict[str, JsonValue] = {
         "endpoint": fields.endpoint,
         "input_file_id": file.id,
         "completion_window": fields.completion_window,
-        "lines": await unless_disconnected(request, counting),
+        "lines": await unless_disconnected(context.request, counting),
     }
     metadata = fields.metadata or {}
     return Draft(owner, KIND, options, file.name, "", metadata=metadata, source=file.id), path
@@ -276,11 +272,6 @@ async def _output(jobs: Jobs, owner: str, file_id: str) -> tuple[Job, bool]:
     if not job.status.ended:
         raise NotFound("The batch is not done.")
     return job, failed
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        yield from iter(lambda: file.read(_PIECE), b"")
 
 
 def _file(file: KeptFile) -> FileView:

@@ -82,7 +82,9 @@ async def create_job(
                 {"file": path, URL_FIELD: fields.audio_file_url, "upload_id": fields.upload_id}
             )
             if fields.upload_id is not None:
-                path, name = await jobs.uploads.recording(owner, fields.upload_id)
+                path, name = await context.resources.enter_async_context(
+                    jobs.uploads.recording(owner, fields.upload_id)
+                )
             if path is not None and not path.stat().st_size:
                 raise UndecodableAudio("The file is empty.", param=field)
             draft = await _draft(fields, values, owner, path, name)

@@ -1,0 +1,159 @@
+"""The bytes of uploads and of files in the database, where servers share no folder."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from reflector_gpu.errors import Conflict, NotFound, StorageFull
+from reflector_gpu.jobs.blobs import Writer
+from reflector_gpu.store.database import Connection, Database
+
+_PIECE = 1_000_000  # bytes of a row
+_LONGEST_HELD = 0.25  # seconds, after which a row has fewer
+_STRAY_SECONDS = 3600.0  # that a blob may be there before its row is
+
+
+class StoredBlobs:
+    """`Blobs` that are rows of the database."""
+
+    def __init__(self, database: Database, scratch: Path) -> None:
+        """Copies that are needed for a moment lie in the folder ``scratch``."""
+        self._database = database
+        self._scratch = scratch
+
+    async def create(self, blob_id: str, size: int, promised: int) -> None:
+        """There are no rows until bytes come."""
+
+    async def size(self, blob_id: str) -> int | None:
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT position + length(body) AS size FROM blobs WHERE id = ?"
+                " ORDER BY position DESC LIMIT 1",
+                blob_id,
+            )
+        )
+        return int(found[0]["size"] or 0) if found else 0
+
+    @asynccontextmanager
+    async def appending(self, blob_id: str, offset: int) -> AsyncIterator[Writer]:
+        yield _StoredWriter(self._database, blob_id, offset)
+
+    async def truncate(self, blob_id: str, size: int) -> None:
+        await self._database.note(
+            lambda c: c.change("DELETE FROM blobs WHERE id = ? AND position >= ?", blob_id, size)
+        )
+
+    async def add(self, blob_id: str, path: Path) -> int:
+        size = 0
+        try:
+            with await asyncio.to_thread(path.open, "rb") as file:
+                while piece := await asyncio.to_thread(file.read, _PIECE):
+                    await self._insert(blob_id, size, piece)
+                    size += len(piece)
+        except BaseException:
+            await self.remove([blob_id])
+            raise
+        return size
+
+    @asynccontextmanager
+    async def local(self, blob_id: str) -> AsyncIterator[Path]:
+        try:
+            file = tempfile.NamedTemporaryFile(dir=self._scratch)  # noqa: SIM115  it is closed
+        except OSError as error:
+            raise StorageFull("The server has no room for the file; try later.") from error
+        with file:
+            async for piece in await self.content(blob_id):
+                await asyncio.to_thread(file.write, piece)
+            file.flush()
+            yield Path(file.name)
+
+    async def content(self, blob_id: str) -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            position = 0
+            while piece := await self._piece(blob_id, position):
+                yield piece
+                position += len(piece)
+
+        return pieces()
+
+    async def remove(self, blob_ids: Collection[str]) -> None:
+        marks = ", ".join("?" * len(blob_ids))
+        await self._database.write(
+            lambda c: c.change(f"DELETE FROM blobs WHERE id IN ({marks})", *blob_ids)
+        )
+
+    async def sweep(self) -> None:
+        """Remove what belongs to no upload and no file, if it is not about to."""
+        before = f"{int((time.time() - _STRAY_SECONDS) * 1e9):016x}"
+
+        def work(connection: Connection) -> None:
+            for table, prefix in (("uploads", "upload"), ("files", "file")):
+                connection.change(
+                    "DELETE FROM blobs WHERE id >= ? AND id < ?"
+                    f" AND id NOT IN (SELECT id FROM {table})",
+                    f"{prefix}_",
+                    f"{prefix}_{before}",
+                )
+
+        await self._database.note(work)
+
+    async def _piece(self, blob_id: str, position: int) -> bytes | None:
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT body FROM blobs WHERE id = ? AND position = ?", blob_id, position
+            )
+        )
+        body = found[0]["body"] if found else None
+        return body if isinstance(body, bytes) else None
+
+    async def _insert(self, blob_id: str, position: int, piece: bytes) -> None:
+        # The commit of the row that it belongs to, which comes last, has the disk keep these.
+        await self._database.note(
+            lambda c: c.change(
+                "INSERT INTO blobs (id, position, body) VALUES (?, ?, ?)", blob_id, position, piece
+            )
+        )
+
+
+class _StoredWriter:
+    """Appends to the blob of an upload."""
+
+    def __init__(self, database: Database, blob_id: str, offset: int) -> None:
+        self._database = database
+        self._id = blob_id
+        self._offset = offset
+        self._held = bytearray()
+        self._flushed = -math.inf
+
+    async def write(self, piece: bytes) -> None:
+        self._held += piece
+        late = time.monotonic() - self._flushed > _LONGEST_HELD
+        if late or len(self._held) >= _PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        self._flushed = time.monotonic()
+        if not self._held:
+            return
+        body, self._held = bytes(self._held), bytearray()
+        offset = self._offset
+
+        def work(connection: Connection) -> None:
+            if not connection.rows("SELECT 1 FROM uploads WHERE id = ?", self._id):
+                raise NotFound("The upload was deleted.")
+            if not connection.change(
+                "INSERT INTO blobs (id, position, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                self._id,
+                offset,
+                body,
+            ):
+                raise Conflict("Another server goes on with this upload.")
+
+        await self._database.note(work)
+        self._offset += len(body)

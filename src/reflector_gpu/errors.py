@@ -16,6 +16,7 @@
     ├── AudioNotFound             the audio URL answers 404
     ├── Conflict                  the request contradicts what is stored
     ├── NotFound                  the client has no such job, upload or file
+    ├── NotConfigured             the operator has not set up what this needs
     ├── UnknownModel
     ├── TooLarge                  more bytes or seconds than the limits allow
     ├── Overloaded                the queue is full: come back after `retry_after` seconds
@@ -123,6 +124,12 @@ class Conflict(ReflectorError, ValueError):
 
 class NotFound(ReflectorError, LookupError):
     code = "not_found"
+
+
+class NotConfigured(ReflectorError, LookupError):
+    """The operator has not set up what this needs, and asking again does not help."""
+
+    code = "not_configured"
 
 
 class UnknownModel(ReflectorError, LookupError):

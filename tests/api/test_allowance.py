@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import Gate, connect, error_of, eventually
-from tests.api.test_uploads import TUS, UPLOADS, create
+from tests.api.test_uploads import TUS, UPLOADS, append, create
 from tests.live import KEY, LiveServer
 
 JOBS, FILES = "/v1/jobs", "/v1/files"
@@ -102,6 +102,49 @@ def test_recordings_uploads_and_files_share_a_limit_of_bytes(
     assert http.delete(where, headers=TUS).status_code == 204
     assert http.post(FILES, files=file, data={"purpose": "batch"}).status_code == 200
     assert other.delete(elsewhere, headers=TUS).status_code == 204
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("sent_as", ["header", "query", "field"])
+def test_a_repeated_request_gives_its_job_though_nothing_more_is_kept(
+    http: httpx.Client, clip: bytes, sent_as: str
+) -> None:
+    def submit_as(key: str) -> httpx.Response:
+        return http.post(
+            JOBS,
+            files={"file": ("talk.wav", clip)},
+            headers={"Idempotency-Key": key} if sent_as == "header" else {},
+            params={"idempotency_key": key} if sent_as == "query" else {},
+            data={"idempotency_key": key} if sent_as == "field" else {},
+        )
+
+    job = submit_as("first").json()["id"]
+    rest = create(http, 999_990 - len(clip))
+    again = submit_as("first")
+    assert (again.status_code, again.json()["id"]) == (200, job)
+    assert "your key" in error_of(submit_as("second"), 429)["message"]
+    http.delete(rest, headers=TUS)
+
+
+@pytest.mark.usefixtures("held")
+def test_an_upload_counts_once_though_jobs_are_made_of_it(
+    http: httpx.Client, pauses: bytes
+) -> None:
+    def left(size: int) -> bool:
+        answer = http.post(UPLOADS, headers={**TUS, "Upload-Length": str(size)})
+        if answer.is_success:
+            http.delete(answer.headers["Location"], headers=TUS)
+        return answer.is_success
+
+    where = create(http, len(pauses))
+    append(http, where, 0, pauses)
+    upload_id = where.rsplit("/", 1)[1]
+    for _ in range(2):
+        assert http.post(JOBS, json={"upload_id": upload_id}).status_code == 202
+    assert left(1_000_000 - len(pauses))
+    assert not left(1_000_001 - len(pauses))
+    http.delete(where, headers=TUS)
+    assert not left(1_000_001 - len(pauses))  # the jobs still have its bytes
 
 
 def test_a_recording_from_a_url_counts_while_its_job_is_there(

@@ -328,6 +328,15 @@ def test_an_empty_file_is_refused_at_once(http: httpx.Client) -> None:
     assert (error["message"], error["param"]) == ("The file is empty.", "file")
 
 
+def test_an_empty_file_behind_a_url_is_as_clear(http: httpx.Client, host: AudioHost) -> None:
+    url = host.put("/empty.wav", Answer(b""))
+    job = http.post(JOBS, json={"audio_file_url": url}).json()["id"]
+    eventually(lambda: http.get(f"{JOBS}/{job}").json()["status"] == "failed")
+    error = http.get(f"{JOBS}/{job}").json()["error"]
+    assert error["code"] == "undecodable_audio"
+    assert (error["message"], error["param"]) == ("The file is empty.", "audio_file_url")
+
+
 def test_a_private_webhook_is_refused_in_words_about_webhooks(
     http: httpx.Client, clip: bytes
 ) -> None:
@@ -349,7 +358,7 @@ def test_formats_that_a_job_does_not_have(http: httpx.Client, clip: bytes) -> No
 def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip: bytes) -> None:
     with connect(scripted) as client:
         for answer in (client.get(JOBS), client.post(JOBS, files={"file": ("a.wav", clip)})):
-            assert "REFLECTOR_DATA_DIR" in error_of(answer, 503)["message"]
+            assert "REFLECTOR_DATA_DIR" in error_of(answer, 404)["message"]
 
 
 @pytest.mark.slow

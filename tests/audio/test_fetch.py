@@ -26,6 +26,7 @@ from reflector_gpu.errors import (
     ReflectorError,
     ShuttingDown,
     TooLarge,
+    UndecodableAudio,
     UpstreamFailed,
     UpstreamTimeout,
     UrlForbidden,
@@ -185,7 +186,12 @@ async def test_bodies_of_unknown_length() -> None:
     assert await fetched(Say(CHUNKED), say(416, Content_Range="bytes */5")) == b"abcde"
     assert await fetched(Say(b"HTTP/1.0 200 OK\r\n\r\nabc")) == b"abc"
     assert await fetched(say(200, b"1\r\na\r\n0\r\n\r\n", Transfer_Encoding="chunked")) == b"a"
-    assert await fetched(say(200)) == b""
+
+
+async def test_an_empty_body_is_no_recording() -> None:
+    with pytest.raises(UndecodableAudio, match=r"The file is empty\.") as refused:
+        await fetched(say(200))
+    assert refused.value.param == "audio_file_url"
 
 
 async def test_redirects_are_followed_without_cookies() -> None:

@@ -37,7 +37,7 @@ def test_a_job_is_done_wherever_it_was_given(url: str, clip: bytes) -> None:
 def test_without_a_database_there_are_no_jobs(scripted: LiveServer, clip: bytes) -> None:
     with connect(scripted) as http:
         for answer in (http.get(JOBS), http.post(JOBS, files={"file": ("a.wav", clip)})):
-            message = error_of(answer, 503)["message"]
+            message = error_of(answer, 404)["message"]
             assert "REFLECTOR_DATABASE_URL" in message
             assert "secret 'reflector-gpu'" in message
 

@@ -14,7 +14,7 @@ from fastapi.requests import HTTPConnection
 from reflector_gpu.api.intake import Intake
 from reflector_gpu.api.job_kinds import JobKind
 from reflector_gpu.api.metrics import Metrics
-from reflector_gpu.errors import Unavailable
+from reflector_gpu.errors import NotConfigured
 from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
@@ -41,11 +41,10 @@ async def _service(request: HTTPConnection) -> Service:
 async def _jobs(request: HTTPConnection) -> Jobs:
     jobs: Jobs | None = request.app.state.jobs
     if jobs is None:
-        raise Unavailable(
+        raise NotConfigured(
             "This server keeps no jobs: its operator has to set REFLECTOR_DATA_DIR to a folder "
             "for them, or REFLECTOR_DATABASE_URL to a PostgreSQL (on Modal, in the secret "
-            "'reflector-gpu'). /v1/audio/transcriptions answers at once.",
-            retry_after=3600,
+            "'reflector-gpu'). /v1/audio/transcriptions answers at once."
         )
     return jobs
 
@@ -53,10 +52,9 @@ async def _jobs(request: HTTPConnection) -> Jobs:
 async def _kept(request: HTTPConnection) -> Kept:
     kept: Kept | None = request.app.state.kept
     if kept is None:
-        raise Unavailable(
+        raise NotConfigured(
             "This server does not keep what is used: its operator has to set REFLECTOR_DATA_DIR, "
-            "or REFLECTOR_DATABASE_URL.",
-            retry_after=3600,
+            "or REFLECTOR_DATABASE_URL."
         )
     return kept
 

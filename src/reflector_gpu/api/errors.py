@@ -35,6 +35,7 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
     errors.OriginForbidden: 403,
     errors.AudioNotFound: 404,
     errors.NotFound: 404,
+    errors.NotConfigured: 404,
     errors.ClientTooSlow: 408,
     errors.UnknownModel: 404,
     errors.TooLarge: 413,

@@ -32,6 +32,7 @@ from reflector_gpu.errors import (
     ReflectorError,
     ShuttingDown,
     TooLarge,
+    UndecodableAudio,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -136,6 +137,7 @@ class Fetcher:
             InvalidRequest: this is no absolute URL.
             UrlForbidden: the URL, or a redirect, leads where the policy does not allow.
             AudioNotFound: the host answers 404 or 410.
+            UndecodableAudio: the body is empty.
             TooLarge: the body is over a limit.
             UpstreamTimeout: the host is silent, too slow, or takes too long in all.
             UpstreamFailed: the host cannot be found or reached, refuses, or misbehaves.
@@ -145,6 +147,8 @@ class Fetcher:
             task = _Task.of(parse_url(url), spool)
             async with asyncio.timeout(self._limits.total_timeout):
                 await self._download(task)
+            if not spool.size:
+                raise UndecodableAudio("The file is empty.", param=URL_FIELD)
         except ReflectorError as error:
             spool.fail(error)
             raise

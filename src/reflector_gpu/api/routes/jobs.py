@@ -72,7 +72,7 @@ async def create_job(
     """
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
-            await jobs.check_room(owner, announced(request))
+            await jobs.check_room_for_new(owner, announced(request), _early_key(request))
             values, path, name = await _body(request, intake, context, arriving)
             fields = _fields(request, intake, values)
             if fields.webhook_url is not None:
@@ -225,6 +225,11 @@ def _fields(
     if kind == "diarization":
         return intake.fields(request, DIARIZATION, values)
     return intake.fields(request, SPOKEN[kind], values)
+
+
+def _early_key(request: Request) -> str | None:
+    """The idempotency key, if it is told before the body."""
+    return request.headers.get(_IDEMPOTENCY) or request.query_params.get("idempotency_key")
 
 
 def _source(sources: Mapping[str, object]) -> str:

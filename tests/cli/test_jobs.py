@@ -74,6 +74,12 @@ def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folde
     assert jobs("cancel", job_id) == f"{job_id}  completed\n"
 
 
+def test_channels_are_speakers(jobs: Callable[..., str], folder: Path) -> None:
+    job_id, _ = jobs("submit", folder / "monday.wav", "--channels", "separate").split()
+    jobs("watch", job_id)
+    assert json.loads(jobs("result", job_id))["words"][0]["speaker"] == "A"
+
+
 def test_what_fails_is_told_and_does_not_stop_the_others(
     typed: Typed, server: LiveServer, folder: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,14 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from reflector_gpu.cli.options import AsJson, Key
-from reflector_gpu.cli.recording_options import Diarize, Hotwords, Language, Prompt, Quiet
+from reflector_gpu.cli.recording_options import (
+    Channels,
+    Diarize,
+    Hotwords,
+    Language,
+    Prompt,
+    Quiet,
+)
 
 jobs = typer.Typer(
     help="Recordings that a server works on in the background.",
@@ -72,6 +79,7 @@ def submit_jobs(
     speakers: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, help="How many people speak.")
     ] = None,
+    channels: Channels = None,
     priority: Annotated[
         int,
         typer.Option(metavar="NUMBER", min=-100, max=100, help="Jobs with a higher one run first."),
@@ -97,6 +105,7 @@ def submit_jobs(
         "translate_to": translate_to,
         "diarize": diarize or None,
         "num_speakers": speakers,
+        "channels": channels,
         "priority": priority or None,
         "webhook_url": webhook,
     }

@@ -57,7 +57,7 @@ class Blobs(Protocol):
         """Remove what was appended beyond ``size``."""
 
     async def add(self, blob_id: str, path: Path) -> int:
-        """Make the file ``path`` a blob too. It is on disk afterwards; its size.
+        """Make the file ``path`` a blob as well, on disk. Returns its size.
 
         Raises:
             StorageFull, Unavailable
@@ -81,8 +81,8 @@ class Blobs(Protocol):
 
 
 class FolderBlobs:
-    """`Blobs` that are files. The length of a file is the blob's size, so there is nothing that
-    could disagree with it."""
+    """`Blobs` that are files. The length of a file is the blob's size, so no second
+    record could disagree with it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

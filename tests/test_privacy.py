@@ -33,7 +33,7 @@ def test_the_detector_leaves_nothing_behind(tmp_path: Path) -> None:
     assert left_by(LISTEN, tmp_path) == []
 
 
-def test_who_wants_to_report_may(tmp_path: Path) -> None:
+def test_reporting_can_be_allowed(tmp_path: Path) -> None:
     """And so this sees the reports that the other test does not find."""
     if not left_by(DIRECTLY, _made(tmp_path / "a")):
         pytest.skip("this ONNX Runtime does not report")

@@ -203,7 +203,7 @@ def test_what_is_wrong_with_one_of_several_joined_wav_files_is_told(clip: Sample
         assert truncated.expected == (expected and pytest.approx(expected, abs=0.1))
 
 
-def test_what_is_told_of_two_parts_counts_from_the_begin_of_the_first() -> None:
+def test_damage_in_joined_parts_counts_from_the_start_of_the_first() -> None:
     first = Condition(((1.0, 2.0),), taken=Track(0))
     second = Condition(((0.5, 1.0),), Truncation(3.0, 4.0))
     joined = _joined(first, second, 10.0)

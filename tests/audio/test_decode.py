@@ -294,7 +294,7 @@ def test_two_wav_files_joined_into_one_are_both_heard(
     assert likeness(found[len(clip) :], clip)[1] > 0.98
 
 
-def test_what_follows_a_wav_file_and_is_none_does_no_harm(clip: Samples) -> None:
+def test_bytes_after_a_wav_file_do_no_harm(clip: Samples) -> None:
     whole = encode(clip, FORMS["wav 16 bits"])
     for rest in (b"ID3 and the like", b"RIFF", whole[:20], whole[:30] + b"\xff" * 100):
         assert len(decoded(whole + rest)) == len(clip)

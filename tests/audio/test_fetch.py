@@ -333,7 +333,7 @@ async def test_bodies_that_do_not_tell_their_length_are_limited() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"Content-Length: %d\r\n" % len(AUDIO)])
-async def test_a_body_of_just_as_many_bytes_as_may_come_comes(head: bytes) -> None:
+async def test_a_body_of_exactly_the_limit_is_taken(head: bytes) -> None:
     answer = Say(b"HTTP/1.0 200 OK\r\n" + head + b"\r\n" + AUDIO)
     assert await fetched(answer, limits=limited(max_bytes=len(AUDIO))) == AUDIO
     with pytest.raises(TooLarge):

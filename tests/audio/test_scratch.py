@@ -73,7 +73,7 @@ def test_it_is_made_anew_if_somebody_has_cleared_it_out(tmp_path: Path) -> None:
         assert spool.fileno()
 
 
-def test_that_of_a_process_that_was_killed_is_removed_and_that_of_a_live_one_is_not(
+def test_a_killed_processs_folder_is_removed_and_a_live_ones_is_not(
     tmp_path: Path,
 ) -> None:
     with another(tmp_path) as (dead, killed), another(tmp_path) as (alive, _):

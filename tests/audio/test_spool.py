@@ -160,7 +160,7 @@ def test_what_is_short_needs_no_disk(tmp_path: Path) -> None:
         assert spool.read_at(IN_MEMORY, 10) == b""
 
 
-def test_whoever_wants_a_file_gets_one_with_everything_in_it(spool: Spool) -> None:
+def test_a_file_is_made_on_demand_with_everything_in_it(spool: Spool) -> None:
     spool.write(b"abc")
     file = spool.fileno()
     spool.write(b"def")

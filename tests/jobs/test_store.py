@@ -177,7 +177,9 @@ def test_the_fields_of_a_job_are_bounded(store: JobStore) -> None:
     asyncio.run(run())
 
 
-def test_time_left_is_told_by_the_pace_since_it_was_taken(store: JobStore, clock: Clock) -> None:
+def test_the_time_left_follows_the_pace_since_the_job_was_taken(
+    store: JobStore, clock: Clock
+) -> None:
     job = Job(
         "job_1", "me", "transcription", Status.RUNNING, 0, 0.0, 0.0, None, "a", None, {}, {}, None,
         "f", None, 100.0, 60.0, 1000.0, 40.0, 0.0, 0, 0, "w", 0.0, None, None,

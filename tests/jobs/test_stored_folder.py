@@ -71,7 +71,7 @@ def test_a_recording_is_the_same_again_until_it_is_forgotten(
     other.release()
 
 
-def test_who_reads_is_told_that_a_recording_does_not_come(
+def test_readers_get_an_error_if_a_recording_does_not_come(
     database: Database, tmp_path: Path, recording: Path
 ) -> None:
     large = StoredFolder(database, 10_000_000, tmp_path)

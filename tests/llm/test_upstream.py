@@ -166,7 +166,9 @@ def test_what_may_go_well_the_next_time_is_tried_again(bad: Reply) -> None:
         (Reply(status=504, body=""), UpstreamTimeout),
     ],
 )
-def test_and_told_if_it_never_does(bad: Reply, kind: type[ReflectorError]) -> None:
+def test_the_last_error_is_raised_if_no_attempt_succeeds(
+    bad: Reply, kind: type[ReflectorError]
+) -> None:
     with Stub(bad, bad, bad, bad) as stub, pytest.raises(kind) as failure:
         complete(stub)
     assert len(stub.asked) == 3

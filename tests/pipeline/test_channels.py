@@ -102,7 +102,7 @@ def test_a_recording_that_still_arrives_holds_no_place() -> None:
     asyncio.run(scene())
 
 
-def test_whoever_needs_many_places_is_not_passed_and_nobody_waits_for_who_has_gone() -> None:
+def test_requests_for_many_places_are_served_in_order_and_cancelled_ones_are_skipped() -> None:
     async def scene() -> None:
         places, order = Places(4), list[str]()
 

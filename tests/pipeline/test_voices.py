@@ -41,7 +41,7 @@ def turns(spec: str) -> list[SpeakerTurn]:
         ("", "", ""),
     ],
 )
-def test_who_speaks_in_a_voice_bears_its_name(spec: str, called: str, left: str) -> None:
+def test_a_speaker_heard_in_a_voice_gets_its_name(spec: str, called: str, left: str) -> None:
     found, voices = identify(turns(spec), 10, ["Anna", "Ben"], [(11, 16), (17, 22)])
     names = named(found, voices, {})
     assert [names[n] for n in range(len(names))] == called.split()
@@ -65,7 +65,7 @@ def test_the_remembered_are_named_beside_those_whose_voices_were_sent() -> None:
     assert named(found, {1: "Ben"}, known) == {0: "B", 1: "Ben", 2: "A"}
 
 
-def test_nobody_is_two_speakers_and_strangers_are_nobody() -> None:
+def test_no_voice_is_matched_twice_and_strangers_not_at_all() -> None:
     anna, ben, stranger = np.eye(3, dtype=np.float32)
     near = (anna + 0.5 * ben) / np.linalg.norm(anna + 0.5 * ben)
     found = closest({0: anna, 1: near, 2: stranger}, {"Anna": anna, "Ben": ben})

@@ -33,7 +33,7 @@ def test_a_sentence_is_whole(text: str) -> None:
         "",
     ],
 )
-def test_who_stops_in_the_middle_goes_on(text: str) -> None:
+def test_somebody_who_stops_in_the_middle_goes_on(text: str) -> None:
     words = said(text)
     assert not is_whole(words, words[-1].end if words else 1.0)
 

@@ -57,7 +57,7 @@ def test_a_place_is_free_again_however_the_request_ends(admission: Admission) ->
         pass
 
 
-def test_before_anything_was_measured_a_guess_is_told(admission: Admission) -> None:
+def test_retry_after_is_a_guess_before_anything_was_measured(admission: Admission) -> None:
     with admission.permit(FILE):
         assert refusal(admission, FILE).retry_after == 5
     with admission.permit(LIVE), admission.permit(LIVE):
@@ -86,14 +86,14 @@ def test_with_more_places_one_is_free_sooner(admission: Admission, clock: Clock)
         assert refusal(admission, LIVE).retry_after == pytest.approx(30, rel=1e-6)
 
 
-def test_nobody_is_told_to_come_back_at_once(admission: Admission, clock: Clock) -> None:
+def test_retry_after_is_at_least_a_second(admission: Admission, clock: Clock) -> None:
     for _ in range(100):
         spend(admission, clock, FILE, 0.001)
     with admission.permit(FILE):
         assert refusal(admission, FILE).retry_after == 1
 
 
-def test_what_one_class_takes_says_nothing_of_the_other(admission: Admission, clock: Clock) -> None:
+def test_the_classes_are_counted_apart(admission: Admission, clock: Clock) -> None:
     spend(admission, clock, LIVE, 1_000)
     with admission.permit(FILE):
         assert refusal(admission, FILE).retry_after == 5
@@ -168,7 +168,7 @@ def test_time_without_work_does_not_slow_the_measured_rate(narrow: Admission, cl
         clock.advance(100_000)
 
 
-def test_nobody_is_told_to_wait_for_longer_than_an_hour(narrow: Admission, clock: Clock) -> None:
+def test_retry_after_is_at_most_an_hour(narrow: Admission, clock: Clock) -> None:
     with narrow.permit(FILE) as permit, permit.recording() as recording:
         recording.expect(1e9)
         clock.advance(100)
@@ -185,7 +185,7 @@ def thin(clock: Clock) -> Admission:
     return Admission({LIVE: Limits(9, 240), FILE: Limits(9, 240)}, clock=clock)
 
 
-def test_what_is_implausible_is_not_counted_against_others(thin: Admission) -> None:
+def test_implausible_audio_is_not_counted_against_others(thin: Admission) -> None:
     with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.expect(7_200)
         recording.decoded(1, plausible=36)
@@ -206,7 +206,7 @@ def test_a_recording_whose_bytes_arrive_becomes_plausible(thin: Admission) -> No
         assert "7000 seconds" in refusal(thin, FILE).message
 
 
-def test_what_is_implausible_ends_once_it_is_more_than_may_wait(thin: Admission) -> None:
+def test_implausible_audio_fails_once_it_is_more_than_may_wait(thin: Admission) -> None:
     with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.decoded(60, plausible=36)
         with pytest.raises(TooLarge, match="longer than its size"):
@@ -215,7 +215,7 @@ def test_what_is_implausible_ends_once_it_is_more_than_may_wait(thin: Admission)
         recording.decoded(90, plausible=36)  # only what waits counts
 
 
-def test_what_is_plausible_never_ends(thin: Admission) -> None:
+def test_plausible_audio_never_fails(thin: Admission) -> None:
     with thin.permit(FILE) as permit, permit.recording() as recording:
         recording.decoded(7_200, plausible=7_200)
 
@@ -328,7 +328,7 @@ def test_each_client_may_have_an_upload_and_a_url_however_few_places_there_are()
     assert admission._each_client.requests == 2
 
 
-def test_what_an_operator_sets_holds_for_the_only_client_too() -> None:
+def test_limits_of_the_operator_hold_for_the_only_client_too() -> None:
     given = {"key_requests": 3, "key_hourly_audio_seconds": 60}
     assert Admission.of(load_settings(**given))._each_client == Limits(3, 60)
     assert Admission.of(load_settings(apikey="a,b", **given))._each_client == Limits(3, 60)
@@ -367,7 +367,7 @@ class Sender:
         self.told += 1
 
 
-def test_who_sends_slowly_gives_its_place_to_who_needs_it(
+def test_a_slow_sender_gives_its_place_to_a_request_that_needs_it(
     admission: Admission, clock: Clock
 ) -> None:
     slow, slower, steady = Sender(), Sender(), Sender()
@@ -411,7 +411,7 @@ def test_a_place_stays_with_its_holder_while_there_is_another(
     assert not sender.told
 
 
-def test_who_would_be_refused_in_any_case_takes_no_place(clock: Clock) -> None:
+def test_a_request_that_is_refused_anyway_takes_no_place(clock: Clock) -> None:
     admission = Admission({LIVE: Limits(1), FILE: Limits(1)}, Limits(requests=1), clock=clock)
     sender = Sender()
     with (

@@ -131,7 +131,7 @@ def test_batches_of_unequal_pieces_at_uneven_speed_are_seldom_long(pace: Pace, e
     assert statistics.median(took) > 0.5 * min(CONTESTED_SECONDS, MAX_BATCH * each / 2)
 
 
-def test_it_is_asked_and_told_by_many_threads(pace: Pace) -> None:
+def test_many_threads_use_it_at_once(pace: Pace) -> None:
     def tell() -> None:
         for number in range(1, 60_000):
             pieces = 1 + number % 2

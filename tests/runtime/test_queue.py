@@ -362,7 +362,7 @@ def test_within_a_group_and_class_order_is_kept(steps: list[TextJob | str]) -> N
             assert [j for j in found if j in same] == same
 
 
-def test_a_job_is_told_how_long_it_waited_for_a_worker() -> None:
+def test_a_job_learns_how_long_it_waited_for_a_worker() -> None:
     clock = Clock()
     queue = Queue(max_batch=2, clock=clock)
     waited: dict[str, float] = {}

@@ -136,7 +136,7 @@ def test_a_worker_tells_parts_in_order_before_the_results(tmp_path: Path) -> Non
         assert list(worker.run(Batch(items=["ab"], timeout=PATIENCE_SECONDS))) == [2]
 
 
-def test_a_worker_is_told_in_the_middle_who_has_given_up(tmp_path: Path) -> None:
+def test_a_worker_learns_in_the_middle_which_items_were_given_up(tmp_path: Path) -> None:
     """What comes too late for its batch does not count for the next."""
     heard: list[object] = []
     with working(tmp_path) as worker:
@@ -174,7 +174,7 @@ def test_a_listener_hears_its_own_parts_before_its_result(tmp_path: Path) -> Non
     assert notes(tmp_path) == ["hello you quiet"]
 
 
-def test_what_has_begun_to_be_told_is_not_run_again_when_the_worker_dies(tmp_path: Path) -> None:
+def test_a_streamed_item_is_not_run_again_when_the_worker_dies(tmp_path: Path) -> None:
     (tmp_path / "flag").touch()
     begun, unheard = Listener(), Listener()
 
@@ -192,7 +192,7 @@ def test_what_has_begun_to_be_told_is_not_run_again_when_the_worker_dies(tmp_pat
     assert notes(tmp_path) == ["abc !xy silent", "!xy silent"]
 
 
-def test_nor_when_the_engine_refuses_the_batch(tmp_path: Path) -> None:
+def test_a_streamed_item_is_not_run_again_when_the_engine_refuses_the_batch(tmp_path: Path) -> None:
     (tmp_path / "flag").touch()
     begun = Listener()
 
@@ -232,7 +232,7 @@ def test_cancelling_one_of_a_batch_ends_its_part_of_the_work_and_not_the_others(
 
 
 @pytest.mark.slow
-def test_what_somebody_still_waits_for_runs_again_though_another_of_its_batch_has_left(
+def test_an_item_that_is_waited_for_runs_again_though_another_was_given_up(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "flag").touch()
@@ -265,7 +265,7 @@ def test_a_part_that_can_not_be_read_does_not_mix_up_what_comes_after(tmp_path: 
         asyncio.run(scene())
 
 
-def test_nobody_hears_anything_once_he_has_left(tmp_path: Path) -> None:
+def test_a_caller_that_left_gets_no_parts(tmp_path: Path) -> None:
     """The event loop is gone; the same worker goes on for the next one."""
     endless = Listener()
 

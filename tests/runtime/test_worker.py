@@ -181,7 +181,9 @@ def test_an_overload_keeps_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("item", ["raise", "raise odd", "unpicklable", "unreadable"])
-def test_a_failure_of_the_engines_library_is_told_and_survived(item: str, obedient: Worker) -> None:
+def test_a_failure_of_the_engines_library_is_reported_and_survived(
+    item: str, obedient: Worker
+) -> None:
     with pytest.raises(EngineFailed) as failure:
         run(obedient, "a", item)
     assert "secret" not in failure.value.message

@@ -194,7 +194,9 @@ def test_nobody_speaks_for_a_moment_only(meeting: Meeting) -> None:
     assert [t for t in found if t.end - t.start < SHORTEST and (t.start, t.end) not in padded] == []
 
 
-def test_nor_where_a_long_recording_ends(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_speaks_for_a_moment_only_at_the_end_of_a_long_recording(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its pieces are looked at one by one; in the last half second somebody else begins."""
     begins, seconds = 26.1, 26.7
     monkeypatch.setattr(resegmentation, "_PIECE", round(begins * 10))

@@ -183,7 +183,7 @@ def test_a_few_words_are_enough(engine: PyannetDiarizer) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_told_of_the_speakers_holds(engine: PyannetDiarizer) -> None:
+def test_the_number_of_speakers_is_respected(engine: PyannetDiarizer) -> None:
     sound, _ = conversation("ADH")
     for most in (1, 2):
         assert len(speakers(told(engine, sound, DiarizeOptions(max_speakers=most)))) == most
@@ -201,7 +201,7 @@ def test_threads_change_nothing(
     assert told(engine, sound) == before
 
 
-def test_words_are_whose_they_are(engine: PyannetDiarizer) -> None:
+def test_words_have_the_right_speakers(engine: PyannetDiarizer) -> None:
     known = json.loads((SAMPLE / "standup.json").read_text())["words"]
     with wave.open(str(SAMPLE / "standup.wav")) as file:
         data = file.readframes(file.getnframes())
@@ -244,13 +244,13 @@ def test_hours_are_clustered_in_parts() -> None:
     assert len(people(voices_of(owners), NOTHING_TOLD)) == 7
 
 
-def test_who_is_barely_heard_is_nobody_unless_told() -> None:
+def test_somebody_barely_heard_is_no_speaker_unless_a_number_is_given() -> None:
     owners = [0] * 100 + [1] * 100 + [2]
     assert len(people(voices_of(owners), NOTHING_TOLD)) == 2
     assert len(people(voices_of(owners), DiarizeOptions(num_speakers=3))) == 3
 
 
-def test_one_voice_is_not_torn_apart_because_more_were_told() -> None:
+def test_one_voice_is_not_split_to_reach_the_given_number() -> None:
     assert len(people(voices_of([0] * 40, 0.01), DiarizeOptions(num_speakers=4))) == 1
 
 

@@ -113,7 +113,7 @@ RECORDING = PcmRecording(Waveform(noise(4)))
 # Turns
 
 
-def test_who_speaks_at_once_has_turns_that_overlap() -> None:
+def test_people_who_speak_at_once_have_turns_that_overlap() -> None:
     assert diarize(Pipeline(), RECORDING) == [[SpeakerTurn(0, 2, 0), SpeakerTurn(1, 3, 1)]]
 
 
@@ -377,7 +377,7 @@ def real(tiny: Path) -> PyannoteDiarizer:
 
 @library
 @pytest.mark.parametrize("told", [1, 2, 3])
-def test_the_library_tells_as_many_apart_as_it_is_told(
+def test_the_number_of_speakers_reaches_the_library(
     real: PyannoteDiarizer, speech: Samples, told: int
 ) -> None:
     recording = PcmRecording(Waveform(speech[: 20 * SAMPLE_RATE]))

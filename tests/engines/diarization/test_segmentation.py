@@ -179,7 +179,7 @@ def test_the_limits_on_speakers_are_respected(
     assert few <= len(found) <= many
 
 
-def test_one_told_speaker_never_speaks_twice_at_once(engine: SegmentationDiarizer) -> None:
+def test_a_single_speaker_never_overlaps_themselves(engine: SegmentationDiarizer) -> None:
     sound, _ = conversation(OVERLAPPING)
     turns = told(engine, sound, DiarizeOptions(num_speakers=1))
     assert all(one.end < other.start for one, other in pairwise(turns))

@@ -63,7 +63,7 @@ def test_hours_take_no_more_than_parts_of_them() -> None:
     assert len(people(voices_of(owners), 12, NOTHING_TOLD)) == 7
 
 
-def test_who_is_barely_heard_is_nobody_of_their_own() -> None:
+def test_somebody_barely_heard_joins_another_cluster() -> None:
     owners = np.array([0] * 30 + [1] * 30 + [2])
     assert len(people(voices_of(owners), 5, NOTHING_TOLD)) == 2
     assert len(people(voices_of(owners), 5, DiarizeOptions(num_speakers=3))) == 3
@@ -75,7 +75,7 @@ def test_who_is_barely_heard_is_nobody_of_their_own() -> None:
     fewest=st.integers(1, 12),
     more=st.integers(0, 5),
 )
-def test_what_is_told_holds(count: int, each: int, fewest: int, more: int) -> None:
+def test_the_number_of_people_is_respected(count: int, each: int, fewest: int, more: int) -> None:
     voices = voices_of(np.repeat(np.arange(count), each))
     options = DiarizeOptions(min_speakers=fewest, max_speakers=fewest + more)
     found = people(voices, 5, options)

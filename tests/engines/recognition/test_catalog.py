@@ -279,7 +279,7 @@ def being(**found: int) -> Callable[[RecogniserModel], int]:
         (PARAKEETS, being(v2=READY, v3=COMING), "nvidia/parakeet-tdt-0.6b-v2"),
     ],
 )
-def test_where_no_language_is_told_whoever_finds_it_out(
+def test_without_a_language_a_model_that_detects_it_is_chosen(
     automatic: tuple[str, ...], closeness: Callable[[RecogniserModel], int], chosen: str
 ) -> None:
     catalog = Recognisers("auto", automatic=automatic)
@@ -288,7 +288,7 @@ def test_where_no_language_is_told_whoever_finds_it_out(
     assert bool(catalog.caveat(model)) == (not model.spec.detects)
 
 
-def test_where_a_language_is_told_the_preferred_model_is_waited_for() -> None:
+def test_with_a_language_the_preferred_model_is_waited_for() -> None:
     catalog = Recognisers("auto", automatic=BOTH)
     for language in ("en", "English", "en-GB"):
         model = catalog.resolve(None, language, closeness=being(v2=HERE, turbo=READY))
@@ -297,7 +297,7 @@ def test_where_a_language_is_told_the_preferred_model_is_waited_for() -> None:
     assert catalog.resolve(None, "en", closeness=being(v2=FAILED, turbo=READY)).name == BOTH[1]
 
 
-def test_whoever_is_to_translate_can() -> None:
+def test_translation_goes_to_a_model_that_translates() -> None:
     catalog = Recognisers("auto", automatic=(*BOTH, "small"))
     for language in (None, "en", "fr"):
         model = catalog.resolve(None, language, "translate", being(v2=READY, turbo=HERE))

@@ -243,7 +243,7 @@ def test_no_speech_gives_no_words(engine: WhisperRecogniser) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_nor_does_it_in_a_language_that_was_asked_for(
+def test_sounds_have_no_words_in_a_language_that_was_asked_for(
     engine: WhisperRecogniser, language: str
 ) -> None:
     sounds = [tone(200), tone(900), tone(1000), tone(5000), hum(262), noise(), silence(2)]

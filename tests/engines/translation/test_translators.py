@@ -93,7 +93,7 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, missing: str) -> None:
         translator.load()
 
 
-def test_an_arithmetic_that_is_not_here_is_told() -> None:
+def test_a_compute_type_that_the_machine_lacks_is_named() -> None:
     translator = CTranslate2Translator(str(TRANSLATION), compute_type="int7")
     with pytest.raises(ModelNotInstalled, match="cannot compute in 'int7'"):
         translator.load()

@@ -57,6 +57,7 @@ class Sender:
             "base64": self._base64,
             "voice": self._voice,
             "diarization": self._diarization,
+            "padding": self._padding,
         }
 
     def send(self, media: Media, way: str) -> Outcome:
@@ -81,6 +82,11 @@ class Sender:
 
     def _diarization(self, data: bytes) -> httpx.Response:
         return self._client.post("/diarize", files={"file": ("recording", data)})
+
+    def _padding(self, data: bytes) -> httpx.Response:
+        url = self._host.put(f"/{threading.get_ident()}", Answer(data))
+        urls = {"track_url": url, "output_url": self._host.url}
+        return self._client.post("/pad", json={**urls, "start_time_seconds": 1.0})
 
     def _voice(self, data: bytes) -> httpx.Response:
         voice = f"data:audio/wav;base64,{base64.b64encode(data).decode()}"

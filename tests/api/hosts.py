@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from tests.loopback import Loopback, Quiet
 
 
+_PIECE = 1 << 16
+
+
 @dataclass
 class Answer:
     """What a path gives: all of ``body``, or its first ``pause_at`` bytes until `resume`."""
@@ -34,7 +37,8 @@ class Answer:
 class AudioHost(Loopback):
     """Listens inside the ``with`` block. `asked` are the targets of all requests.
 
-    What has an ``ETag`` can be asked for from some byte on; `ranges` are those that were.
+    What has an ``ETag`` can be asked for from some byte on; `ranges` are those that were. It takes
+    whatever is put to it, and keeps nothing.
     """
 
     def __init__(self) -> None:
@@ -61,6 +65,13 @@ class AudioHost(Loopback):
                 answer = host._answers.get(urlsplit(self.path).path, Answer(status=404))
                 with suppress(ConnectionError):
                     self._send(answer)
+
+            def do_PUT(self) -> None:
+                left = int(self.headers.get("Content-Length", 0))
+                while left > 0 and (piece := self.rfile.read(min(left, _PIECE))):
+                    left -= len(piece)
+                self.send_response(200)
+                self.end_headers()
 
             def _send(self, answer: Answer) -> None:
                 first, size = 0, len(answer.body)

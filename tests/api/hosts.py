@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from tests.loopback import Loopback, Quiet
 
-
 _PIECE = 1 << 16
 
 

@@ -24,7 +24,7 @@ NAME = PACKAGE.name
 LEAVES = set(
     "types errors stages logs suggest environment networks profiles settings setting_types"
     " job_settings limit_settings speaker_settings languages sentences pcm"
-    " escaping testing".split()
+    " escaping testing unknown_fields".split()
 )
 """What everyone may import; they import nothing but each other. `pcm` is one because `audio` writes
 such files and the diarizers of `engines` read them, and neither room may import the other."""

@@ -192,6 +192,19 @@ def test_items_can_be_retrieved_and_deleted(manual: Client) -> None:
         assert manual.next()["error"]["param"] == "item_id"
 
 
+def test_a_misspelled_setting_is_an_error_and_changes_nothing(manual: Client) -> None:
+    sent = {"audio": {"input": {"transcription": {"langauge": "de"}, "turn_detection": {}}}}
+    with manual:
+        manual.send("session.update", session=sent, event_id="mine")
+        error = manual.next()["error"]
+        assert error["message"] == (
+            "'session.audio.input.transcription.langauge' is not a field; did you mean 'language'?"
+        )
+        assert error["param"] == "session.audio.input.transcription.langauge"
+        assert error["event_id"] == "mine"
+        assert manual.update()["audio"]["input"]["turn_detection"] is None
+
+
 def test_an_update_changes_only_what_it_names(client: Client) -> None:
     with client:
         client.update(transcription={"model": "whisper-1", "language": "en"})

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflector_gpu.api import accepted_fields, route_fields
+from reflector_gpu.api import route_fields
 from reflector_gpu.api.accepted_fields import IGNORED_HEADER, AcceptedFields
 from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.unknown_fields import NEIGHBOURS
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     FROM_URL,
@@ -113,7 +114,7 @@ def misspelled(draw: st.DrawFn, accepted: AcceptedFields[Any]) -> tuple[str, str
         name.replace("_", "-"),
         name.upper(),
     ]
-    fresh = [one for one in wrong if one not in known and one not in accepted_fields._NEIGHBOURS]
+    fresh = [one for one in wrong if one not in known and one not in NEIGHBOURS]
     return name, draw(st.sampled_from(fresh))
 
 

@@ -27,6 +27,7 @@ from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority, Task, WordSpaces
+from reflector_gpu.unknown_fields import printable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -159,7 +160,7 @@ class Intake:
             if self._service.settings.strict:
                 raise InvalidRequest(
                     f"These fields have no effect on this route; leave them out: {names}.",
-                    param=accepted_fields.printable(ignored[0]),
+                    param=printable(ignored[0]),
                 )
             record = record_of(request.scope)
             record.headers[accepted_fields.IGNORED_HEADER] = record.details["ignored"] = names

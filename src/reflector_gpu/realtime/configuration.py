@@ -23,6 +23,7 @@ from reflector_gpu.realtime.audio_formats import (
     mu_law_decoder,
     pcm_decoder,
 )
+from reflector_gpu.unknown_fields import check_spelling, unknown_fields
 
 OUR_OPTIONS = frozenset({"diarize", "tentative", "translate_to"})
 """Of `Transcription`, beyond OpenAI's."""
@@ -223,13 +224,23 @@ class Configuration(_Fields):
         """With the fields of ``session``. One that is null is cleared, others stay as they are.
 
         Raises:
-            InvalidRequest: a value does not fit.
+            InvalidRequest: a value does not fit, or a name looks misspelled.
         """
+        check_spelling(unknown_fields(session, _Sent, path="session."))
         given = _merged(self.model_dump(exclude_unset=True), _nested(session))
         try:
             return Configuration.model_validate(given)
         except ValidationError as error:
             raise misfit(error, "session") from None
+
+
+class _Sent(Configuration):
+    """What a client may send, with the flat fields of OpenAI's beta."""
+
+    input_audio_format: str | None = None
+    input_audio_transcription: Transcription | None = None
+    input_audio_noise_reduction: NoiseReduction | None = None
+    turn_detection: TurnDetection | None = None
 
 
 def beta_format(told: AudioFormat) -> str:

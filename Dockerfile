@@ -37,7 +37,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
 # What others wrote changes less often than our package, and so is a layer below it.
 FROM base AS cpu-packages
 WORKDIR /build
-ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel
+ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,webrtc
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
@@ -48,7 +48,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
 # two lie in different folders, and each is loaded by its file.
 FROM base AS cuda-packages
 WORKDIR /build
-ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,torch
+ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,webrtc,torch
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \

@@ -70,7 +70,7 @@ dist: .venv/dev  ## Build a wheel and an sdist, and try the wheel in a fresh env
 
 release: dist .venv/release  ## The same, and list in dist/ what an installation consists of (SBOM)
 	@$(PIP) --python build/try/bin/python install -c constraints.txt \
-	  "$$(echo dist/*.whl)[encryption,llm,modal,otel,parakeet,postgresql,segmentation,translation,whisper]"
+	  "$$(echo dist/*.whl)[encryption,llm,modal,otel,parakeet,postgresql,segmentation,translation,webrtc,whisper]"
 	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/reflector-gpu.cdx.json build/try/bin/python
 
@@ -89,7 +89,7 @@ clean:  ## Forget the set-up
 
 .venv/dev: .venv/installed
 	@echo "Installing what the tests need ..."
-	@$(PIP) install -c constraints.txt --group dev -e '.[encryption,parakeet,whisper,llm,otel,translation,postgresql]'
+	@$(PIP) install -c constraints.txt --group dev -e '.[encryption,parakeet,whisper,llm,otel,translation,postgresql,webrtc]'
 	@touch $@
 
 .venv/bench: .venv/dev

@@ -42,6 +42,7 @@ ALLOWED = {
     "jobs": {"audio", "pipeline", "store"},  # what a job does comes as `Work`
     "service": {"audio", "decoding", "engines", "runtime", "pipeline", "live", "llm"},
     "wyoming": {"live", "realtime", "service"},
+    "webrtc": {"realtime"},
     "realtime": {"audio", "engines", "runtime", "pipeline", "live", "service", "formats"},
     "api": {
         "audio",
@@ -55,6 +56,7 @@ ALLOWED = {
         "store",
         "jobs",
         "realtime",
+        "webrtc",
     },
     "deploy": {
         "audio",
@@ -94,7 +96,7 @@ CATALOGS = {"catalog", "catalogs"}
 """Modules of `engines` that know every engine of their kind."""
 
 HEAVY = (
-    "torch ctranslate2 onnxruntime pocketsphinx ray modal faster_whisper opentelemetry.sdk"
+    "torch ctranslate2 onnxruntime pocketsphinx ray modal faster_whisper opentelemetry.sdk aiortc"
 ).split()
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -271,6 +273,7 @@ FRAMEWORKS = {
     "jobs": {"fastapi", "starlette", "uvicorn", "av", "multiprocessing"},
     "service": {"fastapi", "starlette", "uvicorn"},
     "realtime": {"fastapi", "starlette", "uvicorn", "websockets", "av", "httpx", "multiprocessing"},
+    "webrtc": {"fastapi", "starlette", "uvicorn", "websockets", "httpx", "multiprocessing"},
     "transcriber": {"fastapi", "starlette", "uvicorn", "av", "httpx", "multiprocessing"},
 }
 """Libraries that a room has no business with."""

@@ -117,6 +117,8 @@ def example(field: str) -> tuple[str, object]:
     """What may stand in a setting's variable, and the value that it means."""
     if field == "cors_origins":
         return "https://A.example/ , http://[::1]:8080", ("https://a.example", "http://[::1]:8080")
+    if field == "webrtc_address":
+        return "2001:DB8::7", "2001:db8::7"
     if field.startswith("trusted_"):
         return " 10.0.0.0/8 , ::1/128,, ", ("10.0.0.0/8", "::1/128")
     kind = FIELDS[field].annotation
@@ -413,6 +415,16 @@ def test_what_is_no_origin_is_an_error_that_names_it(
         load_settings()
     assert caught.value.message.startswith("REFLECTOR_CORS_ORIGINS: ")
     assert f"'{value}'" in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["asr.example.org", "192.0.2.0/24", "192.0.2.7:9000"])
+def test_what_is_no_address_is_an_error_that_names_it(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_WEBRTC_ADDRESS", value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"REFLECTOR_WEBRTC_ADDRESS: '{value}'")
 
 
 def test_the_page_of_the_settings_is_up_to_date() -> None:

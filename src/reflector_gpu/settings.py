@@ -63,6 +63,12 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     public_docs: bool = Field(True, description="/docs and /openapi.json need no key")
     console: bool = Field(True, description="Browsers get the web console at /")
     wyoming: int | None = Field(None, ge=0, le=65535, description="Port for Home Assistant")
+    webrtc_calls: int = Field(64, ge=0, description="WebRTC calls at once; more get 429. 0: none")
+    webrtc_address: str = Field(
+        "",
+        description="Address that WebRTC peers send audio to, if others reach this machine under "
+        "another than its own: behind NAT, in a container",
+    )
     public_metrics: bool = Field(False, description="/metrics needs no key")
     strict: bool = Field(False, description="Refuse fields that would be ignored")
     shutdown_seconds: float = Field(
@@ -198,6 +204,14 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(cors_origin(text) for text in value)
+
+    @field_validator("webrtc_address")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            return str(ip_address(value)) if value else ""
+        except ValueError:
+            raise ValueError(f"'{value}' is not an IP address such as 192.0.2.7") from None
 
     @field_validator("spool_dir")
     @classmethod

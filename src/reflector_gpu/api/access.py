@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 from starlette.datastructures import Headers
@@ -28,7 +29,7 @@ that."""
 NAMED_KEY = "api_key"
 """Where the state of a request has the named key that it was sent with, if it was."""
 
-_FOR_SECRETS = ("/v1/realtime",)
+_FOR_SECRETS = re.compile(r"/v1/realtime(/calls(/[^/]+/hangup)?)?")
 """Paths where a client secret counts as a key."""
 
 _BARE_HEADERS = (b"api-key", b"x-api-key")
@@ -126,7 +127,7 @@ class Access:
 
     def _secret_in(self, scope: Scope, keys: Sequence[bytes]) -> ClientSecret | None:
         """The client secret that was sent, where one counts. The route finds it in its state."""
-        if scope["path"] not in _FOR_SECRETS:
+        if not _FOR_SECRETS.fullmatch(scope["path"]):
             return None
         found = (self._secrets.find(key.decode("latin-1")) for key in keys)
         secret = next(filter(None, found), None)

@@ -25,6 +25,7 @@ from reflector_gpu.api.route_table import RouteTable
 from reflector_gpu.api.routes import (
     asr,
     batches,
+    calls,
     completion,
     console,
     diarization,
@@ -52,12 +53,14 @@ from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.configured import open_database
 from reflector_gpu.store.kept import Kept
+from reflector_gpu.webrtc.calls import Calls
 
 logger = logging.getLogger(__name__)
 
 ROUTERS = [
     transcription.router,
     realtime.router,
+    calls.router,
     diarization.router,
     asr.router,
     translation.router,
@@ -75,6 +78,9 @@ ROUTERS = [
     console.router,
 ]
 """In the order in which /docs shows them."""
+
+_LAST_WORDS_SECONDS = 10.0
+"""How long WebRTC calls get to transcribe what was said before the server stopped."""
 
 _SENTENCE_END = re.compile(r"\.(\s+|$)")
 
@@ -121,6 +127,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         jobs_here = configured_jobs(
             settings, database, kinds, fetch, webhook_body, kept, metrics.job_ended
         )
+    calls_here = Calls(settings.webrtc_calls, settings.webrtc_address, settings.body_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -135,6 +142,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         try:
             yield
         finally:
+            await calls_here.aclose(min(settings.shutdown_seconds, _LAST_WORDS_SECONDS))
             if kept and jobs_here and database:
                 await jobs_here.aclose()
                 await kept.aclose()
@@ -157,6 +165,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.job_kinds = kinds
     app.state.jobs = jobs_here
     app.state.kept = kept
+    app.state.calls = calls_here
     app.state.client_secrets = client_secrets = ClientSecrets(settings.keys)
     for router in ROUTERS:
         app.include_router(router)

@@ -143,7 +143,7 @@ async def read_body(request: Request, patience: float, permit: Permit, most: int
         async for data in pieces:
             body += data
             if len(body) > most:
-                raise TooLarge(f"The JSON body is larger than {most} bytes.")
+                raise TooLarge(f"The body is larger than {most} bytes.")
     return bytes(body)
 
 

@@ -19,6 +19,7 @@ from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 from reflector_gpu.store.kept import Kept
+from reflector_gpu.webrtc.calls import Calls
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
 
@@ -69,6 +70,11 @@ async def _client_secrets(request: HTTPConnection) -> ClientSecrets:
     return client_secrets
 
 
+async def _calls(request: HTTPConnection) -> Calls:
+    calls: Calls = request.app.state.calls
+    return calls
+
+
 async def _owner(request: HTTPConnection) -> str:
     owner: str = getattr(request.state, "owner", "")
     return owner
@@ -78,6 +84,7 @@ AppIntake: TypeAlias = Annotated[Intake, Depends(_intake)]
 AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
 AppService: TypeAlias = Annotated[Service, Depends(_service)]
 AppClientSecrets: TypeAlias = Annotated[ClientSecrets, Depends(_client_secrets)]
+AppCalls: TypeAlias = Annotated[Calls, Depends(_calls)]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
 AppKept: TypeAlias = Annotated[Kept, Depends(_kept)]
 AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]

@@ -20,12 +20,6 @@ from reflector_gpu.api.fields import (
     TranslateFields,
 )
 from reflector_gpu.api.padding_fields import Padded, PadFields
-from reflector_gpu.api.realtime_fields import (
-    BetaSessionAnswer,
-    BetaSessionFields,
-    ClientSecretAnswer,
-    ClientSecretFields,
-)
 from reflector_gpu.formats.chat import ChatCompletion, ChatRenderer, LlmText
 from reflector_gpu.formats.diarization import SpeakerSegments
 from reflector_gpu.formats.schemas import (
@@ -40,12 +34,11 @@ from reflector_gpu.formats.schemas import (
     VerboseTranscription,
 )
 from reflector_gpu.formats.whisper_asr import AsrTranscript, DetectedLanguage
-from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.types import Completion
 
 Extra = dict[str, JsonValue]
 
-_ERRORS = {
+ERRORS = {
     "400": "A field or the audio cannot be used",
     "401": "No key, or a wrong one",
     "404": "Unknown model, or the audio URL answers 404",
@@ -131,7 +124,7 @@ def _form(accepted: AcceptedFields[TranscriptionFields], *file_fields: str) -> E
     }
 
 
-def _answers(
+def answers(
     *models: type[BaseModel],
     texts: Sequence[str] = (),
     example: JsonValue,
@@ -145,10 +138,10 @@ def _answers(
         }
     }
     content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
-    return {"200": {"description": "The answer", "content": content}, **_failures(errors)}
+    return {"200": {"description": "The answer", "content": content}, **failures(errors)}
 
 
-def _failures(errors: Mapping[str, str]) -> Extra:
+def failures(errors: Mapping[str, str]) -> Extra:
     return {
         status: {
             "description": reason,
@@ -158,52 +151,52 @@ def _failures(errors: Mapping[str, str]) -> Extra:
     }
 
 
-def _json_in(model: type[BaseModel]) -> Extra:
+def json_in(model: type[BaseModel]) -> Extra:
     return {"required": True, "content": {"application/json": {"schema": inlined(model)}}}
 
 
 TRANSCRIPTIONS: Extra = {
     "requestBody": _form(route_fields.TRANSCRIPTIONS, "file", "files"),
-    "responses": _answers(
+    "responses": answers(
         ReflectorFile,
         Transcription,
         VerboseTranscription,
         DiarizedTranscription,
         texts=_TEXTS,
         example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
-        errors=_ERRORS,
+        errors=ERRORS,
     ),
 }
 
 TRANSLATIONS: Extra = {
     "requestBody": _form(route_fields.TRANSLATIONS, "file"),
-    "responses": _answers(
-        Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=_ERRORS
+    "responses": answers(
+        Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=ERRORS
     ),
 }
 
 FROM_URL: Extra = {
-    "requestBody": _json_in(FromUrl),
-    "responses": _answers(
+    "requestBody": json_in(FromUrl),
+    "responses": answers(
         ReflectorTranscript,
         Transcription,
         VerboseTranscription,
         DiarizedTranscription,
         texts=_TEXTS,
         example={"text": "hello", "words": _WORDS},
-        errors={**_ERRORS, **_URL_ERRORS},
+        errors={**ERRORS, **_URL_ERRORS},
     ),
 }
 
 TRANSCRIBE: Extra = {
     "requestBody": _form(route_fields.TRANSCRIBE, "file"),
-    "responses": _answers(
+    "responses": answers(
         TranscribeTranscript,
         example={
             "text": "hello",
             "words": [{"text": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}],
         },
-        errors=_ERRORS,
+        errors=ERRORS,
     ),
 }
 
@@ -227,10 +220,10 @@ TRANSLATE: Extra = {
             "application/json": {"schema": {**inlined(TranslateFields), "required": []}},
         },
     },
-    "responses": _answers(
+    "responses": answers(
         TextTranslation,
         example={"text": {"en": "Thank you.", "fr": "Merci."}},
-        errors={key: _ERRORS[key] for key in ("400", "401", "413", "429", "503")},
+        errors={key: ERRORS[key] for key in ("400", "401", "413", "429", "503")},
     ),
 }
 
@@ -245,20 +238,20 @@ _FILE_UNLESS_URL: JsonValue = {
 DIARIZE: Extra = {
     "parameters": _query(DiarizeFields),
     "requestBody": _FILE_UNLESS_URL,
-    "responses": _answers(
+    "responses": answers(
         Diarization,
         example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
-        errors={**_ERRORS, **_URL_ERRORS},
+        errors={**ERRORS, **_URL_ERRORS},
     ),
 }
 
 PAD: Extra = {
-    "requestBody": _json_in(PadFields),
-    "responses": _answers(
+    "requestBody": json_in(PadFields),
+    "responses": answers(
         Padded,
         example={"size": 184_320, "cancelled": False},
         errors={
-            **{status: _ERRORS[status] for status in ("400", "401", "413", "429")},
+            **{status: ERRORS[status] for status in ("400", "401", "413", "429")},
             "403": "The address policy refuses one of the URLs",
             "404": "The track's URL answers 404",
             "502": "The host of the track fails, or the receiver does not take the file",
@@ -271,7 +264,7 @@ PAD: Extra = {
 AUDIO_DIARIZATION: Extra = {
     "parameters": _query(AudioDiarizeFields),
     "requestBody": _FILE_UNLESS_URL,
-    "responses": _answers(
+    "responses": answers(
         SpeakerSegments,
         texts=("text/plain",),
         example={
@@ -279,7 +272,7 @@ AUDIO_DIARIZATION: Extra = {
             "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00", "confidence": 0.98}],
             "overlaps": [],
         },
-        errors={**_ERRORS, **_URL_ERRORS},
+        errors={**ERRORS, **_URL_ERRORS},
     ),
 }
 
@@ -300,7 +293,7 @@ ASR: Extra = {
     "parameters": _query(AsrFields),
     "requestBody": _AUDIO_FILE,
     "responses": {
-        **_answers(AsrTranscript, example=None, errors=_ERRORS),
+        **answers(AsrTranscript, example=None, errors=ERRORS),
         "200": {
             "description": "The file",
             "content": {"text/plain": {"schema": {"type": "string"}}},
@@ -311,15 +304,15 @@ ASR: Extra = {
 DETECT_LANGUAGE: Extra = {
     "parameters": _query(DetectFields),
     "requestBody": _AUDIO_FILE,
-    "responses": _answers(
+    "responses": answers(
         DetectedLanguage,
         example={"detected_language": "english", "language_code": "en", "confidence": 1.0},
-        errors=_ERRORS,
+        errors=ERRORS,
     ),
 }
 
 _LLM_ERRORS = {
-    **{status: _ERRORS[status] for status in ("401", "429")},
+    **{status: ERRORS[status] for status in ("401", "429")},
     "400": "A field cannot be used, or the prompt is too long",
     "404": "Unknown model",
     "502": "The language model's server fails",
@@ -328,8 +321,8 @@ _LLM_ERRORS = {
 }
 
 LLM: Extra = {
-    "requestBody": _json_in(LlmFields),
-    "responses": _answers(
+    "requestBody": json_in(LlmFields),
+    "responses": answers(
         LlmText, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
     ),
 }
@@ -344,54 +337,10 @@ _CHAT_EXAMPLE: JsonValue = {
 }
 
 CHAT: Extra = {
-    "requestBody": _json_in(ChatFields),
-    "responses": _answers(
+    "requestBody": json_in(ChatFields),
+    "responses": answers(
         ChatCompletion,
         example=_CHAT_EXAMPLE,
         errors=_LLM_ERRORS,
     ),
-}
-
-_SECRET_ERRORS = {
-    **{status: _ERRORS[status] for status in ("401", "429")},
-    "400": "A field cannot be used",
-    "404": "Unknown model",
-}
-
-REALTIME: Extra = {
-    "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "description": description,
-            "schema": {"type": "string"},
-        }
-        for name, description in {
-            "intent": "`transcription`, or left out: this server does nothing else.",
-            "model": "The model of `session.audio.input.transcription.model`.",
-        }.items()
-    ],
-    "responses": {
-        "101": {
-            "description": "The WebSocket is open, and `session.created` is its first message",
-            "content": {"application/json": {"schema": inlined(Configuration)}},
-        },
-        **_failures(
-            {
-                "400": "No WebSocket was asked for",
-                **{status: _ERRORS[status] for status in ("401", "429")},
-                "403": "A page of another origin asks without a key",
-            }
-        ),
-    },
-}
-
-CLIENT_SECRETS: Extra = {
-    "requestBody": _json_in(ClientSecretFields),
-    "responses": _answers(ClientSecretAnswer, example=None, errors=_SECRET_ERRORS),
-}
-
-BETA_SESSIONS: Extra = {
-    "requestBody": _json_in(BetaSessionFields),
-    "responses": _answers(BetaSessionAnswer, example=None, errors=_SECRET_ERRORS),
 }

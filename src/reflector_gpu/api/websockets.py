@@ -16,7 +16,7 @@ SUBPROTOCOL = "realtime"
 _KEY = b"openai-insecure-api-key."
 """A browser can send no header, so the SDKs put the key behind this into a subprotocol."""
 
-GOING_AWAY, _VIOLATION, BUG, _TRY_AGAIN = 1001, 1008, 1011, 1013  # close codes of RFC 6455
+_VIOLATION, _TRY_AGAIN = 1008, 1013  # close codes of RFC 6455
 
 
 def subprotocol_keys(header: bytes) -> Iterator[bytes]:

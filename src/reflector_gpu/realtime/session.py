@@ -94,6 +94,12 @@ class Session:
         except ReflectorError as error:
             await self._refuse(error, event_id)
 
+    async def hear(self, samples: Samples) -> None:
+        """Take audio that does not come in events."""
+        await self._room()
+        await self._voices.room()
+        await self._hear(samples)
+
     async def finish(self) -> None:
         """End the turn that is spoken, and wait for the words of all turns."""
         if self._turn:
@@ -186,9 +192,7 @@ class Session:
             raise InvalidRequest(f"audio: not base64 ({error}).", param="audio") from None
         step = _SLICE_SECONDS * self._decoder.bytes_per_second
         for begin in range(0, len(data), step):
-            await self._room()
-            await self._voices.room()
-            await self._hear(self._decoder(data[begin : begin + step]))
+            await self.hear(self._decoder(data[begin : begin + step]))
             await asyncio.sleep(0)
 
     async def _room(self) -> None:

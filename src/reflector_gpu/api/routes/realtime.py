@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import Response
 
-from reflector_gpu.api import openapi, responses, route_fields
-from reflector_gpu.api.access import NAMED_KEY, OPENED_BY
-from reflector_gpu.api.conversation import Conversation
+from reflector_gpu.api import realtime_openapi, responses, route_fields, sessions
+from reflector_gpu.api.access import NAMED_KEY
 from reflector_gpu.api.dependencies import AppClientSecrets, AppIntake, AppMetrics, AppService
 from reflector_gpu.api.form_values import json_values
-from reflector_gpu.api.metrics import Metrics
 from reflector_gpu.api.realtime_fields import BetaSecret, BetaSessionAnswer, ClientSecretAnswer
 from reflector_gpu.api.request_record import record_of
+from reflector_gpu.api.websocket_line import WebSocketLine
 from reflector_gpu.api.websockets import accepted_subprotocol, refuse, speaks_beta
 from reflector_gpu.errors import InvalidRequest, Overloaded
 from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.realtime.dialects import Beta, Today
-from reflector_gpu.realtime.recognition import ServiceSpeech
 from reflector_gpu.realtime.server_events import BetaSession, new_id
 from reflector_gpu.realtime.server_events import Session as ShownSession
-from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
-from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.keys import ApiKey
 from reflector_gpu.types import Priority
 
@@ -36,7 +31,7 @@ router = APIRouter(tags=["realtime"])
 _MAX_JSON_BYTES = 100_000
 
 
-@router.get("/v1/realtime", status_code=101, openapi_extra=openapi.REALTIME)
+@router.get("/v1/realtime", status_code=101, openapi_extra=realtime_openapi.REALTIME)
 async def explain_realtime() -> None:
     """Transcribe what is said while it is spoken: a WebSocket in OpenAI's Realtime protocol.
 
@@ -57,25 +52,13 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
         await refuse(error, websocket.scope, websocket.receive, websocket.send)
         return
     await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
-    secret: ClientSecret | None = getattr(websocket.state, OPENED_BY, None)
-    conversation = Conversation(websocket, service.settings.request_seconds)
-    account = _Account(metrics, websocket.app.state.kept, getattr(websocket.state, "owner", ""))
-    session = Session(
-        ServiceSpeech(service, client, account),
-        _begun(service, secret, websocket.query_params.get("model")),
-        conversation.send,
-        lifetime=conversation.lifetime,
-        dialect=Beta() if speaks_beta(websocket) else Today(),
-    )
-    try:
-        with metrics.session():
-            await conversation.hold(session)
-    finally:
-        details = record_of(websocket.scope).details
-        details |= {"turns": session.turns, "audio": round(session.seconds, 3)}
+    configuration = sessions.begun(service, websocket, websocket.query_params.get("model"))
+    dialect = Beta() if speaks_beta(websocket) else Today()
+    opening = sessions.Opening(service, metrics, websocket, configuration, dialect)
+    await opening.hold(WebSocketLine(websocket), record_of(websocket.scope).details)
 
 
-@router.post("/v1/realtime/client_secrets", openapi_extra=openapi.CLIENT_SECRETS)
+@router.post("/v1/realtime/client_secrets", openapi_extra=realtime_openapi.CLIENT_SECRETS)
 async def create_client_secret(
     request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
 ) -> Response:
@@ -90,7 +73,7 @@ async def create_client_secret(
     )
 
 
-@router.post("/v1/realtime/transcription_sessions", openapi_extra=openapi.BETA_SESSIONS)
+@router.post("/v1/realtime/transcription_sessions", openapi_extra=realtime_openapi.BETA_SESSIONS)
 async def create_transcription_session(
     request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
 ) -> Response:
@@ -105,23 +88,6 @@ async def create_transcription_session(
     return responses.of_body(BetaSessionAnswer(**dict(shown), client_secret=made))
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Counts what a client's sessions use: in the metrics, and for its key."""
-
-    metrics: Metrics
-    kept: Kept | None
-    owner: str
-
-    def audio(self, model: str, seconds: float) -> None:
-        self.metrics.audio(model, seconds)
-        if self.kept:
-            self.kept.usage.audio(self.owner, seconds)
-
-    def word_delay(self, model: str, seconds: float) -> None:
-        self.metrics.word_delay(model, seconds)
-
-
 async def _secret(
     request: Request,
     service: Service,
@@ -131,11 +97,7 @@ async def _secret(
 ) -> ClientSecret:
     """A secret of the client, whose sessions begin with the configuration that it sent."""
     client: str = getattr(request.state, "client", "")
-    configuration = Configuration().updated(session)
-    if wanted := configuration.input.transcription:
-        speech = ServiceSpeech(service, client)
-        speech.check(wanted)
-        await speech.check_options(wanted)
+    configuration = await sessions.checked(service, client, Configuration().updated(session))
     key: ApiKey | None = getattr(request.state, NAMED_KEY, None)
     return known.create(client, configuration, seconds, key.id if key else None)
 
@@ -143,13 +105,3 @@ async def _secret(
 def _ends(service: Service) -> int:
     """When a session ends that begins now."""
     return int(time.time() + service.settings.request_seconds)
-
-
-def _begun(service: Service, secret: ClientSecret | None, model: str | None) -> Configuration:
-    """What a session begins with. A ``model`` that we do not know is a language model of OpenAI's,
-    which some clients name because their sessions with it would transcribe as well."""
-    begun = secret.configuration if secret else Configuration()
-    told = begun.input.transcription is None or begun.input.transcription.model
-    if model is None or told or not service.recognisers.knows(model):
-        return begun
-    return begun.updated({"audio": {"input": {"transcription": {"model": model}}}})

@@ -1,43 +1,68 @@
-"""A realtime session over an open WebSocket."""
+"""A realtime session with somebody at the other end of a line."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from typing import Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
-
-from reflector_gpu.api.websocket_connection import signals_of
-from reflector_gpu.api.websockets import BUG, GOING_AWAY
-from reflector_gpu.errors import SessionExpired
+from reflector_gpu.errors import ReflectorError, SessionExpired
 from reflector_gpu.realtime.server_events import ServerEvent
 from reflector_gpu.realtime.session import Session
+from reflector_gpu.types import Samples
 
 logger = logging.getLogger(__name__)
+
+GOING_AWAY, BUG = 1001, 1011  # close codes of RFC 6455
+
+
+class Line(Protocol):
+    """What connects a client with its session."""
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """The server stops, so that the conversation should end soon."""
+        ...
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """The client is there no more."""
+        ...
+
+    async def receive(self) -> str | bytes | Samples | None:
+        """The client's next event, or what it says; None once it has left.
+
+        Raises:
+            ReflectorError: the line cannot go on. The client is told why.
+        """
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send an event, unless the client has left."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the line, unless it is closed."""
 
 
 class Conversation:
     """Carries events between a client and a session, until one of them or the server ends it."""
 
-    def __init__(self, websocket: WebSocket, lifetime: float) -> None:
+    def __init__(self, line: Line, lifetime: float) -> None:
         """It ends after ``lifetime`` seconds."""
         self.lifetime = lifetime
-        self._websocket = websocket
-        self._signals = signals_of(websocket.scope)
+        self._line = line
         self._taking = asyncio.Lock()
 
     async def send(self, event: ServerEvent) -> None:
         """Send ``event``, unless the client has left."""
-        with suppress(WebSocketDisconnect, RuntimeError):  # the latter when it is known already
-            await self._websocket.send_text(event.json_text())
+        await self._line.send(event.json_text())
 
     async def hold(self, session: Session) -> None:
-        """Hold the conversation, and close the session and the WebSocket at its end."""
+        """Hold the conversation, and close the session and the line at its end."""
         tasks = {
             "listening": asyncio.create_task(self._listen(session)),
-            "stopping": asyncio.create_task(self._signals.stopping.wait()),
-            "gone": asyncio.create_task(self._signals.gone.wait()),
+            "stopping": asyncio.create_task(self._line.stopping.wait()),
+            "gone": asyncio.create_task(self._line.gone.wait()),
         }
         code, reason = GOING_AWAY, "server stops"
         try:
@@ -60,6 +85,8 @@ class Conversation:
                 await session.refuse(
                     SessionExpired(f"The session has lasted its {self.lifetime:g} seconds.")
                 )
+        except ReflectorError as error:
+            await session.refuse(error)
         except Exception:  # a bug of ours; the client is told nothing else about it
             logger.exception("a realtime session failed")
             code, reason = BUG, ""
@@ -68,20 +95,14 @@ class Conversation:
                 task.cancel()
             await asyncio.wait(tasks.values())
             await session.aclose()
-            await self._close(code, reason)
+            await self._line.close(code, reason)
 
     async def _listen(self, session: Session) -> None:
         """Take the client's events until it leaves."""
         await session.start()
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            text = message.get("text")
+        while (received := await self._line.receive()) is not None:
             async with self._taking:
-                await session.take(message["bytes"] if text is None else text)
-
-    async def _close(self, code: int, reason: str) -> None:
-        """Close the WebSocket, unless it is closed."""
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await self._websocket.close(code, reason)
+                if isinstance(received, str | bytes):
+                    await session.take(received)
+                else:
+                    await session.hear(received)

@@ -23,6 +23,7 @@ Stage: TypeAlias = Literal[
     "diarize",
     "translate",
     "complete",
+    "endpoint",
     "render",
 ]
 """What a request goes through. ``queue`` is the wait for a worker."""

@@ -72,7 +72,7 @@ def test_the_list_of_models(scripted: LiveServer) -> None:
         assert bool(card["languages"]) == (card["type"] == "recogniser")
         assert card["state"] in {"ready", "loading", "failed", "not loaded"}
     defaults = [card["id"] for card in listed(scripted, all="true").values() if card["default"]]
-    assert set(defaults) == {"scripted", "pyannet", "apertium"}
+    assert set(defaults) == {"scripted", "pyannet", "apertium", "smart-turn"}
     assert cards["scripted"]["state"] == "ready"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -20,6 +21,7 @@ from tests.api.realtime import (
     silence,
 )
 from tests.api.support import Gate, eventually, running
+from tests.engines import endpointers
 from tests.live import KEY, LiveServer
 
 STARTED, STOPPED = "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"
@@ -122,6 +124,27 @@ def test_turns_follow_each_other(client: Client, snippets: list[Samples]) -> Non
     assert [event["item_id"] for event in committed] == [first["item_id"], second["item_id"]]
     assert committed[1]["previous_item_id"] == first["item_id"]
     assert first["transcript"] != second["transcript"]
+
+
+def test_smart_turn_hears_the_end_where_it_is_installed(
+    snippets: list[Samples], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpointers.cached(tmp_path, bias=20)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with LiveServer(model="scripted", apikey=KEY, workers=1) as server:
+
+        def is_ready() -> bool:
+            with server.client() as asking:
+                return bool(asking.get("/v1/models/smart-turn").json()["state"] == "ready")
+
+        assert not is_ready()
+        patient = {"type": "semantic_vad", "eagerness": "low"}
+        with Client(server, format=SIXTEEN, turn_detection=patient) as client:
+            eventually(is_ready)
+            client.speak(snippets[0])  # of words without any full stop
+            client.speak(silence(2))
+            seconds = client.completed()["usage"]["seconds"]
+    assert seconds < len(snippets[0]) / SAMPLE_RATE + 1.5
 
 
 def test_a_client_may_end_its_turns_itself(manual: Client, snippets: list[Samples]) -> None:

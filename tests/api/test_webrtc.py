@@ -282,7 +282,7 @@ def test_bodies_that_are_no_offer(scripted: LiveServer, offer: str) -> None:
     with connect(scripted) as asking:
         assert error_of(asking.post(PATH, json={"sdp": offer}), 415)
         assert error_of(asking.post(PATH, content=b"\xff\xfe", headers=SDP), 400)
-        assert error_of(asking.post(PATH, content=offer * 200, headers=SDP), 413)
+        assert error_of(asking.post(PATH, content=offer * 400, headers=SDP), 413)
         no_offer = asking.post(PATH, files={"session": (None, "{}")})
         assert error_of(no_offer, 400)["param"] == "sdp"
         files = {"sdp": (None, offer), "session": (None, '{"audio": {"input": {"format": 7}}}')}

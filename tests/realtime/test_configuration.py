@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -12,8 +12,6 @@ from pydantic import BaseModel
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.realtime.configuration import Configuration
 
-Nest = Callable[[dict[str, Any]], dict[str, Any]]
-
 
 def models_in(kind: object) -> Iterator[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -22,15 +20,16 @@ def models_in(kind: object) -> Iterator[type[BaseModel]]:
         yield from models_in(part)
 
 
-def names_in(kind: object, nest: Nest = lambda fields: fields) -> Iterator[dict[str, Any]]:
-    """A session for each field of OpenAI's that ``kind`` has, wherever it is."""
+def sessions_of(kind: object, *path: str) -> Iterator[dict[str, Any]]:
+    """A session for each field of OpenAI's that ``kind`` has, itself at ``path`` of a session."""
     for model in models_in(kind):
         for name, field in model.model_fields.items():
-            yield nest({name: None})
+            session: dict[str, Any] = {name: None}
+            for outer in reversed(path):
+                session = {outer: session}
+            yield session
             if name not in ("tools", "prompt"):  # which go on for ever
-                yield from names_in(
-                    field.annotation, lambda fields, name=name: nest({name: fields})
-                )
+                yield from sessions_of(field.annotation, *path, name)
 
 
 def complaint(session: dict[str, Any]) -> str:
@@ -47,7 +46,7 @@ def test_what_openais_clients_may_send_is_no_slip() -> None:
         theirs.RealtimeTranscriptionSessionCreateRequest,
         theirs.RealtimeSessionCreateRequest,
     ):
-        sessions = list(names_in(kind))
+        sessions = list(sessions_of(kind))
         assert {"audio": {"input": {"turn_detection": {"idle_timeout_ms": None}}}} in sessions
         for session in sessions:
             assert "did you mean" not in complaint(session), session

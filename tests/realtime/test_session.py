@@ -55,10 +55,14 @@ class Said:
 
 
 class Speech:
-    """What a session needs, all of whose utterances are ``text``."""
+    """What a session needs, all of whose utterances are ``text``.
 
-    def __init__(self, text: str) -> None:
+    ``finished`` is what voices tell of the end in every pause.
+    """
+
+    def __init__(self, text: str, *, finished: bool | None = None) -> None:
         self._text = text
+        self._finished = finished
         self._admission = Admission(LIMITS)
         self.seconds: list[float] = []
 
@@ -76,6 +80,12 @@ class Speech:
         with self._admission.permit(Priority.LIVE) as permit, permit.recording() as recording:
             yield recording
 
+    def expect_pauses(self) -> None:
+        pass
+
+    async def finished(self, samples: Samples) -> bool | None:
+        return self._finished
+
     async def check_options(self, wanted: Transcription) -> None:
         pass
 
@@ -92,7 +102,9 @@ class Speech:
         pass
 
 
-def heard(text: str, audio: Samples, **settings: object) -> list[dict[str, Any]]:
+def heard(
+    text: str, audio: Samples, finished: bool | None = None, **settings: object
+) -> list[dict[str, Any]]:
     """The events of a session in which ``audio`` is said to be ``text``."""
     found: list[dict[str, Any]] = []
 
@@ -102,7 +114,8 @@ def heard(text: str, audio: Samples, **settings: object) -> list[dict[str, Any]]
     async def run() -> None:
         told = {"format": {"type": "audio/pcm", "rate": SAMPLE_RATE}, **settings}
         configuration = Configuration().updated({"audio": {"input": told}})
-        session = Session(Speech(text), configuration, send, lifetime=60)
+        speech = Speech(text, finished=finished)
+        session = Session(speech, configuration, send, lifetime=60)
         data = np.round(audio * 32767).astype("<i2").tobytes()
         for begin in range(0, len(data), 3200):
             piece = base64.b64encode(data[begin : begin + 3200]).decode()
@@ -124,17 +137,21 @@ def audio(speech: Samples) -> Samples:
     ).astype(np.float32)
 
 
-def last_stop(text: str, audio: Samples, **detection: object) -> float:
+def last_stop(
+    text: str, audio: Samples, finished: bool | None = None, **detection: object
+) -> float:
     """Where the last turn ends, in seconds. Those before it end in the speaker's own pauses."""
-    events = heard(text, audio, turn_detection=detection)
+    events = heard(text, audio, finished, turn_detection=detection)
     stops = [e["audio_end_ms"] for e in events if e["type"] == "input_audio_buffer.speech_stopped"]
     return float(stops[-1]) / 1000
 
 
-def stopped_after(text: str, audio: Samples, **detection: object) -> float:
+def stopped_after(
+    text: str, audio: Samples, finished: bool | None = None, **detection: object
+) -> float:
     """Seconds of silence after which the last turn ended."""
     spoken = last_stop(text, audio, type="server_vad", silence_duration_ms=32) - 0.032
-    return last_stop(text, audio, **detection) - spoken
+    return last_stop(text, audio, finished, **detection) - spoken
 
 
 @pytest.mark.parametrize("milliseconds", [200, 500, 2000])
@@ -150,9 +167,25 @@ def test_a_silence_ends_a_turn(audio: Samples, milliseconds: int) -> None:
 def test_the_end_of_a_sentence_ends_a_turn_sooner(
     audio: Samples, eagerness: str, whole: float, longest: float
 ) -> None:
-    wanted = {"type": "semantic_vad", "eagerness": eagerness}
+    wanted: dict[str, Any] = {"type": "semantic_vad", "eagerness": eagerness}
     assert stopped_after("This is all.", audio, **wanted) == pytest.approx(whole, abs=0.1)
     assert stopped_after("This is the", audio, **wanted) == pytest.approx(longest, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "complete", "longest"), [("high", 0.3, 2), ("medium", 0.5, 4), ("low", 0.8, 8)]
+)
+def test_where_voices_tell_the_end_words_do_not(
+    audio: Samples, eagerness: str, complete: float, longest: float
+) -> None:
+    wanted: dict[str, Any] = {"type": "semantic_vad", "eagerness": eagerness}
+    assert stopped_after("This is the", audio, True, **wanted) == pytest.approx(complete, abs=0.1)
+    assert stopped_after("This is all.", audio, False, **wanted) == pytest.approx(longest, abs=0.1)
+
+
+def test_silence_alone_ends_a_turn_where_the_client_says_so(audio: Samples) -> None:
+    wanted: dict[str, Any] = {"type": "server_vad", "silence_duration_ms": 500}
+    assert stopped_after("and", audio, False, **wanted) == pytest.approx(0.5, abs=0.04)
 
 
 def test_a_turn_that_never_ends_is_cut(speech: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

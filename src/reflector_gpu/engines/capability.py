@@ -1,4 +1,4 @@
-"""What engines can do: recognise, diarize, translate, complete.
+"""What engines can do: recognise, diarize, translate, complete, and hear where turns end.
 
 A capability is a folder of this package. Its ``base`` says what its engines take and give. Its
 `Catalog` says which models there are, and `engines.catalogs` lists the catalogs.

@@ -9,6 +9,7 @@ from reflector_gpu.engines.catalog import Catalog
 from reflector_gpu.engines.completion.base import COMPLETION
 from reflector_gpu.engines.completion.catalog import COMPLETERS
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
+from reflector_gpu.engines.endpointing.catalog import ENDPOINTERS
 from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.engines.recognition.catalog import RECOGNISERS
 from reflector_gpu.engines.translation.catalog import TRANSLATORS
@@ -16,7 +17,7 @@ from reflector_gpu.settings import Settings
 
 CATALOGS: Mapping[str, Catalog[AnyModel]] = {
     catalog.capability.kind: catalog
-    for catalog in (RECOGNISERS, DIARIZERS, TRANSLATORS, COMPLETERS)
+    for catalog in (RECOGNISERS, DIARIZERS, TRANSLATORS, COMPLETERS, ENDPOINTERS)
 }
 
 

@@ -11,7 +11,7 @@ from reflector_gpu.realtime.configuration import Transcription
 from reflector_gpu.runtime.admission import RecordingTally
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.service.parameters import TranscriptionParameters
-from reflector_gpu.types import Priority
+from reflector_gpu.types import Priority, Samples
 
 _PATIENCE_SECONDS = 30.0  # in which a turn waits for a place; its audio is kept meanwhile
 
@@ -36,6 +36,14 @@ class Speech(Protocol):
         Raises:
             Overloaded: there was none for a long time.
         """
+        ...
+
+    def expect_pauses(self) -> None:
+        """Prepare for `finished`, which will be asked in pauses."""
+
+    async def finished(self, samples: Samples) -> bool | None:
+        """Whether somebody who has said ``samples`` has finished, as the voice tells; None if
+        nothing here can hear that."""
         ...
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
@@ -101,6 +109,12 @@ class ServiceSpeech:
         ) as permit:
             with permit.recording() as recording:
                 yield recording
+
+    def expect_pauses(self) -> None:
+        self._service.endpointing.prepare()
+
+    async def finished(self, samples: Samples) -> bool | None:
+        return await self._service.endpointing.finished(samples)
 
     def recognised(self, wanted: Transcription, seconds: float) -> None:
         if self._account:

@@ -13,8 +13,9 @@ from reflector_gpu.audio.vad import WINDOW
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.realtime import client_events as asked
 from reflector_gpu.realtime import server_events as events
-from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.configuration import Configuration, SemanticVad, TurnDetection
 from reflector_gpu.realtime.dialects import Beta, Dialect, Today
+from reflector_gpu.realtime.endpoint import Endpoint
 from reflector_gpu.realtime.listening import Listener, Rules
 from reflector_gpu.realtime.recognition import Speech
 from reflector_gpu.realtime.segments import Send
@@ -61,8 +62,10 @@ class Session:
         self.expires_at = int(time.time() + lifetime)
         self._decoder = configuration.input.format.decoder()
         self._listener = Listener()
-        self._rules = Rules.of(configuration.input.turn_detection)
-        self._listener.rules(self._rules)
+        self._rules = Rules()
+        self._endpoint: Endpoint | None = None
+        """What hears where turns end, if clients want more than silence."""
+        self._go_by(configuration.input.turn_detection)
         self._position = 0
         """The samples that were listened to."""
         self._begin = 0
@@ -113,6 +116,8 @@ class Session:
         """Drop all work at once."""
         turns = [*self._ended, *([self._turn] if self._turn else [])]
         self._ended, self._turn = [], None
+        if self._endpoint:
+            self._endpoint.begin_anew()
         await asyncio.gather(*(turn.aclose() for turn in turns))
         await self._voices.aclose()
 
@@ -174,8 +179,18 @@ class Session:
         if new.format != old.format:
             self._decoder = new.format.decoder()
         if new.turn_detection != old.turn_detection:
-            self._rules = Rules.of(new.turn_detection)
-            self._listener.rules(self._rules)
+            self._go_by(new.turn_detection)
+
+    def _go_by(self, detection: TurnDetection | None) -> None:
+        """Find turns by ``detection`` from now on."""
+        self._rules = Rules.of(detection)
+        self._listener.rules(self._rules)
+        if self._endpoint:
+            self._endpoint.begin_anew()
+        self._endpoint = None
+        if isinstance(detection, SemanticVad):
+            self._endpoint = Endpoint(self._speech.finished)
+            self._speech.expect_pauses()
 
     def _item(self, item_id: str) -> Turn:
         found = self._items.get(item_id)
@@ -216,12 +231,20 @@ class Session:
                 continue
             turn = self._turn
             turn.push(window, self._listener.probabilities)
-            paused = self._listener.paused and turn.is_whole(self._listener.silent * WINDOW)
-            if paused or self._listener.silent_for_long:
+            if self._endpoint:
+                self._endpoint.hear(window, self._listener.silent)
+            if self._listener.silent_for_long or (
+                self._listener.paused and await self._is_complete(turn)
+            ):
                 await self._stop(turn)
             elif turn.heard >= _LONGEST_TURN:
                 self._cut = not self._detects
                 await self._stop(turn)
+
+    async def _is_complete(self, turn: Turn) -> bool:
+        """Whether ``turn`` was complete before this pause, by its voice or else by its words."""
+        reached = await self._endpoint.reached() if self._endpoint else None
+        return turn.is_whole(self._listener.silent * WINDOW) if reached is None else reached
 
     def _forget_lead(self) -> None:
         """Drop audio that is too old to belong to speech that begins now."""
@@ -259,6 +282,8 @@ class Session:
         if self._lead:
             windows, probabilities = map(np.concatenate, zip(*self._lead, strict=True))
             turn.push(windows, probabilities)
+            if self._endpoint:
+                self._endpoint.hear(windows, self._listener.silent)
             self._lead.clear()
         return turn
 
@@ -321,4 +346,6 @@ class Session:
         """Count the audio from here on to another turn."""
         self._lead.clear()
         self._listener.begin_anew()
+        if self._endpoint:
+            self._endpoint.begin_anew()
         self._begin = self._position

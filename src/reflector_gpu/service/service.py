@@ -35,6 +35,7 @@ from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.service.catalogs import check_language_model, recognisers_of
 from reflector_gpu.service.downloads import Downloads
+from reflector_gpu.service.endpointing import Endpointing
 from reflector_gpu.service.known_speakers import KnownSpeakers
 from reflector_gpu.service.live_diarization import LiveDiarization
 from reflector_gpu.service.padding import Padding
@@ -102,6 +103,7 @@ class Service:
             self.translations,
         )
         self.live_diarization = LiveDiarization()
+        self.endpointing = Endpointing(self.workers)
         self.known_speakers = KnownSpeakers(settings, self.live_diarization)
         self._elsewhere = elsewhere
         self._closed = False

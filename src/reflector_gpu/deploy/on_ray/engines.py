@@ -16,6 +16,7 @@ from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import COMPLETION
 from reflector_gpu.engines.completion.catalog import COMPLETERS
+from reflector_gpu.engines.endpointing.base import ENDPOINTING
 from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.service.catalogs import recognisers_of
@@ -24,12 +25,13 @@ from reflector_gpu.types import Priority
 
 
 def known(settings: Settings) -> list[AnyModel]:
-    """The models that can have replicas: all that are configured.
+    """The models that can have replicas: all that are configured. Turns end beside the servers.
 
     Raises:
         ReflectorError: the settings name a model that does not exist.
     """
-    found: list[AnyModel] = [*recognisers_of(settings).configured, *helpers(settings)]
+    beside = [model for model in helpers(settings) if model.capability is not ENDPOINTING]
+    found: list[AnyModel] = [*recognisers_of(settings).configured, *beside]
     if settings.llm_engine == "ctranslate2":
         found.append(deployed(COMPLETERS, settings.llm_model, settings))
     return found

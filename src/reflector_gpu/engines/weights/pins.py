@@ -117,5 +117,21 @@ PINS: Mapping[str, Pins] = {
             ),
         ),
     ),
+    "pipecat-ai/smart-turn-v3": Pins(
+        "f766f81d3cfdf7737ac64aad813d91bbfd56bf93",
+        (
+            PinnedFile(
+                "smart-turn-v3.2-cpu.onnx",
+                "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+                8_679_182,
+                (
+                    Member(
+                        "pipecat-ai==1.14.0",
+                        "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
+                    ),
+                ),
+            ),
+        ),
+    ),
 }
 """The pins of each repository, by its name on the hub."""

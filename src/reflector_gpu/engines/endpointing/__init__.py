@@ -1,0 +1,1 @@
+"""Endpointers: they hear whether somebody has finished speaking."""

@@ -254,6 +254,17 @@ def test_one_voice_is_not_split_to_reach_the_given_number() -> None:
     assert len(people(voices_of([0] * 40, 0.01), DiarizeOptions(num_speakers=4))) == 1
 
 
+@pytest.mark.parametrize(("times", "count"), [(1, 1), (2, 2)])
+def test_nobody_is_told_apart_by_one_window_alone(times: int, count: int) -> None:
+    """Voices that might be the same person's are two people's if somebody says that there are two,
+    but whoever speaks for a second is heard in several windows."""
+    voices = voices_of([0] * 20 + [1] * times, 0.01)
+    voices[20:] = 0.55 * voices[:times] + np.sqrt(1 - 0.55**2) * voices[20:]
+    voices /= np.linalg.norm(voices, axis=1, keepdims=True)
+    assert len(people(voices, NOTHING_TOLD)) == 1
+    assert len(people(voices, DiarizeOptions(num_speakers=2))) == count
+
+
 def test_the_speakers_of_a_window_are_different_people() -> None:
     alike = voices_of([0, 0])
     assert sorted(assigned(alike @ np.eye(256, 3, dtype=np.float32))) != [0, 0]

@@ -30,6 +30,10 @@ _WITHIN = 0.65  # the cosine of two voices of one person, before any are known
 _BELIEF = 40.0  # the pairs that this is worth
 _LEAST_WITHIN = 0.05
 _SPLIT = 0.75  # clusters that are more alike stay together, whatever the number of people
+_HEARD = 2
+"""Voices that make a person of what was alike enough to be part of another one. Windows overlap, so
+that somebody who speaks for a second is heard in several."""
+
 _SHARE, _VOICES = 0.05, 8  # of all voices, or so many, make a person
 _TOGETHER, _KEPT = 600, 150  # voices that are compared in pairs, and what is left of them
 
@@ -82,10 +86,12 @@ def people(
     found = clusters.merged(_owners(len(clusters.sizes), merges[:natural]))
     large = int((found.sizes >= least).sum())
     wanted = max(options.fewest, large, 1)
+    apart = len(found.sizes)
     while len(found.sizes) < wanted and natural and merges[natural - 1].alike < _SPLIT:
         natural -= 1
         found = clusters.merged(_owners(len(clusters.sizes), merges[:natural]))
-    return _unit(found.best(wanted).sums)
+    sound = max(apart, int((found.sizes >= _HEARD).sum()))
+    return _unit(found.best(min(wanted, sound)).sums)
 
 
 def assigned(alike: npt.NDArray[np.floating[Any]]) -> Labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from reflector_gpu.engines.diarization.pyannet.clustering import assigned, people
-from reflector_gpu.engines.diarization.pyannet.networks import SHIFT, STEP, WINDOW, Voice
-from reflector_gpu.engines.diarization.pyannet.timeline import Windows, turns_of
+from reflector_gpu.engines.diarization.pyannet.networks import (
+    SHIFT,
+    SPEAKERS,
+    STEP,
+    WINDOW,
+    Voice,
+)
+from reflector_gpu.engines.diarization.pyannet.timeline import Person, Windows, turns_of, unknown
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, SpeakerTurn
 
 _CLEAR, _UNCLEAR = 20.0, 8.0
@@ -31,21 +37,19 @@ def told_apart(
         return []
     clear = [one.vector for one in voices if one.clear] or [one.vector for one in voices]
     centroids = people(np.stack(clear), options)
-    person: dict[tuple[int, int], int] = {}
-    sure: dict[tuple[int, int], float] = {}
+    person, sure = unknown(len(windows)), np.zeros((len(windows), SPEAKERS), np.float32)
     for window, own in by_window(voices):
         alike = np.stack([one.vector for one in own]).astype(np.float32) @ centroids.T
         for one, row, who in zip(own, alike, assigned(alike), strict=True):
-            person[window, one.speaker] = int(who)
-            certain = probability(row, int(who), clear=one.clear)
-            sure[window, int(who)] = max(certain, sure.get((window, int(who)), 0.0))
+            person[window, one.speaker] = who
+            sure[window, one.speaker] = probability(row, int(who), clear=one.clear)
     together = 1 if options.exclusive else options.most
     number: dict[int, int] = {}
     return [
         replace(
             turn,
             speaker=number.setdefault(turn.speaker, len(number)),
-            confidence=_confidence(turn, sure),
+            confidence=_confidence(turn, person, sure),
         )
         for turn in turns_of(windows, person, len(centroids), seconds, together)
     ]
@@ -72,17 +76,17 @@ def probability(alike: npt.NDArray[np.floating[Any]], who: int, *, clear: bool) 
     return float(1 / (1 + np.exp(-steepness * (alike[who] - others.max()))))
 
 
-def _confidence(turn: SpeakerTurn, sure: Mapping[tuple[int, int], float]) -> float | None:
+def _confidence(turn: SpeakerTurn, person: Person, sure: npt.NDArray[np.float32]) -> float | None:
     """The mean of the windows in which the turn's speaker is heard, each as long as it has of it.
 
     None if none of them knows the voice.
     """
     first = max(0, int((turn.start - _WINDOW_SECONDS) / _HOP_SECONDS))
     total = weight = 0.0
-    for window in range(first, int(turn.end / _HOP_SECONDS) + 1):
-        certain = sure.get((window, turn.speaker))
+    for window in range(first, min(len(person), int(turn.end / _HOP_SECONDS) + 1)):
+        certain = sure[window, person[window] == turn.speaker]
         begin = window * _HOP_SECONDS
         common = min(turn.end, begin + _WINDOW_SECONDS) - max(turn.start, begin)
-        if certain is not None and common > 0:
-            total, weight = total + certain * common, weight + common
+        if len(certain) and common > 0:
+            total, weight = total + float(certain.max()) * common, weight + common
     return round(total / weight, 3) if weight else None

@@ -28,7 +28,7 @@ from reflector_gpu.engines.diarization.pyannet.networks import (
     Networks,
     Voice,
 )
-from reflector_gpu.engines.diarization.pyannet.timeline import Windows, turns_of
+from reflector_gpu.engines.diarization.pyannet.timeline import Windows, turns_of, unknown
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 
 _HOP = STEP * SHIFT
@@ -135,7 +135,7 @@ class LiveDiarizer:
         together = 1 if options.exclusive else options.most
         found: list[SpeakerTurn] = []
         for run in _runs(self._windows):
-            windows, person = Windows(), dict[tuple[int, int], int]()
+            windows, person = Windows(), unknown(len(run))
             for place, window in enumerate(run):
                 windows.append(window.heard)
                 for voice, who in _whose(window.heard.voices, centroids):
@@ -176,12 +176,13 @@ class LiveDiarizer:
         """The turns that the ``last`` window and those before it show in what was not covered
         yet."""
         end = min(last.number * _HOP + WINDOW, self._received) / SAMPLE_RATE
-        windows, person = Windows(), dict[tuple[int, int], int]()
+        windows, person = Windows(), unknown(len(self._recent) + 1)
         for place, window in enumerate([*self._recent, last]):
             windows.append(window.heard)
-            person |= {(place, voice.speaker): who for voice, who in window.people}
+            for voice, who in window.people:
+                person[place, voice.speaker] = who
         offset = (last.number - len(self._recent)) * _HOP / SAMPLE_RATE
-        people = max([self._company.count, *(who + 1 for who in person.values())])
+        people = max(self._company.count, int(person.max()) + 1)
         return [
             SpeakerTurn(max(turn.start + offset, self._until), turn.end + offset, turn.speaker)
             for turn in turns_of(windows, person, people, end - offset)

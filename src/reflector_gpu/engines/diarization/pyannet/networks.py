@@ -75,11 +75,12 @@ class Voice:
 class Heard:
     """What the networks tell of successive windows.
 
-    ``probabilities`` are ``uint8[n, FRAMES, SPEAKERS]``, and 255 is certain. ``active`` are bits of
-    the same shape, packed. `Voice.window` counts from the first window of these.
+    ``anybody`` is how probable it is that anybody speaks, ``uint8[n, FRAMES]``, and 255 is certain.
+    ``active`` are bits ``[n, FRAMES, SPEAKERS]``, packed. `Voice.window` counts from the first
+    window of these.
     """
 
-    probabilities: npt.NDArray[np.uint8]
+    anybody: npt.NDArray[np.uint8]
     active: npt.NDArray[np.uint8]
     voices: tuple[Voice, ...]
 
@@ -109,7 +110,7 @@ class Networks:
         probabilities[silent] = 0.0
         active = hysteresis(probabilities, _BEGINS, _ENDS)
         return Heard(
-            np.rint(probabilities * 255).astype(np.uint8),
+            np.rint(probabilities.max(axis=2) * 255).astype(np.uint8),
             np.packbits(active.reshape(windows, -1), axis=1),
             tuple(self._voices(samples, active)),
         )

@@ -6,7 +6,7 @@ are those whom most of these windows hear.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,10 @@ from reflector_gpu.engines.diarization.pyannet.networks import (
 )
 from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
 
-Person = Mapping[tuple[int, int], int]
-"""The person who is a speaker of a window, by the numbers of both."""
+Person = npt.NDArray[np.int32]
+"""The person who is a speaker of a window ``[windows, SPEAKERS]``, or `NOBODY`."""
+
+NOBODY = -1
 
 _SURE, _UNSURE = 0.65, 0.5
 """Of the mean probability that anybody speaks: windows that disagree are not believed."""
@@ -38,23 +40,23 @@ _BLOCK = 10_000  # frames that are joined at once: about three minutes
 
 
 class Windows:
-    """What was heard of all windows so far, about 2 MB an hour."""
+    """What was heard of all windows so far, about 1 MB an hour."""
 
     def __init__(self) -> None:
-        self._probabilities: list[npt.NDArray[np.uint8]] = []
+        self._anybody: list[npt.NDArray[np.uint8]] = []
         self._active: list[npt.NDArray[np.uint8]] = []
 
     def __len__(self) -> int:
         return len(self._active)
 
     def append(self, heard: Heard) -> None:
-        self._probabilities.extend(heard.probabilities)
+        self._anybody.extend(heard.anybody)
         self._active.extend(heard.active)
 
     def since(self, window: int) -> Windows:
         """Those from ``window`` on; it becomes the first."""
         found = Windows()
-        found._probabilities = self._probabilities[window:]
+        found._anybody = self._anybody[window:]
         found._active = self._active[window:]
         return found
 
@@ -68,8 +70,12 @@ class Windows:
 
     def anybody(self, window: int) -> npt.NDArray[np.uint8]:
         """``uint8[FRAMES]``: the largest probability of a speaker."""
-        found: npt.NDArray[np.uint8] = self._probabilities[window].max(axis=1)
-        return found
+        return self._anybody[window]
+
+
+def unknown(windows: int) -> Person:
+    """Nobody is any speaker of so many windows yet."""
+    return np.full((windows, SPEAKERS), NOBODY, np.int32)
 
 
 def turns_of(
@@ -154,9 +160,9 @@ def _speaking(
             covered[rows] += 1
             heard[rows] += active.sum(axis=1)
             sure[rows] += windows.anybody(window)[own]
-            whose = [person.get((window, speaker), -1) for speaker in range(SPEAKERS)]
-            for who in set(whose) - {-1}:
-                votes[rows, who] += active[:, np.equal(whose, who)].any(axis=1)
+            whose = person[window]
+            for who in set(whose.tolist()) - {NOBODY}:
+                votes[rows, who] += active[:, whose == who].any(axis=1)
         believed, speaks = _believed(sure / (255 * covered), begins=not speaks)
         count = np.where(believed, np.rint(heard / covered), 0)
         yield _most_votes(votes, np.minimum(count, together or people))

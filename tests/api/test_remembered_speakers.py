@@ -110,6 +110,27 @@ def test_people_are_named_across_recordings(
     assert speakers(http, meeting).keys() == {"SPEAKER_00", "SPEAKER_01", "SPEAKER_02"}
 
 
+def test_reflectors_route_keeps_its_numbers_and_adds_names(
+    http: httpx.Client, halves: dict[str, tuple[Samples, Samples]], meeting: bytes
+) -> None:
+    remember(http, "Henry", clip(halves, "Henry"))
+    told = http.post("/diarize", files={"file": meeting}, params={"known_speakers": "all"})
+    assert told.status_code == 200, told.text
+    turns = told.json()["diarization"]
+    assert {turn["speaker"] for turn in turns} == {0, 1, 2}
+    (number,) = {turn["speaker"] for turn in turns if turn.get("name") == "Henry"}
+    for turn in turns:
+        if turn["speaker"] == number:
+            assert turn["name"] == "Henry"
+            assert 0.55 < turn["similarity"] <= 1
+        else:
+            assert turn.keys() == {"start", "end", "speaker"}
+    plain = http.post("/diarize", files={"file": meeting}).json()["diarization"]
+    assert all(turn.keys() == {"start", "end", "speaker"} for turn in plain)
+    unknown = http.post("/diarize", files={"file": meeting}, params={"known_speakers": "Zoe"})
+    assert error_of(unknown, 400)["param"] == "known_speakers"
+
+
 def test_transcripts_name_them_and_strangers_stay_letters(
     server: LiveServer,
     http: httpx.Client,

@@ -94,7 +94,23 @@ ChunkingStrategy: TypeAlias = Annotated[
 meant."""
 
 
-class DiarizeFields(SpeakerParameters):
+class RememberedSpeakerFields(SpeakerParameters):
+    """Speakers whose voices the server remembers."""
+
+    known_speakers: Annotated[tuple[SpeakerName, ...], BeforeValidator(listed)] = Field(
+        (),
+        max_length=1000,
+        description="Speakers whose voices the server remembers (/v1/speakers): `all`, or names. "
+        "Those who are heard are called by their names, with a similarity.",
+        examples=[["all"]],
+    )
+
+    @property
+    def describes_speakers(self) -> bool:
+        return bool(self.known_speakers) or super().describes_speakers
+
+
+class DiarizeFields(RememberedSpeakerFields):
     """The query of /diarize."""
 
     audio_file_url: Annotated[str | None, BeforeValidator(stripped)] = Field(
@@ -105,7 +121,7 @@ class DiarizeFields(SpeakerParameters):
     )
 
 
-class KnownSpeakerFields(SpeakerParameters):
+class KnownSpeakerFields(RememberedSpeakerFields):
     """Speakers whose names and voices the client knows."""
 
     known_speaker_names: Annotated[tuple[SpeakerName, ...], BeforeValidator(_single)] = Field(
@@ -119,18 +135,10 @@ class KnownSpeakerFields(SpeakerParameters):
         description="Their voices in the order of the names: data URLs of two to ten seconds each.",
     )
 
-    known_speakers: Annotated[tuple[SpeakerName, ...], BeforeValidator(listed)] = Field(
-        (),
-        max_length=1000,
-        description="Speakers whose voices the server remembers (/v1/speakers): `all`, or names. "
-        "Those who are heard are called by their names, with a similarity.",
-        examples=[["all"]],
-    )
-
     @property
     def describes_speakers(self) -> bool:
         voices = self.known_speaker_names and self.known_speaker_references
-        return bool(voices or self.known_speakers) or super().describes_speakers
+        return bool(voices) or super().describes_speakers
 
     @property
     def voices(self) -> list[tuple[str, bytes]]:

@@ -66,7 +66,8 @@ DIARIZE = AcceptedFields(
         "timestamp_offset": _TIMESTAMP,
         **_URLS,
         "response_format": "/v1/audio/diarization answers in other formats.",
-        "known_speaker_names": "/v1/audio/diarization knows speakers by name.",
+        "known_speaker_names": "/v1/audio/diarization takes the voices of speakers; "
+        "'known_speakers' are those that the server remembers.",
     },
 )
 

@@ -6,8 +6,6 @@ several answers. So every word has its ``leading`` space, even the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import (
     Diarization,
@@ -20,7 +18,8 @@ from reflector_gpu.formats.schemas import (
 )
 from reflector_gpu.formats.translated_segments import translated_segments
 from reflector_gpu.formats.words import spoken_words
-from reflector_gpu.types import SOUND, Condition, SpeakerTurn, Transcript, WordSpaces
+from reflector_gpu.pipeline.diarization import Diarized
+from reflector_gpu.types import Transcript, WordSpaces
 
 
 def transcript(
@@ -72,9 +71,7 @@ def translation(source: str, target: str, text: str, translated: str) -> TextTra
     return TextTranslation(text={source: text, target: translated})
 
 
-def diarization(
-    turns: Iterable[SpeakerTurn], *, offset: float = 0.0, condition: Condition = SOUND
-) -> Diarization:
+def diarization(found: Diarized, *, offset: float = 0.0) -> Diarization:
     """The answer of /diarize."""
     return Diarization(
         diarization=tuple(
@@ -82,8 +79,10 @@ def diarization(
                 start=round(turn.start + offset, 3),
                 end=round(turn.end + offset, 3),
                 speaker=turn.speaker,
+                name=found.names.get(turn.speaker),
+                similarity=found.similarity.get(found.names.get(turn.speaker, "")),
             )
-            for turn in sorted(turns, key=lambda turn: turn.start)
+            for turn in sorted(found.turns, key=lambda turn: turn.start)
         ),
-        warnings=audio_warnings.of_condition(condition, offset),
+        warnings=audio_warnings.of_condition(found.condition, offset),
     )

@@ -185,6 +185,10 @@ class DiarizedTurn(Body):
     start: float = Field(description="Seconds, three decimals.", examples=[0.42])
     end: float = Field(description="Seconds, three decimals.", examples=[2.05])
     speaker: int = Field(description="From 0, as they first speak.", examples=[0])
+    name: str | None = Field(
+        None, description="Of a speaker whom the server remembers.", examples=["Anna Berg"]
+    )
+    similarity: Similarity = None
 
 
 class Diarization(Body):

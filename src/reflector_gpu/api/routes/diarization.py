@@ -20,6 +20,8 @@ from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.formats import audio_warnings, diarization, reflector
 from reflector_gpu.pipeline.diarization import Diarized
+from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 
 F = TypeVar("F", bound=DiarizeFields)
@@ -29,19 +31,18 @@ router = APIRouter(tags=["diarization"])
 
 
 @router.post("/diarize", openapi_extra=openapi.DIARIZE)
-async def diarize(request: Request, intake: AppIntake) -> Response:
+async def diarize(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Tell speakers apart in a recording that is uploaded, or fetched by the server.
 
     Speakers are numbers from 0 in the order in which they first speak, as Reflector reads them.
-    Transcripts call the same speakers `A`, `B` and so on. Turns may overlap.
+    Transcripts call the same speakers `A`, `B` and so on. Turns may overlap. Those of speakers whom
+    the server remembers (`known_speakers`) have a name as well.
     """
     async with _recording(request, intake, route_fields.DIARIZE) as (context, upload, fields):
-        work = context.diarized(upload.spool, fields)
+        identify = await _identification(service, context, fields)
+        work = context.diarized(upload.spool, fields, identify=identify)
         found = await unless_disconnected(request, work)
-        body = reflector.diarization(
-            found.turns, offset=fields.timestamp, condition=found.condition
-        )
-        return _response(body, found, fields)
+        return _response(reflector.diarization(found, offset=fields.timestamp), found, fields)
 
 
 @router.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
@@ -55,10 +56,7 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
         known = [] if fields.separate else fields.voices
         listening = service.recordings.voices(known)
         voices = await unless_disconnected(request, listening)
-        identify = None
-        if fields.known_speakers:
-            speakers = service.known_speakers
-            identify = await speakers.identification(context.owner, fields.known_speakers)
+        identify = await _identification(service, context, fields)
         work = context.diarized(upload.spool, fields, voices, identify)
         found = await unless_disconnected(request, work)
         if fields.response_format == "rttm":
@@ -66,6 +64,15 @@ async def create_diarization(request: Request, intake: AppIntake, service: AppSe
             return _response(text, found, fields)
         body = diarization.segments(found, offset=fields.timestamp)
         return _response(body, found, fields)
+
+
+async def _identification(
+    service: Service, context: RequestContext, fields: DiarizeFields
+) -> Identify | None:
+    """Finds the remembered speakers whom the request names, if it names any."""
+    if not fields.known_speakers:
+        return None
+    return await service.known_speakers.identification(context.owner, fields.known_speakers)
 
 
 @asynccontextmanager

@@ -274,6 +274,12 @@ def test_long_speech_is_cut_in_the_middle_of_a_pause(at: int) -> None:
     assert windows(first).stop == windows(second).start == at + 5
 
 
+def test_a_pause_that_is_too_short_for_two_paddings_is_shared() -> None:
+    case = Case(talk((1, 110), (0, 16), (1, 100)), max_seconds=4.0, padding=0.32)
+    first, second = (windows(chunk) for chunk in case.chunks())
+    assert first.stop == second.start == 118
+
+
 def test_of_several_pauses_the_longest_is_cut() -> None:
     case = Case(talk((1, 70), (0, 12), (1, 20), (0, 4), (1, 200)), max_seconds=4.0, padding=0)
     assert windows(case.chunks()[0]).stop == 76

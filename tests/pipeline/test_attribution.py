@@ -56,6 +56,8 @@ def dialogue(segment: Segment, spec: str) -> list[str]:
         ("so? Yes. Oh good.", "0-1:0 1-2:1 2-9:0", ["A: so?", "B: Yes.", "A: Oh good."]),
         # Two words are no stray either.
         ("we go on to the next", "0-2:0 2-4:1 4-9:0", ["A: we go", "B: on to", "A: the next"]),
+        # Single words of several speakers: none of them is more certain than its neighbours.
+        ("so yes oh", "0-1:0 1-2:1 2-9:0", ["A: so", "B: yes", "A: oh"]),
         # Outside of all turns: the nearest.
         ("well hello there", "2-3:5", ["F: well hello there"]),
         ("well hello there", "0-0.5:1 50-60:2", ["B: well hello there"]),

@@ -157,6 +157,19 @@ def test_the_wait_is_what_the_excess_takes_at_the_measured_rate(
             """And so it is: then there is a place."""
 
 
+def test_the_measured_rate_is_that_of_the_last_minutes(narrow: Admission, clock: Clock) -> None:
+    with narrow.permit(FILE) as permit, permit.recording() as recording:
+        recording.expect(14_000)
+        for second in range(1, 601):
+            clock.advance(1)
+            recording.done(20 * second)
+        for second in range(1, 601):
+            clock.advance(1)
+            recording.done(12_000 + second)  # something else has taken the machine
+        excess = 14_000 - 12_600 - 60
+        assert refusal(narrow, FILE).retry_after == pytest.approx(excess, rel=0.01)
+
+
 def test_time_without_work_does_not_slow_the_measured_rate(narrow: Admission, clock: Clock) -> None:
     for _ in range(2):
         with narrow.permit(FILE) as permit, permit.recording() as recording:

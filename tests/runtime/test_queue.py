@@ -135,6 +135,14 @@ def test_files_go_in_short_batches_and_shorter_ones_while_others_wait_live() -> 
     assert take(queue) == "lmnopqrst"
 
 
+def test_live_work_that_joins_a_file_keeps_its_batch_short() -> None:
+    queue = paced((job(item) for item in "ab"), Clock())
+    queue.put(job("L", priority=LIVE))
+    assert take(queue) == "L"
+    queue.put(job("L", priority=LIVE))
+    assert take(queue) == "ab"  # a third piece would take longer than a contested batch may
+
+
 def test_live_work_goes_in_batches_of_any_length() -> None:
     assert take(paced((job(item, cost=30, priority=LIVE) for item in "abc"), Clock())) == "abc"
 

@@ -42,3 +42,9 @@ def test_a_sentence_that_is_not_the_last_one_says_nothing() -> None:
     """The recogniser has not heard yet what was said in the last seconds."""
     words = said("That is one.")
     assert not is_whole(words, words[-1].end + 1.5)
+
+
+def test_the_last_word_may_end_a_little_before_the_speech() -> None:
+    words = said("That is one.")
+    assert is_whole(words, words[-1].end + 0.5)
+    assert not is_whole(words, words[-1].end + 0.7)

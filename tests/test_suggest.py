@@ -79,3 +79,10 @@ def test_how_far_a_suggestion_reaches(sent: str, meant: str | None) -> None:
         "mn",
     ]
     assert suggestion(sent, known) == meant
+
+
+@pytest.mark.parametrize(("letters", "mistakes"), [(4, 1), (9, 1), (10, 2), (15, 2), (16, 3)])
+def test_longer_names_may_have_more_mistakes(letters: int, mistakes: int) -> None:
+    name = "abcdefghijklmnop"[:letters]
+    assert suggestion(name[:-mistakes] + "z" * mistakes, [name]) == name
+    assert suggestion(name[: -mistakes - 1] + "z" * (mistakes + 1), [name]) is None

@@ -19,6 +19,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 PARAKEET = FIXTURES / "parakeet-tiny"
 WHISPER = FIXTURES / "whisper-tiny"
 SEGMENTATION = FIXTURES / "segmentation-tiny"
+PIPELINE = FIXTURES / "pipeline-tiny"
 
 
 def models() -> list[RecogniserModel]:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.engines.diarization.segmentation.clustering import Vectors, assigned, people
+from reflector_gpu.engines.diarization.segmentation.clustering import assigned, people
 from reflector_gpu.engines.diarization.segmentation.filterbank import fbank
+from reflector_gpu.engines.diarization.segmentation.linkage import Vectors
 from reflector_gpu.engines.diarization.segmentation.networks import powerset
+from reflector_gpu.engines.diarization.segmentation.pairing import NOBODY
 from reflector_gpu.engines.diarization.segmentation.reconstruction import (
-    NOBODY,
     Grid,
     Windows,
     turns,
@@ -119,7 +120,7 @@ def windows_of(
     """What a faultless network would hear of ``truth`` [frames, people], its speakers in any
     order, and who they are."""
     rng = np.random.default_rng(seed)
-    grid = Grid(SHIFT // 2, SHIFT, frames, step)
+    grid = Grid(SHIFT // 2, SHIFT, frames, step * SHIFT)
     slots = truth.shape[1]
     windows = Windows(grid, slots)
     count = 1 + max(0, -(-(len(truth) - frames) // step))
@@ -157,7 +158,7 @@ def test_turns_are_those_that_all_windows_hear(data: st.DataObject) -> None:
 def test_whatever_is_heard_turns_are_sound(seed: int, most: int) -> None:
     """Windows that contradict each other, speakers who are taken for the same person."""
     rng = np.random.default_rng(seed)
-    windows = Windows(Grid(SHIFT // 2, SHIFT, 20, 5), 3)
+    windows = Windows(Grid(SHIFT // 2, SHIFT, 20, 5 * SHIFT), 3)
     for _ in range(8):
         windows.append(rng.random((20, 3)) < rng.random())
     who = rng.integers(NOBODY, most, (8, 3))

@@ -44,16 +44,17 @@ class _Network:
         ModelNotInstalled: there is no file, it is no ONNX, or it holds another kind of network.
     """
 
-    def __init__(self, file: Path, kind: str, device: str) -> None:
+    def __init__(self, file: Path, kind: str, device: str, inputs: int = 1) -> None:
         self.kind = kind
         if not file.is_file():
             raise ModelNotInstalled(f"The folder of this diarizer has no {file.name}.")
         self._session = _session(file, device)
         self._facts: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or not outputs:
-            raise self.unfit(f"it has {len(inputs)} inputs, not one")
-        self._input, self._output = inputs[0].name, outputs[0].name
+        self._inputs = [one.name for one in self._session.get_inputs()]
+        outputs = self._session.get_outputs()
+        if len(self._inputs) != inputs or not outputs:
+            raise self.unfit(f"it has {len(self._inputs)} inputs, not {inputs}")
+        self._output = outputs[0].name
         if (rate := self.number("sample_rate", 1, 10**6)) != SAMPLE_RATE:
             raise self.unfit(f"it wants {rate} samples a second, not {SAMPLE_RATE}")
 
@@ -69,22 +70,24 @@ class _Network:
             raise self.unfit(f"its '{key}' is '{text[:40]}', not a number from {least} to {most}")
         return int(text)
 
-    def run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, *values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """
         Raises:
             EngineFailed: the device has no memory for it, or the network is broken.
         """
         try:
-            (found,) = self._session.run([self._output], {self._input: values})
+            (found,) = self._session.run(
+                [self._output], dict(zip(self._inputs, values, strict=True))
+            )
         except onnx_failures() as error:
             reason = str(error).partition("\n")[0]
             raise EngineFailed(f"The {self.kind} network failed: {reason}") from error
         return np.asarray(found, np.float32)
 
-    def check_run(self, values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    def check_run(self, shape: tuple[int, ...], *values: npt.NDArray[np.float32]) -> None:
         """Check that ``values`` give the ``shape`` that the metadata promise. It warms up, too."""
         try:
-            found = self.run(values).shape
+            found = self.run(*values).shape
         except EngineFailed as error:
             raise self.unfit(error.message) from error
         except _broken() as error:  # its input has another rank or type
@@ -119,7 +122,7 @@ class Segmentation:
         if classes != len(self._sets):
             raise network.unfit(f"it tells {classes} sets of speakers, not {len(self._sets)}")
         silence = np.zeros((1, 1, self.window), np.float32)
-        network.check_run(silence, (1, self.frames, classes))
+        network.check_run((1, self.frames, classes), silence)
         self._network = network
 
     def active(self, windows: Samples) -> npt.NDArray[np.bool_]:
@@ -138,29 +141,39 @@ def powerset(speakers: int, together: int) -> npt.NDArray[np.bool_]:
     return np.array([[speaker in one for speaker in range(speakers)] for one in sets])
 
 
+class _Speakers(_Network):
+    """A speaker embedding, which makes a vector of ``dimensions`` of a voice."""
+
+    def __init__(self, file: Path, device: str, inputs: int, shapes: Mapping[str, Shape]) -> None:
+        super().__init__(file, "embedding", device, inputs)
+        framework = self.text("framework")
+        if framework not in shapes:
+            raise self.unfit(f"it is of '{framework[:40]}', not of {' or '.join(shapes)}")
+        # WeSpeaker's files do not say so, but its wespeaker/bin/infer_onnx.py does this, too.
+        if (normalised := self.text("feature_normalize_type", _MEAN)) not in ("", _MEAN):
+            raise self.unfit(f"its features are normalised by '{normalised[:40]}'")
+        self._shape: Shape = shapes[framework]
+        # The other networks are trained on the values of 16-bit samples.
+        scaled = self.number("normalize_samples", 0, 1)
+        self._scale = np.float32(1.0 if scaled else 32768.0)
+        self.dimensions = self.number("output_dim", 1, _LARGEST["dimensions"])
+
+    def features(self, samples: Samples) -> Frames:
+        return fbank(samples * self._scale, self._shape)
+
+
 class Embedding:
     """A speaker embedding of WeSpeaker or 3D-Speaker, which makes a vector of a voice."""
 
     def __init__(self, file: Path, device: str) -> None:
         """Raises `ModelNotInstalled` as `_Network` does."""
-        network = _Network(file, "embedding", device)
-        framework = network.text("framework")
-        if framework not in _SHAPES:
-            raise network.unfit(f"it is of '{framework[:40]}', not of {' or '.join(_SHAPES)}")
-        # WeSpeaker's files do not say so, but its wespeaker/bin/infer_onnx.py does this, too.
-        if (normalised := network.text("feature_normalize_type", _MEAN)) not in ("", _MEAN):
-            raise network.unfit(f"its features are normalised by '{normalised[:40]}'")
-        self._shape: Shape = _SHAPES[framework]
-        # The other networks are trained on the values of 16-bit samples.
-        scaled = network.number("normalize_samples", 0, 1)
-        self._scale = np.float32(1.0 if scaled else 32768.0)
-        self.dimensions = network.number("output_dim", 1, _LARGEST["dimensions"])
-        network.check_run(np.zeros((1, 200, BANDS), np.float32), (1, self.dimensions))
+        network = _Speakers(file, device, 1, _SHAPES)
+        network.check_run((1, network.dimensions), np.zeros((1, 200, BANDS), np.float32))
         self._network = network
 
     def features(self, samples: Samples) -> Frames:
         """The features of ``samples``, as `voice` takes them."""
-        return fbank(samples * self._scale, self._shape)
+        return self._network.features(samples)
 
     def voice(self, features: Frames) -> npt.NDArray[np.float32]:
         """The vector of length 1, ``float32[dimensions]``, for features of one speaker.
@@ -174,6 +187,37 @@ class Embedding:
             return np.zeros_like(found)
         unit: npt.NDArray[np.float32] = found / np.float32(length)
         return unit
+
+
+class MaskedEmbedding:
+    """A speaker embedding of pyannote: it hears a window once, for the voices of all its speakers.
+
+    Its second input says when each of them is heard.
+    """
+
+    def __init__(self, file: Path, device: str, *, frames: int) -> None:
+        """``frames`` are those of a window's segmentation.
+
+        Raises `ModelNotInstalled` as `_Network` does.
+        """
+        network = _Speakers(file, device, 2, {"pyannote": "hamming"})
+        shape = (1, 2, network.dimensions)
+        silence = np.zeros((1, 200, BANDS), np.float32), np.ones((1, 2, frames), np.float32)
+        network.check_run(shape, *silence)
+        self.dimensions = network.dimensions
+        self._network = network
+
+    def voices(self, sound: Samples, masks: Activity) -> npt.NDArray[np.float32]:
+        """``float32[n, dimensions]`` for the voices that are heard where ``bool[n, frames]`` says.
+
+        A voice that the network does not find is 0.
+        """
+        features = self._network.features(sound)
+        centred = features - features.mean(axis=0)
+        told = masks[None].astype(np.float32)
+        found: npt.NDArray[np.float32] = self._network.run(centred[None], told)[0].copy()
+        found[~np.isfinite(found).all(axis=1)] = 0.0
+        return found
 
 
 def centres(count: int) -> npt.NDArray[np.intp]:

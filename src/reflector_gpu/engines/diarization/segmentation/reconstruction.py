@@ -15,12 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reflector_gpu.engines.diarization.segmentation.networks import Activity
+from reflector_gpu.engines.diarization.segmentation.pairing import NOBODY
 from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
 
 _BLOCK = 10_000  # frames that are joined at once: about three minutes
-
-NOBODY = -1
-"""Stands for the person of a window's speaker who is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +26,17 @@ class Grid:
     """The frames of a whole recording, and the windows over them.
 
     The middle of frame ``n`` is at sample ``middle`` + ``shift`` * ``n``. A window has ``frames``,
-    and begins ``step`` frames after the one before.
+    and begins ``step`` samples after the one before.
     """
 
     middle: int
     shift: int
     frames: int
     step: int
+
+    def first(self, window: int) -> int:
+        """The frame with which ``window`` begins, or the one that is closest to it."""
+        return round(window * self.step / self.shift)
 
     def boundary(self, frame: int) -> float:
         """The time in seconds between ``frame`` and the one before it."""
@@ -100,24 +102,38 @@ def _frames(
     That is 1 for those who speak in the frame before the block and in those of the block.
     """
     grid, persons = windows.grid, max(1, int(people.max()) + 1)
-    total = (len(windows) - 1) * grid.step + grid.frames
+    total = grid.first(len(windows) - 1) + grid.frames
     before = np.zeros((1, persons), np.int8)
     for first in range(0, total, _BLOCK):
         last = min(first + _BLOCK, total)
         votes = np.zeros((last - first, persons), np.uint16)
         heard, covered = np.zeros(last - first), np.zeros(last - first)
-        earliest = max(0, -(-(first - grid.frames + 1) // grid.step))
-        for w in range(earliest, min(len(windows), -(-last // grid.step))):
-            begin, end = max(first, w * grid.step), min(last, w * grid.step + grid.frames)
-            active = windows[w][begin - w * grid.step : end - w * grid.step]
+        for w in range(*_around(grid, first, last, len(windows))):
+            own = grid.first(w)
+            begin, end = max(first, own), min(last, own + grid.frames)
+            active = windows[w][begin - own : end - own]
             rows = slice(begin - first, end - first)
             covered[rows] += 1
             heard[rows] += active.sum(axis=1)
             for person in np.unique(people[w][people[w] != NOBODY]):
                 votes[rows, person] += active[:, people[w] == person].any(axis=1)
-        speaking = _loudest(votes, np.minimum(np.rint(heard / covered), most or persons))
+        count = np.rint(heard / np.maximum(covered, 1))
+        speaking = _loudest(votes, np.minimum(count, most or persons))
         yield first, np.concatenate([before, speaking])
         before = speaking[-1:]
+
+
+def _around(grid: Grid, first: int, last: int, count: int) -> tuple[int, int]:
+    """The first of ``count`` windows with any of the frames from ``first`` to before ``last``, and
+    the first one after those."""
+    frames = grid.step / grid.shift
+    earliest = max(0, int((first - grid.frames) / frames))
+    while grid.first(earliest) + grid.frames <= first:
+        earliest += 1
+    latest = min(count, int(last / frames) + 2)
+    while latest > earliest and grid.first(latest - 1) >= last:
+        latest -= 1
+    return earliest, latest
 
 
 def _loudest(votes: npt.NDArray[np.uint16], count: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:

@@ -41,6 +41,12 @@ def test_settled_words_take_the_place_of_tentative_ones() -> None:
     assert shown(written) == "We went\n"
 
 
+def test_as_many_tentative_words_are_shown_as_fit_on_the_line() -> None:
+    heard = Heard(tentative=said("we want"))
+    assert shown(Captions(9).of(heard)) == " we want"
+    assert shown(Captions(8).of(heard)) == " want"
+
+
 TEXTS = st.lists(st.sampled_from("a bb ccc dddd eeeeeeee".split()), max_size=8).map(" ".join)
 
 

@@ -12,6 +12,7 @@ from reflector_gpu.cli import console
 from reflector_gpu.cli.hints import here
 from reflector_gpu.cli.inventory import megabytes, state
 from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.catalog import MODELS
@@ -62,14 +63,13 @@ def test_config_as_a_table_has_a_line_each(typed: Typed, monkeypatch: pytest.Mon
 def test_models_are_listed(typed: Typed) -> None:
     records = json.loads(typed("models", "list", "--model", "scripted", "--json").out)
     assert [record["name"] for record in records] == [
-        *MODELS,
-        *DIARIZERS.models,
-        *TRANSLATORS.models,
+        name for catalog in CATALOGS.values() for name in catalog.models
     ]
     assert [record["name"] for record in records if record["default"]] == [
         "scripted",
         "pyannet",
         "apertium",
+        "smart-turn",
     ]
     by_name = {record["name"]: record for record in records}
     assert by_name["sphinx"]["installed"]

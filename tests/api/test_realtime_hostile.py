@@ -212,8 +212,8 @@ def test_a_client_that_vanishes_while_it_is_behind_frees_everything(
 ) -> None:
     """It has sent more than is taken in at once, so nobody reads from it when it goes.
 
-    The first look that the server then takes at the connection frees everything, though the engine
-    is not done with anything.
+    The first look that the server then takes at the connection frees everything, if it did not hear
+    of the end before, though the engine is not done with anything.
     """
     gate.free = 0
     looks: list[bool] = []
@@ -242,7 +242,8 @@ def test_a_client_that_vanishes_while_it_is_behind_frees_everything(
     client.socket.socket.close()
     eventually(lambda: not running(scripted, "live"))
     flooding.join()
-    assert looks[seen:] in ([True], [False, True])  # one may have begun before
+    assert looks[seen:].count(True) <= 1
+    assert looks[seen:].count(False) <= 1  # it may have begun before
     assert gate.cancelled
 
 

@@ -18,7 +18,7 @@ from threading import Thread
 
 import pytest
 
-from reflector_gpu.engines.recognition import catalog
+from reflector_gpu.engines.catalogs import CATALOGS
 from reflector_gpu.engines.weights import Weights, archive
 from reflector_gpu.engines.weights.pins import PINS, Member, PinnedFile, Pins
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled
@@ -252,7 +252,8 @@ def test_pins_fit_their_models() -> None:
     """Each model that is pinned finds all its files, and each file has its digest."""
     by_repository = {
         model.weights.repository: model.weights
-        for model in catalog.MODELS.values()
+        for kind in CATALOGS.values()
+        for model in kind.models.values()
         if model.weights
     }
     for repository, pins in PINS.items():
@@ -263,7 +264,7 @@ def test_pins_fit_their_models() -> None:
         assert len(pins.revision) == 40
         assert all(len(file.sha256) == 64 and file.size > 0 for file in pins.files)
         total = sum(file.size for file in pins.files) / 1e6
-        assert weights.megabytes == pytest.approx(total, rel=0.02)
+        assert weights.megabytes == pytest.approx(total, rel=0.02, abs=0.5)
         assert pins.wheels
 
 

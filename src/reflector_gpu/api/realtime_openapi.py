@@ -101,9 +101,4 @@ CALLS: Extra = {
     },
 }
 
-HANGUP: Extra = {
-    "responses": {
-        "200": {"description": "The call has ended"},
-        **failures({"401": ERRORS["401"], "404": "The client has no such call"}),
-    }
-}
+HANGUP: Extra = {"responses": {"200": {"description": "The call has ended"}}}

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from reflector_gpu.api import realtime_openapi, sessions
 from reflector_gpu.api.dependencies import AppCalls, AppIntake, AppMetrics, AppService
+from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.form_values import json_values
 from reflector_gpu.api.upload import Form, read_form
 from reflector_gpu.audio.spool import IN_MEMORY, Spool
@@ -61,7 +62,11 @@ async def open_call(
     return Response(answer, 201, {"Location": location}, media_type=SDP)
 
 
-@router.post("/v1/realtime/calls/{call_id}/hangup", openapi_extra=realtime_openapi.HANGUP)
+@router.post(
+    "/v1/realtime/calls/{call_id}/hangup",
+    responses={"default": ANY_FAILURE},
+    openapi_extra=realtime_openapi.HANGUP,
+)
 async def hang_up(call_id: str, request: Request, calls: AppCalls) -> Response:
     """End a call. What was said last is not transcribed."""
     await calls.hang_up(call_id, getattr(request.state, "client", ""))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.pipeline.known import KnownSpeaker, named
+from reflector_gpu.pipeline.identification import KnownSpeaker, named
 from reflector_gpu.pipeline.voices import Voice, allowing_for, identify
 from reflector_gpu.service.known_speakers import closest
 from reflector_gpu.types import DiarizeOptions, SpeakerTurn

@@ -17,7 +17,7 @@ from reflector_gpu.api.job_fields import ResultFields
 from reflector_gpu.api.job_kinds import Rendered
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
-from reflector_gpu.jobs.answers import Answer
+from reflector_gpu.jobs.batch_answers import Answer
 from reflector_gpu.jobs.job import Job, Options
 from reflector_gpu.jobs.journal import Journal
 from reflector_gpu.jobs.owners import Owners

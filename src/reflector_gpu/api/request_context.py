@@ -23,7 +23,7 @@ from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import UpstreamTimeout, blaming
 from reflector_gpu.pipeline.diarization import Diarized
-from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.pipeline.identification import Identify
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.runtime.admission import Permit

@@ -14,7 +14,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import NotFound, Overloaded, ReflectorError
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
-from reflector_gpu.jobs.answers import Answers
+from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder

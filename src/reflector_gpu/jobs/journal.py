@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.jobs.answers import Answer, Answers
+from reflector_gpu.jobs.batch_answers import Answer, Answers
 from reflector_gpu.jobs.job import Job
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces

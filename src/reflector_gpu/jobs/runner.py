@@ -19,7 +19,7 @@ from reflector_gpu.errors import (
     UpstreamTimeout,
     release_frames,
 )
-from reflector_gpu.jobs.answers import Answers
+from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Job, JobError, Status
 from reflector_gpu.jobs.journal import Journal, Work

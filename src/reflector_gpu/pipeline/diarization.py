@@ -13,7 +13,7 @@ from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.decoding.tasks import Listening
 from reflector_gpu.pipeline import voices as client_voices
 from reflector_gpu.pipeline.attribution import attribute
-from reflector_gpu.pipeline.known import Identify, KnownSpeaker, named
+from reflector_gpu.pipeline.identification import Identify, KnownSpeaker, named
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part

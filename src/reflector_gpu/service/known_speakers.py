@@ -13,7 +13,7 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.engines.diarization.pyannet.voiceprints import SAME, Voiceprint
 from reflector_gpu.errors import InvalidRequest, NotFound, Unavailable
 from reflector_gpu.pcm import PcmBytes, PcmFile, encoded
-from reflector_gpu.pipeline.known import Identify, KnownSpeaker
+from reflector_gpu.pipeline.identification import Identify, KnownSpeaker
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.service.live_diarization import LiveDiarization
 from reflector_gpu.service.speaker_files import Remembered, SpeakerFiles

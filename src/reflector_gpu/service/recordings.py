@@ -33,7 +33,7 @@ from reflector_gpu.pipeline.channels import (
     transcribe_channels,
 )
 from reflector_gpu.pipeline.diarization import Diarized, SubmitRecording, diarize, with_speakers
-from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.pipeline.identification import Identify
 from reflector_gpu.pipeline.places import Places
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe

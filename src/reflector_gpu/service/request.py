@@ -9,7 +9,7 @@ from typing import TypeAlias
 from reflector_gpu.audio.tracks import ANY_TRACK, TrackWish
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.engines.recognition.base import RecogniserModel
-from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.pipeline.identification import Identify
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.types import Chunk, DiarizeOptions, Priority, Recognition, TranscribeOptions
 

@@ -20,7 +20,7 @@ from reflector_gpu.api.request_context import RequestContext, blaming_for_audio
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.formats import audio_warnings, diarization, reflector
 from reflector_gpu.pipeline.diarization import Diarized
-from reflector_gpu.pipeline.known import Identify
+from reflector_gpu.pipeline.identification import Identify
 from reflector_gpu.service import Service
 from reflector_gpu.types import Priority
 

@@ -247,6 +247,18 @@ def test_a_job_that_waits_has_a_place_and_a_job_that_runs_has_progress(
     assert get(http, urgent)["started_at"] <= get(http, waiting[0])["started_at"]
 
 
+def test_the_share_that_is_done_is_known_before_the_first_words(
+    http: httpx.Client, pauses: bytes, held: Gate
+) -> None:
+    job = submit(http, pauses)
+    eventually(lambda: held.arrived)
+    progress = get(http, job)["progress"]
+    assert progress["duration"] == pytest.approx((len(pauses) - 44) / 32_000, abs=0.1)
+    assert (progress["audio_seconds"], progress["percent"]) == (0, 0)
+    held.open()
+    ended(http, job)
+
+
 def test_a_job_is_cancelled_and_erased(
     http: httpx.Client, data: Path, pauses: bytes, held: Gate
 ) -> None:

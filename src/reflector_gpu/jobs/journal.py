@@ -43,6 +43,8 @@ class Journal:
         self.position = job.resumed_at
         """How far the work has come."""
         self._channels = 1
+        self._claimed = False
+        self._duration = job.duration
 
     async def begin(self) -> None:
         """Read what an earlier try wrote, if there was one."""
@@ -51,6 +53,7 @@ class Journal:
 
     def expect(self, seconds: float) -> None:
         self.seconds = seconds
+        self._claimed = True
 
     def decoded(self, seconds: float, plausible: float) -> None:
         self.seconds = max(self.seconds, seconds)
@@ -104,6 +107,11 @@ class Journal:
             known = await self._pieces.recognition(self._job, name)
             if known is not None:
                 return known
+        if (
+            self._claimed and self._duration is None
+        ):  # so that its share is known from the beginning
+            self._duration = self.seconds
+            await self._pieces.lasts(self._job, self.seconds)
         found = await recognise()
         await self._pieces.add_recognition(self._job, name, found)
         return found

@@ -24,6 +24,16 @@ class Pieces:
             lambda c: own(c, job, "UPDATE jobs SET model = ? WHERE {mine}", model)
         )
 
+    async def lasts(self, job: Job, seconds: float) -> None:
+        """Say how long the recording is.
+
+        Raises:
+            Lost
+        """
+        await self._database.note(
+            lambda c: own(c, job, "UPDATE jobs SET duration = ? WHERE {mine}", seconds)
+        )
+
     async def add_part(
         self, job: Job, number: int, part: Part, duration: float | None, used: float
     ) -> None:

@@ -125,7 +125,8 @@ def test_the_schema_knows_every_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     jsonschema.validate(values, schema)
-    assert set(values) == set(schema["properties"]) - {"global"}
+    from_a_parent = {"global", "enabled"}
+    assert set(values) == set(schema["properties"]) - from_a_parent
     for name, part in schema["properties"].items():
         if "properties" in part and name != "resources":
             assert set(values[name]) == set(part["properties"]), name

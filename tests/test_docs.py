@@ -41,6 +41,7 @@ NEEDS: Mapping[str, str] = {
     "sudo ": "to change this machine",
     "@call.wav": "a recording with two channels",
     "v1/speakers": "a server that remembers voices",
+    "=community-1": "weights from the model hub",
     "webhooks/secret": "a receiver of webhooks",
 }
 """What a block that is not run needs that the machine of a test does not have."""

@@ -222,11 +222,24 @@ def test_bad_voices_are_refused(
 
 def test_a_server_without_a_place_remembers_nobody(bare: Callable[..., LiveServer]) -> None:
     with connect(bare(apikey=KEY)) as client:
-        assert "REFLECTOR_SPEAKER_STORE" in error_of(client.get(ROUTE), 503)["message"]
+        error = error_of(client.get(ROUTE), 404)
+        assert error["code"] == "not_configured"
+        assert "REFLECTOR_SPEAKER_STORE" in error["message"]
         answer = client.post(
             DIARIZATION, files={"file": wav(silence(1))}, data={"known_speakers": "all"}
         )
         assert error_of(answer, 400)["param"] == "known_speakers"
+
+
+@pytest.mark.parametrize("kind", ["transcription", "diarization"])
+def test_a_job_for_people_whom_nobody_remembers_is_refused_at_once(
+    bare: Callable[..., LiveServer], tmp_path: Path, kind: str
+) -> None:
+    with connect(bare(apikey=KEY, data_dir=tmp_path)) as client:
+        fields = {"kind": kind, "known_speakers": "all"}
+        answer = client.post("/v1/jobs", files={"file": wav(silence(1))}, data=fields)
+        assert error_of(answer, 400)["param"] == "known_speakers"
+        assert client.get("/v1/jobs").json()["data"] == []
 
 
 @encrypted

@@ -69,7 +69,7 @@ class TranscriptionKind:
         try:
             service = self._service
             if fields.known_speakers:  # whose they are is known once there is a job
-                service.known_speakers.check()
+                service.known_speakers.check_wanted()
                 fields = fields.model_copy(update={"known_speakers": (), "diarize": True})
             await transcription_request(service, model, fields, self._task, Priority.FILE, "")
         except ModelNotInstalled:
@@ -149,6 +149,8 @@ class DiarizationKind:
         fields.counts  # noqa: B018  raises if they contradict each other
         if fields.separate:  # no diarizer is needed
             return
+        if fields.known_speakers:
+            self._service.known_speakers.check_wanted()
         try:
             self._service.check_here(self._service.diarizer)
         except ModelNotInstalled:

@@ -257,7 +257,7 @@ def _write(text: str, target: Path | None) -> None:
 
 
 def _pauses() -> Iterator[float]:
-    """Seconds between looks at a server, which counts each as a request of the key."""
+    """Seconds between looks at a server: fewer and fewer, because a job may take hours."""
     pause = _FIRST_PAUSE
     while True:
         yield pause

@@ -11,7 +11,7 @@ import numpy as np
 
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.engines.diarization.pyannet.voiceprints import SAME, Voiceprint
-from reflector_gpu.errors import InvalidRequest, NotFound, Unavailable
+from reflector_gpu.errors import InvalidRequest, NotConfigured, NotFound, Unavailable
 from reflector_gpu.pcm import PcmBytes, PcmFile, encoded
 from reflector_gpu.pipeline.identification import Identify, KnownSpeaker
 from reflector_gpu.pipeline.voices import Voice
@@ -41,8 +41,15 @@ class KnownSpeakers:
         self._diarization = diarization
 
     def check(self) -> None:
-        """Raise `Unavailable` if nothing is remembered here."""
+        """Raise `NotConfigured` if nothing is remembered here."""
         self._there()
+
+    def check_wanted(self) -> None:
+        """Raise `InvalidRequest` if nobody whom a request names can be remembered here."""
+        try:
+            self._there()
+        except NotConfigured as error:
+            raise InvalidRequest(error.message, param="known_speakers") from None
 
     async def all(self, owner: str) -> list[Remembered]:
         """The speakers of ``owner``, by their names."""
@@ -81,6 +88,7 @@ class KnownSpeakers:
         Raises:
             InvalidRequest: there is no such speaker, or nothing is remembered here.
         """
+        self.check_wanted()
         try:
             speakers = await self.all(owner)
         except Unavailable as error:
@@ -125,10 +133,9 @@ class KnownSpeakers:
 
     def _there(self) -> SpeakerFiles:
         if self._files is None:
-            raise Unavailable(
+            raise NotConfigured(
                 "This server remembers no voices: its operator has to set REFLECTOR_SPEAKER_STORE "
-                "to a folder for them.",
-                retry_after=3600,
+                "to a folder for them."
             )
         return self._files
 

@@ -1,4 +1,4 @@
-"""What realtime sessions have in common, whatever line they are held over."""
+"""What realtime sessions have in common, over a WebSocket or over WebRTC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Account:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A session that is yet to begin: for whom it is, and with what it begins."""
+    """A session that can begin: who asked for it, and with which configuration."""
 
     service: Service
     metrics: Metrics
@@ -46,7 +46,7 @@ class Opening:
     dialect: Dialect
 
     async def hold(self, line: Line, record: dict[str, str | int | float]) -> None:
-        """Hold the session over ``line``. In the end ``record`` gets what came of it."""
+        """Hold the session over ``line`` until it ends. Then ``record`` has its figures."""
         state = self.caller.state
         client: str = getattr(state, "client", "")
         kept: Kept | None = self.caller.app.state.kept

@@ -29,7 +29,7 @@ class WebSocketLine:
 
     async def send(self, text: str) -> None:
         """Send an event, unless the client has left."""
-        with suppress(WebSocketDisconnect, RuntimeError):  # the latter when it is known already
+        with suppress(WebSocketDisconnect, RuntimeError):  # a RuntimeError once that is known
             await self._websocket.send_text(text)
 
     async def close(self, code: int, reason: str) -> None:

@@ -105,5 +105,5 @@ class PlainWav:
         for first in range(0, self._size, SAMPLE_BYTES * length):
             data = self._reader.read(min(SAMPLE_BYTES * length, self._size - first))
             if len(data) % SAMPLE_BYTES or not data:
-                return  # somebody cuts the file while it is read
+                return  # the file became shorter while it was read
             yield decoded(data)

@@ -51,7 +51,7 @@ _POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
 class WorkerDied(Exception):
     """The process ended, was killed, or hung; the message says which.
 
-    ``from_outside``: somebody else ended it, as the kernel does when memory runs out. Then the
+    ``from_outside``: the service did not end it; the kernel does when memory runs out. Then the
     batch is probably not at fault.
     """
 

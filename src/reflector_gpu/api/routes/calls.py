@@ -1,4 +1,4 @@
-"""Realtime transcription over WebRTC: calls that peers open by HTTP."""
+"""Realtime transcription over WebRTC: calls, which clients open by HTTP."""
 
 from __future__ import annotations
 

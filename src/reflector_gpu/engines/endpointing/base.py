@@ -1,4 +1,4 @@
-"""The protocol of endpointers: what somebody has said so far in, how likely that is all out."""
+"""The protocol of endpointers: from a turn so far, how likely it is that the turn is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k-means: so many clusters as somebody asks for."""
+"""k-means: as many clusters as are asked for."""
 
 from __future__ import annotations
 

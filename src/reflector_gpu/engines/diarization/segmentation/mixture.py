@@ -2,8 +2,8 @@
 
 It follows `SpeakerDiarization` of pyannote.audio 4: a segmentation network finds the speakers of
 each window, an embedding network describes their voices, and a mixture of speakers in the space of
-a PLDA (`vbx`) finds the people. Memory does not grow with the recording but for its voices, some
-5 MB an hour.
+a PLDA (`vbx`) finds the people. Memory grows only with the voices of a recording, by some 5 MB an
+hour.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _diarize(
 
 
 def joined(found: Sequence[SpeakerTurn], pause: float) -> list[SpeakerTurn]:
-    """The same; of one speaker, those that are no more than ``pause`` seconds apart are one."""
+    """``found``, where turns of one speaker that are at most ``pause`` seconds apart are joined."""
     kept: list[SpeakerTurn] = []
     for speaker in sorted({turn.speaker for turn in found}):
         own = [turn for turn in found if turn.speaker == speaker]

@@ -1,4 +1,4 @@
-"""The speakers of a window are different people: who is who, so that all fit best together."""
+"""Pair the speakers of a window with different people, so that all fit best together."""
 
 from __future__ import annotations
 

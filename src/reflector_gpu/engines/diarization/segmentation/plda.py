@@ -65,7 +65,7 @@ class Plda:
 
 def _diagonal(transform: _Matrix, variances: _Matrix) -> tuple[_Matrix, _Matrix]:
     """The transform that makes the variance within speakers 1 and that between them diagonal, one
-    column for each dimension; and the latter, largest first.
+    column for each dimension; and the variances between them, largest first.
 
     It solves ``between @ v = variance * within @ v``.
     """

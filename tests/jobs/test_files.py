@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reflector_gpu.errors import NotFound, Overloaded
+from reflector_gpu.errors import NotFound, Overloaded, StorageFull
 from reflector_gpu.jobs import files, stored_blobs
 from reflector_gpu.jobs.blobs import FolderBlobs
 from reflector_gpu.jobs.files import Files
@@ -16,6 +16,7 @@ from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Database, sqlite_in
+from tests.disks import small_disk
 
 
 class Clock:
@@ -87,12 +88,54 @@ def test_files_that_are_in_the_database(tmp_path: Path, database: Database) -> N
             source.write_bytes(content)
             file = await kept.add("me", "a", "batch", source)
             assert file.size == len(content)
-            assert b"".join([piece async for piece in await kept.content(file.id)]) == content
-            async with kept.local(file.id) as path:
+            assert b"".join([piece async for piece in await kept.content(file)]) == content
+            async with kept.local(file) as path:
                 assert path.read_bytes() == content
             assert not path.exists()
             await kept.remove("me", file.id)
         assert await database.read(lambda c: c.rows("SELECT * FROM blobs")) == []
+
+    asyncio.run(run())
+
+
+def test_a_file_that_is_deleted_while_it_is_read_is_not_a_shorter_one(
+    tmp_path: Path, database: Database
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(2_500_000))
+    kept = Files(database, StoredBlobs(database, tmp_path), 60.0, Unbroken())
+
+    async def run() -> None:
+        file = await kept.add("me", "a", "batch", source)
+        pieces = await kept.content(file)
+        assert len(await anext(pieces)) == 1_000_000
+        await kept.remove("me", file.id)
+        with pytest.raises(NotFound):
+            await anext(pieces)
+        with pytest.raises(NotFound):
+            await kept.content(file)
+        with pytest.raises(NotFound):
+            async with kept.local(file):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_file_that_has_no_room_to_be_copied_is_refused(
+    tmp_path: Path, database: Database
+) -> None:
+    source, scratch = tmp_path / "source", tmp_path / "scratch"
+    source.write_bytes(bytes(1_500_001))
+    scratch.mkdir()
+
+    async def run() -> None:
+        with small_disk(scratch, 1_024):
+            kept = Files(database, StoredBlobs(database, scratch), 60.0, Unbroken())
+            file = await kept.add("me", "a", "batch", source)
+            with pytest.raises(StorageFull):
+                async with kept.local(file):
+                    pass
+            assert not list(scratch.iterdir())
 
     asyncio.run(run())
 

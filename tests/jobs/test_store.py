@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.errors import InvalidRequest, TooLarge
+from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
+from reflector_gpu.jobs.journal import Journal
 from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database, sqlite_in
+from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.usage import Usage
 
 
@@ -122,6 +125,25 @@ def test_audio_is_counted_with_the_part_that_it_was_used_for(
         assert [day.audio_seconds for day in await usage.since("", "me")] == [5.0]
         await store.complete(other, b"", 12.0, used=7.0)
         assert sum(day.audio_seconds for day in await usage.since("", "me")) == 12.0
+
+    asyncio.run(run())
+
+
+def test_a_part_that_is_not_written_down_counts_for_no_quota(
+    store: JobStore, database: Database, clock: Clock
+) -> None:
+    async def run() -> None:
+        await store.add("job_1", draft())
+        silent = await store.take("silent")
+        assert silent
+        owners = Kept.of(database)
+        journal = Journal(Pieces(database), Answers(database), owners, silent, lambda: None)
+        await journal.add(Part((), 5.0))
+        clock.now += 11
+        await store.take("other")
+        with pytest.raises(Lost):
+            await journal.add(Part((), 9.0))
+        assert owners.usage.audio_today("me") == 5.0
 
     asyncio.run(run())
 

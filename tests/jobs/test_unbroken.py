@@ -118,7 +118,7 @@ def test_a_kept_file_has_a_row(jobs: Jobs, database: Held, recording: Path) -> N
         add = jobs.files.add("me", "a", "batch", recording)
         await left(database, asyncio.create_task(add), jobs)
         [file] = await jobs.files.listed("me")
-        async with jobs.files.local(file.id) as path:
+        async with jobs.files.local(file) as path:
             assert path.read_bytes() == b"abc"
 
     asyncio.run(run())

@@ -11,22 +11,25 @@ from reflector_gpu.store.database import Connection
 _GB = 1e9
 _SOON, _LATER = 60.0, 600.0  # seconds until it may be worth another try
 
-_KEPT = """SELECT
-    (SELECT coalesce(sum(size), 0) FROM files{mine}) +
-    (SELECT coalesce(sum(length), 0) FROM uploads{mine}) AS bytes"""
+_JOBS = "FROM jobs WHERE status IN ('queued', 'running'){and_mine}"
 
+_OWN = f"""SELECT max(bytes) AS bytes {_JOBS} AND (source IS NULL
+    OR (source NOT IN (SELECT id FROM uploads) AND source NOT IN (SELECT id FROM files)))
+    GROUP BY coalesce(source, id)"""
+"""The bytes of jobs that no upload and no file has. Jobs of one deleted upload share them."""
 
-_OWN_BYTES = """CASE WHEN source IS NULL
-    OR (source NOT IN (SELECT id FROM uploads) AND source NOT IN (SELECT id FROM files))
-    THEN bytes ELSE 0 END"""
-"""The bytes of a job that no upload and no file has."""
+_KEPT = f"""SELECT (SELECT count(*) {_JOBS}) AS jobs,
+    (SELECT coalesce(sum(bytes), 0) FROM ({_OWN}) AS own) +
+    (SELECT coalesce(sum(size), 0) FROM files{{mine}}) +
+    (SELECT coalesce(sum(length), 0) FROM uploads{{mine}}) AS bytes"""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """How many ``jobs`` may wait or run, and how many ``bytes`` there may be of their recordings,
-    of files, and of uploads, which count in full from their beginning. A job that is made of an
-    upload or a file adds none while that is there: they are the same bytes."""
+    of files, and of uploads, which count in full from their beginning. Jobs that are
+    made of an upload or a file add none while that is there, and its size once, in all, when it is
+    deleted: they are the same bytes."""
 
     jobs: float = math.inf
     bytes: float = math.inf
@@ -79,12 +82,7 @@ UNLIMITED = Allowance()
 
 
 def _kept(connection: Connection, owner: str | None) -> _Kept:
-    values = () if owner is None else (owner,)
-    [jobs] = connection.rows(
-        f"SELECT count(*) AS n, coalesce(sum({_OWN_BYTES}), 0) AS bytes FROM jobs"
-        f" WHERE status IN ('queued', 'running'){'' if owner is None else ' AND owner = ?'}",
-        *values,
-    )
-    mine = "" if owner is None else " WHERE owner = ?"
-    [rest] = connection.rows(_KEPT.format(mine=mine), *values, *values)
-    return _Kept(int(jobs["n"] or 0), int(jobs["bytes"] or 0) + int(rest["bytes"] or 0))
+    mine, and_mine = ("", "") if owner is None else (" WHERE owner = ?", " AND owner = ?")
+    values = [] if owner is None else [owner] * 4
+    [kept] = connection.rows(_KEPT.format(mine=mine, and_mine=and_mine), *values)
+    return _Kept(int(kept["jobs"] or 0), int(kept["bytes"] or 0))

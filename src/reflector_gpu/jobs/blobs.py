@@ -63,18 +63,19 @@ class Blobs(Protocol):
             StorageFull, Unavailable
         """
 
-    def local(self, blob_id: str) -> AbstractAsyncContextManager[Path]:
-        """A file of this machine with all of a blob, for the time of the block.
+    def local(self, blob_id: str, size: int) -> AbstractAsyncContextManager[Path]:
+        """A file of this machine with all ``size`` bytes of a blob, for the time of the block.
 
         Raises:
             NotFound: the blob was removed.
+            StorageFull
         """
 
-    async def content(self, blob_id: str) -> AsyncIterator[bytes]:
-        """The bytes of a blob, a few at a time.
+    async def content(self, blob_id: str, size: int) -> AsyncIterator[bytes]:
+        """All ``size`` bytes of a blob, a few at a time.
 
         Raises:
-            NotFound: the blob was removed.
+            NotFound: the blob was removed. The iterator raises it, too.
         """
 
     async def remove(self, blob_ids: Collection[str]) -> None: ...
@@ -91,10 +92,10 @@ class FolderBlobs:
         try:
             free = await asyncio.to_thread(self._free, promised)
             if free < size + _SPARE_BYTES:
-                raise _full()
+                raise full()
             await asyncio.to_thread(self._path(blob_id).touch, 0o600)
         except OSError as error:
-            raise _full() from error
+            raise full() from error
 
     async def size(self, blob_id: str) -> int | None:
         try:
@@ -107,7 +108,7 @@ class FolderBlobs:
         try:
             file = self._path(blob_id).open("r+b", buffering=0)
         except FileNotFoundError:
-            raise _removed() from None
+            raise removed() from None
         with file:
             file.seek(offset)
             yield _FileWriter(file.fileno())
@@ -123,20 +124,20 @@ class FolderBlobs:
             return await asyncio.to_thread(_link, path, target)
         except OSError as error:
             target.unlink(missing_ok=True)
-            raise _full() from error
+            raise full() from error
 
     @asynccontextmanager
-    async def local(self, blob_id: str) -> AsyncIterator[Path]:
+    async def local(self, blob_id: str, size: int) -> AsyncIterator[Path]:
         path = self._path(blob_id)
         if not path.exists():
-            raise _removed()
+            raise removed()
         yield path
 
-    async def content(self, blob_id: str) -> AsyncIterator[bytes]:
+    async def content(self, blob_id: str, size: int) -> AsyncIterator[bytes]:
         try:
             file = await asyncio.to_thread(self._path(blob_id).open, "rb")
         except FileNotFoundError:
-            raise _removed() from None
+            raise removed() from None
 
         async def pieces() -> AsyncIterator[bytes]:
             with file:
@@ -171,7 +172,7 @@ class _FileWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            raise _full() from error
+            raise full() from error
 
     async def flush(self) -> None:
         """The file has everything."""
@@ -194,9 +195,9 @@ def _link(source: Path, target: Path) -> int:
     return target.stat().st_size
 
 
-def _full() -> StorageFull:
+def full() -> StorageFull:
     return StorageFull("The server has no room for the file; try later.")
 
 
-def _removed() -> NotFound:
+def removed() -> NotFound:
     return NotFound("The file was deleted.")

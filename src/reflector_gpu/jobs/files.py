@@ -137,21 +137,21 @@ class Files:
             file.expires,
         )
 
-    def local(self, file_id: str) -> AbstractAsyncContextManager[Path]:
+    def local(self, file: KeptFile) -> AbstractAsyncContextManager[Path]:
         """The file on this machine, for the time of the block.
 
         Raises:
             NotFound: it was removed.
         """
-        return self._blobs.local(file_id)
+        return self._blobs.local(file.id, file.size)
 
-    async def content(self, file_id: str) -> AsyncIterator[bytes]:
+    async def content(self, file: KeptFile) -> AsyncIterator[bytes]:
         """What is in the file, a few bytes at a time.
 
         Raises:
             NotFound: it was removed.
         """
-        return await self._blobs.content(file_id)
+        return await self._blobs.content(file.id, file.size)
 
     async def _erase(self, file_ids: list[str]) -> None:
         await self._blobs.remove(file_ids)

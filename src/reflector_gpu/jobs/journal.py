@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from reflector_gpu.audio.spool import Spool
@@ -61,13 +62,14 @@ class Journal:
     def channels(self, count: int) -> None:
         self._channels = count
 
-    def advance(self, position: float) -> float:
-        """Go on to ``position``; the audio that was used for it, to be written down. All channels
+    @contextmanager
+    def advance(self, position: float) -> Iterator[float]:
+        """Go on to ``position``. The block writes down the audio that was used for it. All channels
         count."""
         used = max(0.0, position - self.position) * self._channels
         self.position = position
-        self._owners.will_be_used(self._job.owner, used)
-        return used
+        with self._owners.using(self._job.owner, used):
+            yield used
 
     async def answered_by(self, model: str) -> None:
         """Say which model does the work."""
@@ -88,8 +90,8 @@ class Journal:
         number, self._parts = self._parts, self._parts + 1
         if number < len(self._kept):
             return self._kept[number]
-        used = self.advance(part.position)
-        await self._pieces.add_part(self._job, number, part, self.seconds or None, used)
+        with self.advance(part.position) as used:
+            await self._pieces.add_part(self._job, number, part, self.seconds or None, used)
         self._told()
         return part
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
@@ -20,5 +21,6 @@ class Owners(Protocol):
             QuotaExceeded: the key has used its audio of this day.
         """
 
-    def will_be_used(self, owner: str, seconds: float) -> None:
-        """So many ``seconds`` of audio are about to be written down for ``owner``."""
+    def using(self, owner: str, seconds: float) -> AbstractContextManager[None]:
+        """So many ``seconds`` of audio are written down for ``owner`` in the block. They count for
+        its quota, unless the block fails."""

@@ -191,8 +191,9 @@ class Runner:
         async with self._folder.recording(job.id, fetch) as recording:
             result = await self._works[job.kind].run(job, recording, journal)
         # The lines of a batch are requests, which count their audio themselves.
-        used = 0.0 if job.kind == "batch" else journal.advance(journal.seconds)
-        await self._store.complete(job, result, journal.seconds, used)
+        end = journal.position if job.kind == "batch" else journal.seconds
+        with journal.advance(end) as used:
+            await self._store.complete(job, result, journal.seconds, used)
         await self._after(job, Status.COMPLETED)
 
     async def _fail(self, job: Job, error: JobError) -> None:

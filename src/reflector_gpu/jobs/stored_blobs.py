@@ -7,11 +7,12 @@ import math
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import IO
 
-from reflector_gpu.errors import Conflict, NotFound, StorageFull
-from reflector_gpu.jobs.blobs import Writer
+from reflector_gpu.errors import Conflict, NotFound
+from reflector_gpu.jobs.blobs import Writer, full, removed
 from reflector_gpu.store.database import Connection, Database
 
 _PIECE = 1_000_000  # bytes of a row
@@ -62,23 +63,29 @@ class StoredBlobs:
         return size
 
     @asynccontextmanager
-    async def local(self, blob_id: str) -> AsyncIterator[Path]:
-        try:
-            file = tempfile.NamedTemporaryFile(dir=self._scratch)  # noqa: SIM115  it is closed
-        except OSError as error:
-            raise StorageFull("The server has no room for the file; try later.") from error
-        with file:
-            async for piece in await self.content(blob_id):
-                await asyncio.to_thread(file.write, piece)
-            file.flush()
+    async def local(self, blob_id: str, size: int) -> AsyncIterator[Path]:
+        pieces = await self.content(blob_id, size)
+        with ExitStack() as resources:
+            try:
+                # Without a buffer, which a full disk would have fail once more when it is closed.
+                file = resources.enter_context(
+                    tempfile.NamedTemporaryFile(dir=self._scratch, buffering=0)
+                )
+                async for piece in pieces:
+                    await asyncio.to_thread(_write, file, piece)
+            except OSError as error:
+                raise full() from error
             yield Path(file.name)
 
-    async def content(self, blob_id: str) -> AsyncIterator[bytes]:
+    async def content(self, blob_id: str, size: int) -> AsyncIterator[bytes]:
+        first = await self._piece(blob_id, 0) if size else b""
+
         async def pieces() -> AsyncIterator[bytes]:
-            position = 0
-            while piece := await self._piece(blob_id, position):
+            piece, position = first, 0
+            while piece:
                 yield piece
                 position += len(piece)
+                piece = await self._piece(blob_id, position) if position < size else b""
 
         return pieces()
 
@@ -103,14 +110,20 @@ class StoredBlobs:
 
         await self._database.note(work)
 
-    async def _piece(self, blob_id: str, position: int) -> bytes | None:
+    async def _piece(self, blob_id: str, position: int) -> bytes:
+        """
+        Raises:
+            NotFound: the blob was removed.
+        """
         found = await self._database.read(
             lambda c: c.rows(
                 "SELECT body FROM blobs WHERE id = ? AND position = ?", blob_id, position
             )
         )
         body = found[0]["body"] if found else None
-        return body if isinstance(body, bytes) else None
+        if not isinstance(body, bytes):
+            raise removed()
+        return body
 
     async def _insert(self, blob_id: str, position: int, piece: bytes) -> None:
         # The commit of the row that it belongs to, which comes last, has the disk keep these.
@@ -157,3 +170,9 @@ class _StoredWriter:
 
         await self._database.note(work)
         self._offset += len(body)
+
+
+def _write(file: IO[bytes], piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]

@@ -283,7 +283,7 @@ class Uploads:
                 f"The upload has {upload.offset} of its {upload.length} bytes; send the others.",
                 param="upload_id",
             )
-        async with self._blobs.local(upload_id) as path:
+        async with self._blobs.local(upload_id, upload.length) as path:
             yield path, upload.name
 
     async def remove(self, owner: str, upload_id: str) -> None:

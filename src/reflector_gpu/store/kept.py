@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from reflector_gpu.errors import QuotaExceeded, Unauthorized
@@ -42,9 +43,9 @@ class Kept:
                 retry_after=self.usage.seconds_to_tomorrow,
             )
 
-    def will_be_used(self, owner: str, seconds: float) -> None:
-        """So many ``seconds`` of audio are about to be written down for ``owner``."""
-        self.usage.audio_elsewhere(owner, seconds)
+    def using(self, owner: str, seconds: float) -> AbstractContextManager[None]:
+        """So many ``seconds`` of audio are written down for ``owner`` in the block."""
+        return self.usage.audio_elsewhere(owner, seconds)
 
     async def start(self) -> None:
         self.keys.start()

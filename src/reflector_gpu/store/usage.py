@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -85,9 +85,20 @@ class Usage:
         self._new[owner, day].audio_seconds += seconds
         self._today[owner, day] += seconds
 
-    def audio_elsewhere(self, owner: str, seconds: float) -> None:
-        """Have audio count for quotas already that somebody else is about to write down."""
-        self._today[owner, self._day] += seconds
+    @contextmanager
+    def audio_elsewhere(self, owner: str, seconds: float) -> Iterator[None]:
+        """Have audio count for quotas that somebody else writes down in the block.
+
+        It counts from the beginning of the block, so that no sum has it twice, and no longer if
+        the block fails.
+        """
+        today = owner, self._day
+        self._today[today] += seconds
+        try:
+            yield
+        except BaseException:
+            self._today[today] -= seconds
+            raise
 
     def audio_today(self, owner: str) -> float:
         """Seconds of audio of this day. What other servers have done is known a little later."""

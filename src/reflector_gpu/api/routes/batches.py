@@ -162,8 +162,8 @@ async def get_file_content(file_id: str, jobs: AppJobs, owner: Owner) -> Respons
         job, failed = await _output(jobs, owner, file_id)
         lines = jobs.answers.file(job.id, failed=failed)
         return StreamingResponse(lines, media_type=_JSONL)
-    await jobs.files.get(owner, file_id)
-    return StreamingResponse(await jobs.files.content(file_id), media_type=_JSONL)
+    file = await jobs.files.get(owner, file_id)
+    return StreamingResponse(await jobs.files.content(file), media_type=_JSONL)
 
 
 @router.delete("/files/{file_id}")
@@ -202,7 +202,7 @@ async def _draft(
             raise InvalidRequest(
                 f"A batch's file has at most {_LARGEST} bytes.", param="input_file_id"
             )
-        path = await context.resources.enter_async_context(jobs.files.local(file.id))
+        path = await context.resources.enter_async_context(jobs.files.local(file))
     except NotFound as error:
         raise InvalidRequest(error.message, param="input_file_id") from None
     counting = asyncio.to_thread(_count, path, fields.endpoint)

@@ -43,6 +43,7 @@ NEEDS: Mapping[str, str] = {
     "v1/speakers": "a server that remembers voices",
     "=community-1": "weights from the model hub",
     "webhooks/secret": "a receiver of webhooks",
+    "RTCPeerConnection": "a browser",
 }
 """What a block that is not run needs that the machine of a test does not have."""
 

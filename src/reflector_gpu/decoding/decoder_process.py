@@ -202,14 +202,14 @@ class _Decoder:
                 length, arrived, complete, inline, has_output = TASK_HEAD.unpack(head)
                 task: DecodeTask = pickle.loads(self._received(length))  # noqa: S301  from our server
                 data = self._received(arrived) if inline else opened[0]
-                source = _Source(self._tell, self._received, data, arrived, complete)
+                source = _Source(self._send, self._received, data, arrived, complete)
                 output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
                 self._do(task, SpoolReader(source), output)
 
     def _do(self, task: DecodeTask, reader: SpoolReader, output: Spool | None) -> None:
         try:
             for message, data in task.run(reader, output, CpuAllowance().passed):
-                self._tell(message, data)
+                self._send(message, data)
         except ReflectorError as error:
             self._fail(error)
         except MemoryError:
@@ -231,9 +231,9 @@ class _Decoder:
         )
 
     def _fail(self, error: ReflectorError) -> None:
-        self._tell(Failed.by(error))
+        self._send(Failed.by(error))
 
-    def _tell(self, message: DecoderMessage, data: Data = b"") -> None:
+    def _send(self, message: DecoderMessage, data: Data = b"") -> None:
         with self._sending:
             for piece in written(message, data):
                 self._connection.sendall(piece)
@@ -254,13 +254,13 @@ class _Source:
 
     def __init__(
         self,
-        tell: Callable[[DecoderMessage], None],
+        send: Callable[[DecoderMessage], None],
         received: Callable[[int], bytes],
         data: bytes | io.FileIO,
         arrived: int,
         complete: bool,
     ) -> None:
-        self._tell = tell
+        self._send = send
         self._received = received
         self._data = data
         self.size = arrived
@@ -269,7 +269,7 @@ class _Source:
     def read_at(self, offset: int, count: int) -> bytes:
         """As `Spool.read_at`."""
         while offset >= self.size and not self.complete:
-            self._tell(Needs(offset))
+            self._send(Needs(offset))
             self.size, state = REACHED.unpack(self._received(REACHED.size))
             self.complete = state == ALL_THERE
             if state == LOST:

@@ -69,11 +69,11 @@ class Segments:
     async def _tell_all(self) -> None:
         while (told := await self._settled.get()) is not None:
             try:
-                await self._tell(*told)
+                await self._send_segment(*told)
             except Exception:  # a bug of ours fails one segment and not the session
                 logger.exception("a segment of a realtime turn failed")
 
-    async def _tell(self, words: Sequence[Word], language: str | None) -> None:
+    async def _send_segment(self, words: Sequence[Word], language: str | None) -> None:
         segment_id, text = events.new_id("seg"), join_words(words)
         start, end = words[0].start, words[-1].end
         speaker, translation = words[0].speaker or "", None

@@ -109,7 +109,7 @@ class Conversation:
                 pushed = _Pushed((await self._speech.transcriber(wanted)).utterance(), audio)
                 pushing = asyncio.create_task(pushed.run())
                 try:
-                    await self._tell(pushed.utterance)
+                    await self._send_transcript(pushed.utterance)
                     await pushing
                     account.done(pushed.seconds)
                 finally:
@@ -123,7 +123,7 @@ class Conversation:
             logger.exception("speech of a Wyoming client was not recognised")
             await self._send(failure(EngineFailed("The server failed on this speech.")))
 
-    async def _tell(self, utterance: LiveUtterance) -> None:
+    async def _send_transcript(self, utterance: LiveUtterance) -> None:
         told: list[Word] = []
         language: str | None = None
         await self._send(Event("transcript-start"))

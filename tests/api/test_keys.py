@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually, wav
 from tests.cli.conftest import Typed, typed
 from tests.jobs.test_killed import submit_batch
 from tests.live import KEY, LiveServer
@@ -170,6 +171,19 @@ def test_what_a_key_has_used_is_counted_and_limited(
             assert len({day["key"] for day in everybody}) == 2
             [alice] = [day for day in everybody if day["name"] == "alice"]
             assert alice["key"] in own_keys("list")
+
+
+def test_the_words_of_a_client_that_leaves_count(
+    server: LiveServer, keys: Keys, speech: Samples, held: Gate
+) -> None:
+    held.free = 1
+    with connect(server, keys("create", "alice")) as http:
+        eventually(lambda: http.get("/v1/models").status_code == 200)
+        files, fields = {"file": wav(speech)}, {"stream": "true"}
+        with http.stream("POST", TRANSCRIPTIONS, files=files, data=fields) as answer:
+            assert any("transcript.text.delta" in line for line in answer.iter_lines())
+        used = eventually(lambda: sum(day["audio_seconds"] for day in usage(http)))
+        assert 0 < used < len(speech) / SAMPLE_RATE
 
 
 def stored(folder: Path, statement: str) -> Any:

@@ -19,8 +19,8 @@ from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.pipeline.channels import transcribe_channels
 from reflector_gpu.pipeline.places import Places
 from reflector_gpu.pipeline.transcription import Plan, collect
-from reflector_gpu.testing import FakeSubmit
-from reflector_gpu.types import SAMPLE_RATE, Priority, Recognition, TranscribeOptions
+from reflector_gpu.testing import FakeSubmit, HeldSubmit
+from reflector_gpu.types import SAMPLE_RATE, Priority, Recognition, Samples, TranscribeOptions
 from tests.waiting import PATIENCE_SECONDS
 
 PLAN = Plan(TranscribeOptions(language="en"), Priority.FILE, 10.0, 1.0)
@@ -47,13 +47,19 @@ class CountingDecoders(ThreadDecoders):
 
 
 def noise(channels: int) -> bytes:
+    random = np.random.default_rng(0)
+    return interleaved(
+        *(random.uniform(-0.3, 0.3, SAMPLE_RATE).astype(np.float32) for _ in range(channels))
+    )
+
+
+def interleaved(*channels: Samples) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
-        writer.setnchannels(channels)
+        writer.setnchannels(len(channels))
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE)
-        samples = np.random.default_rng(0).uniform(-9000, 9000, (SAMPLE_RATE, channels))
-        writer.writeframes(samples.astype("<i2").tobytes())
+        writer.writeframes((np.stack(channels, axis=1) * 32767).astype("<i2").tobytes())
     return file.getvalue()
 
 
@@ -107,11 +113,11 @@ def test_requests_for_many_places_are_served_in_order_and_cancelled_ones_are_ski
         places, order = Places(4), list[str]()
 
         async def take(name: str, count: int) -> None:
-            async with places.taken(count):
+            async with places.taken(count, Priority.FILE):
                 order.append(name)
                 await asyncio.sleep(0)
 
-        async with places.taken(3):
+        async with places.taken(3, Priority.FILE):
             waiting = [
                 asyncio.create_task(take(name, count))
                 for name, count in (("leaves", 4), ("all", 4), ("one", 1), ("leaves too", 1))
@@ -122,7 +128,52 @@ def test_requests_for_many_places_are_served_in_order_and_cancelled_ones_are_ski
             waiting[3].cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert order == ["all", "one"]
-        async with asyncio.timeout(PATIENCE_SECONDS), places.taken(4):  # none was lost
-            pass
+        async with asyncio.timeout(PATIENCE_SECONDS), places.taken(4, Priority.FILE):
+            pass  # none was lost
+
+    asyncio.run(scene())
+
+
+def test_live_requests_pass_waiting_files() -> None:
+    async def scene() -> None:
+        places, order = Places(4), list[str]()
+
+        async def take(name: str, count: int, priority: Priority) -> None:
+            async with places.taken(count, priority):
+                order.append(name)
+
+        async with places.taken(3, Priority.FILE):
+            file = asyncio.create_task(take("file", 4, Priority.FILE))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await take("live", 1, Priority.LIVE)
+            assert order == ["live"]
+        await file
+
+    asyncio.run(scene())
+
+
+def test_a_place_is_free_once_its_channel_is_decoded(speech: Samples) -> None:
+    """The words of the first recording are still waited for when the second one is done."""
+
+    async def scene() -> None:
+        decoders, places = ThreadDecoders(), Places(2)
+        held, at_once = HeldSubmit(), FakeSubmit()
+        data = interleaved(speech[: 3 * SAMPLE_RATE], speech[: 3 * SAMPLE_RATE])
+        with spool_of(data) as slow, spool_of(data) as quick:
+            slow.finish()
+            quick.finish()
+            waiting = asyncio.create_task(
+                collect(transcribe_channels(slow, PLAN, decoders, held, places))
+            )
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await held.asked_for(2)
+                found = await collect(transcribe_channels(quick, PLAN, decoders, at_once, places))
+            assert found.duration == pytest.approx(3.0)
+            assert held.waiting == 2
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        async with asyncio.timeout(PATIENCE_SECONDS), places.taken(2, Priority.FILE):
+            pass  # none was lost
 
     asyncio.run(scene())

@@ -85,16 +85,18 @@ class RequestContext:
         began = time.monotonic()
         transcribe = self.service.recordings.transcribe
         with self.permit.recording() as recording, blaming_for_audio(field):
-            async with aclosing(transcribe(spool, wanted, recording)) as parts:
-                async for part in parts:
-                    recording.done(part.position)
-                    if part.segments and wanted.streamed:
-                        self._has_words()
-                    if part.duration is not None:
-                        took = time.monotonic() - began
-                        self.metrics.recording(wanted.model.name, part.duration, took)
-                        self._worked_on(recording.seconds)
-                    yield part
+            try:
+                async with aclosing(transcribe(spool, wanted, recording)) as parts:
+                    async for part in parts:
+                        recording.done(part.position)
+                        if part.segments and wanted.streamed:
+                            self._has_words()
+                        if part.duration is not None:
+                            took = time.monotonic() - began
+                            self.metrics.recording(wanted.model.name, part.duration, took)
+                        yield part
+            finally:  # also if the client leaves, or what follows fails
+                self._worked_on(recording.completed)
 
     async def diarized(
         self,

@@ -17,13 +17,13 @@ from math import inf
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
-from reflector_gpu.decoding.base import Decoders
-from reflector_gpu.decoding.messages import Ended
+from reflector_gpu.decoding.base import Decoders, DecodeTask
+from reflector_gpu.decoding.messages import Ended, Told
 from reflector_gpu.decoding.tasks import Listening, Surveying
 from reflector_gpu.errors import EngineFailed, InvalidRequest, UndecodableAudio
 from reflector_gpu.pipeline.attribution import label
 from reflector_gpu.pipeline.diarization import Diarized
-from reflector_gpu.pipeline.places import Places
+from reflector_gpu.pipeline.places import Places, TakenPlaces
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
@@ -73,18 +73,17 @@ async def transcribe_channels(
     to speak on another. The last part has all of them once more. A channel that cannot be decoded
     is silent, unless all are like that.
 
-    Each channel has one of the ``places`` while it is decoded. There are `MOST_CHANNELS` at least.
+    Each channel has one of the ``places`` until it is decoded. There are `MOST_CHANNELS` at least.
     Until the recording is complete, none is taken, so that no slow host keeps others waiting.
     """
     wishes = await channels_of(spool, plan.track, decoders)
     plan.tally.channels(len(wishes))
     await spool.reached(sys.maxsize)
-    async with (
-        places.taken(len(wishes)),
-        aclosing(_merged(spool, plan, decoders, submit, wishes)) as parts,
-    ):
-        async for part in parts:
-            yield part
+    async with places.taken(len(wishes), plan.priority) as held:
+        placed = _PlacedDecoders(decoders, held)
+        async with aclosing(_merged(spool, plan, placed, submit, wishes)) as parts:
+            async for part in parts:
+                yield part
 
 
 async def _merged(
@@ -165,6 +164,34 @@ async def diarize_channels(
     tally.expect(seconds)
     turns.sort(key=lambda turn: (turn.start, turn.speaker))
     return Diarized(turns, seconds, condition=_together(conditions))
+
+
+class _PlacedDecoders:
+    """`Decoders` that give a place back at the end of each recording that they decode."""
+
+    def __init__(self, decoders: Decoders, held: TakenPlaces) -> None:
+        self._decoders = decoders
+        self._held = held
+
+    @property
+    def deaths(self) -> int:
+        return self._decoders.deaths
+
+    def start(self) -> None:
+        self._decoders.start()
+
+    async def run(
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
+    ) -> AsyncGenerator[Told]:
+        try:
+            async with aclosing(self._decoders.run(task, spool, output)) as told:
+                async for message in told:
+                    yield message
+        finally:
+            self._held.give_one_back()
+
+    async def close(self) -> None:
+        await self._decoders.close()
 
 
 class _Channel:

@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from bisect import insort
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from reflector_gpu.types import Priority
 
 
 class Places:
     """A number of places. Whoever comes takes all that it needs at once, or waits and holds none:
-    so nobody waits for a place that only another waiter could free. First come, first served.
+    so nobody waits for a place that only another waiter could free.
 
-    For one event loop.
+    Live requests come before waiting files; otherwise first come, first served. For one event loop.
     """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: list[_Waiter] = []
 
     @asynccontextmanager
-    async def taken(self, count: int) -> AsyncIterator[None]:
+    async def taken(self, count: int, priority: Priority) -> AsyncIterator[TakenPlaces]:
         """Hold ``count`` places, of which there must be so many."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((count, turn))
+        waiter = _Waiter(count, priority, asyncio.get_running_loop().create_future())
+        insort(self._waiting, waiter, key=lambda one: one.priority)
         self._let_in()
+        held = TakenPlaces(count, self._free_one)
         try:
-            await turn
-            yield
+            await waiter.turn
+            yield held
         finally:
-            if turn.done() and not turn.cancelled():
-                self._free += count
-            elif (count, turn) in self._waiting:
-                self._waiting.remove((count, turn))
-            self._let_in()
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                held.give_all_back()
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
+                self._let_in()
+
+    def _free_one(self) -> None:
+        self._free += 1
+        self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            count, turn = self._waiting.popleft()
-            if not turn.cancelled():
-                self._free -= count
-                turn.set_result(None)
+        while self._waiting and self._waiting[0].count <= self._free:
+            first = self._waiting.pop(0)
+            if not first.turn.cancelled():
+                self._free -= first.count
+                first.turn.set_result(None)
+
+
+class TakenPlaces:
+    """Places that somebody holds."""
+
+    def __init__(self, count: int, free_one: Callable[[], None]) -> None:
+        self._count = count
+        self._free_one = free_one
+
+    def give_one_back(self) -> None:
+        """One piece of the work has ended."""
+        if self._count:
+            self._count -= 1
+            self._free_one()
+
+    def give_all_back(self) -> None:
+        while self._count:
+            self.give_one_back()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    count: int
+    priority: Priority
+    turn: asyncio.Future[None]

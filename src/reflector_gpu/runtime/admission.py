@@ -237,6 +237,11 @@ class RecordingTally:
         return max(0.0, self._decoded - self._done) * self._channels
 
     @property
+    def completed(self) -> float:
+        """What has been worked on so far."""
+        return self._done * self._channels
+
+    @property
     def _length(self) -> float:
         return max(self._expected, self._decoded, self._done)
 

@@ -35,7 +35,7 @@ lighthouse: .venv/dev  ## Have Lighthouse judge the console in Chromium (npm fet
 test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on the CPU; pip fetches 200 MB)
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
 
-test-ray: .venv/ray/installed  ## Run the tests of the application on Ray (pip fetches 90 MB)
+test-ray: .venv/ray/installed  ## Run the tests of the application on Ray (pip fetches 140 MB)
 	@.venv/ray/bin/python -m pytest -p no:warnings --numprocesses 2 --dist loadgroup tests/ray
 
 docs: .venv/docs  ## Build the documentation into build/docs, to be read without a network
@@ -142,7 +142,7 @@ clean:  ## Forget the set-up
 	@$(PYTHON) -m venv .venv/ray
 	@.venv/ray/bin/python -m pip --disable-pip-version-check --quiet install "pip>=25.1"
 	@.venv/ray/bin/python -m pip --disable-pip-version-check --quiet install \
-	  -c constraints.txt --group dev -e '.[postgresql,ray]'
+	  -c constraints.txt --group dev -e '.[llm,postgresql,ray]'
 	@touch $@
 
 tests/clients/node_modules/installed: tests/clients/package.json

@@ -153,7 +153,7 @@ def running(server: LiveServer, kind: str) -> float:
     return metric(server, f'reflector_requests_running{{class="{kind}"}}')
 
 
-def send_raw(server: LiveServer, request: httpx.Request, *, share: float = 1.0) -> socket.socket:
+def send_raw(server: object, request: httpx.Request, *, share: float = 1.0) -> socket.socket:
     """Send ``request``, or the first ``share`` of its body, and leave the connection open."""
     body = request.read()
     head = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1".encode()]

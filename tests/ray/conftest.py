@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.api.llms import LLM
+from tests.live import KEY
 from tests.postgresql import binaries
 from tests.postgresql import cluster as postgresql
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from tests.ray.cluster import RayCluster
 
 __all__ = ["postgresql"]  # a fixture
+
+OTHER_KEY = "other-key"
+KEY_REQUESTS = 40
+"""Of each key, at once."""
 
 _RAY = {
     "RAY_AUTH_MODE": "disabled",
@@ -44,8 +50,12 @@ def jobs(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def cluster(jobs: dict[str, str]) -> Iterator[RayCluster]:
-    """Two nodes, two servers, and two replicas of each recogniser: `sphinx` and `scripted`."""
+    """Two nodes, two servers, and two replicas of each recogniser, `sphinx` and `scripted`, and of
+    the tiny language model."""
     from tests.ray.cluster import RayCluster
 
-    with RayCluster(jobs) as cluster:
+    keys = {"APIKEY": f"{KEY},{OTHER_KEY}", "KEY_REQUESTS": f"{KEY_REQUESTS}"}
+    settings = {**keys, "LLM_ENGINE": "ctranslate2", "LLM_MODEL": f"{LLM}"}
+    named = {f"REFLECTOR_{name}": value for name, value in settings.items()}
+    with RayCluster({**jobs, **named}) as cluster:
         yield cluster

@@ -89,6 +89,22 @@ def test_an_upload_in_pieces_becomes_a_job(http: httpx.Client, clip: bytes) -> N
         completed(http, f"/v1/jobs/{job['id']}")
 
 
+def test_a_repeated_request_gives_its_job_though_the_upload_is_gone(
+    http: httpx.Client, clip: bytes
+) -> None:
+    where = create(http, len(clip))
+    append(http, where, 0, clip)
+    sent = {"upload_id": where.rsplit("/", 1)[1], "idempotency_key": "gone"}
+    job = http.post("/v1/jobs", json=sent).json()["id"]
+    assert http.delete(where, headers=TUS).status_code == 204
+    again = http.post("/v1/jobs", json=sent)
+    assert (again.status_code, again.json()["id"]) == (200, job)
+    other = http.post("/v1/jobs", json={**sent, "language": "de"})
+    assert error_of(other, 400)["param"] == "idempotency_key"
+    new = http.post("/v1/jobs", json={**sent, "idempotency_key": "new"})
+    assert error_of(new, 400)["param"] == "upload_id"
+
+
 def test_an_upload_may_begin_with_its_creation(http: httpx.Client) -> None:
     answer = http.post(UPLOADS, headers={**OCTETS, "Upload-Length": "10"}, content=b"01234")
     assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, "5")

@@ -26,7 +26,8 @@ CREATE: Extra = {
         {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "As `idempotency_key`.",
+            "description": "As `idempotency_key`. Where nothing more is kept, a repeated request "
+            "gets its job if its key comes here, in the query or in JSON, but not in a form.",
             "schema": {"type": "string"},
         }
     ],

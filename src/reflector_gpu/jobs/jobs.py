@@ -146,7 +146,9 @@ class Jobs:
         await self._database.read(lambda c: self._allowance.check(c, owner, size))
 
     async def check_room_for_new(self, owner: str, size: int, idempotency_key: str | None) -> None:
-        """As `check_room`, unless the request may repeat an earlier one, which gives its job.
+        """As `check_room`, unless the request repeats an earlier one, which gives its job.
+
+        The key is None if it is not known before the body.
 
         Raises:
             Overloaded, TooLarge: as `add`.
@@ -154,8 +156,16 @@ class Jobs:
         try:
             await self.check_room(owner, size)
         except Overloaded:
-            if not await self._store.may_repeat(owner, idempotency_key):
+            if not await self._store.with_key(owner, idempotency_key):
                 raise
+
+    async def earlier(self, draft: Draft) -> Job | None:
+        """The job that the idempotency key of ``draft`` already has.
+
+        Raises:
+            InvalidRequest: its idempotency key was used for something else.
+        """
+        return await self._store.earlier(draft)
 
     async def add(self, draft: Draft, recording: Path | None = None) -> tuple[Job, bool]:
         """Accept a job, whatever happens from now on. The flag says whether it is a new one.

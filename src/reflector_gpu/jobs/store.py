@@ -62,14 +62,8 @@ class JobStore:
             )
 
         def work(connection: Connection) -> Job:
-            if draft.idempotency_key is not None:
-                earlier = connection.rows(
-                    "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?",
-                    draft.owner,
-                    draft.idempotency_key,
-                )
-                if earlier:
-                    return Job.of(earlier[0])
+            if earlier := _with_key(connection, draft.owner, draft.idempotency_key):
+                return earlier
             more = 0 if draft.source else size
             self._allowance.check(connection, draft.owner, more, jobs=1)
             connection.change(
@@ -103,26 +97,20 @@ class JobStore:
             )
             return Job.of(found[0])
 
-        job = await self._database.write(work)
-        if job.fingerprint != draft.fingerprint:
-            raise InvalidRequest(
-                "Another request has used this idempotency key; send a new one, or the same "
-                "request again.",
-                param="idempotency_key",
-            )
-        return job
+        return _same(await self._database.write(work), draft)
 
-    async def may_repeat(self, owner: str, idempotency_key: str | None) -> bool:
-        """Whether ``owner`` has a job with this key; with any, if the key is not known yet."""
-        found = await self._database.read(
-            lambda c: c.rows(
-                "SELECT 1 FROM jobs WHERE owner = ?"
-                " AND idempotency_key = coalesce(?, idempotency_key) LIMIT 1",
-                owner,
-                idempotency_key,
-            )
-        )
-        return bool(found)
+    async def earlier(self, draft: Draft) -> Job | None:
+        """The job that the idempotency key of ``draft`` already has.
+
+        Raises:
+            InvalidRequest: another request has used the key.
+        """
+        job = await self.with_key(draft.owner, draft.idempotency_key)
+        return _same(job, draft) if job else None
+
+    async def with_key(self, owner: str, idempotency_key: str | None) -> Job | None:
+        """The job of ``owner`` with this key."""
+        return await self._database.read(lambda c: _with_key(c, owner, idempotency_key))
 
     async def get(self, owner: str, job_id: str) -> Job:
         """
@@ -374,6 +362,25 @@ class JobStore:
         )
         _forget(connection, job)
         add_delivery(connection, job.id, job.webhook_url, self._clock())
+
+
+def _with_key(connection: Connection, owner: str, idempotency_key: str | None) -> Job | None:
+    if idempotency_key is None:
+        return None
+    found = connection.rows(
+        "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?", owner, idempotency_key
+    )
+    return Job.of(found[0]) if found else None
+
+
+def _same(job: Job, draft: Draft) -> Job:
+    if job.fingerprint != draft.fingerprint:
+        raise InvalidRequest(
+            "Another request has used this idempotency key; send a new one, or the same "
+            "request again.",
+            param="idempotency_key",
+        )
+    return job
 
 
 def _forget(connection: Connection, job: Job) -> None:

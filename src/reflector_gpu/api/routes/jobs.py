@@ -72,7 +72,8 @@ async def create_job(
     """
     async with intake.admit(request, Priority.LIVE) as context:
         with jobs.arriving() as arriving:
-            await jobs.check_room_for_new(owner, announced(request), _early_key(request))
+            if not _is_json(request):
+                await jobs.check_room_for_new(owner, announced(request), _early_key(request))
             values, path, name = await _body(request, intake, context, arriving)
             fields = _fields(request, intake, values)
             if fields.webhook_url is not None:
@@ -82,6 +83,10 @@ async def create_job(
                 {"file": path, URL_FIELD: fields.audio_file_url, "upload_id": fields.upload_id}
             )
             if fields.upload_id is not None:
+                # The upload may be gone by now.
+                draft = await _draft(fields, values, owner, None, name)
+                if earlier := await jobs.earlier(draft):
+                    return await _answer(jobs, earlier, new=False)
                 path, name = await context.resources.enter_async_context(
                     jobs.uploads.recording(owner, fields.upload_id)
                 )
@@ -90,8 +95,7 @@ async def create_job(
             draft = await _draft(fields, values, owner, path, name)
             await kinds[fields.kind].check(draft.options)
             job, new = await jobs.add(draft, path)
-    body = view(job, expires=jobs.expires(job), ahead=await jobs.ahead(job))
-    return Response(body.model_dump_json(), 202 if new else 200, media_type=_JSON)
+    return await _answer(jobs, job, new=new)
 
 
 @router.get("", responses=_FAILURES)
@@ -193,13 +197,17 @@ async def delete_job(job_id: str, jobs: AppJobs, owner: Owner) -> Erased:
     return Erased(id=job_id, object="job")
 
 
+async def _answer(jobs: Jobs, job: Job, *, new: bool) -> Response:
+    body = view(job, expires=jobs.expires(job), ahead=await jobs.ahead(job))
+    return Response(body.model_dump_json(), 202 if new else 200, media_type=_JSON)
+
+
 async def _body(
     request: Request, intake: Intake, context: RequestContext, arriving: Arriving
 ) -> tuple[dict[str, object], Path | None, str]:
     """The fields of a request, and its recording if that comes along, with its name."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = request.query_params.multi_items()
-    if content_type in ("", _JSON):
+    if _is_json(request):
         body = await intake.body(context, MAX_JSON_BYTES)
         sent = json_values(body) if body.strip() else {}
         return form_values(query, TranscriptionJobFields) | sent, None, ""
@@ -209,6 +217,11 @@ async def _body(
     if not form.files:
         return values, None, ""
     return values, arriving.path, single(form).filename
+
+
+def _is_json(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return content_type in ("", _JSON)
 
 
 def _model_of(kind: str | None) -> type[JobFields]:

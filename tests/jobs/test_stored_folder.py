@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import NotFound, TooLarge, Unavailable
+from reflector_gpu.errors import NotFound, Overloaded, TooLarge, Unavailable
+from reflector_gpu.jobs.allowance import Allowance, Share
+from reflector_gpu.jobs.job import Draft
+from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.stored_folder import StoredFolder
 from reflector_gpu.store.database import Connection, Database, sqlite_in
 
@@ -88,3 +94,40 @@ def test_readers_get_an_error_if_a_recording_does_not_come(
     asyncio.run(run())
     for folder in (large, small, silent):
         folder.release()
+
+
+class KeepsNothing(StoredFolder):
+    async def keep(self, job_id: str, path: Path) -> int:
+        raise AssertionError("nothing should be written")
+
+
+@pytest.mark.parametrize("share", [Share(jobs=1), Share(bytes=1_000_000)])
+def test_no_recording_is_written_that_becomes_no_job(
+    database: Database, tmp_path: Path, recording: Path, share: Share
+) -> None:
+    folder = KeepsNothing(database, 10_000_000, tmp_path)
+    unused: Any = never
+    jobs = Jobs(
+        database,
+        folder,
+        {},
+        unused,
+        AddressGuard([]),
+        unused,
+        unused,
+        unused,
+        at_once=1,
+        keep_seconds=1,
+        upload_seconds=1,
+        allowance=Allowance(key=share),
+    )
+    draft = Draft("me", "transcription", {}, "a.wav", "f", idempotency_key="k")
+
+    async def run() -> None:
+        first = await JobStore(database, lease=10.0).add("job_1", draft)
+        assert await jobs.add(draft, recording) == (first, False)
+        with pytest.raises((Overloaded, TooLarge)):
+            await jobs.add(replace(draft, idempotency_key="new"), recording)
+
+    asyncio.run(run())
+    folder.release()

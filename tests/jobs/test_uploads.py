@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from reflector_gpu.errors import ChecksumMismatch, Conflict, InvalidRequest, NotFound
+from reflector_gpu.errors import (
+    ChecksumMismatch,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from reflector_gpu.jobs import stored_blobs
 from reflector_gpu.jobs.blobs import FolderBlobs
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Checksum, Upload, Uploads
-from reflector_gpu.store.database import Database, sqlite_in
+from reflector_gpu.store.database import Connection, Database, sqlite_in
+
+T = TypeVar("T")
 
 KEPT = 1000.0
 
@@ -166,6 +176,59 @@ def test_what_does_not_give_its_checksum_is_not_kept(servers: list[Uploads]) -> 
         assert (await server.append(upload, 3, one(b"defghij"), right)).complete
 
     asyncio.run(run())
+
+
+class Fails(Database):
+    """Raises ``next_fails`` from the next note. That is written all the same if it ``notes_it``, as
+    when a client leaves in the middle."""
+
+    def __init__(self, inner: Database) -> None:
+        self._inner = inner
+        self.next_fails: BaseException | None = None
+        self.notes_it = False
+
+    async def note(self, work: Callable[[Connection], T]) -> T:
+        error, self.next_fails = self.next_fails, None
+        if error is None or self.notes_it:
+            done = await self._inner.note(work)
+        if error:
+            raise error
+        return done
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        return await self._inner.write(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._inner.read(work)
+
+
+@pytest.mark.parametrize("error", [Unavailable("It is silent."), asyncio.CancelledError()])
+def test_what_a_request_with_a_checksum_has_left_half_done_is_not_kept(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The database fails at the last bytes, or the client leaves while the first are written."""
+    monkeypatch.setattr(stored_blobs, "_LONGEST_HELD", 60.0)
+    database = Fails(inner := sqlite_in(tmp_path))
+    database.notes_it = leaves = isinstance(error, asyncio.CancelledError)
+    blobs = StoredBlobs(database, tmp_path)
+    server = Uploads(database, blobs, Unbroken(), limit=1000, keep_seconds=KEPT, clock=clock)
+
+    async def two() -> AsyncIterator[bytes]:
+        if leaves:
+            database.next_fails = error
+        yield b"def"
+        yield b"ghi"
+        database.next_fails = error
+
+    async def run() -> None:
+        upload = await server.create("me", 10, "a.wav", "")
+        upload = await server.append(upload, 0, one(b"abc"))
+        with pytest.raises(type(error)):
+            await server.append(upload, 3, two(), Checksum("md5", b"no digest"))
+        assert (await server.get("me", upload.id)).offset == 3
+
+    asyncio.run(run())
+    inner.close()
 
 
 def test_an_upload_that_was_deleted_takes_no_more(servers: list[Uploads]) -> None:

@@ -179,11 +179,15 @@ class Jobs:
         return await self._unbroken.run(self._add(draft, recording))
 
     async def _add(self, draft: Draft, recording: Path | None) -> tuple[Job, bool]:
+        if earlier := await self._store.earlier(draft):
+            return earlier, False
+        if self._folder.copies:  # of an upload or a file
+            draft = replace(draft, source=None)
+            size = (await asyncio.to_thread(recording.stat)).st_size if recording else 0
+            await self._database.read(lambda c: self._allowance.check(c, draft.owner, size, jobs=1))
         job_id = new_id("job")
         try:
             size = await self._folder.keep(job_id, recording) if recording else 0
-            if self._folder.copies:  # of an upload or a file
-                draft = replace(draft, source=None)
             job = await self._store.add(job_id, draft, size)
         except BaseException:
             await self._folder.forget(job_id)

@@ -172,6 +172,7 @@ class Uploads:
             StorageFull
         """
         await self._hold(upload, offset)
+        begun = offset
         mark = self._writing[upload.id] = object()
         hashed = hashlib.new(checksum.algorithm) if checksum else None
         try:
@@ -192,7 +193,7 @@ class Uploads:
                     raise ChecksumMismatch("The bytes do not give the Upload-Checksum.")
         except BaseException:
             if checksum and self._writing.get(upload.id) is mark:
-                await self._take_back(upload, offset)
+                await self._take_back(upload, begun)
             raise
         finally:
             if self._writing.get(upload.id) is mark:
@@ -252,9 +253,22 @@ class Uploads:
 
     async def _take_back(self, upload: Upload, offset: int) -> None:
         """Remove what a request has appended, unless another server has gone on from there."""
-        with suppress(Conflict, NotFound, Unavailable):
-            await self._hold(upload, offset)
-            await self._blobs.truncate(upload.id, upload.offset)
+        with suppress(Unavailable):
+            if await self._still_holds(upload):
+                await self._blobs.truncate(upload.id, offset)
+
+    async def _still_holds(self, upload: Upload) -> bool:
+        """Whether no other server has written since `_hold`. None does so for a while, then."""
+        until = self._clock() + _LEASE
+        held = await self._database.note(
+            lambda c: c.change(
+                "UPDATE uploads SET held = ? WHERE id = ? AND writer = ?",
+                until,
+                upload.id,
+                self._server,
+            )
+        )
+        return held > 0
 
     async def _release(self, upload: Upload) -> None:
         until = self._clock() + self._keep_seconds

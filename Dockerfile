@@ -34,11 +34,13 @@ COPY src src
 RUN --mount=type=cache,target=/var/cache/pip \
     pip wheel --no-deps --wheel-dir /wheels .
 
-# What others wrote changes less often than our package, and so is a layer below it.
+# What others wrote changes less often than our package, and so is a layer below it. hadolint does not
+# see that pip's cache is a mount, of which the image keeps nothing.
 FROM base AS cpu-packages
 WORKDIR /build
 ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,webrtc
 COPY pyproject.toml constraints.txt docker/requirements.py ./
+# hadolint ignore=DL3042
 RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
@@ -50,6 +52,7 @@ FROM base AS cuda-packages
 WORKDIR /build
 ARG EXTRAS=parakeet,whisper,segmentation,translation,llm,postgresql,otel,webrtc,torch
 COPY pyproject.toml constraints.txt docker/requirements.py ./
+# hadolint ignore=DL3042
 RUN --mount=type=cache,target=/var/cache/pip \
     python requirements.py "${EXTRAS}" < pyproject.toml > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt \

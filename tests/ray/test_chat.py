@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from tests.api.llms import SUMMARY, user
-from tests.ray.cluster import RayCluster
+from tests.api.llms import COUNT, SUMMARY, user
+from tests.live import KEY
+from tests.ray.cluster import RayCluster, kill
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
 
 LLM = "llm-llm-tiny"
+AT_ONCE = 12
 
 
 def test_openais_client_gets_an_answer_of_a_replica(cluster: RayCluster) -> None:
@@ -43,3 +48,18 @@ def test_a_stream_comes_in_pieces_through_the_proxy(cluster: RayCluster) -> None
     assert end.choices[0].finish_reason == "stop"
     assert usage.usage
     assert usage.usage.completion_tokens == 15
+
+
+def test_no_answer_is_lost_when_a_replica_is_killed(cluster: RayCluster) -> None:
+    def ask(_: int) -> str:
+        with cluster.client(KEY) as http:
+            body = {"messages": user("Count to ten."), "temperature": 0}
+            answer = http.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        answers = threads.map(ask, range(2 * AT_ONCE))
+        kill(cluster.replicas(LLM)[0])
+        assert list(answers) == [COUNT] * 2 * AT_ONCE
+    until(lambda: len(cluster.replicas(LLM)) == 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ ENGINES = ["recogniser-sphinx", "diarizer-pyannet"]
 
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These settings alone: those of the cluster may be set in this process."""
+    for name in [name for name in os.environ if name.startswith("REFLECTOR_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("REFLECTOR_MODEL", "sphinx")
     monkeypatch.setenv("REFLECTOR_APIKEY", KEY)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +16,8 @@ from tests.api.support import TRANSCRIPTIONS, connect, eventually
 from tests.live import LiveServer
 from tests.runtime.engines import Obedient
 from tests.runtime.pools import outcomes, pooled
+
+T = TypeVar("T")
 
 NAMES = ("", "reflector_gpu", "uvicorn")
 
@@ -30,6 +32,8 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in NAMES}
     monkeypatch.setattr(logs, "_chosen", None)  # workers that start meanwhile log alike
     root.handlers.clear()  # pytest's own would be closed
+    # A server may still log what the test before asked of it, to the stream of that test.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
     yield
     root.handlers[:] = handlers
     for name, level in levels.items():
@@ -176,23 +180,29 @@ def test_an_error_has_the_id_of_its_request(
         assert found["request_id"] == "failing-json"
         assert found["exception"].endswith("RuntimeError: a bug")
     else:
-        assert f"POST {TRANSCRIPTIONS} failed id=failing-text\nTrace" in capsys.readouterr().err
+        wanted = f"POST {TRANSCRIPTIONS} failed id=failing-text\nTrace"
+        assert _in_the_log(capsys, lambda log: wanted in log)
 
 
 def _logged(
     capsys: pytest.CaptureFixture[str], wanted: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
     """The first object in the log that is wanted; it may still come."""
-    written = ""
-
-    def look() -> dict[str, Any] | None:
-        nonlocal written
-        written += capsys.readouterr().err
-        return next(filter(wanted, _objects(written)), None)
-
-    found = eventually(look)
+    found = _in_the_log(capsys, lambda log: next(filter(wanted, _objects(log)), None))
     assert found
     return found
+
+
+def _in_the_log(capsys: pytest.CaptureFixture[str], look: Callable[[str], T]) -> T:
+    """What ``look`` finds in the log, which a server may still be writing."""
+    log = ""
+
+    def found() -> T:
+        nonlocal log
+        log += capsys.readouterr().err
+        return look(log)
+
+    return eventually(found)
 
 
 def test_workers_log_as_the_server_does(capfd: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,10 @@ def template() -> psutil.Process | None:
 
 
 def decoders_alive() -> list[psutil.Process]:
-    """The oldest first. The last `AHEAD` wait for a recording."""
+    """The oldest first. The last `AHEAD` wait for a recording.
+
+    A template that has just started has a child for a moment that is none: it tries the sandbox.
+    """
     found = template()
     return sorted(found.children(), key=lambda one: one.create_time()) if found else []
 
@@ -336,7 +339,7 @@ def test_a_kill_before_anything_was_told_goes_unnoticed(meeting: bytes) -> None:
         with Spool(limit=10**9) as spool:
             spool.write(meeting[:2])
             work = asyncio.ensure_future(told(decoders, CHUNKING, spool))
-            await asyncio.to_thread(until, decoders_alive)
+            await asyncio.to_thread(until, lambda: len(decoders_alive()) > AHEAD)
             decoders_alive()[0].kill()
             spool.write(meeting[2:])
             spool.finish()

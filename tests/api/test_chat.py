@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import openai
-import psutil
 import pytest
 from openai import Stream
 from openai.types.chat import ChatCompletionChunk
@@ -29,6 +26,8 @@ from tests.api.support import (
 )
 from tests.live import LiveServer
 from tests.llm.stub import Reply, Stub
+from tests.processes import worker_processes
+from tests.waiting import PATIENCE_SECONDS
 
 
 def streamed(server: LiveServer, text: str, **fields: Any) -> list[ChatCompletionChunk]:
@@ -285,23 +284,15 @@ def test_a_deadline_ends_a_stream(llm: LiveServer) -> None:
     assert json.loads(events(answer)[-1])["error"]["code"] == "deadline_exceeded"
 
 
-def _workers() -> set[int]:
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        if "resource_tracker" not in " ".join(child.cmdline())
-    }
-
-
 def test_a_stream_whose_worker_dies_ends_with_an_error() -> None:
-    before = _workers()
+    before = worker_processes()
     with llms.local() as server:
         body = {"messages": user("Never stop."), "temperature": 0, "stream": True}
         with connect(server) as client, client.stream("POST", CHAT, json=body) as answer:
             texts = answer.iter_text()
             text = next(texts)
-            for pid in _workers() - before:
-                os.kill(pid, signal.SIGKILL)
+            for worker in worker_processes() - before:
+                worker.kill()
             text += "".join(texts)
         assert "in the middle of this answer" in text
         assert text.endswith("data: [DONE]\n\n")
@@ -337,4 +328,4 @@ def test_requests_beyond_the_limit_are_told_when_to_come_back() -> None:
         assert retry_after(answer) >= 1
         eventually(lambda: stub.asked)
         first.close()
-        assert stub.left.wait(30)
+        assert stub.left.wait(PATIENCE_SECONDS)

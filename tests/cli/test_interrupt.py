@@ -12,7 +12,7 @@ from reflector_gpu.cli import interrupt
 from tests.api.hosts import Answer, AudioHost
 from tests.cli.program import environment, started
 from tests.cli.stub import StubServer
-from tests.cli.test_serve import alive
+from tests.processes import alive
 from tests.waiting import until
 
 

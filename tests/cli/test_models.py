@@ -22,6 +22,7 @@ from tests.cli.conftest import Typed
 from tests.cli.program import PROGRAM, environment, run, started
 from tests.engines.hub import Hub
 from tests.engines.tiny import WHISPER, clips
+from tests.processes import alive
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -125,7 +126,7 @@ def test_a_server_that_stops_ends_its_download(hub: Hub, number: signal.Signals)
         children = psutil.Process(running.process.pid).children(recursive=True)
         assert running.stop(number) == 0
         assert children
-    until(lambda: not any(child.is_running() for child in children))
+    until(lambda: not any(alive(child) for child in children))
     assert "Traceback" not in "".join(running.errors)
 
 

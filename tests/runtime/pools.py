@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
 from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.types import Priority
@@ -56,19 +54,3 @@ def in_thread(work: Callable[[], object]) -> Awaitable[object]:
 
 def state(pool: TextPool) -> str:
     return pool.state.value
-
-
-def children() -> set[int]:
-    """Worker processes; multiprocessing's own helper stays."""
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in _line(child)
-    }
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

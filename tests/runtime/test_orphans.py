@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import alive
 from tests.waiting import until
 
 SERVICE = """
@@ -97,14 +98,7 @@ def test_no_worker_outlives_a_service_that_is_killed(
         children = parent.children(recursive=True)
         service.send_signal(signal.SIGKILL)
     try:
-        until(lambda: not any(_alive(child) for child in children))
+        until(lambda: not any(alive(child) for child in children))
     finally:
-        for child in filter(_alive, children):
+        for child in filter(alive, children):
             child.kill()
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -30,10 +30,10 @@ def test_work_that_is_done_is_not_bitten_later() -> None:
     """The second deadline comes up while the first would, had it not been kept."""
     bitten: list[int] = []
     watchdog = Watchdog(lambda: bitten.append(1))
-    with watchdog.watching(0.05):
+    with watchdog.watching(0.5):
         pass
     with watchdog.watching(LONG):
-        watchdog._thread.join(0.2)
+        watchdog._thread.join(0.7)
     watchdog.close()
     assert bitten == []
 

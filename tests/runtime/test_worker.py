@@ -17,7 +17,6 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from reflector_gpu import errors
@@ -32,6 +31,7 @@ from reflector_gpu.errors import (
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
+from tests.processes import worker_processes
 from tests.runtime import engines
 from tests.runtime.engines import recipe
 from tests.waiting import PATIENCE_SECONDS, until
@@ -87,11 +87,15 @@ def test_a_process_has_the_variables_of_its_recipe_and_ours_stay_as_they_are(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     there = {"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": "1"}
+    changed: list[bytes] = []  # other threads would see it, were it only for a moment
+    monkeypatch.setattr(os, "putenv", lambda name, value: changed.append(name))
+    monkeypatch.setattr(os, "unsetenv", changed.append)
     worker = Worker(replace(recipe(engines.Environment), environment=there))
     try:
         assert run(worker, *there, "HOME") == ["3", "1", os.environ.get("HOME")]
     finally:
         worker.stop()
+    assert changed == []
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
@@ -254,17 +258,6 @@ def test_a_process_that_ends_while_idle_is_noticed_at_the_next_batch() -> None:
             run(worker, "a")
 
 
-def _children() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if "tracker" not in _line(child)}
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
@@ -274,10 +267,10 @@ def _line(process: psutil.Process) -> str:
     ],
 )
 def test_an_engine_that_does_not_load(how: str, kind: type[Exception], message: str) -> None:
-    before = _children()
+    before = worker_processes()
     with pytest.raises(kind, match=message) as failure:
         Worker(recipe(engines.Unloadable, how=how))
-    assert _children() <= before
+    until(lambda: worker_processes() <= before)
     if isinstance(failure.value, ModelNotInstalled):
         assert (failure.value.retry_after, failure.value.param) == (77, "model")
 
@@ -302,10 +295,10 @@ def _start_and_change_ones_mind() -> Worker:
 def test_an_engine_that_loads_forever_is_ended(
     start: Callable[[], Worker], kind: type[Exception]
 ) -> None:
-    before = _children()
+    before = worker_processes()
     with pytest.raises(kind):
         start()
-    assert _children() <= before
+    until(lambda: worker_processes() <= before)
 
 
 def test_stopping_twice_is_harmless() -> None:

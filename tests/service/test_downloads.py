@@ -24,6 +24,7 @@ from reflector_gpu.errors import EngineLoading, ModelNotInstalled
 from reflector_gpu.service.downloads import RETRY_SECONDS, Downloads, patience
 from tests.conftest import ROOT
 from tests.engines.hub import LARGE, WRITTEN, Hub
+from tests.processes import alive, worker_processes
 from tests.runtime.clock import Clock
 from tests.waiting import until
 
@@ -75,17 +76,11 @@ def is_written() -> bool:
     return WEIGHTS.fetched >= WRITTEN / 1e6
 
 
-def children() -> set[psutil.Process]:
-    """Those that run an engine or a download."""
-    found = psutil.Process().children(recursive=True)
-    return {child for child in found if "spawn_main" in " ".join(child.cmdline())}
-
-
 @pytest.fixture
 def pullers(hub: Hub) -> Callable[[], set[psutil.Process]]:
     """Processes that were started since: other tests have servers of their own."""
-    before = children()
-    return lambda: children() - before
+    before = worker_processes()
+    return lambda: worker_processes() - before
 
 
 def test_a_model_comes_once_however_often_it_is_asked_for(hub: Hub) -> None:
@@ -220,7 +215,7 @@ def test_closing_ends_the_download_and_the_next_one_goes_on(
             await under_way.close()
             under_way.start(MINE)  # too late
             assert came == []
-        assert not pullers()
+        await true(lambda: not pullers())
 
     async def end() -> None:
         async with downloads() as (under_way, came):
@@ -255,7 +250,7 @@ def test_no_download_outlives_a_server_that_is_killed(hub: Hub) -> None:
             assert children
         finally:
             server.send_signal(signal.SIGKILL)
-    until(lambda: not any(child.is_running() for child in children))
+    until(lambda: not any(alive(child) for child in children))
 
 
 @given(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
@@ -27,6 +27,7 @@ from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.watchdog import Watchdog
+from reflector_gpu.runtime.worker_environment import WithEnvironment
 from reflector_gpu.runtime.worker_process import (
     STOPPING,
     Filed,
@@ -85,17 +86,15 @@ class Worker:
         memory = shared_memory(max(1, recipe.memory))
         self._array = view(memory)
         self._pipe, theirs = _CONTEXT.Pipe()
+        served = partial(serve, theirs, memory, recipe, logs.chosen())
         self._process = _CONTEXT.Process(
-            target=serve,
-            args=(theirs, memory, recipe, logs.chosen()),
-            name=recipe.engine,
-            daemon=True,
+            target=WithEnvironment(served, recipe.environment), name=recipe.engine, daemon=True
         )
         self._streams = recipe.streams
         self._hung = False
         self._watchdog = Watchdog(self._end_hang)
         try:
-            _start(self._process, recipe.environment)
+            _start(self._process)
         except BaseException:
             self._watchdog.close()
             raise
@@ -260,26 +259,14 @@ def _without_main() -> Iterator[None]:
         main.update(origin)
 
 
-def _start(process: SpawnProcess, environment: Mapping[str, str]) -> None:
-    """Start ``process`` with the variables of ``environment``.
-
-    They are set here while it starts, because it inherits ours. Libraries read some of them as soon
-    as they are imported, before the process could set them itself.
-    """
+def _start(process: SpawnProcess) -> None:
     # Ctrl-C and service managers signal the whole process group. The process inherits that these
     # signals are blocked, until `serve` ignores them.
     resource_tracker.ensure_running()  # starting it would unblock the signals again
     with _STARTING:
-        before = {name: os.environ.get(name) for name in environment}
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        os.environ.update(environment)
         try:
             with _without_main():
                 process.start()
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -64,8 +64,6 @@ class WorkerPools:
         self._elsewhere = elsewhere
         self._scratch = scratch
         self._watcher = watcher
-        # Read once: while a worker starts, the variable has the worker's own value.
-        self._gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._pools: dict[_Key, Pool[Any, Any]] = {}
         self._closed = False
 
@@ -121,7 +119,7 @@ class WorkerPools:
             cores=available_cores(),
             workers=self._settings.workers,
             single_threaded=model.spec.single_threaded,
-            visible=self._gpus,
+            visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
         )
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reflector_gpu.engines.completion.base import CompleterModel
 from reflector_gpu.engines.completion.catalog import completer_of
 from reflector_gpu.engines.recognition.names import LLM
-from reflector_gpu.errors import ModelNotInstalled, UnknownModel
+from reflector_gpu.errors import NotConfigured, UnknownModel
 from reflector_gpu.llm.base import LanguageModel
 from reflector_gpu.llm.pooled import PooledModel
 from reflector_gpu.llm.upstream import UpstreamModel, UpstreamOptions
@@ -38,15 +38,13 @@ def chosen(model: LanguageModel | None, name: str | None) -> LanguageModel:
     """The configured ``model``, if ``name`` means it or is left out.
 
     Raises:
-        ModelNotInstalled: none is configured.
+        NotConfigured: there is none.
         UnknownModel
     """
     if model is None:
-        raise ModelNotInstalled(
+        raise NotConfigured(
             "This server has no language model: its operator has to set REFLECTOR_LLM_ENGINE and "
-            "REFLECTOR_LLM_MODEL.",
-            param="model",
-            retry_after=3600,
+            "REFLECTOR_LLM_MODEL."
         )
     if name and name not in (model.name, LLM):
         raise UnknownModel(

@@ -63,11 +63,15 @@ def test_a_folder_is_transcribed_and_again_without_any_work(
 
 
 def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folder: Path) -> None:
-    job_id, label = jobs("submit", folder / "monday.wav", "--diarize", "--language", "en").split()
+    named = ("--metadata", "meeting=board", "--metadata", "note=a=b")
+    options = ("--diarize", "--language", "en", *named)
+    job_id, label = jobs("submit", folder / "monday.wav", *options).split()
     assert label == "monday.wav"
     assert jobs("watch", job_id) == f"{job_id}  completed\n"
     assert job_id in jobs("list", "--status", "completed")
     assert "monday.wav" in jobs("list")
+    shown = next(job for job in json.loads(jobs("list", "--json")) if job["id"] == job_id)
+    assert shown["metadata"] == {"meeting": "board", "note": "a=b"}
     found = json.loads(jobs("result", job_id))
     assert found["words"][0]["speaker"] == "A"
     assert jobs("result", job_id, "-f", "vtt").startswith("WEBVTT")
@@ -99,6 +103,8 @@ def test_what_cannot_be_submitted(typed: Typed, server: LiveServer, tmp_path: Pa
     where = ("--server", server.url)
     assert "no such file" in typed("jobs", "submit", tmp_path / "absent.wav", *where).err
     assert "no recordings" in typed("jobs", "submit", tmp_path, *where).err
+    nameless = typed("jobs", "submit", tmp_path, "--metadata", "=board", *where)
+    assert "'=board' is not NAME=TEXT" in nameless.err
 
 
 @pytest.mark.parametrize("command", ["watch", "result", "cancel"])

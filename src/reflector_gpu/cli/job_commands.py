@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -16,6 +16,9 @@ from reflector_gpu.cli.recording_options import (
     Prompt,
     Quiet,
 )
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 jobs = typer.Typer(
     help="Recordings that a server works on in the background.",
@@ -87,6 +90,12 @@ def submit_jobs(
     webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="Where to report the end of a job.")
     ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TEXT", help="A text of your own, which the job shows. Repeatable."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Submit recordings, and print the ids of their jobs.
@@ -94,9 +103,9 @@ def submit_jobs(
     Files are sent in pieces, which go on after a broken connection. A file that was submitted
     before with the same options is the same job, so a command that was broken off can be run again.
     """
-    from reflector_gpu.cli.jobs import submit
+    from reflector_gpu.cli.jobs import metadata_of, submit
 
-    fields = {
+    fields: dict[str, JsonValue] = {
         "kind": kind,
         "model": model,
         "language": language,
@@ -108,6 +117,7 @@ def submit_jobs(
         "channels": channels,
         "priority": priority or None,
         "webhook_url": webhook,
+        "metadata": metadata_of(metadata or ()) or None,
     }
     status = submit(
         inputs,

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +44,21 @@ class _Entry:
     @property
     def label(self) -> str:
         return self.path.name if self.path else self.typed.partition("?")[0].rpartition("/")[2]
+
+
+def metadata_of(typed: Sequence[str]) -> dict[str, JsonValue]:
+    """The metadata of jobs, of which each is NAME=TEXT.
+
+    Raises:
+        InvalidRequest: one is not.
+    """
+    found: dict[str, JsonValue] = {}
+    for one in typed:
+        name, equals, text = one.partition("=")
+        if not (name and equals):
+            raise InvalidRequest(f"--metadata: '{one}' is not NAME=TEXT.")
+        found[name] = text
+    return found
 
 
 def submit(

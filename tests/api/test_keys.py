@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually, wav
+from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually, send_raw, wav
 from tests.cli.conftest import Typed, typed
 from tests.jobs.test_killed import submit_batch
 from tests.live import KEY, LiveServer
@@ -184,6 +186,31 @@ def test_the_words_of_a_client_that_leaves_count(
             assert any("transcript.text.delta" in line for line in answer.iter_lines())
         used = eventually(lambda: sum(day["audio_seconds"] for day in usage(http)))
         assert 0 < used < len(speech) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("route", ["/diarize", "/v1/audio/diarization"])
+def test_the_audio_of_a_client_that_leaves_a_diarizer_counts(
+    server: LiveServer,
+    keys: Keys,
+    speech: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+) -> None:
+    """The diarizer works on all of it at once, so there is no part that was not worked on."""
+    begun = threading.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(server.service.workers.pool(server.service.diarizer), "submit", never)
+    with connect(server, keys("create", "alice")) as http:
+        eventually(lambda: http.get("/v1/models").status_code == 200)
+        request = http.build_request("POST", route, files={"file": wav(speech)})
+        with send_raw(server, request):
+            eventually(begun.is_set)
+        used = eventually(lambda: sum(day["audio_seconds"] for day in usage(http)))
+        assert used == pytest.approx(len(speech) / SAMPLE_RATE, abs=0.1)
 
 
 def stored(folder: Path, statement: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from reflector_gpu.store import usage
 from reflector_gpu.store.database import sqlite_in
 from reflector_gpu.store.usage import Usage
 from tests.api.support import eventually
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_servers_learn_what_others_have_counted(
@@ -59,6 +61,28 @@ def test_what_cannot_be_written_down_is_not_forgotten(
         counted.audio("key", 1.0)
         [day] = await counted.since("", "key")
         assert (day.requests, day.audio_seconds) == (1, 6.0)
+
+    asyncio.run(run())
+    database.close()
+
+
+def test_what_is_being_written_down_is_not_missed_by_who_reads_meanwhile(tmp_path: Path) -> None:
+    database = sqlite_in(tmp_path)
+    counted, disk = Usage(database), threading.Event()
+
+    async def run() -> None:
+        await database.read(lambda _: None)  # it is open now
+        slow = asyncio.create_task(database.write(lambda _: disk.wait(PATIENCE_SECONDS)))
+        await asyncio.sleep(0)
+        counted.request("key")
+        writing = asyncio.create_task(counted.flush())
+        await asyncio.sleep(0)
+        reading = asyncio.create_task(counted.since("", "key"))
+        await asyncio.sleep(0)
+        await database.read(lambda _: None)  # readers take turns: one before this one is done
+        disk.set()
+        assert [day.requests for day in await reading] == [1]
+        await asyncio.gather(slow, writing)
 
     asyncio.run(run())
     database.close()

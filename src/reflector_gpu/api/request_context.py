@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -108,15 +109,20 @@ class RequestContext:
         """The speakers in ``spool``, counted."""
         recordings, track = self.service.recordings, fields.track
         with self.permit.recording() as recording:
-            if fields.separate:
-                found = await recordings.diarize_channels(spool, track=track, tally=recording)
-            else:
-                self.answered_by(self.service.diarizer.name)
-                found = await recordings.diarize(
-                    spool, fields.counts, voices, identify, track=track, tally=recording
-                )
-            recording.finish()
-            self._worked_on(recording.seconds)
+            try:
+                if fields.separate:
+                    found = await recordings.diarize_channels(spool, track=track, tally=recording)
+                else:
+                    self.answered_by(self.service.diarizer.name)
+                    found = await recordings.diarize(
+                        spool, fields.counts, voices, identify, track=track, tally=recording
+                    )
+                recording.finish()
+            except asyncio.CancelledError:  # the client has left, or its time is over
+                recording.abandon()
+                raise
+            finally:
+                self._worked_on(recording.completed)
             return found
 
     async def download(self, url: str) -> Spool:

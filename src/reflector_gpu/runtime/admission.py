@@ -269,6 +269,11 @@ class RecordingTally:
         """All of it has been worked on."""
         self.done(self._length)
 
+    def abandon(self) -> None:
+        """Nobody waits for it any more. What was decoded of it counts as worked on, though it tells
+        nothing about the speed of the work."""
+        self._done = max(self._decoded, self._done)
+
     def done(self, position: float) -> None:
         """Everything before ``position`` has been worked on."""
         new, self._done = max(0.0, position - self._done), max(position, self._done)

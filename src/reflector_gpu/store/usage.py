@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +63,7 @@ class Usage:
         self._new: defaultdict[tuple[str, str], Used] = defaultdict(Used)
         self._today: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._writing: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
 
     async def start(self) -> None:
         """Read what was used today, and begin to write."""
@@ -129,10 +130,12 @@ class Usage:
 
     async def flush(self) -> None:
         """Write down what is new."""
-        new, self._new = self._new, defaultdict(Used)
-        if not new:
-            return
+        async with self._flushing:  # or else somebody who reads would miss what is being written
+            new, self._new = self._new, defaultdict(Used)
+            if new:
+                await self._add(new)
 
+    async def _add(self, new: Mapping[tuple[str, str], Used]) -> None:
         def work(connection: Connection) -> None:
             for (owner, day), used in new.items():
                 count(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reflector_gpu.errors import InvalidRequest, TooLarge
@@ -19,6 +21,7 @@ from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database, sqlite_in
 from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.usage import Usage
+from reflector_gpu.types import Chunk, Recognition, TranscribeOptions
 
 
 class Clock:
@@ -146,6 +149,40 @@ def test_a_part_that_is_not_written_down_counts_for_no_quota(
         assert owners.usage.audio_today("me") == 5.0
 
     asyncio.run(run())
+
+
+def test_chunks_are_recognised_in_order_though_the_first_tells_the_duration(
+    store: JobStore, database: Database
+) -> None:
+    """To write that down takes a while, in which the second chunk is cut."""
+    order: list[int] = []
+
+    async def run() -> None:
+        await store.add("job_1", draft())
+        job = await store.take("one")
+        assert job
+        pieces, answers, owners = Pieces(database), Answers(database), Kept.of(database)
+        journal = Journal(pieces, answers, owners, job, lambda: None)
+        journal.expect(12.0)
+
+        async def recognise(number: int) -> Recognition:
+            order.append(number)
+            return Recognition()
+
+        await asyncio.gather(
+            *(
+                journal.recognised(
+                    Chunk(np.full(10, number, np.float32), float(number)),
+                    TranscribeOptions(),
+                    partial(recognise, number),
+                )
+                for number in range(3)
+            )
+        )
+        assert (await get(store, "job_1")).duration == 12.0
+
+    asyncio.run(run())
+    assert order == [0, 1, 2]
 
 
 def test_a_job_that_was_put_back_waits(store: JobStore, clock: Clock) -> None:

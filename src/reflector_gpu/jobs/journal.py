@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class Journal:
         self._channels = 1
         self._claimed = False
         self._duration = job.duration
+        self._telling = asyncio.Lock()
 
     async def begin(self) -> None:
         """Read what an earlier try wrote, if there was one."""
@@ -109,14 +111,17 @@ class Journal:
             known = await self._pieces.recognition(self._job, name)
             if known is not None:
                 return known
-        if (
-            self._claimed and self._duration is None
-        ):  # so that its share is known from the beginning
-            self._duration = self.seconds
-            await self._pieces.lasts(self._job, self.seconds)
+        async with self._telling:  # or else the second chunk would be recognised before the first
+            await self._tell_duration()
         found = await recognise()
         await self._pieces.add_recognition(self._job, name, found)
         return found
+
+    async def _tell_duration(self) -> None:
+        """Write down how long the recording claims to be: its share is known before any words."""
+        if self._claimed and self._duration is None:
+            self._duration = self.seconds
+            await self._pieces.lasts(self._job, self.seconds)
 
 
 class Work(Protocol):

@@ -16,8 +16,6 @@ from reflector_gpu.jobs.owned import own
 from reflector_gpu.store import usage
 from reflector_gpu.store.database import Connection, Database, Value
 
-MOST_LISTED = 100
-
 _LONGEST_OPTIONS = 5_000_000  # bytes, as JSON
 
 # Fields may have recordings of voices, which a list does not show. Those of batches are short.

@@ -55,7 +55,7 @@ def cluster() -> Iterator[tuple[Path, int]]:
         )
         try:
             ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"]
-            eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
+            eventually(lambda: subprocess.run(ready, check=False).returncode == 0)
             yield programs, port
         finally:
             server.terminate()

@@ -84,7 +84,6 @@ def small() -> Iterator[LiveServer]:
         max_audio_seconds=10,
         max_files=3,
         url_allow="127.0.0.1",
-        url_read_seconds=1,
         url_retries=0,
         public_docs=False,
         public_metrics=True,

@@ -10,6 +10,7 @@ import time
 import wave
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,10 +21,13 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
+from reflector_gpu.audio.fetch import Fetcher
+from reflector_gpu.audio.send import Sender
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, Samples, TranscribeOptions
 from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
@@ -66,7 +70,7 @@ def encoded(samples: Samples, container: str, codec: str) -> bytes:
     return file.getvalue()
 
 
-def eventually(condition: Callable[[], T], seconds: float = 20.0) -> T:
+def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """The result of ``condition``, once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -213,7 +217,7 @@ class Gate:
             self.free -= 1
             self.options.append(group)
         try:
-            async with asyncio.timeout(30):  # a test that fails must not hang
+            async with asyncio.timeout(PATIENCE_SECONDS):  # a test that fails must not hang
                 await future
         except asyncio.CancelledError:
             self.cancelled += 1
@@ -226,6 +230,11 @@ class Gate:
 def _release(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def hurry(line: Fetcher | Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a server wait for a second at most until a host goes on, and not for half a minute."""
+    monkeypatch.setattr(line, "_limits", replace(line._limits, read_timeout=1.0))
 
 
 def send_target(server: LiveServer, target: str) -> bytes:

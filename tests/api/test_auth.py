@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Callable
 
 import httpx
@@ -184,11 +185,16 @@ def test_a_key_is_taken_in_utf_8_and_in_latin_1(bare: START, header: str) -> Non
 def test_the_log_says_which_key_it_was(bare: START, caplog: pytest.LogCaptureFixture) -> None:
     server = bare(apikey="first, second, third")
     with caplog.at_level(logging.INFO, "reflector_gpu.access"), connect(server, None) as client:
-        for sent in ([b"third"], [b"wrong", b"second", b"third"], [b"wrong"]):
+        for number, sent in enumerate(([b"third"], [b"wrong", b"second", b"third"], [b"wrong"])):
+            client.headers["X-Request-ID"] = f"keys-{number}"
             client.get("/v1/models", headers=[(b"api-key", key) for key in sent])
-        eventually(lambda: len(caplog.records) == 3)
-    said = [record.getMessage().split("key=")[1].split()[0] for record in caplog.records]
-    assert said == ["2", "1", "wrong"]
+
+        def said() -> list[str]:
+            lines = [record.getMessage() for record in caplog.records]
+            return re.findall(r" id=keys-\d .*?key=(\S+)", "\n".join(lines))
+
+        eventually(lambda: len(said()) == 3)
+    assert said() == ["2", "1", "wrong"]
 
 
 def test_all_keys_are_compared_in_constant_time(

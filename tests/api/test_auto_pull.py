@@ -56,7 +56,7 @@ def test_a_configured_model_is_downloaded_at_the_start(hub: Hub, start: START) -
         assert client.get("/health/live").status_code == 200
 
         hub.go_on()
-        eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
+        eventually(lambda: client.get("/health/ready").status_code == 200)
         assert state(client) == "ready"
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
 
@@ -67,7 +67,7 @@ def test_a_model_that_a_request_names_is_downloaded_for_it(hub: Hub, start: STAR
         assert hub.looked_up == []
         assert state(client) == "not installed"
         assert error_of(ask(client, model="tiny"), 503)["code"] == "engine_loading"
-        eventually(lambda: state(client) == "ready", seconds=60)
+        eventually(lambda: state(client) == "ready")
         assert ask(client, model="tiny", language="en").json()["text"] == clips("en")[0].text
 
 
@@ -106,11 +106,11 @@ def test_auto_works_with_what_is_here_meanwhile(hub: Hub, start: START) -> None:
         model="auto", auto_models="parakeet,tiny", model_paths={"parakeet": str(PARAKEET)}
     )
     with connect(server) as client:
-        eventually(lambda: state(client, "parakeet") == "ready", seconds=60)
+        eventually(lambda: state(client, "parakeet") == "ready")
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
         assert error_of(client.get("/health/ready"), 503)["code"] == "engine_loading"
         hub.go_on()
-        eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
+        eventually(lambda: client.get("/health/ready").status_code == 200)
 
 
 def test_auto_leaves_out_what_cannot_be_downloaded(
@@ -118,7 +118,7 @@ def test_auto_leaves_out_what_cannot_be_downloaded(
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))
     with connect(start(model="auto", auto_models=f"{ABSENT.name},tiny")) as client:
-        eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
+        eventually(lambda: client.get("/health/ready").status_code == 200)
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
 
 

@@ -58,7 +58,7 @@ def ended(client: OpenAI, batch: Any) -> Any:
         found = client.batches.retrieve(batch.id)
         return found if found.status in ("completed", "failed") else None
 
-    return eventually(look, 60)
+    return eventually(look)
 
 
 def output(client: OpenAI, file_id: str) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def test_where_nobody_speaks_there_are_no_turns(own: LiveServer, quiet: bytes) -
 
 def test_the_list_says_that_a_model_is_a_diarizer(own: LiveServer) -> None:
     with connect(own) as client:
-        eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
+        eventually(lambda: client.get("/health/ready").status_code == 200)
         cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
         assert client.get("/v1/models/pair").json() == cards["pair"]
     assert (cards["pair"]["type"], cards["pair"]["state"]) == ("diarizer", "ready")
@@ -150,7 +150,7 @@ def test_it_is_downloaded_at_the_start_and_waited_for(
         assert upload(server, meeting).status_code == 200, "who wants no speakers needs it not"
 
         hub.go_on()
-        eventually(lambda: client.get("/health/ready").status_code == 200, seconds=60)
+        eventually(lambda: client.get("/health/ready").status_code == 200)
         assert state(client) == "ready"
         answer = client.post("/diarize", files={"file": meeting})
     assert {turn["speaker"] for turn in answer.json()["diarization"]} == {0, 1, 2}

@@ -31,6 +31,7 @@ from tests.api.support import (
     upload,
 )
 from tests.live import KEY, LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 
 @dataclass
@@ -121,12 +122,12 @@ def test_while_the_engine_works(
     gate.free = 0
     connection = begin(scripted, path, clip)
     eventually(lambda: gate.arrived)
-    assert running(scripted, "live") == 1
+    eventually(lambda: running(scripted, "live") == 1)
     assert not watch.spools[0].closed
     connection.close()
     watch.check_freed(files=1)
     assert gate.cancelled == 1
-    assert eventually(lambda: metric(scripted, line)) == left_before + 1
+    eventually(lambda: metric(scripted, line) == left_before + 1)
     gate.open()
     assert upload(scripted, clip).json()["text"] == text
 
@@ -219,11 +220,11 @@ def test_while_the_download_runs(
 ) -> None:
     answer = Answer(clip, pause_at=int(len(clip) * stalls_at))
     connection = begin_url(scripted, host.put("/stalls.wav", answer), stream=stream)
-    assert answer.paused.wait(20)
-    assert running(scripted, "file") == 1
+    assert answer.paused.wait(PATIENCE_SECONDS)
+    eventually(lambda: running(scripted, "file") == 1)
     connection.close()
     watch.check_freed(files=1)
-    assert answer.abandoned.wait(20), "the download goes on"
+    assert answer.abandoned.wait(PATIENCE_SECONDS), "the download goes on"
     assert ask_url(scripted, host.put("/fine.wav", Answer(clip))).json()["text"] == text
 
 
@@ -235,7 +236,7 @@ def test_in_the_middle_of_a_stream_that_still_downloads(
     read_until(connection, b"transcript.text.delta")
     connection.close()
     watch.check_freed(files=1)
-    assert answer.abandoned.wait(20)
+    assert answer.abandoned.wait(PATIENCE_SECONDS)
 
 
 def test_what_is_finished_is_freed_as_well(

@@ -17,6 +17,7 @@ from tests.api.support import (
     connect,
     error_of,
     eventually,
+    hurry,
     metric,
     running,
     silence,
@@ -311,7 +312,14 @@ def test_502_host_that_is_not_there_or_breaks_off(
 
 
 @pytest.mark.parametrize("after", [0, 40_000])
-def test_504_host_that_stalls(small: LiveServer, host: AudioHost, clip: bytes, after: int) -> None:
+def test_504_host_that_stalls(
+    small: LiveServer,
+    host: AudioHost,
+    clip: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    hurry(small.service.recordings._fetcher, monkeypatch)
     stalls = Answer(clip, pause_at=after)
     error = error_of(ask_url(small, host.put("/stalls.wav", stalls)), 504)
     assert (error["type"], error["code"]) == ("server_error", "upstream_timeout")

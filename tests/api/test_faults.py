@@ -160,7 +160,7 @@ def nothing_left(calm: Stage) -> Iterator[None]:
     before = Held.idle(calm.server)
     yield
     before.check_no_more()
-    assert calm.state == "ready"
+    eventually(lambda: calm.state == "ready")
 
 
 # Killed

@@ -27,6 +27,7 @@ from tests.api.support import (
     wav,
 )
 from tests.live import LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 TARGETS = [
     "/meeting.wav",
@@ -213,7 +214,7 @@ def test_recognition_begins_while_the_download_runs(
     with connect(scripted) as client:
         request = client.build_request("POST", FROM_URL, json={"audio_file_url": url})
     with send_raw(scripted, request) as connection:
-        assert answer.paused.wait(20)
+        assert answer.paused.wait(PATIENCE_SECONDS)
         eventually(lambda: gate.arrived)
         assert not answer.resumed.is_set()
         answer.resumed.set()

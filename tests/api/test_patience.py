@@ -34,6 +34,7 @@ from tests.api.support import (
 )
 from tests.live import KEY, LiveServer
 from tests.runtime.clock import Clock
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("path", [TRANSCRIPTIONS, FROM_URL])
@@ -112,12 +113,12 @@ def test_a_download_that_comes_slowly_gives_its_place_to_another(
     with ThreadPoolExecutor() as threads, connect(small, OTHER_KEY) as other:
         url = host.put("/slow.wav", slow)
         first = threads.submit(other.post, FROM_URL, json={"audio_file_url": url})
-        assert slow.paused.wait(20)
+        assert slow.paused.wait(PATIENCE_SECONDS)
         assert ask_url(small, host.put("/quick.wav", Answer(clip))).json()["text"] == text
         error = error_of(first.result(), 504)
     assert "needed the place" in error["message"]
     assert error["param"] == "audio_file_url"
-    assert slow.abandoned.wait(20)
+    assert slow.abandoned.wait(PATIENCE_SECONDS)
 
 
 def test_what_a_stopping_server_cuts_off_is_told_to_come_back(

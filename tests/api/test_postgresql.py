@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 
 def completed(http: httpx.Client, job: str) -> None:
-    eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed", 60)
+    eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed")
 
 
 def test_two_servers_share_the_queue_and_one_may_be_killed(

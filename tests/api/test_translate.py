@@ -298,7 +298,7 @@ def test_weights_are_fetched_where_that_is_allowed(
         server = bare(translator="m2m100", auto_pull=True, workers=1, apikey=KEY)
         error = error_of(ask(server, TEXT), 503)
         assert "'m2m100' is being downloaded" in error["message"]
-        eventually(lambda: ask(server, TEXT).status_code == 200, 60)
+        eventually(lambda: ask(server, TEXT).status_code == 200)
     assert translation(server, ENGLISH)["fr"] == FRENCH
     assert "sentences.tsv" not in {download.name for download in hub.downloads}
 

@@ -21,6 +21,7 @@ from tests.api.test_realtime_hostile import messages
 from tests.api.webrtc import PATH, Caller, answered, asked, call, caller, client, hung_up, ice
 from tests.engines.tiny import PARAKEET, Clip, clips
 from tests.live import KEY, LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
@@ -52,15 +53,17 @@ def hearing() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LiveServer]:
-    """A server that takes one call, and does not wait long for it to be connected."""
-    with LiveServer(
-        model="scripted",
-        apikey=f"{KEY},{OTHER_KEY}",
-        workers=1,
-        webrtc_calls=1,
-        body_seconds=0.5,
-    ) as server:
+    """A server that takes one call."""
+    keys = f"{KEY},{OTHER_KEY}"
+    with LiveServer(model="scripted", apikey=keys, workers=1, webrtc_calls=1) as server:
         yield server
+
+
+async def never_connected(server: LiveServer, offer: str) -> None:
+    """A call that is answered, and that the server gives up after a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server._app.state.calls, "_patience", 0.1)
+        await answered(server, offer)
 
 
 def run(work: Coroutine[None, None, T]) -> T:
@@ -153,7 +156,7 @@ def test_a_call_too_many_is_refused_until_one_ends(narrow: LiveServer) -> None:
 def test_a_peer_that_never_connects_gives_its_place_up(narrow: LiveServer) -> None:
     async def held() -> None:
         async with caller(silence(0)) as first, caller(silence(0)) as second:
-            await answered(narrow, await first.offer())
+            await never_connected(narrow, await first.offer())
             await call(narrow, second)
             await second.wait_for("session.created")
 
@@ -205,7 +208,7 @@ def test_nothing_is_sent_to_an_address_because_an_offer_names_it(narrow: LiveSer
             candidate = f"a=candidate:1 1 udp 2130706431 {address} {port} typ host"
             named = offer.replace("a=mid:", f"{candidate}\r\na=mid:")
             assert named.count(candidate) == 2
-            await answered(narrow, named)
+            await never_connected(narrow, named)
             await call(narrow, second)  # the first is given up by then
 
     address = ice.get_host_addresses(use_ipv4=True, use_ipv6=False)[0]
@@ -338,7 +341,7 @@ def test_other_channels_are_closed(hearing: LiveServer) -> None:
             other.on("close", closed.set)
             await call(hearing, peer)
             await peer.wait_for("session.created")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await closed.wait()
 
     run(held())

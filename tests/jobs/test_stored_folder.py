@@ -19,6 +19,7 @@ from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.stored_folder import StoredFolder
 from reflector_gpu.store.database import Connection, Database, sqlite_in
+from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ async def never(_: Spool) -> None:
 
 
 async def read(folder: StoredFolder) -> bytes:
-    async with asyncio.timeout(20), folder.recording("job_1", never) as spool:
+    async with asyncio.timeout(PATIENCE_SECONDS), folder.recording("job_1", never) as spool:
         return await asyncio.to_thread(spool.reader().peek, 0, 10_000_000)
 
 

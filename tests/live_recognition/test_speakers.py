@@ -13,6 +13,7 @@ import pytest
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.live.speakers import ThreadedSpeakers
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
+from tests.waiting import PATIENCE_SECONDS
 
 SECOND = np.ones(SAMPLE_RATE, np.float32)
 
@@ -32,7 +33,7 @@ class Diarizer:
         self.users += 1
         self.most_users = max(self.users, self.most_users)
         self.begun.set()
-        self.open.wait(30)
+        self.open.wait(PATIENCE_SECONDS)
         self.users -= 1
         if self._failure:
             raise self._failure
@@ -51,7 +52,7 @@ class Diarizer:
 def run(diarizer: Diarizer, talk: Callable[[ThreadedSpeakers], Awaitable[None]]) -> None:
     async def talked(threads: ThreadPoolExecutor) -> None:
         speakers = ThreadedSpeakers(lambda: diarizer, threads)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await talk(speakers)
         await speakers.aclose()
         assert len(asyncio.all_tasks()) == 1

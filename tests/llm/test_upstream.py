@@ -260,10 +260,11 @@ def test_a_server_that_falls_silent() -> None:
 
 def test_a_server_that_is_not_there() -> None:
     slept: list[float] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with Stub() as stub, pytest.raises(UpstreamFailed) as failure:
-        complete(stub, base_url=f"http://127.0.0.1:{port}/v1", slept=slept)
+    with socket.socket() as taken, Stub() as stub:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        with pytest.raises(UpstreamFailed) as failure:
+            complete(stub, base_url=f"http://127.0.0.1:{port}/v1", slept=slept)
     assert slept == [0.5, 1.0]
     assert str(port) not in failure.value.message
 

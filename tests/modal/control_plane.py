@@ -24,6 +24,8 @@ from modal._utils.grpc_utils import custom_detail_codec
 from modal_proto import api_grpc
 from modal_proto import api_pb2 as api
 
+from tests.waiting import PATIENCE_SECONDS
+
 WORKSPACE = "xxxx"
 _BUILDER = "2025.06"
 _DONE = api.GenericResult(status=api.GenericResult.GENERIC_STATUS_SUCCESS)
@@ -72,11 +74,11 @@ class ControlPlane:
 
     def __enter__(self) -> ControlPlane:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(PATIENCE_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(PATIENCE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reflector_gpu.api import connection
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import (
     TRANSCRIPTIONS,
+    Gate,
     check_words,
     connect,
     error_of,
     eventually,
+    running,
+    send_raw,
     silence,
     upload,
     wav,
@@ -209,8 +213,8 @@ def test_every_channel_counts(scripted: LiveServer, call: bytes, left: Samples, 
 def test_recordings_wait_for_decoders_of_their_channels(
     left: Samples, snippets: list[Samples]
 ) -> None:
-    """There are 16 of them, and these would need 30."""
-    many = interleaved(*[snippets[0]] + [silence(1)] * 9)
+    """There are 32 of them, and these would need 36."""
+    many = interleaved(*[snippets[0]] + [silence(1)] * 11)
     with (
         LiveServer(model="scripted", apikey=KEY, live_requests=3, file_requests=1) as server,
         ThreadPoolExecutor(3) as clients,
@@ -218,6 +222,63 @@ def test_recordings_wait_for_decoders_of_their_channels(
         answers = list(clients.map(lambda _: words(server, many, **SEPARATE), range(3)))
     assert answers[0]
     assert answers[0] == answers[1] == answers[2]
+
+
+def in_pieces(said: Samples, count: int, pause: float) -> Samples:
+    """A recording of which the decoder is not done before the recogniser has heard most of it."""
+    return np.concatenate([np.concatenate([said[:SAMPLE_RATE], silence(pause)])] * count)
+
+
+@pytest.mark.slow
+def test_long_recordings_leave_decoders_to_others(
+    snippets: list[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = interleaved(*[in_pieces(snippets[0], 7, pause=8)] * 16)
+    short = interleaved(*[snippets[0]] + [silence(1)] * 15)
+    with (
+        LiveServer(model="scripted", apikey=KEY, live_requests=3, file_requests=1) as server,
+        ThreadPoolExecutor(1) as others,
+    ):
+        gate = Gate(server, monkeypatch)
+        gate.free = 0
+        waiting = others.submit(words, server, long, **SEPARATE)
+        eventually(lambda: gate.arrived == 32)  # two chunks of each channel: decoders wait for them
+        gate.free = 1_000_000  # what has arrived is still held
+        found = words(server, short, **SEPARATE)
+        assert {word["speaker"] for word in found} == {"A"}
+        assert not waiting.done()
+        gate.open()
+        assert {word["speaker"] for word in waiting.result()} == set("ABCDEFGHIJKLMNOP")
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_nothing_gives_its_decoders_back(
+    bare: Any, snippets: list[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two further requests need all 32."""
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.1)
+    server = bare(model="scripted", apikey=KEY, live_requests=3, file_requests=1, write_seconds=0.3)
+    server.narrow()
+    gate = Gate(server, monkeypatch)
+    gate.free = 0
+    pieces = in_pieces(snippets[0], 6, pause=3)
+    call, many = interleaved(*[pieces] * 2), interleaved(*[pieces] * 16)
+    with connect(server) as client:
+        request = client.build_request(
+            "POST", TRANSCRIPTIONS, files={"file": call}, data={**SEPARATE, "stream": "true"}
+        )
+    with send_raw(server, request):
+        eventually(lambda: gate.arrived >= 4)
+        monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 1e-6)  # fills the client's socket
+        eventually(lambda: gate.cancelled == gate.arrived and not running(server, "live"))
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 15.0)
+    before = gate.arrived
+    with ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(words, server, many, **SEPARATE) for _ in range(2)]
+        eventually(lambda: gate.arrived == before + 64)  # two chunks of each channel
+        gate.open()
+        assert all(one.result() for one in asked)
 
 
 @pytest.mark.parametrize(

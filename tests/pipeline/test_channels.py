@@ -7,6 +7,7 @@ import io
 import wave
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import Told
-from reflector_gpu.decoding.tasks import Chunking
+from reflector_gpu.decoding.tasks import Chunking, Surveying
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.pipeline.channels import transcribe_channels
 from reflector_gpu.pipeline.places import Places
@@ -72,7 +73,7 @@ def spool_of(data: bytes) -> Spool:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_no_more_channels_are_decoded_than_there_are_places(channels: int) -> None:
     async def scene() -> None:
-        decoders, places = CountingDecoders(), Places(4)
+        decoders, places = CountingDecoders(), Places(4, 4)
         submit = FakeSubmit(lambda chunk, options: Recognition(language="en"))
 
         async def transcribed() -> float:
@@ -91,7 +92,7 @@ def test_no_more_channels_are_decoded_than_there_are_places(channels: int) -> No
 
 def test_a_recording_that_still_arrives_holds_no_place() -> None:
     async def scene() -> None:
-        decoders, places = CountingDecoders(), Places(2)
+        decoders, places = CountingDecoders(), Places(2, 2)
         submit = FakeSubmit(lambda chunk, options: Recognition(language="en"))
         data = noise(2)
         with spool_of(data[:30_000]) as slow, spool_of(data) as complete:
@@ -110,7 +111,7 @@ def test_a_recording_that_still_arrives_holds_no_place() -> None:
 
 def test_requests_for_many_places_are_served_in_order_and_cancelled_ones_are_skipped() -> None:
     async def scene() -> None:
-        places, order = Places(4), list[str]()
+        places, order = Places(4, 4), list[str]()
 
         async def take(name: str, count: int) -> None:
             async with places.taken(count, Priority.FILE):
@@ -136,7 +137,7 @@ def test_requests_for_many_places_are_served_in_order_and_cancelled_ones_are_ski
 
 def test_live_requests_pass_waiting_files() -> None:
     async def scene() -> None:
-        places, order = Places(4), list[str]()
+        places, order = Places(4, 4), list[str]()
 
         async def take(name: str, count: int, priority: Priority) -> None:
             async with places.taken(count, priority):
@@ -153,11 +154,82 @@ def test_live_requests_pass_waiting_files() -> None:
     asyncio.run(scene())
 
 
+def test_files_leave_places_to_live_requests() -> None:
+    async def scene() -> None:
+        places, order = Places(4, 2), list[str]()
+
+        async def take(name: str, count: int, priority: Priority) -> None:
+            async with places.taken(count, priority):
+                order.append(name)
+
+        async with places.taken(1, Priority.FILE), places.taken(1, Priority.LIVE):
+            file = asyncio.create_task(take("file", 2, Priority.FILE))
+            await asyncio.sleep(0)
+            assert order == []
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await take("live", 2, Priority.LIVE)
+            assert order == ["live"]
+        await file
+
+    asyncio.run(scene())
+
+
+class SurveyedDecoders(ThreadDecoders):
+    """Knows how many recordings' channels were counted."""
+
+    def __init__(self) -> None:
+        self.surveyed = asyncio.Semaphore(0)
+
+    async def run(
+        self, task: DecodeTask, spool: Spool, output: Spool | None = None
+    ) -> AsyncGenerator[Told]:
+        async with aclosing(super().run(task, spool, output)) as told:
+            async for message in told:
+                yield message
+        if isinstance(task, Surveying):
+            self.surveyed.release()
+
+
+def test_long_recordings_leave_places_to_short_ones(speech: Samples) -> None:
+    """Whoever uploads them: of four places for two channels each, the second long one gets none."""
+    said = speech[: 2 * SAMPLE_RATE]
+    pause = np.zeros(10 * SAMPLE_RATE, np.float32)
+    spoken = np.concatenate([said, pause] * 6)
+    long = interleaved(spoken, spoken)
+    plan = replace(PLAN, priority=Priority.LIVE)
+
+    async def scene() -> None:
+        decoders, places = SurveyedDecoders(), Places(4, 2)
+        first, second, at_once = HeldSubmit(), HeldSubmit(), FakeSubmit()
+        with spool_of(long) as one, spool_of(long) as other, spool_of(noise(2)) as short:
+            for spool in (one, other, short):
+                spool.finish()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                holds = asyncio.create_task(
+                    collect(transcribe_channels(one, plan, decoders, first, places))
+                )
+                await first.asked_for(4)
+                waits = asyncio.create_task(
+                    collect(transcribe_channels(other, plan, decoders, second, places))
+                )
+                for _ in range(2):
+                    await decoders.surveyed.acquire()
+                found = await collect(transcribe_channels(short, plan, decoders, at_once, places))
+            assert found.duration == pytest.approx(1.0)
+            assert second.count == 0
+            assert not holds.done()
+            for task in (holds, waits):
+                task.cancel()
+            await asyncio.wait({holds, waits})
+
+    asyncio.run(scene())
+
+
 def test_a_place_is_free_once_its_channel_is_decoded(speech: Samples) -> None:
     """The words of the first recording are still waited for when the second one is done."""
 
     async def scene() -> None:
-        decoders, places = ThreadDecoders(), Places(2)
+        decoders, places = ThreadDecoders(), Places(2, 2)
         held, at_once = HeldSubmit(), FakeSubmit()
         data = interleaved(speech[: 3 * SAMPLE_RATE], speech[: 3 * SAMPLE_RATE])
         with spool_of(data) as slow, spool_of(data) as quick:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from reflector_gpu.audio.container import damage_of, frames, opened
+from reflector_gpu.audio.container import claimed_seconds, damage_of, frames, opened
 from reflector_gpu.audio.spool import SpoolReader
 from reflector_gpu.audio.tracks import ONLY_TRACK, TrackWish, audio_track, chosen
 from reflector_gpu.audio.wav import PlainWav
@@ -17,10 +17,14 @@ from reflector_gpu.audio.wav import PlainWav
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How many of the wanted tracks a file has, and how many channels the first of these."""
+    """How many of the wanted tracks a file has, and how many channels the first of these.
+
+    ``seconds`` is how long the file claims to be, an estimate; None where it claims nothing.
+    """
 
     tracks: int
     channels: int
+    seconds: float | None = field(default=None, compare=False)
 
 
 def layout_of(reader: SpoolReader, wish: TrackWish) -> Layout:
@@ -32,14 +36,15 @@ def layout_of(reader: SpoolReader, wish: TrackWish) -> Layout:
         UndecodableAudio: the file has no audio.
         InvalidRequest: it has no such track.
     """
-    if PlainWav.of(reader):
+    if plain := PlainWav.of(reader):
         chosen(ONLY_TRACK, wish)
-        return Layout(1, 1)
+        return Layout(1, 1, plain.seconds)
     with opened(reader) as container:
         stream, _ = audio_track(container, wish)
         tracks = 1 if wish.wanted is not None else len(container.streams.audio)
         first = next(frames(container, stream, damage_of(container)), None)
-        return Layout(tracks, first[1].layout.nb_channels if first else 1)
+        channels = first[1].layout.nb_channels if first else 1
+        return Layout(tracks, channels, claimed_seconds(container))
 
 
 def channel_of(frame: AudioFrame, channel: int) -> AudioFrame:

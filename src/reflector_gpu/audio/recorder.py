@@ -86,7 +86,7 @@ class Recorder:
 
     def settle(self, probabilities: Samples) -> None:
         """The whole recording has been written to `pcm`; the detector found ``probabilities``."""
-        self._probabilities = array("f", probabilities.tolist())
+        self._probabilities = array("f", probabilities.astype(np.float32).tobytes())
         self._samples = self.pcm.size // SAMPLE_BYTES
         with suppress(InvalidStateError):  # those who waited have left, and so cancelled it
             self.complete.set_result(None)

@@ -150,7 +150,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Surveying:
-    """Count the tracks and channels that a recording has: the result is a byte for each number."""
+    """Count the tracks and channels that a recording has: the result is a byte for each number.
+
+    The length that the recording claims comes first, if it claims any.
+    """
 
     track: TrackWish = ANY_TRACK
 
@@ -162,6 +165,8 @@ class Surveying:
         self, reader: SpoolReader, _: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
         found = layout_of(reader, self.track)
+        if found.seconds is not None:
+            yield Claimed(max(0.0, found.seconds)), b""
         yield Ended(0.0), bytes(min(number, 255) for number in (found.tracks, found.channels))
 
 

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import inf
 
@@ -18,7 +18,7 @@ from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.decoding.base import Decoders, DecodeTask
-from reflector_gpu.decoding.messages import Ended, Told
+from reflector_gpu.decoding.messages import Claimed, Ended, Told
 from reflector_gpu.decoding.tasks import Listening, Surveying
 from reflector_gpu.errors import EngineFailed, InvalidRequest, UndecodableAudio
 from reflector_gpu.pipeline.attribution import label
@@ -26,8 +26,8 @@ from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.pipeline.places import Places, TakenPlaces
 from reflector_gpu.pipeline.reading import Reading
 from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
-from reflector_gpu.pipeline.transcription import Part, Plan, Submit, transcribe
-from reflector_gpu.types import SOUND, Condition, Segment, Span, SpeakerTurn
+from reflector_gpu.pipeline.transcription import LIVE_SECONDS, Part, Plan, Submit, transcribe
+from reflector_gpu.types import SOUND, Condition, Priority, Segment, Span, SpeakerTurn
 
 MOST_CHANNELS = 16
 """Each is decoded in a process of its own, all of a recording at the same time."""
@@ -36,8 +36,17 @@ _WAITING = 4  # parts of a channel that nobody has taken
 _LEAST_AHEAD = 2  # chunks of a channel in flight
 
 
-async def channels_of(spool: Spool, wish: TrackWish, decoders: Decoders) -> list[TrackWish]:
-    """What to decode for each channel, one after the other.
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What to decode for each channel of a recording, in order, and how long the recording claims
+    to be; None if it claims nothing."""
+
+    wishes: Sequence[TrackWish]
+    seconds: float | None
+
+
+async def channels_of(spool: Spool, wish: TrackWish, decoders: Decoders) -> Channels:
+    """The channels of a recording.
 
     If a file has several tracks and the client names none, its tracks are the channels.
 
@@ -45,10 +54,12 @@ async def channels_of(spool: Spool, wish: TrackWish, decoders: Decoders) -> list
         UndecodableAudio: there is no audio.
         InvalidRequest: there is no such track, or there are more than `MOST_CHANNELS`.
     """
-    counts = b""
+    counts, seconds = b"", None
     async with aclosing(decoders.run(Surveying(wish), spool)) as told:
         async for message, data in told:
-            if isinstance(message, Ended):
+            if isinstance(message, Claimed):
+                seconds = message.seconds
+            elif isinstance(message, Ended):
                 counts = bytes(data)
     if len(counts) != 2 or 0 in counts:
         raise EngineFailed("The channels of the recording could not be counted.")
@@ -60,8 +71,8 @@ async def channels_of(spool: Spool, wish: TrackWish, decoders: Decoders) -> list
             param="channels",
         )
     if tracks > 1:
-        return [TrackWish(str(number)) for number in range(tracks)]
-    return [replace(wish, channel=number) for number in range(channels)]
+        return Channels([TrackWish(str(number)) for number in range(tracks)], seconds)
+    return Channels([replace(wish, channel=number) for number in range(channels)], seconds)
 
 
 async def transcribe_channels(
@@ -73,15 +84,18 @@ async def transcribe_channels(
     to speak on another. The last part has all of them once more. A channel that cannot be decoded
     is silent, unless all are like that.
 
-    Each channel has one of the ``places`` until it is decoded. There are `MOST_CHANNELS` at least.
-    Until the recording is complete, none is taken, so that no slow host keeps others waiting.
+    Each channel has one of the ``places`` until it is decoded, which goes on while the recogniser
+    works. There are `MOST_CHANNELS` at least for files, and long recordings count as such. Until
+    the recording is complete, none is taken, so that no slow host keeps others waiting.
     """
-    wishes = await channels_of(spool, plan.track, decoders)
-    plan.tally.channels(len(wishes))
+    found = await channels_of(spool, plan.track, decoders)
+    plan.tally.channels(len(found.wishes))
     await spool.reached(sys.maxsize)
-    async with places.taken(len(wishes), plan.priority) as held:
+    seconds = spool.plausible_seconds if found.seconds is None else found.seconds
+    priority = Priority.FILE if seconds > LIVE_SECONDS else plan.priority
+    async with places.taken(len(found.wishes), priority) as held:
         placed = _PlacedDecoders(decoders, held)
-        async with aclosing(_merged(spool, plan, placed, submit, wishes)) as parts:
+        async with aclosing(_merged(spool, plan, placed, submit, found.wishes)) as parts:
             async for part in parts:
                 yield part
 
@@ -142,7 +156,7 @@ async def diarize_channels(
     turns: list[SpeakerTurn] = []
     conditions: list[Condition] = []
     failures: list[UndecodableAudio] = []
-    wishes = await channels_of(spool, wish, decoders)
+    wishes = (await channels_of(spool, wish, decoders)).wishes
     tally.channels(len(wishes))
     seconds, longest = 0.0, _Longest(tally)
     for number, one in enumerate(wishes):

@@ -18,17 +18,19 @@ class Places:
     Live requests come before waiting files; otherwise first come, first served. For one event loop.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, for_files: int) -> None:
+        """Files may hold ``for_files`` of the places, so that some are left for live requests."""
         self._free = count
+        self._free_for_files = for_files
         self._waiting: list[_Waiter] = []
 
     @asynccontextmanager
     async def taken(self, count: int, priority: Priority) -> AsyncIterator[TakenPlaces]:
-        """Hold ``count`` places, of which there must be so many."""
+        """Hold ``count`` places, of which there must be so many for this ``priority``."""
         waiter = _Waiter(count, priority, asyncio.get_running_loop().create_future())
         insort(self._waiting, waiter, key=lambda one: one.priority)
         self._let_in()
-        held = TakenPlaces(count, self._free_one)
+        held = TakenPlaces(count, lambda: self._free_one(priority))
         try:
             await waiter.turn
             yield held
@@ -39,16 +41,26 @@ class Places:
                 self._waiting.remove(waiter)
                 self._let_in()
 
-    def _free_one(self) -> None:
-        self._free += 1
+    def _free_one(self, priority: Priority) -> None:
+        self._take(-1, priority)
         self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiting and self._waiting[0].count <= self._free:
+        while self._waiting and self._waiting[0].count <= self._room(self._waiting[0].priority):
             first = self._waiting.pop(0)
             if not first.turn.cancelled():
-                self._free -= first.count
+                self._take(first.count, first.priority)
                 first.turn.set_result(None)
+
+    def _take(self, count: int, priority: Priority) -> None:
+        self._free -= count
+        if priority is Priority.FILE:
+            self._free_for_files -= count
+
+    def _room(self, priority: Priority) -> int:
+        """The places that somebody of this ``priority`` may take now."""
+        files = priority is Priority.FILE
+        return min(self._free, self._free_for_files) if files else self._free
 
 
 class TakenPlaces:

@@ -80,9 +80,12 @@ class Recordings:
         self._workers = workers
         self._diarizers = diarizers
         self._translations = translations
-        # Separate channels have no more decoders than requests could have that mix theirs.
+        # Separate channels have no more decoders than requests could have that mix theirs. A file
+        # and a live request with as many channels as there may be always have room beside each
+        # other.
         requests = settings.live_requests + settings.file_requests
-        self._channels = Places(max(MOST_CHANNELS, requests))
+        count = max(2 * MOST_CHANNELS, requests)
+        self._channels = Places(count, for_files=count - MOST_CHANNELS)
 
     async def aclose(self) -> None:
         await self._fetcher.aclose()

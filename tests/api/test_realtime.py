@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -86,10 +87,10 @@ def test_words_are_told_while_somebody_still_speaks(
 
 
 def test_a_spoken_turn_is_found_and_transcribed(client: Client, snippets: list[Samples]) -> None:
+    """All of it comes at once: else its first words could be told before it ends."""
+    said = np.concatenate([silence(1), snippets[0], silence(1)])
     with client:
-        client.speak(silence(1))
-        client.speak(snippets[0])
-        client.speak(silence(1))
+        client.speak(said, piece=len(said))
         completed = client.completed()
     events = {event["type"]: event for event in client.received}
     order = [STARTED, STOPPED, COMMITTED, ADDED, DONE, DELTA, SEGMENT, COMPLETED]

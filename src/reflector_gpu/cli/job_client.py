@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from pydantic import JsonValue
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.server_address import base_url, first_key
-from reflector_gpu.cli.server_errors import reason, refusal
+from reflector_gpu.cli.server_errors import explained, refusal
 from reflector_gpu.errors import InvalidRequest, NotFound, UpstreamFailed, UpstreamTimeout
 
 Json = Mapping[str, JsonValue]
@@ -74,7 +73,7 @@ class JobClient:
     def result(self, job_id: str, form: str | None) -> str:
         """The result in this format, or in the job's own."""
         query = {"format": form} if form else {}
-        with _explained(self._http):
+        with explained(self._http.base_url):
             answer = self._http.get(f"/v1/jobs/{job_id}/result", params=query)
         _check(answer)
         return answer.text
@@ -88,7 +87,7 @@ class JobClient:
         size = path.stat().st_size
         name = base64.b64encode(path.name.encode()).decode()
         headers = {**_TUS, "Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
-        with _explained(self._http):
+        with explained(self._http.base_url):
             made = self._http.post("/v1/uploads", headers=headers)
         if not made.is_success:
             raise refusal(made.status_code, made.content)
@@ -98,7 +97,7 @@ class JobClient:
                 report(f"sending {100 * offset // size}%")
                 file.seek(offset)
                 try:
-                    with _explained(self._http):
+                    with explained(self._http.base_url):
                         offset = self._append(where, offset, file.read(_PIECE))
                     failures = 0
                 except (UpstreamFailed, UpstreamTimeout):
@@ -135,7 +134,7 @@ class JobClient:
         json: Json | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Json:
-        with _explained(self._http):
+        with explained(self._http.base_url):
             answer = self._http.request(method, path, json=json, params=params)
         _check(answer)
         try:
@@ -155,20 +154,6 @@ def _check(answer: httpx.Response) -> None:
         return
     error = refusal(answer.status_code, answer.content)
     raise NotFound(error.message) if answer.status_code == httpx.codes.NOT_FOUND else error
-
-
-@contextmanager
-def _explained(http: httpx.Client) -> Iterator[None]:
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise UpstreamTimeout("The server does not answer in time.") from error
-    except httpx.ConnectError as error:
-        raise UpstreamFailed(
-            f"The server at {http.base_url} cannot be reached: {reason(error)}."
-        ) from error
-    except httpx.HTTPError as error:
-        raise UpstreamFailed("The connection to the server broke.") from error
 
 
 def key_of(path: Path, fields: Json) -> str:

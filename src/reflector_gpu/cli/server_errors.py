@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from reflector_gpu.errors import ReflectorError, UpstreamFailed
+import httpx
+
+from reflector_gpu.errors import ReflectorError, UpstreamFailed, UpstreamTimeout
+
+
+@contextmanager
+def explained(server: httpx.URL) -> Iterator[None]:
+    """Have failures to talk to ``server`` say what went wrong.
+
+    Raises:
+        UpstreamFailed, UpstreamTimeout
+    """
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise UpstreamTimeout("The server does not answer in time.") from error
+    except httpx.ConnectError as error:
+        raise UpstreamFailed(
+            f"The server at {server} cannot be reached: {reason(error)}."
+        ) from error
+    except httpx.HTTPError as error:
+        raise UpstreamFailed("The connection to the server broke.") from error
 
 
 def refusal(status: int, body: bytes) -> ReflectorError:

@@ -22,9 +22,9 @@ from pydantic import ValidationError
 
 from reflector_gpu import __version__
 from reflector_gpu.cli.server_address import base_url, first_key
-from reflector_gpu.cli.server_errors import reason, refusal
+from reflector_gpu.cli.server_errors import explained, refusal
 from reflector_gpu.cli.sources import Report, Source
-from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.errors import InvalidRequest, UpstreamFailed
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import DiarizedSegment, SpokenWord, Warnings
 from reflector_gpu.formats.stream_events import DeltaEvent, DoneEvent
@@ -67,19 +67,11 @@ class RemoteTranscriber:
 
     async def parts(self, source: Source, report: Report) -> AsyncGenerator[Part, None]:
         async with AsyncExitStack() as resources:
-            try:
+            with explained(self._client.base_url):
                 response = await self._answer(source, report, resources)
                 report("recognising")
                 async for part in _parts(response, source.seconds()):
                     yield part
-            except httpx.TimeoutException as error:
-                raise UpstreamTimeout("The server does not answer in time.") from error
-            except httpx.ConnectError as error:
-                raise UpstreamFailed(
-                    f"The server at {self._client.base_url} cannot be reached: {reason(error)}."
-                ) from error
-            except httpx.HTTPError as error:
-                raise UpstreamFailed("The connection to the server broke.") from error
 
     async def _answer(
         self, source: Source, report: Report, resources: AsyncExitStack

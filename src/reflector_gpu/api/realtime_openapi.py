@@ -28,6 +28,8 @@ REALTIME: Extra = {
         for name, description in {
             "intent": "`transcription`, or left out: this server does nothing else.",
             "model": "The model of `session.audio.input.transcription.model`.",
+            "call_id": "The id of a WebRTC call to take part in, in place of a new session: its "
+            "events come here, too, and it takes events from here.",
         }.items()
     ],
     "responses": {
@@ -40,6 +42,7 @@ REALTIME: Extra = {
                 "400": "No WebSocket was asked for",
                 **{status: ERRORS[status] for status in ("401", "429")},
                 "403": "A page of another origin asks without a key",
+                "404": "There is no such call",
             }
         ),
     },

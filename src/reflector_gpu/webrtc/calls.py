@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reflector_gpu.errors import NotFound, Overloaded, Unavailable
 from reflector_gpu.realtime.conversation import Line
 from reflector_gpu.realtime.server_events import new_id
+from reflector_gpu.realtime.shared_line import SharedLine
 from reflector_gpu.webrtc.offers import checked_offer, with_address
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _NOT_HERE = 3600.0  # seconds until asking again makes sense if the server canno
 class _Call:
     client: str
     peer: Peer
+    line: SharedLine
     task: asyncio.Task[None]
 
 
@@ -75,8 +77,9 @@ class Calls:
         finally:
             self._opening -= 1
         call_id = new_id("rtc")
-        task = asyncio.create_task(self._held(call_id, peer, hold), name=call_id)
-        self._calls[call_id] = _Call(client, peer, task)
+        line = SharedLine(peer)
+        task = asyncio.create_task(self._held(call_id, peer, line, hold), name=call_id)
+        self._calls[call_id] = _Call(client, peer, line, task)
         return call_id, with_address(answer, self._address) if self._address else answer
 
     async def hang_up(self, call_id: str, client: str) -> None:
@@ -85,11 +88,27 @@ class Calls:
         Raises:
             NotFound: the client has no such call.
         """
+        call = self._call(call_id, client)
+        call.peer.gone.set()
+        await asyncio.wait({call.task})
+
+    def line(self, call_id: str, client: str) -> SharedLine:
+        """The line of a call, which others of the same client may join.
+
+        Raises:
+            NotFound: the client has no such call.
+            Overloaded: too many have joined it.
+        """
+        found = self._call(call_id, client).line
+        if found.full:
+            raise Overloaded("Too many have joined this call.", retry_after=_RETRY_SECONDS)
+        return found
+
+    def _call(self, call_id: str, client: str) -> _Call:
         call = self._calls.get(call_id)
         if call is None or call.client != client:
             raise NotFound("There is no such call: it has ended, or another server has it.")
-        call.peer.gone.set()
-        await asyncio.wait({call.task})
+        return call
 
     async def aclose(self, seconds: float) -> None:
         """End all calls. What was said is transcribed first, for so many ``seconds`` at most."""
@@ -119,14 +138,14 @@ class Calls:
             ) from None
         return Peer
 
-    async def _held(self, call_id: str, peer: Peer, hold: Hold) -> None:
+    async def _held(self, call_id: str, peer: Peer, line: SharedLine, hold: Hold) -> None:
         try:
             if await self._connected(peer):
-                await hold(peer)
+                await hold(line)
         except Exception:  # a bug of ours costs one call
             logger.exception("a WebRTC call failed")
         finally:
-            await peer.close()
+            await line.close()
             del self._calls[call_id]
 
     async def _connected(self, peer: Peer) -> bool:

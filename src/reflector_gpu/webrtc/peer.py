@@ -25,6 +25,7 @@ from reflector_gpu.errors import InvalidRequest, Overloaded, ReflectorError, Una
 from reflector_gpu.realtime.server_events import ErrorEvent, Problem
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from reflector_gpu.webrtc.hearing import Hearing
+from reflector_gpu.webrtc.presence import Presence
 
 CHANNEL = "oai-events"
 """The data channel of the events."""
@@ -62,6 +63,7 @@ class Peer:
         self._waiting_samples = 0
         self._waiting_bytes = 0
         self._broken = False
+        self._presence = Presence()
         self._drained = asyncio.Event()
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +94,9 @@ class Peer:
         answer: str = self._connection.localDescription.sdp
         if "a=candidate:" not in answer:
             raise Unavailable("This server has no address at which a peer could reach it.")
+        assert self._connection.sctp
+        for protocol in self._connection.sctp.transport.transport._connection._protocols:  # noqa: SLF001
+            self._presence.watch(protocol.transport)
         return answer
 
     # The line
@@ -225,10 +230,12 @@ class Peer:
                 piece.clear()
 
     async def _watch(self) -> None:
-        """Leave a peer that fills the memory with events that do not end: the library announces how
-        much it takes, and takes more."""
+        """Leave a peer that has vanished, or that fills the memory with events that do not end: the
+        library announces how much it takes, and takes more."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
+            if self._presence.vanished():
+                self._leave()
             channels = self._connection.sctp
             if channels and channels._advertised_rwnd < -_MOST_UNFINISHED:  # noqa: SLF001
                 self._leave()

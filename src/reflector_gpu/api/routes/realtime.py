@@ -10,13 +10,19 @@ from starlette.responses import Response
 
 from reflector_gpu.api import realtime_openapi, responses, route_fields, sessions
 from reflector_gpu.api.access import NAMED_KEY
-from reflector_gpu.api.dependencies import AppClientSecrets, AppIntake, AppMetrics, AppService
+from reflector_gpu.api.dependencies import (
+    AppCalls,
+    AppClientSecrets,
+    AppIntake,
+    AppMetrics,
+    AppService,
+)
 from reflector_gpu.api.form_values import json_values
 from reflector_gpu.api.realtime_fields import BetaSecret, BetaSessionAnswer, ClientSecretAnswer
 from reflector_gpu.api.request_record import record_of
 from reflector_gpu.api.websocket_line import WebSocketLine
 from reflector_gpu.api.websockets import accepted_subprotocol, refuse, speaks_beta
-from reflector_gpu.errors import InvalidRequest, Overloaded
+from reflector_gpu.errors import InvalidRequest, Overloaded, ReflectorError
 from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.realtime.dialects import Beta, Today
@@ -25,6 +31,7 @@ from reflector_gpu.realtime.server_events import Session as ShownSession
 from reflector_gpu.service import Service
 from reflector_gpu.store.keys import ApiKey
 from reflector_gpu.types import Priority
+from reflector_gpu.webrtc.calls import Calls
 
 router = APIRouter(tags=["realtime"])
 
@@ -43,9 +50,14 @@ async def explain_realtime() -> None:
 
 
 @router.websocket("/v1/realtime")
-async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetrics) -> None:
+async def realtime(
+    websocket: WebSocket, service: AppService, metrics: AppMetrics, calls: AppCalls
+) -> None:
     """Send words while somebody speaks."""
     client: str = getattr(websocket.state, "client", "")
+    if call_id := websocket.query_params.get("call_id"):
+        await _join(websocket, calls, call_id, client)
+        return
     try:
         service.admission.check(Priority.LIVE, client)
     except Overloaded as error:
@@ -56,6 +68,17 @@ async def realtime(websocket: WebSocket, service: AppService, metrics: AppMetric
     dialect = Beta() if speaks_beta(websocket) else Today()
     opening = sessions.Opening(service, metrics, websocket, configuration, dialect)
     await opening.hold(WebSocketLine(websocket), record_of(websocket.scope).details)
+
+
+async def _join(websocket: WebSocket, calls: Calls, call_id: str, client: str) -> None:
+    """Take part in a call that the client has opened over WebRTC."""
+    try:
+        line = calls.line(call_id, client)
+    except ReflectorError as error:
+        await refuse(error, websocket.scope, websocket.receive, websocket.send)
+        return
+    await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
+    await line.join(WebSocketLine(websocket))
 
 
 @router.post("/v1/realtime/client_secrets", openapi_extra=realtime_openapi.CLIENT_SECRETS)

@@ -45,6 +45,12 @@ class LimitSettings(BaseSettings):
     live_audio_seconds: float = Field(
         4 * 3600, gt=0, description="Audio of uploads that may wait; beyond it they get 429"
     )
+    live_step_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="Seconds between passes over what realtime sessions say; where another session "
+        "would make them longer, it gets 429",
+    )
     file_requests: int = Field(8, ge=1, description="URL requests at once; more get 429")
     file_audio_seconds: float = Field(
         24 * 3600, gt=0, description="Audio by URL that may wait; beyond it requests get 429"

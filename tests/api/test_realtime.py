@@ -376,6 +376,22 @@ def test_only_sessions_that_speak_hold_a_place(small: LiveServer, snippets: list
         eventually(lambda: running(small, "live") == 0)
 
 
+def test_a_server_that_falls_behind_refuses_sessions(snippets: list[Samples]) -> None:
+    with LiveServer(model="scripted", apikey=KEY, live_step_seconds=1e-6) as server:
+        with Client(server, format=SIXTEEN, turn_detection=None) as speaking:
+            speaking.speak(snippets[0])
+            speaking.speak(silence(1))
+            speaking.wait_for(DELTA)  # by now it is known how long a pass takes
+            with pytest.raises(InvalidStatus) as refused:
+                Client(server)
+            speaking.send("input_audio_buffer.commit")
+            assert speaking.completed()["transcript"]  # nobody is thrown out
+        assert refused.value.response.status_code == 429
+        assert int(refused.value.response.headers["Retry-After"]) >= 1
+        with Client(server):
+            pass
+
+
 def test_a_client_that_vanishes_frees_its_place(
     scripted: LiveServer, gate: Gate, snippets: list[Samples]
 ) -> None:

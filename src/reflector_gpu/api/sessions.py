@@ -16,6 +16,7 @@ from reflector_gpu.realtime.recognition import ServiceSpeech
 from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
 from reflector_gpu.store.kept import Kept
+from reflector_gpu.types import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Opening:
                 await conversation.hold(session)
         finally:
             record |= {"turns": session.turns, "audio": round(session.seconds, 3)}
+
+
+def check_room(service: Service, client: str) -> None:
+    """Raise `Overloaded` unless the server can bear another session of this client."""
+    service.admission.check(Priority.LIVE, client)
+    service.recordings.live_load.check()
 
 
 def begun(service: Service, caller: HTTPConnection, model: str | None) -> Configuration:

@@ -32,6 +32,11 @@ class Cadence:
         self._taken.append(seconds)
 
     @property
+    def borne(self) -> float | None:
+        """Seconds between passes that the machine bears; None before the first pass."""
+        return _HEADROOM * mean(self._taken) if self._taken else None
+
+    @property
     def step(self) -> float:
         """Seconds of new audio that the next pass should have."""
-        return max(LEAST_STEP, _HEADROOM * mean(self._taken)) if self._taken else LEAST_STEP
+        return max(LEAST_STEP, self.borne or 0.0)

@@ -14,8 +14,9 @@ from reflector_gpu.audio.vad import VadOptions, VoiceActivity
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.live.base import Heard
 from reflector_gpu.live.cadence import Cadence
+from reflector_gpu.live.load import Load
 from reflector_gpu.live.speech import Speech
-from reflector_gpu.live.window import Lengths, Window, moved
+from reflector_gpu.live.window import PATIENCE, Lengths, Window, moved
 from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.unheard import hear
 from reflector_gpu.types import (
@@ -45,30 +46,36 @@ class LivePlan:
     options: TranscribeOptions
     max_seconds: float
     vad: VadOptions = field(default_factory=VadOptions)
+    patience: float = PATIENCE
+    """Seconds for which a word may wait until passes agree on it."""
 
 
 class AgreeingTranscriber:
     """Recognises the utterances of one session by what passes agree on."""
 
-    def __init__(self, plan: LivePlan, recognise: Recognise) -> None:
+    def __init__(self, plan: LivePlan, recognise: Recognise, load: Load | None = None) -> None:
+        """``load`` counts the sessions that share the workers."""
         self._plan = plan
         self._recognise = recognise
+        self._load = load or Load()
         self._cadence = Cadence()
 
     def utterance(self) -> AgreeingUtterance:
         """The next utterance; see `LiveTranscriber`. Called in an event loop."""
-        return AgreeingUtterance(self._plan, self._recognise, self._cadence)
+        return AgreeingUtterance(self._plan, self._recognise, self._cadence, self._load)
 
 
 class AgreeingUtterance:
     """One stretch of speech; see `LiveUtterance`."""
 
-    def __init__(self, plan: LivePlan, recognise: Recognise, cadence: Cadence) -> None:
+    def __init__(self, plan: LivePlan, recognise: Recognise, cadence: Cadence, load: Load) -> None:
         self._plan = plan
         self._recognise = recognise
         self._cadence = cadence
+        self._load = load
         self._speech = Speech(VoiceActivity().probabilities, plan.vad)
-        self._window = Window(self._speech, Lengths.within(plan.max_seconds - _TRAILING))
+        lengths = Lengths.within(plan.max_seconds - _TRAILING)
+        self._window = Window(self._speech, lengths, plan.patience)
         self._tongues = Tongues()
         self._language = plan.options.language
         self._failures = 0
@@ -102,21 +109,26 @@ class AgreeingUtterance:
 
     async def _run(self) -> None:
         try:
-            while True:
-                self._news.clear()
-                for waiting in reversed(range(len(self._incoming))):
-                    self._window.push(*self._incoming.popleft())
-                    if waiting:
-                        await asyncio.sleep(0)  # others have their turn
-                last = self._finished and not self._incoming
-                if self._window.open if last else self._due():
-                    await self._pass(last)
-                elif last:
-                    break
-                elif not self._incoming:
-                    await self._news.wait()
+            with self._load.speaking(self._cadence):
+                await self._work_through()
         finally:
             self._told.put_nowait(None)
+
+    async def _work_through(self) -> None:
+        """Recognise what comes until all of it is settled."""
+        while True:
+            self._news.clear()
+            for waiting in reversed(range(len(self._incoming))):
+                self._window.push(*self._incoming.popleft())
+                if waiting:
+                    await asyncio.sleep(0)  # others have their turn
+            last = self._finished and not self._incoming
+            if self._window.open if last else self._due():
+                await self._pass(last)
+            elif last:
+                break
+            elif not self._incoming:
+                await self._news.wait()
 
     def _due(self) -> bool:
         window = self._window

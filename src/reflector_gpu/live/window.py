@@ -56,8 +56,10 @@ class Window:
     Positions are in samples from the beginning of the utterance, times in seconds from there.
     """
 
-    def __init__(self, speech: Speech, lengths: Lengths) -> None:
+    def __init__(self, speech: Speech, lengths: Lengths, patience: float = PATIENCE) -> None:
+        """Words that passes do not agree on are settled once ``patience`` seconds follow them."""
         self._speech = speech
+        self._patience = patience
         self._lengths = lengths
         self._most = round(lengths.longest * SAMPLE_RATE)  # samples of a pass
         self._audio: list[Samples] = []
@@ -152,7 +154,7 @@ class Window:
         """Up to where one pass suffices, which heard the audio up to ``end``."""
         if self._silence(end) >= SETTLING_PAUSE:
             return inf
-        return end / SAMPLE_RATE - (_EDGE if behind else PATIENCE)
+        return end / SAMPLE_RATE - (_EDGE if behind else self._patience)
 
     def _silence(self, end: int) -> float:
         """Seconds of silence before ``end``."""

@@ -116,7 +116,8 @@ class Transcription(_Fields):
         None, max_length=_MAX_TEXT, description="Text that the speech might follow."
     )
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
-        None, description="Accepted. It has no effect: words are sent once they are certain."
+        None,
+        description="How long a word may wait until it is certain; `minimal`: 1 s, `xhigh`: 6 s.",
     )
     tentative: bool | None = Field(
         None, description="Ours: events say which words are likely to follow the deltas."

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from reflector_gpu.live.base import LiveSpeakers, LiveTranscriber
+from reflector_gpu.live.window import PATIENCE
 from reflector_gpu.realtime.configuration import Transcription
 from reflector_gpu.runtime.admission import RecordingTally
 from reflector_gpu.service import Service, TranscriptionRequest
@@ -14,6 +15,16 @@ from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.types import Priority, Samples
 
 _PATIENCE_SECONDS = 30.0  # in which a turn waits for a place; its audio is kept meanwhile
+
+_DELAYS = {
+    "minimal": 1.0,
+    "low": 1.5,
+    None: PATIENCE,
+    "medium": PATIENCE,
+    "high": 4.0,
+    "xhigh": 6.0,
+}
+"""Seconds for which a word waits at most until it is certain, by what the client wants."""
 
 
 class Speech(Protocol):
@@ -99,7 +110,7 @@ class ServiceSpeech:
     async def _made(self, wanted: Transcription) -> LiveTranscriber:
         request = self._request(wanted)
         await self._service.loaded(request.model)
-        return self._service.recordings.live(request)
+        return self._service.recordings.live(request, _DELAYS[wanted.delay])
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[RecordingTally]:

@@ -25,7 +25,9 @@ from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSp
 from reflector_gpu.engines.recognition.checks import check_recognition
 from reflector_gpu.errors import release_frames
 from reflector_gpu.live.base import LiveTranscriber
+from reflector_gpu.live.load import Load
 from reflector_gpu.live.utterance import AgreeingTranscriber, LivePlan
+from reflector_gpu.live.window import PATIENCE
 from reflector_gpu.pcm import PcmFile
 from reflector_gpu.pipeline.channels import (
     MOST_CHANNELS,
@@ -86,6 +88,8 @@ class Recordings:
         requests = settings.live_requests + settings.file_requests
         count = max(2 * MOST_CHANNELS, requests)
         self._channels = Places(count, for_files=count - MOST_CHANNELS)
+        self.live_load = Load(settings.live_step_seconds)
+        """The sessions that are recognised while they speak."""
 
     async def aclose(self) -> None:
         await self._fetcher.aclose()
@@ -178,15 +182,18 @@ class Recordings:
         whose = self._submit_recording(speakers)
         return self._told_apart(spool, plan, submit, whose, request)
 
-    def live(self, request: TranscriptionRequest) -> LiveTranscriber:
-        """What recognises speech as ``request`` says, while it is spoken."""
+    def live(self, request: TranscriptionRequest, patience: float = PATIENCE) -> LiveTranscriber:
+        """What recognises speech as ``request`` says, while it is spoken.
+
+        A word waits for ``patience`` seconds at most until it is certain.
+        """
         submit, spec = self._submit(request), request.model.spec
 
         def recognise(chunk: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
             return submit(chunk, options, Priority.LIVE)
 
-        plan = LivePlan(request.options, spec.max_chunk_seconds, request.vad)
-        return AgreeingTranscriber(plan, recognise)
+        plan = LivePlan(request.options, spec.max_chunk_seconds, request.vad, patience)
+        return AgreeingTranscriber(plan, recognise, self.live_load)
 
     def _spec(self, model: RecogniserModel) -> RecogniserSpec:
         """The specification of ``model`` on the machine where it runs."""

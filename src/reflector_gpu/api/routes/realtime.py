@@ -59,7 +59,7 @@ async def realtime(
         await _join(websocket, calls, call_id, client)
         return
     try:
-        service.admission.check(Priority.LIVE, client)
+        sessions.check_room(service, client)
     except Overloaded as error:
         await refuse(error, websocket.scope, websocket.receive, websocket.send)
         return

@@ -1,0 +1,50 @@
+"""Whether the machine bears another session."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from reflector_gpu.errors import Overloaded
+from reflector_gpu.live.cadence import Cadence
+from reflector_gpu.live.load import Load
+
+
+def taking(seconds: float) -> Cadence:
+    cadence = Cadence()
+    cadence.took(seconds)
+    return cadence
+
+
+def test_a_machine_on_which_nobody_speaks_bears_a_session() -> None:
+    load = Load(longest_step=1.0)
+    load.check()
+    with load.speaking(Cadence()):  # nothing is known of it yet
+        load.check()
+    with load.speaking(taking(9.0)):
+        pass
+    load.check()
+
+
+@pytest.mark.parametrize(
+    ("passes", "borne"),
+    [
+        ([1.0], True),
+        ([3.0], False),  # with another session, 7.5 seconds
+        ([1.5, 1.5, 1.5], True),
+        ([3.5, 3.5, 3.5], False),
+        ([0.5, 0.5, 60.0], True),  # one that went wrong says nothing of the machine
+    ],
+)
+def test_steps_grow_with_the_sessions(passes: list[float], borne: bool) -> None:
+    load = Load(longest_step=5.0)
+    with ExitStack() as held:
+        for seconds in passes:
+            held.enter_context(load.speaking(taking(seconds)))
+        if borne:
+            load.check()
+            return
+        with pytest.raises(Overloaded) as refused:
+            load.check()
+    assert refused.value.retry_after > 0

@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reflector_gpu.audio import vad
-from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions, VoiceActivity
+from reflector_gpu.audio.vad import (
+    WINDOW,
+    WINDOW_SECONDS,
+    Hysteresis,
+    VadOptions,
+    VoiceActivity,
+)
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 SPEECH = VadOptions().threshold
@@ -187,3 +193,17 @@ def test_the_network_hears_what_silero_s_own_hears(
     session = onnxruntime.InferenceSession(str(original), providers=["CPUExecutionProvider"])
     monkeypatch.setattr(vad, "_session", lambda: session)
     assert found == pytest.approx(probabilities(samples), abs=1e-4)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.3, 0.4, 0.6, 1.0]), max_size=20), max_size=5),
+    st.sampled_from([(0.5, 0.35), (0.35, 0.35), (0.9, 0.1)]),
+)
+def test_many_probabilities_at_once_decide_as_one_by_one(
+    pieces: list[list[float]], levels: tuple[float, float]
+) -> None:
+    one_by_one, at_once = Hysteresis(*levels), Hysteresis(*levels)
+    for piece in pieces:
+        probabilities = np.array(piece, np.float32)
+        found = at_once.each(probabilities).tolist()
+        assert found == [one_by_one(probability) for probability in probabilities.tolist()]

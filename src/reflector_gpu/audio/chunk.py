@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reflector_gpu.audio.decode import BLOCK_SAMPLES
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, Hysteresis, VadOptions, VoiceActivity
@@ -29,6 +30,7 @@ _MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
 _HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
 _PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # windows; ends an early chunk, in its middle
 _AT_ONCE = BLOCK_SAMPLES  # samples to gather, because each call of the detector costs something
+_UNLIMITED = 1 << 62  # windows
 _FOREVER = 1e6  # seconds; stands for an unlimited length, which cannot be counted in windows
 _SMOOTHING = 3  # windows over which loudness is averaged to find a quiet place
 
@@ -133,23 +135,43 @@ class Chunker:
 
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
         self._audio.append(samples)
-        for probability in self._probabilities(samples).tolist():
-            if chunk := self._step(self._speaks(probability)):
-                yield chunk
+        for voiced, count in _runs(self._speaks.each(self._probabilities(samples))):
+            last = self._seen + count
+            while self._seen < last:
+                self._pass(voiced, min(last - self._seen, self._uneventful(voiced)))
+                if self._seen < last and (chunk := self._step(voiced)):
+                    yield chunk
         if self._speech is None:
             self._drop_before(self._seen - self._padding)
 
-    def _step(self, voiced: bool) -> Chunk | None:
-        window = self._seen
-        self._seen += 1
-        self._voiced.append(voiced)
+    def _uneventful(self, voiced: bool) -> int:
+        """How many windows can follow, all ``voiced`` or none, before `_step` may end a chunk."""
+        if self._speech is None:
+            return 0 if voiced else _UNLIMITED
+        longest = 2 * self._early[0] if self._early else self._longest
+        until = self._begin() + longest - 1
+        if not voiced:
+            gap = min(self._max_gap, _PAUSE) if self._early else self._max_gap
+            until = min(until, self._last_voiced + gap)
+        return max(0, until - self._seen)
+
+    def _pass(self, voiced: bool, count: int) -> None:
+        """Take ``count`` windows, all ``voiced`` or none."""
+        if not count:
+            return
+        if voiced and self._speech is None:
+            self._speech = self._seen
+        self._seen += count
+        self._voiced += [voiced] * count
         if voiced:
-            self._last_voiced = window
-            if self._speech is None:
-                self._speech = window
+            self._last_voiced = self._seen - 1
+
+    def _step(self, voiced: bool) -> Chunk | None:
+        """Take one window, and end the chunk if that is due."""
+        self._pass(voiced, 1)
         if self._speech is None:
             return None
-        gap = window - self._last_voiced
+        gap = self._seen - 1 - self._last_voiced
         length = self._seen - self._begin()
         if gap >= self._max_gap and length >= _MIN_CHUNK:
             return self._close(self._end())
@@ -250,6 +272,12 @@ class Chunker:
             smooth = np.convolve(energy, np.ones(_SMOOTHING) / _SMOOTHING, mode="same")
             cut = earliest + int(smooth[: max(1, len(smooth) - _MIN_SPEECH)].argmin()) + 1
         return self._first + cut
+
+
+def _runs(decisions: NDArray[np.bool_]) -> list[tuple[bool, int]]:
+    """How often each of ``decisions`` comes in a row, in order."""
+    edges = [0, *(np.flatnonzero(np.diff(decisions)) + 1).tolist(), len(decisions)]
+    return [(bool(decisions[first]), last - first) for first, last in pairwise(edges)]
 
 
 def _windows(seconds: float) -> int:

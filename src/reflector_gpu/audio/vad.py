@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from reflector_gpu.audio.high_pass import HighPass
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
 if TYPE_CHECKING:
@@ -38,20 +39,7 @@ Loud hum would set the gain, and the network finds less speech over it.
 _TARGET_PEAK = 0.5
 _MAX_GAIN = 20.0
 _PEAK_DECAY = 0.5 ** (WINDOW_SECONDS / 4.0)  # a window; the remembered peak halves in 4 seconds
-_SILENCE = 1e-6  # a peak to divide by where there is none
-
-
-def _high_pass() -> npt.NDArray[np.complex64]:
-    """The response of a second-order Butterworth filter to two windows, ``[WINDOW + 1]``.
-
-    Its impulse response is much shorter than one window, as overlap-save needs.
-    """
-    s = 1j * np.fft.rfftfreq(2 * WINDOW, 1 / SAMPLE_RATE) / _LOWEST_HERTZ
-    response: npt.NDArray[np.complex128] = s**2 / (s**2 + np.sqrt(2) * s + 1)
-    return response.astype(np.complex64)
-
-
-_HIGH_PASS = _high_pass()
+_DECAYED = _PEAK_DECAY ** np.arange(_BATCH + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +71,17 @@ class Hysteresis:
         self._speaks = probability >= (self._ends if self._speaks else self._begins)
         return self._speaks
 
+    def each(self, probabilities: Samples) -> NDArray[np.bool_]:
+        """The same for ``probabilities``, ``float32[n]``, which follow one another."""
+        begins = probabilities >= self._begins
+        decided = begins | ~(probabilities >= self._ends)
+        # What is in between is as the last one that was decided, or as it was before.
+        last = np.maximum.accumulate(np.where(decided, np.arange(len(begins)), -1))
+        speaks = np.where(last < 0, self._speaks, begins[last])
+        if len(speaks):
+            self._speaks = bool(speaks[-1])
+        return speaks
+
 
 @functools.cache
 def _session() -> onnxruntime.InferenceSession:
@@ -103,7 +102,7 @@ class VoiceActivity:
         self._session = _session()
         self._h = np.zeros(_STATE, np.float32)
         self._c = np.zeros(_STATE, np.float32)
-        self._before = np.zeros(WINDOW, np.float32)  # as it was recorded
+        self._high_pass = HighPass(_LOWEST_HERTZ)
         self._context = np.zeros(_CONTEXT, np.float32)
         self._peak = 0.0
 
@@ -112,28 +111,32 @@ class VoiceActivity:
 
         ``float32[n * WINDOW]`` to ``float32[n]``, in [0, 1].
         """
-        windows = self._without_hum(samples.reshape(-1, WINDOW))
-        context = np.concatenate([self._context[None], windows[:-1, -_CONTEXT:]])
-        self._context = windows[-1, -_CONTEXT:].copy()
-        inputs = np.concatenate([context, windows], axis=1) * self._gains(windows)
-        found: list[Samples] = []
-        for first in range(0, len(inputs), _BATCH):
-            batch = {"input": inputs[first : first + _BATCH], "h": self._h, "c": self._c}
-            output, self._h, self._c = self._session.run(None, batch)
-            found.append(np.reshape(output, -1))
-        return np.concatenate(found)
+        step = _BATCH * WINDOW
+        batches = (samples[first : first + step] for first in range(0, len(samples), step))
+        return np.concatenate([self._detected(batch) for batch in batches])
 
-    def _without_hum(self, windows: Samples) -> Samples:
-        """High-pass ``windows``, ``[n, WINDOW]``, by overlap-save: each with the one before it."""
-        before = np.concatenate([self._before[None], windows[:-1]])
-        self._before = windows[-1].copy()
-        spectra = np.fft.rfft(np.concatenate([before, windows], axis=1))
-        return np.fft.irfft(spectra * _HIGH_PASS)[:, WINDOW:].astype(np.float32)
+    def _detected(self, samples: Samples) -> Samples:
+        windows = self._high_pass(samples).reshape(-1, WINDOW)
+        inputs = np.empty((len(windows), _CONTEXT + WINDOW), np.float32)
+        inputs[0, :_CONTEXT] = self._context
+        inputs[1:, :_CONTEXT] = windows[:-1, -_CONTEXT:]
+        inputs[:, _CONTEXT:] = windows
+        inputs *= self._gains(windows)
+        self._context = windows[-1, -_CONTEXT:].copy()
+        batch = {"input": inputs, "h": self._h, "c": self._c}
+        found, self._h, self._c = self._session.run(None, batch)
+        return np.reshape(found, -1)
 
     def _gains(self, windows: Samples) -> Samples:
-        """The gain of each of ``windows``, ``[n, 1]``, from the loudest recent peak."""
-        gains: list[float] = []
-        for peak in np.abs(windows).max(axis=1).tolist():
-            self._peak = max(self._peak * _PEAK_DECAY, peak)
-            gains.append(min(_MAX_GAIN, max(1.0, _TARGET_PEAK / max(self._peak, _SILENCE))))
-        return np.array(gains, np.float32)[:, None]
+        """The gain of each of ``windows``, ``[n, 1]`` with at most `_BATCH`, from the loudest
+        recent peak.
+        """
+        peaks = np.maximum(windows.max(axis=1), -windows.min(axis=1))
+        # Each peak as if it had been in the window before these, so that none has to decay.
+        decayed = _DECAYED[: len(peaks) + 1]
+        loudest = np.maximum.accumulate(np.append(self._peak, peaks) / decayed) * decayed
+        self._peak = float(loudest[-1])
+        quietest = _TARGET_PEAK / _MAX_GAIN
+        levels = np.clip(loudest[1:], quietest, _TARGET_PEAK)
+        gains: Samples = (_TARGET_PEAK / levels).astype(np.float32)
+        return gains[:, None]

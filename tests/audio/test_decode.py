@@ -24,6 +24,7 @@ FORMS = {
     "mp3 vbr": Form("mp3", "libmp3lame", 44_100, options={"q": "4"}),
     "mp3 without a LAME header": Form("mp3", "libmp3lame", 44_100, muxing={"write_xing": "0"}),
     "mp3 at 8 kHz": Form("mp3", "libmp3lame", 8_000),
+    "mp3 at 16 kHz": Form("mp3", "libmp3lame", 16_000),
     "mp4 index last": Form("mp4", "aac", 44_100),
     "mp4 index first": Form("mp4", "aac", 44_100, muxing={"movflags": "faststart"}),
     "mp4 in fragments": Form("mp4", "aac", 44_100, muxing={"movflags": "empty_moov+frag_keyframe"}),
@@ -154,8 +155,9 @@ def test_quicktime_without_a_file_type(encoded: Encoder, clip: Samples) -> None:
         assert len(read(data)) == pytest.approx(len(clip), abs=160)
 
 
-def test_blocks_are_bounded_and_all_but_the_last_are_full(encoded: Encoder) -> None:
-    *first, last = blocks(encoded("m4a"))
+@pytest.mark.parametrize("name", ["m4a", "mp3 at 16 kHz", "flac"])
+def test_blocks_are_bounded_and_all_but_the_last_are_full(name: str, encoded: Encoder) -> None:
+    *first, last = blocks(encoded(name))
     assert {len(block) for block in first} == {BLOCK_SAMPLES}
     assert 0 < len(last) <= BLOCK_SAMPLES
 
@@ -423,12 +425,14 @@ def test_a_header_that_claims_more_than_its_bytes_can_hold_is_not_believed(
     assert told[-1] < 4
 
 
-@pytest.mark.parametrize("kind", ["flac", "aiff"])
+@pytest.mark.parametrize(
+    ("kind", "codec"), [("flac", "flac"), ("aiff", "pcm_s16be"), ("wav", "pcm_f32le")]
+)
 def test_what_is_as_wanted_is_not_resampled(
-    kind: str, clip: Samples, monkeypatch: pytest.MonkeyPatch
+    kind: str, codec: str, clip: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AIFF does not say that its one channel is mono."""
-    data = encode(clip, Form(kind, {"flac": "flac", "aiff": "pcm_s16be"}[kind], SAMPLE_RATE))
+    data = encode(clip, Form(kind, codec, SAMPLE_RATE))
     monkeypatch.delattr(decode_module, "AudioResampler")
     assert np.abs(decoded(data) - clip).max() < 2 / 2**15
 

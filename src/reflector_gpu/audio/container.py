@@ -228,8 +228,8 @@ class Clock:
     def hole_before(self, frame: AudioFrame) -> float:
         """The seconds of silence that are missing before ``frame``, which is then counted."""
         hole = 0.0
-        if frame.pts is not None and frame.time_base is not None:
-            begins = float(frame.pts * frame.time_base)
+        begins = frame.time
+        if begins is not None:
             gap = 0.0 if self._now is None else begins - self._now
             if self._shortest < gap < self._longest:
                 hole = gap

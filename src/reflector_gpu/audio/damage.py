@@ -44,10 +44,11 @@ class Damage:
 
     def any_packet(self, packet: Packet[Stream]) -> None:
         """Take the next packet of any track."""
-        if packet.size and packet.pos is not None and packet.pos >= 0:
+        size, position = packet.size, packet.pos
+        if size and position is not None and position >= 0:
             if self._end is not None and not self._pages:
-                self._foreign = max(self._foreign, packet.pos - self._end)
-            self._end = max(self._end or 0, packet.pos + packet.size)
+                self._foreign = max(self._foreign, position - self._end)
+            self._end = max(self._end or 0, position + size)
 
     def failed(self, packet: Packet[Stream] | None = None) -> None:
         """Note that ``packet``, or what comes next in the container, cannot be decoded."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -36,6 +36,7 @@ from reflector_gpu.types import SAMPLE_RATE, SOUND, Condition, Samples, Truncati
 BLOCK_SAMPLES = 16_384
 """Samples in a decoded block: 1.024 s, a whole number of VAD windows."""
 
+_LEAST, _MOST = np.float32(-1), np.float32(1)
 _HELD_BACK = 64  # samples that a resampler keeps back; gathered too, or a block would be too short
 _MOST_FRAMES = 2_048  # to gather at once: each takes memory besides its samples
 _FORMATS = {
@@ -44,7 +45,12 @@ _FORMATS = {
     **dict.fromkeys(("flt", "fltp"), np.dtype(np.float32)),
 }
 _LAYOUTS = {"mono": "mono", "1 channels": "mono", "stereo": "stereo", "2 channels": "stereo"}
-_AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p")]
+_CHANNELS = {"mono": 1, "stereo": 2}  # of the layouts that are gathered
+_PLANAR = ("s16p", "s32p", "fltp")
+_AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p", "flt", "fltp")]
+
+_Shape: TypeAlias = tuple[str, str, int]
+"""Of a frame: sample format, layout and rate."""
 
 
 def decode(
@@ -164,7 +170,8 @@ def _decoded(
         clock = Clock(began, longest=longest_hole(container))
         for packet, frame in frames(container, stream, damage):
             hole, length = clock.hole_before(frame), frame.samples / frame.sample_rate
-            yield from resampler.silence(damage.missing_before(packet, length, hole))
+            if missing := damage.missing_before(packet, length, hole):
+                yield from resampler.silence(missing)
             yield from resampler.push(frame)
         yield from resampler.flush()
         damaged, truncated = flaws(reader, container, damage)
@@ -182,36 +189,45 @@ class _Resampler:
     def __init__(self, channel: int | None = None) -> None:
         """All channels are mixed, unless it is to be one ``channel`` alone."""
         self._channel = channel
-        self._shape: tuple[str, str, int] | None = None
+        self._shape: _Shape | None = None
         self._resampler: AudioResampler | None = None
         self._parts: list[list[NDArray[Any]]] = []
         self._phase = Phase()
         self._enough = self._missing = BLOCK_SAMPLES
 
-    def push(self, frame: AudioFrame) -> Iterator[Samples]:
+    def push(self, frame: AudioFrame) -> Iterable[Samples]:
+        """The blocks that ``frame`` completes; no generator for each of the many that do not."""
         if self._channel is not None:
             try:
                 frame = channel_of(frame, self._channel)
             except ValueError:
-                return  # damage that made a frame of no possible shape
-        layout = _LAYOUTS.get(frame.layout.name, frame.layout.name)
-        shape = (frame.format.name, layout, frame.sample_rate)
+                return ()  # damage that made a frame of no possible shape
+        layout = frame.layout.name
+        shape = (frame.format.name, _LAYOUTS.get(layout, layout), frame.sample_rate)
         if shape != self._shape:
-            yield from self.flush()
-            self._begin(shape)
-        if shape[0] not in _FORMATS or layout not in _LAYOUTS:
-            yield from self._resampled(frame)
-            return
+            return self._changed(frame, shape)
+        return self._taken(frame, shape)
+
+    def _changed(self, frame: AudioFrame, shape: _Shape) -> Iterator[Samples]:
+        """Begin with frames of another ``shape``."""
+        yield from self.flush()
+        self._begin(shape)
+        yield from self._taken(frame, shape)
+
+    def _taken(self, frame: AudioFrame, shape: _Shape) -> Iterable[Samples]:
+        kind, layout, _ = shape
+        if kind not in _FORMATS or layout not in _CHANNELS:
+            return self._resampled(frame)
         try:
-            self._parts.append(_planes(frame))
+            self._parts.append(_planes(frame, kind, _CHANNELS[layout]))
         except ValueError:
-            return  # damage that made a frame of no possible shape
+            return ()  # damage that made a frame of no possible shape
         self._missing -= frame.samples
-        if self._missing <= 0 or len(self._parts) >= _MOST_FRAMES:
-            yield from self._gathered()
+        enough = self._missing <= 0 or len(self._parts) >= _MOST_FRAMES
+        return self._gathered() if enough else ()
 
     def flush(self) -> Iterator[Samples]:
-        if self._parts:
+        while self._parts:
             yield from self._gathered()
         if self._resampler:
             yield from self._resampled(None)
@@ -225,7 +241,7 @@ class _Resampler:
             yield np.zeros(min(left, BLOCK_SAMPLES), np.float32)
             left -= BLOCK_SAMPLES
 
-    def _begin(self, shape: tuple[str, str, int]) -> None:
+    def _begin(self, shape: _Shape) -> None:
         rate = shape[2]
         check_rate(rate)
         self._shape = shape
@@ -237,9 +253,11 @@ class _Resampler:
         self._missing = self._enough
 
     def _gathered(self) -> Iterator[Samples]:
+        """What has been gathered. What is left behind the last whole block waits for more."""
         assert self._shape
         sample_format, layout, rate = self._shape
-        array = np.stack([np.concatenate(parts) for parts in zip(*self._parts, strict=True)])
+        planes = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
+        array = np.stack(planes) if len(planes) > 1 else planes[0][None]
         self._parts, self._missing = [], self._enough
         if layout == "stereo":
             array = self._phase.aligned(array)
@@ -248,30 +266,45 @@ class _Resampler:
             frame.sample_rate = rate
             yield from self._resampled(frame)
             return
-        for first in range(0, array.shape[1], BLOCK_SAMPLES):
-            yield _samples(array[:, first : first + BLOCK_SAMPLES], 2.0**-15)
+        (samples,) = array
+        whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES or len(samples)
+        for first in range(0, whole, BLOCK_SAMPLES):
+            yield _converted(samples[first : min(first + BLOCK_SAMPLES, whole)])
+        if whole < len(samples):
+            self._parts = [[samples[whole:]]]
+            self._missing -= len(samples) - whole
 
     def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
         assert self._resampler
         for out in resampled(self._resampler, frame):
-            yield _samples(out.to_ndarray(), 2.0**-31)
+            yield _scaled(out.to_ndarray().reshape(-1), 2.0**-31)
 
 
-def _planes(frame: AudioFrame) -> list[NDArray[Any]]:
+def _planes(frame: AudioFrame, kind: str, channels: int) -> list[NDArray[Any]]:
     """Views of the frame's samples; ``frame.to_ndarray()`` would copy them, slowly.
 
     Raises:
         ValueError: the frame is of no possible shape.
     """
-    kind, planes, channels = _FORMATS[frame.format.name], frame.planes, frame.layout.nb_channels
-    expected = channels if frame.format.is_planar else 1
+    planes = frame.planes
+    expected = channels if kind in _PLANAR else 1
     if len(planes) != expected:
         raise ValueError(f"{len(planes)} planes for {channels} channels")
     count = frame.samples * channels // expected
     # The stubs do not say that a plane is a buffer.
-    return [np.frombuffer(plane, kind, count) for plane in planes]  # type: ignore[call-overload]
+    return [np.frombuffer(plane, _FORMATS[kind], count) for plane in planes]  # type: ignore[call-overload]
 
 
-def _samples(array: NDArray[Any], scale: float) -> Samples:
+def _converted(samples: NDArray[Any]) -> Samples:
+    """Samples that need no resampler."""
+    if samples.dtype.kind != "f":
+        return _scaled(samples, 2.0**-15)
+    # As integers would be: clipped, and what is no number is one.
+    clipped: Samples = np.fmin(np.fmax(samples, _LEAST), _MOST)
+    return clipped
+
+
+def _scaled(samples: NDArray[Any], scale: float) -> Samples:
     # From integers: FFmpeg lets a sum of channels pass full scale where it makes floating point.
-    return array.reshape(-1).astype(np.float32) * np.float32(scale)
+    scaled: Samples = np.multiply(samples, np.float32(scale), dtype=np.float32)
+    return scaled

@@ -40,6 +40,6 @@ class Phase:
 
 def _correlation(left: NDArray[Any], right: NDArray[Any]) -> float:
     """The correlation of two signals, from -1 to 1; 0 if either is silent."""
-    a, b = left.astype(np.float32), right.astype(np.float32)
+    a, b = np.asarray(left, np.float32), np.asarray(right, np.float32)
     norm = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
     return float(a @ b) / norm if norm > 0 else 0.0

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 
 MEMORY = 256_000_000
 CHUNKING = Chunking(10.0, 1.0)
+EARLY = Chunking(3.0, 1.0)
 AHEAD = 2
 """Processes that are forked before they are needed."""
 
@@ -73,9 +74,10 @@ def meeting(standup: Path) -> bytes:
 def template() -> psutil.Process | None:
     """The process that forks decoders."""
     for child in psutil.Process().children():
-        ours = any("decoder_process" in argument for argument in child.cmdline())
-        if ours and child.pid not in _others:
-            return child
+        with suppress(psutil.NoSuchProcess):  # one that another test has left is just ending
+            ours = any("decoder_process" in argument for argument in child.cmdline())
+            if ours and child.pid not in _others:
+                return child
     return None
 
 
@@ -114,8 +116,7 @@ async def begun(
     """A task that waits for the rest of ``data``, of which half has arrived."""
     with Spool(limit=10**9) as spool:
         spool.write(data[: len(data) // 2])
-        task = Chunking(3.0, 1.0)
-        messages = decoders.run(task, spool)
+        messages = decoders.run(EARLY, spool)
         async with aclosing(messages):
             await anext(messages)
 
@@ -348,10 +349,52 @@ def test_a_kill_before_anything_was_told_goes_unnoticed(meeting: bytes) -> None:
     run(scene)
 
 
-def test_a_kill_later_is_not_the_recordings_fault(meeting: bytes) -> None:
+def test_kills_later_lose_and_repeat_nothing(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        async with begun(decoders, meeting) as (rest, _):
+        cuts = [message for message, _ in await whole(ThreadDecoders(), meeting, EARLY)]
+        async with begun(decoders, meeting) as (rest, spool):
             decoders_alive()[0].kill()
+            await asyncio.to_thread(until, lambda: decoders.deaths == 1)
+            spool.write(meeting[len(meeting) // 2 :])
+            spool.finish()
+            found = [message for message, _ in await rest]
+        _, *later = [cut.start for cut in cuts if isinstance(cut, Cut)]  # one came before the kill
+        assert [cut.start for cut in found if isinstance(cut, Cut)] == later
+        assert isinstance(found[-1], Ended)
+
+    run(scene)
+
+
+def test_kills_leave_a_kept_recording_as_it_is(meeting: bytes) -> None:
+    async def kept(decoders: Decoders, kill: Callable[[], None]) -> tuple[bytes, bytes]:
+        with Spool(limit=10**9) as spool, closing(Recorder()) as recorder:
+            spool.write(meeting[: len(meeting) // 2])
+            async with aclosing(decoders.run(CHUNKING, spool, recorder.pcm)) as messages:
+                await anext(messages)
+                kill()
+                spool.write(meeting[len(meeting) // 2 :])
+                spool.finish()
+                *_, (_, probabilities) = [one async for one in messages]
+            return os.pread(recorder.descriptor, 10**9, 0), bytes(probabilities)
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        disturbed = await kept(decoders, lambda: decoders_alive()[0].kill())
+        assert decoders.deaths == 1
+        assert disturbed == await kept(ThreadDecoders(), lambda: None)
+
+    run(scene)
+
+
+def test_one_that_is_killed_again_and_again_is_given_up(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        def given_up() -> bool:
+            for one in decoders_alive():
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            return rest.done()
+
+        async with begun(decoders, meeting) as (rest, _):
+            await asyncio.to_thread(until, given_up)
             with pytest.raises(EngineFailed, match="was killed; send it again"):
                 await rest
 

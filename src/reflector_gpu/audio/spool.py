@@ -203,6 +203,13 @@ class Spool:
                 self._wake()
         self._check_size(self._size)
 
+    def begin_anew(self) -> None:
+        """Have another process write the file once more, from its first byte, over what is there.
+
+        It must write the same.
+        """
+        os.lseek(self.fileno(), 0, os.SEEK_SET)
+
     def _check_size(self, size: int) -> None:
         if size > self._limit:
             raise TooLarge(

@@ -12,18 +12,23 @@ from contextlib import aclosing
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import (
+    Claimed,
+    Cut,
+    DecoderMessage,
     Ended,
     Failed,
+    Passed,
     Told,
 )
 from reflector_gpu.decoding.process import DecoderProcess, Died
-from reflector_gpu.decoding.tasks import is_plain
+from reflector_gpu.decoding.tasks import is_plain, is_repeatable
 from reflector_gpu.decoding.template import Template
 from reflector_gpu.errors import EngineFailed, UndecodableAudio
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 3
+"""Kills from outside in a row, without anything new in between, until a recording is given up."""
 
 _FORKED_AHEAD = 2
 _MOST_UNHARMED = 8
@@ -49,9 +54,10 @@ class ProcessDecoders:
         self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
         plain = is_plain(task, spool)
-        for tries_left in reversed(range(_TRIES)):
+        news = _News()
+        while True:
             process = self._unharmed.pop() if plain and self._unharmed else await self._forked()
-            told = kept = False
+            kept = False
             try:
                 async with aclosing(process.run(task, spool, output)) as messages:
                     async for message, data in messages:
@@ -59,12 +65,12 @@ class ProcessDecoders:
                             raise process.source_error or message.exception()
                         if isinstance(message, Ended) and process.source_error:
                             raise process.source_error
-                        told = True
                         if output:
                             output.measure()
                         if isinstance(message, Ended):
                             kept = plain and self._kept(process)
-                        yield message, data
+                        if news.are_in(message):
+                            yield message, data
                 return
             except Died as death:
                 self.deaths += 1
@@ -77,10 +83,13 @@ class ProcessDecoders:
                         param="file",
                     ) from None
                 self._forget()
-                if told or output or not tries_left:
+                news.deaths += 1
+                if news.deaths == _TRIES or not is_repeatable(task):
                     raise EngineFailed(
                         "The decoder of the recording was killed; send it again."
                     ) from None
+                if output:
+                    output.begin_anew()
             finally:
                 if not kept:
                     self._end(process)
@@ -138,6 +147,34 @@ class ProcessDecoders:
         if not process.closed:
             process.close()
             self._template.end(process.pid)
+
+
+class _News:
+    """What is new of a recording, which is decoded from its beginning again after a kill."""
+
+    def __init__(self) -> None:
+        self.deaths = 0
+        """How many decoders have died since the last news."""
+        self._start = self._seconds = -1.0
+        self._claimed = False
+
+    def are_in(self, message: DecoderMessage) -> bool:
+        """Whether ``message`` is no repetition."""
+        match message:
+            case Cut(start=start) if start > self._start:
+                self._start = start
+            case Passed(seconds=seconds) if seconds > self._seconds:
+                self._seconds = seconds
+            case Claimed() if not self._claimed:
+                self._claimed = True
+            case Ended():
+                pass
+            case Passed(seconds=seconds):
+                return seconds == self._seconds  # no news, but a sign of life
+            case _:
+                return False
+        self.deaths = 0
+        return True
 
 
 def _obituary(status: int) -> str:

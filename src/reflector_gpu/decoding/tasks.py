@@ -213,6 +213,11 @@ def is_plain(task: DecodeTask, spool: Spool) -> bool:
     )
 
 
+def is_repeatable(task: DecodeTask) -> bool:
+    """Whether the task finds the same again, and writes the same to the output."""
+    return not isinstance(task, Padding)
+
+
 class _Source:
     """A recording's blocks, and what is found out about it meanwhile."""
 

@@ -48,7 +48,7 @@ def paced(replicas: int, seconds: float) -> serve.Application:
     engine = serve.deployment(PacedReplica).options(
         name=name,
         num_replicas=replicas,
-        max_ongoing_requests=ongoing(model),
+        max_ongoing_requests=ongoing(model, settings, given),
         ray_actor_options={"num_cpus": 0.1},
     )
     options = deployments([], settings, given)

@@ -24,7 +24,7 @@ def config(*arguments: str, **settings: str) -> str:
 def test_the_configuration_has_the_engines_and_the_settings_and_no_secret() -> None:
     text = config(APIKEY="mine-alone", RAY_MOST_REPLICAS="7", DEVICES="cuda")
     for line in (
-        *(f'- name: "{name}"' for name in ("server", "limits", *ENGINES)),
+        *(f'- name: "{name}"' for name in ("server", *ENGINES)),
         'REFLECTOR_MODEL: "sphinx"',
         'REFLECTOR_RAY_MOST_REPLICAS: "7"',
         "max_replicas: 7",

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.deploy.engine_host import EngineHost
+from reflector_gpu.deploy.engine_host import EngineHost, in_this_process
 from reflector_gpu.deploy.remote_workers import portable
 from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.recognition import scripted
@@ -71,7 +71,7 @@ def host() -> Iterator[EngineHost]:
     Engine.go_on.clear()
     Engine.batches.clear()
     Engine.loading.clear()
-    host = EngineHost(MODEL, "cpu", load_settings())
+    host = EngineHost(MODEL, lambda: in_this_process(MODEL, "cpu", load_settings()))
     yield host
     Engine.go_on.set()
     host.close()

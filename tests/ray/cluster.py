@@ -128,6 +128,12 @@ def kill(process: psutil.Process) -> None:
     process.wait(30)
 
 
+def engine_of(replica: psutil.Process) -> psutil.Process:
+    """The process in which ``replica`` has its engine."""
+    (engine,) = [one for one in replica.children() if "spawn_main" in _title(one)]
+    return engine
+
+
 def _title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())

@@ -13,7 +13,7 @@ import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import eventually, wav
-from tests.ray.cluster import RayCluster, kill, node_of
+from tests.ray.cluster import RayCluster, engine_of, kill, node_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 DURING_REDEPLOY = 160
 DURING_KILL = 20
+DURING_ENGINES_KILL = 6
 JOBS = 6
 
 
@@ -52,6 +53,19 @@ def test_no_request_is_lost_when_a_replica_of_an_engine_is_killed(
         kill(before[0])
         assert statuses(answers) == [200] * DURING_KILL
     until(lambda: len(cluster.replicas("recogniser-sphinx")) == 2)
+
+
+def test_a_killed_engine_is_loaded_again_and_neither_requests_nor_replicas_are_lost(
+    cluster: RayCluster, send: Callable[[str, int], httpx.Response]
+) -> None:
+    replicas = cluster.replicas("recogniser-sphinx")
+    with ThreadPoolExecutor(DURING_ENGINES_KILL) as threads:
+        answers = [threads.submit(send, "sphinx", n) for n in range(DURING_ENGINES_KILL)]
+        next(as_completed(answers))
+        for replica in replicas:
+            kill(engine_of(replica))
+        assert statuses(answers) == [200] * DURING_ENGINES_KILL
+    assert cluster.replicas("recogniser-sphinx") == replicas
 
 
 def test_no_request_is_lost_while_the_application_is_replaced(

@@ -1,8 +1,6 @@
 """Runs an engine in a container of its own, and answers calls.
 
-The container isolates the engine's failures, so the engine needs no process of its own. Because it
-is in this process, a snapshot of the container's memory holds it loaded. Calls at the same time
-share batches, as requests to a server do.
+Calls at the same time share batches, as requests to a server do.
 """
 
 from __future__ import annotations
@@ -38,13 +36,10 @@ logger = logging.getLogger(__name__)
 class EngineHost:
     """`load` it, `run` calls from any threads, `close` it."""
 
-    def __init__(self, model: AnyModel, device: str, settings: Settings) -> None:
+    def __init__(self, model: AnyModel, new_pool: Callable[[], Pool[Any, Any]]) -> None:
+        """``new_pool`` starts the workers of ``model``, as `in_this_process` does."""
         self._model = model
-        here = _Here(model, device, settings)
-        workers = {priority: [here] for priority in Priority}
-        self._new_pool: Callable[[], Pool[Any, Any]] = lambda: WorkerPools(
-            settings, (), {model.name: workers}
-        ).pool(model)
+        self._new_pool = new_pool
         self._pool: Pool[Any, Any] | None = None
         self._loading = threading.Lock()
 
@@ -169,6 +164,16 @@ def _messages(jobs: Sequence[Job[Any, Any]], said: SimpleQueue[Reply]) -> Iterat
         else:
             missing -= 1
     yield [_outcome(job) for job in jobs]
+
+
+def in_this_process(model: AnyModel, device: str, settings: Settings) -> Pool[Any, Any]:
+    """A worker in this process, so that a snapshot of its memory holds the loaded engine.
+
+    What isolates the failures of the engine is then the container.
+    """
+    here = _Here(model, device, settings)
+    workers = {priority: [here] for priority in Priority}
+    return WorkerPools(settings, (), {model.name: workers}).pool(model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import modal
 from fastapi import FastAPI
 
 from reflector_gpu.api.app import create_app
-from reflector_gpu.deploy.engine_host import EngineHost
+from reflector_gpu.deploy.engine_host import EngineHost, in_this_process
 from reflector_gpu.deploy.models import deployed, serving
 from reflector_gpu.deploy.on_modal.images import image
 from reflector_gpu.deploy.on_modal.server import MODELS, WEB_CORES, ServerDeployment
@@ -279,7 +279,8 @@ class ContainerGroup:
         return self.device == "cpu" or self._keeps_gpu
 
     def host(self) -> EngineHost:
-        return EngineHost(self.deployment.model, self.device, load_settings())
+        model, settings = self.deployment.model, load_settings()
+        return EngineHost(model, lambda: in_this_process(model, self.device, settings))
 
     @property
     def _keeps_gpu(self) -> bool:

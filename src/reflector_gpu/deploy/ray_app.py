@@ -37,9 +37,9 @@ from reflector_gpu.settings import load_settings
 class Ingress:
     """The server. Serve builds the application where the replica runs."""
 
-    def __init__(self, handles: dict[str, Handle], shared: SharedHandle) -> None:
+    def __init__(self, handles: dict[str, Handle], shared: SharedHandle | None) -> None:
         """``handles`` reach the deployments of engines, by their names. ``shared`` reaches the one
-        that has what all servers share."""
+        that has what all servers share, if they do."""
         self._handles = handles
         self._shared = shared
 
@@ -49,10 +49,11 @@ class Ingress:
         elsewhere = {}
         for name, handle in self._handles.items():
             model = named(name, settings)
-            elsewhere[model.name] = workers(model, handle, calls(model, given))
+            elsewhere[model.name] = workers(model, handle, calls(model, settings, given))
         server = create_app(settings, elsewhere)
         service: Service = server.state.service
-        server.add_middleware(Share, shared=self._shared, admission=service.admission)
+        if self._shared:
+            server.add_middleware(Share, shared=self._shared, admission=service.admission)
         server.add_middleware(LeaveOutRequestId)
         return server
 
@@ -87,7 +88,7 @@ def app(args: dict[str, Any] | None = None) -> serve.Application:
     engines = {
         name: serve.deployment(EngineReplica)
         .options(name=name, **options[name])
-        .bind(name, ongoing(model))
+        .bind(name, ongoing(model, settings, given))
         for model in models
         for name in (name_of(model),)
     }
@@ -95,6 +96,8 @@ def app(args: dict[str, Any] | None = None) -> serve.Application:
     return ingress.bind(engines, shared(options))
 
 
-def shared(options: Mapping[str, Options]) -> serve.Application:
-    """The deployment of what all servers share."""
+def shared(options: Mapping[str, Options]) -> serve.Application | None:
+    """The deployment of what all servers share, if ``options`` have it."""
+    if SHARED not in options:
+        return None
     return serve.deployment(Shared).options(name=SHARED, **options[SHARED]).bind()

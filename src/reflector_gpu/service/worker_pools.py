@@ -52,14 +52,17 @@ class WorkerPools:
         elsewhere: Elsewhere = NOWHERE,
         scratch: os.PathLike[str] | None = None,
         watcher: PoolWatcher = NOBODY,
+        cores: int | None = None,
     ) -> None:
         """Nothing is started yet.
 
         Models named in ``kept`` are never unloaded. Models ``elsewhere`` have no process here, and
         need not be installed. Workers put temporary files into ``scratch``, or else where the
-        system has them. ``watcher`` is told of their work.
+        system has them. ``watcher`` is told of their work. They compute on so many ``cores``: all
+        of this process, if not given.
         """
         self._settings = settings
+        self._cores = cores
         self._kept = kept
         self._elsewhere = elsewhere
         self._scratch = scratch
@@ -116,7 +119,7 @@ class WorkerPools:
         return layout(
             self._settings.devices,
             model.spec.devices,
-            cores=available_cores(),
+            cores=self._cores or available_cores(),
             workers=self._settings.workers,
             single_threaded=model.spec.single_threaded,
             visible=os.environ.get("CUDA_VISIBLE_DEVICES"),

@@ -95,7 +95,8 @@ def kubernetes_config(image: str) -> str:
 
 def _application() -> dict[str, Any]:
     settings, given = load_settings(), load_ray_settings()
-    options = deployments(chosen(None, settings), settings, given)
+    options = dict(deployments(chosen(None, settings), settings, given))
+    options.pop(SHARED, None)  # the keys of the nodes decide whether it is there
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": _PORT},  # noqa: S104  clients are elsewhere
@@ -104,7 +105,7 @@ def _application() -> dict[str, Any]:
                 "name": APPLICATION,
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
-                "args": {"engines": [name for name in options if name not in (SERVER, SHARED)]},
+                "args": {"engines": [name for name in options if name != SERVER]},
                 "runtime_env": {"env_vars": carried(PREFIX, _LEFT_OUT)},
                 "deployments": [{"name": name, **one} for name, one in options.items()],
             }

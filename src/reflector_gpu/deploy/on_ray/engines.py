@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 from reflector_gpu.deploy.engine_host import EngineHost
 from reflector_gpu.deploy.models import deployed
@@ -16,10 +19,14 @@ from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers
 from reflector_gpu.engines.completion.base import COMPLETION
 from reflector_gpu.engines.completion.catalog import COMPLETERS
+from reflector_gpu.engines.diarization.base import FileRecording, PcmRecording
 from reflector_gpu.engines.endpointing.base import ENDPOINTING
 from reflector_gpu.engines.recognition.base import RECOGNITION
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.pcm import PcmBytes, PcmFile
+from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.service.catalogs import recognisers_of
+from reflector_gpu.service.worker_pools import WorkerPools
 from reflector_gpu.settings import Settings, load_settings
 from reflector_gpu.types import Priority
 
@@ -82,7 +89,11 @@ def name_of(model: AnyModel) -> str:
 
 
 class EngineReplica:
-    """One loaded engine. The body of a deployment."""
+    """One loaded engine, in a process of its own. The body of a deployment.
+
+    An engine may hold the interpreter for as long as it works. In the replica's process, that would
+    keep calls, answers and Serve's questions from passing, and the engine would wait for work.
+    """
 
     def __init__(self, deployment: str, calls: int) -> None:
         """Load the engine of this ``deployment``, fetching its weights if that is allowed.
@@ -98,7 +109,7 @@ class EngineReplica:
             assert model.weights is not None
             model.weights.pull(settings.weights_sources)
         self._threads = ThreadPoolExecutor(calls, thread_name_prefix="call")
-        self._host = EngineHost(model, device_of(model, settings), settings)
+        self._host = EngineHost(model, partial(_worker, model, device_of(model, settings)))
         self._host.load()
         self.check_health()
 
@@ -106,9 +117,13 @@ class EngineReplica:
         self, items: Sequence[object], options: object, priority: Priority
     ) -> list[object]:
         """A result or a `ReflectorError` for each of ``items``, in order."""
-        own = [_own(item) for item in items]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._host.run, own, options, priority)
+        return await loop.run_in_executor(self._threads, self._run, items, options, priority)
+
+    def _run(self, items: Sequence[object], options: object, priority: Priority) -> list[object]:
+        with ExitStack() as files:
+            filed = [files.enter_context(_filed(item)) for item in items]
+            return self._host.run(filed, options, priority)
 
     async def stream(
         self, items: Sequence[object], options: object, priority: Priority
@@ -148,7 +163,20 @@ def device_of(model: AnyModel, settings: Settings) -> str:
     return next((kind for kind in kinds if kind in model.spec.devices), "cpu")
 
 
-def _own(item: object) -> object:
-    """``item`` in memory of its own: an array that Ray has received is read-only, and keeps its
-    place in the object store."""
-    return np.array(item) if isinstance(item, np.ndarray) else item
+def _worker(model: AnyModel, device: str) -> Pool[Any, Any]:
+    """A process that has loaded the engine, as the server has it where there is no Ray."""
+    settings = load_settings(devices=device, workers=1, keep_default=True)
+    cores = int(os.environ.get("OMP_NUM_THREADS") or 1)  # Ray sets it: the cores of this replica
+    return WorkerPools(settings, (model.name,), cores=cores).pool(model)
+
+
+@contextmanager
+def _filed(item: object) -> Iterator[object]:
+    """``item`` as a process takes it: a whole recording lies in a file."""
+    if not (isinstance(item, PcmRecording) and isinstance(item.pcm, PcmBytes)):
+        yield item
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(item.pcm.data)
+        file.flush()
+        yield FileRecording(PcmFile(file.fileno()), item.speech)

@@ -10,6 +10,7 @@ from reflector_gpu.deploy.on_ray.settings import RaySettings
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.translation.base import TRANSLATION
 from reflector_gpu.errors import ConfigurationError
+from reflector_gpu.runtime.limits import UNLIMITED, each_client
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
@@ -18,7 +19,7 @@ SERVER = "server"
 """The deployment that takes requests."""
 
 SHARED = "limits"
-"""The deployment of what the servers share, which is one actor."""
+"""The deployment of what the servers share, which is one actor. Without limits there is none."""
 
 Options: TypeAlias = Mapping[str, Any]
 
@@ -51,13 +52,11 @@ def deployments(
     models: Sequence[AnyModel], settings: Settings, given: RaySettings
 ) -> dict[str, Options]:
     """The options of each deployment by its name, that of the servers first."""
+    actor = {"num_cpus": 0}
+    shared = {"num_replicas": 1, "ray_actor_options": actor, "max_ongoing_requests": 100}
     return {
         SERVER: server_options(settings, given),
-        SHARED: {
-            "num_replicas": 1,
-            "ray_actor_options": {"num_cpus": 0},
-            "max_ongoing_requests": 100,
-        },
+        **({SHARED: shared} if each_client(settings) != UNLIMITED else {}),
         **{name_of(model): engine_options(model, settings, given) for model in models},
     }
 
@@ -71,7 +70,7 @@ def apart(model: AnyModel) -> bool:
     return model.capability is not TRANSLATION
 
 
-def calls(model: AnyModel, given: RaySettings) -> dict[Priority, int]:
+def calls(model: AnyModel, settings: Settings, given: RaySettings) -> dict[Priority, int]:
     """How many calls of ``model`` one server makes at once.
 
     They are as many as all replicas take, so that batches are full. Those for files leave room for
@@ -79,18 +78,22 @@ def calls(model: AnyModel, given: RaySettings) -> dict[Priority, int]:
     """
     if model.capability.whole_recordings:
         return dict.fromkeys(Priority, _MOST_RECORDINGS)
-    most = min(_MOST_CALLS, ongoing(model) * given.most_replicas)
+    most = min(_MOST_CALLS, ongoing(model, settings, given) * given.most_replicas)
     return {Priority.LIVE: most, Priority.FILE: max(1, most // 2)}
 
 
-def ongoing(model: AnyModel) -> int:
+def ongoing(model: AnyModel, settings: Settings, given: RaySettings) -> int:
     """How many calls a replica of ``model`` takes at once."""
-    return _BATCHES * _batch(model)
+    return _BATCHES * _batch(model, settings, given)
 
 
-def _batch(model: AnyModel) -> int:
+def _batch(model: AnyModel, settings: Settings, given: RaySettings) -> int:
     """How many calls make a batch of ``model``."""
-    return model.spec.batching.max_items if apart(model) else 1
+    if not apart(model):
+        return 1
+    on_cpu = device_of(model, settings) == "cpu"
+    spec = model.spec.on_cpu(max(1, int(given.cpus))) if on_cpu else model.spec
+    return spec.batching.max_items
 
 
 def server_options(settings: Settings, given: RaySettings) -> Options:
@@ -116,12 +119,12 @@ def engine_options(model: AnyModel, settings: Settings, given: RaySettings) -> O
     return {
         **_alike(given),
         "ray_actor_options": {"num_cpus": given.cpus, "num_gpus": gpus},
-        "max_ongoing_requests": ongoing(model),
+        "max_ongoing_requests": ongoing(model, settings, given),
         "max_queued_requests": given.queued,
         "autoscaling_config": {
             "min_replicas": given.replicas,
             "max_replicas": max(given.replicas, given.most_replicas),
-            "target_ongoing_requests": _batch(model),
+            "target_ongoing_requests": _batch(model, settings, given),
         },
     }
 

@@ -1,10 +1,11 @@
 """What the servers of a cluster share: what clients have in work.
 
 A small actor keeps it. The database does not, because it is only there with jobs, and would be
-written to at every request. Servers tell the actor what their clients have in work, a tenth of a
-second after it changed, and learn what all others have. So no request waits for the actor, and a
-new actor knows everything within half a second. For that tenth of a second, a client may exceed its
-limit, or be refused although it no longer does.
+written to at every request. A server tells the actor what its clients have in work a tenth of a
+second after that changed, and twice a second in any case. The answer is what they have on all other
+servers. So no request waits for the actor, and a new actor soon knows everything. But what a server
+knows of the others is up to half a second old: a client may exceed its limit for so long, or be
+refused although it no longer does.
 """
 
 from __future__ import annotations

@@ -553,6 +553,29 @@ def test_a_chunk_that_a_prompt_leaves_empty_is_decoded_without_it(
     ]
 
 
+@pytest.mark.parametrize(("live", "tries"), [(False, 6), (True, 1)])
+def test_live_audio_is_decoded_once_however_doubtful(
+    engine: WhisperRecogniser,
+    inner: WhisperModel,
+    monkeypatch: pytest.MonkeyPatch,
+    live: bool,
+    tries: int,
+) -> None:
+    clip, real, tried = clips("en")[0], inner.model, []
+
+    def generate(encoded: Any, prompts: Any, **options: Any) -> Any:
+        tried.append(options["sampling_temperature"])
+        (result,) = real.generate(encoded, prompts, **{**options, "sampling_temperature": 0})
+        return [
+            SimpleNamespace(sequences_ids=result.sequences_ids, scores=[-3.0], no_speech_prob=0.0)
+        ]
+
+    monkeypatch.setattr(inner, "model", Meddled(real, generate=generate))
+    (result,) = hear(engine, [clip.samples], TranscribeOptions(language="en", live=live))
+    assert len(tried) == tries
+    assert text_of(result) == clip.text
+
+
 @pytest.mark.parametrize("voiced", [False, True])
 def test_silence_is_doubted_where_somebody_was_heard(
     engine: WhisperRecogniser, inner: WhisperModel, monkeypatch: pytest.MonkeyPatch, voiced: bool

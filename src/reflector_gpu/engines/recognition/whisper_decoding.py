@@ -201,7 +201,11 @@ class Decoder:
         best: list[Hypothesis | None],
         options: TranscribeOptions,
     ) -> None:
-        """Try ``rows`` at one temperature after the other while they look wrong."""
+        """Try ``rows`` at one temperature after the other while they look wrong.
+
+        Live audio is tried once: it is heard again soon, with more of it. Six tries take seconds,
+        in which nobody gets words.
+        """
         open_rows = list(rows)
         first = options.temperature or 0.0
         for temperature in (first, *(higher for higher in TEMPERATURES if higher > first)):
@@ -221,6 +225,8 @@ class Decoder:
                 for row, one in zip(open_rows, tried, strict=True)
                 if not one.good(options.voiced)
             ]
+            if options.live:
+                break
 
     def _try(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reflector_gpu.realtime.ending import is_whole
+from reflector_gpu.realtime.ending import is_unfinished, is_whole
 from reflector_gpu.types import Word
 
 
@@ -36,6 +36,24 @@ def test_a_sentence_is_whole(text: str) -> None:
 def test_somebody_who_stops_in_the_middle_goes_on(text: str) -> None:
     words = said(text)
     assert not is_whole(words, words[-1].end if words else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_on"),
+    [
+        ("And then the.", True),
+        ("I think...", True),
+        ("First,", True),
+        ("I think", False),  # which nobody knows
+        ("I am done.", False),
+        ("What for?", False),
+        ("", False),
+    ],
+)
+def test_some_words_are_never_the_last(text: str, goes_on: bool) -> None:
+    words = said(text)
+    assert is_unfinished(words, words[-1].end if words else 1.0) == goes_on
+    assert not is_unfinished(words, words[-1].end + 1.5 if words else 1.0)
 
 
 def test_a_sentence_that_is_not_the_last_one_says_nothing() -> None:

@@ -175,11 +175,12 @@ def test_the_end_of_a_sentence_ends_a_turn_sooner(
 @pytest.mark.parametrize(
     ("eagerness", "complete", "longest"), [("high", 0.3, 2), ("medium", 0.5, 4), ("low", 0.8, 8)]
 )
-def test_where_voices_tell_the_end_words_do_not(
+def test_where_voices_tell_the_end_words_need_no_full_stop(
     audio: Samples, eagerness: str, complete: float, longest: float
 ) -> None:
     wanted: dict[str, Any] = {"type": "semantic_vad", "eagerness": eagerness}
-    assert stopped_after("This is the", audio, True, **wanted) == pytest.approx(complete, abs=0.1)
+    assert stopped_after("This is all", audio, True, **wanted) == pytest.approx(complete, abs=0.1)
+    assert stopped_after("This is the", audio, True, **wanted) == pytest.approx(longest, abs=0.1)
     assert stopped_after("This is all.", audio, False, **wanted) == pytest.approx(longest, abs=0.1)
 
 

@@ -28,10 +28,22 @@ _UNFINISHED = frozenset(
 
 def is_whole(words: Sequence[Word], spoken: float) -> bool:
     """Whether ``words`` are a whole sentence, and all of what was said in ``spoken`` seconds."""
-    if not words or words[-1].end < spoken - _LATE:
+    if not _are_all(words, spoken) or _goes_on(words[-1].text):
         return False
-    text = words[-1].text
+    return ends_sentence(words[-1].text, "")
+
+
+def is_unfinished(words: Sequence[Word], spoken: float) -> bool:
+    """Whether ``words`` are all of what was said in ``spoken`` seconds, and somebody who says the
+    last of them goes on."""
+    return _are_all(words, spoken) and _goes_on(words[-1].text)
+
+
+def _are_all(words: Sequence[Word], spoken: float) -> bool:
+    return bool(words) and words[-1].end >= spoken - _LATE
+
+
+def _goes_on(text: str) -> bool:
     core = text.rstrip(CLOSERS)
-    if core.endswith(_TRAILING_OFF) or core.strip(".!?").casefold() in _UNFINISHED:
-        return core.endswith(("?", "!"))
-    return ends_sentence(text, "")
+    trails_off = core.endswith(_TRAILING_OFF) or core.strip(".!?").casefold() in _UNFINISHED
+    return trails_off and not core.endswith(("?", "!"))

@@ -242,9 +242,15 @@ class Session:
                 await self._stop(turn)
 
     async def _is_complete(self, turn: Turn) -> bool:
-        """Whether ``turn`` was complete before this pause, by its voice or else by its words."""
+        """Whether ``turn`` was complete before this pause, by its voice or else by its words.
+
+        A voice can fall in the middle of a sentence. Nobody has finished who has said "and the".
+        """
+        silence = self._listener.silent * WINDOW
         reached = await self._endpoint.reached() if self._endpoint else None
-        return turn.is_whole(self._listener.silent * WINDOW) if reached is None else reached
+        if reached is None:
+            return turn.is_whole(silence)
+        return reached and not turn.is_unfinished(silence)
 
     def _forget_lead(self) -> None:
         """Drop audio that is too old to belong to speech that begins now."""

@@ -15,7 +15,7 @@ from reflector_gpu.live.base import Heard, LiveUtterance
 from reflector_gpu.realtime import server_events as events
 from reflector_gpu.realtime.arrivals import Arrivals
 from reflector_gpu.realtime.configuration import Transcription
-from reflector_gpu.realtime.ending import is_whole
+from reflector_gpu.realtime.ending import is_unfinished, is_whole
 from reflector_gpu.realtime.recognition import Speech
 from reflector_gpu.realtime.segments import Segments, Send
 from reflector_gpu.realtime.voices import Voices
@@ -129,8 +129,15 @@ class Turn:
 
     def is_whole(self, silence: int) -> bool:
         """Whether a whole sentence was said before ``silence`` samples in which nobody spoke."""
-        spoken = (self.end - self.begin - self._silent - silence) / SAMPLE_RATE
-        return is_whole(self._tentative or self._told[-1:], spoken)
+        return is_whole(self._tentative or self._told[-1:], self._spoken(silence))
+
+    def is_unfinished(self, silence: int) -> bool:
+        """Whether the words before ``silence`` samples show that somebody will go on."""
+        return is_unfinished(self._tentative or self._told[-1:], self._spoken(silence))
+
+    def _spoken(self, silence: int) -> float:
+        """Seconds before the last ``silence`` samples."""
+        return (self.end - self.begin - self._silent - silence) / SAMPLE_RATE
 
     # The words
 

@@ -44,22 +44,24 @@ def cluster() -> Iterator[tuple[Path, int]]:
             check=True,
             capture_output=True,
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "fsync=off"]
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), *options],
-            user=user,
-            cwd=folder,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"]
-            eventually(lambda: subprocess.run(ready, check=False).returncode == 0)
-            yield programs, port
-        finally:
-            server.terminate()
-            server.wait()
+        with socket.socket() as taken:  # keeps the port for PostgreSQL, which may listen at it
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "fsync=off"]
+            server = subprocess.Popen(
+                [str(programs / "postgres"), "-D", str(data), *options],
+                user=user,
+                cwd=folder,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"]
+                eventually(lambda: subprocess.run(ready, check=False).returncode == 0)
+                yield programs, port
+            finally:
+                server.terminate()
+                server.wait()
 
 
 @pytest.fixture

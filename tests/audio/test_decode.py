@@ -244,6 +244,7 @@ DAMAGED = {
 def test_what_comes_after_64_kb_of_damage_is_heard_where_it_was_said(
     name: str, speech: Samples
 ) -> None:
+    speech = speech[: 30 * SAMPLE_RATE]
     data = bytearray(encode(speech, DAMAGED[name]))
     middle = len(data) // 2
     noise = np.random.default_rng(0).integers(0, 256, 65_536, np.uint8).tobytes()

@@ -12,6 +12,9 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 _BLOCK = 32
 """Samples that are filtered by one matrix product. What is filtered is a whole number of blocks."""
 
+_AT_ONCE = 128
+"""Blocks. BLAS would share a larger product among threads, and spend more on that than on it."""
+
 _REMEMBERED = 16
 """Blocks, a power of two: what came before them is no longer heard in a block, from 100 Hz on."""
 
@@ -55,6 +58,8 @@ class HighPass:
             sums[reach:] += np.complex64(self._decay**reach) * sums[:-reach]
             reach *= 2
         past = sums[_REMEMBERED - 1 : -1].view(np.float32).reshape(-1, 2)
-        filtered: Samples = blocks @ self._within
-        filtered += past @ self._out_of
+        filtered: Samples = past @ self._out_of
+        for first in range(0, len(blocks), _AT_ONCE):
+            several = slice(first, first + _AT_ONCE)
+            filtered[several] += blocks[several] @ self._within
         return filtered.reshape(-1)

@@ -110,6 +110,26 @@ def test_the_settled_words_are_what_was_said(talk: Samples, said: list[str]) -> 
     assert not found[-1].tentative
 
 
+def test_an_utterance_is_heard_with_the_end_of_the_one_before_it(talk: Samples) -> None:
+    starts: list[float] = []
+
+    async def recognise(chunk: Chunk, options: TranscribeOptions) -> Recognition:
+        starts.append(chunk.start)
+        return await a_word_every_half_second(chunk, options)
+
+    async def run() -> list[Word]:
+        plan = LivePlan(TranscribeOptions(language="en"), 30.0, context_seconds=1.0)
+        live = AgreeingTranscriber(plan, recognise)
+        await listened(live, talk[: 2 * SAMPLE_RATE])
+        assert min(starts) == 0.0
+        return words_of(await listened(live, talk[: 2 * SAMPLE_RATE]))
+
+    words = asyncio.run(run())
+    assert -2.0 < min(starts) < 0.0
+    assert [int(word.text) for word in words] == list(range(len(words)))  # from its own first on
+    assert all(word.start >= 0 for word in words)
+
+
 def test_silence_is_never_heard() -> None:
     async def recognise(chunk: Chunk, options: TranscribeOptions) -> Recognition:
         raise AssertionError("silence was recognised")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from reflector_gpu.audio.vad import WINDOW, VadOptions
 from reflector_gpu.live.agreement import plain
 from reflector_gpu.live.speech import Speech
-from reflector_gpu.live.window import PATIENCE, Lengths
+from reflector_gpu.live.window import PATIENCE, Lengths, Window
 from reflector_gpu.types import SAMPLE_RATE, Samples, Word
-from tests.live_recognition.talk import BLOCK, Listener, run, spoken, window
+from tests.live_recognition.talk import BLOCK, Listener, loudness, run, spoken, window
 
 WORDS = st.lists(
     st.tuples(
@@ -153,4 +153,40 @@ def test_what_was_listened_to_is_not_listened_to_again() -> None:
     for probability in (0.9, 0.9, 0.0):
         speech.listen(samples, np.array([probability], np.float32))
     speech.listen(samples[: WINDOW // 2])  # what is left at the end makes no window
-    assert (speech.begin, speech.end) == (0, 2 * WINDOW)
+    assert (speech.after(0), speech.end) == (0, 2 * WINDOW)
+
+
+@given(WORDS, WORDS, st.floats(0.4, 4.0), st.floats(0.0, 9.0), st.integers(0, 99))
+def test_what_was_said_before_is_heard_again_and_not_told_again(
+    before: list[tuple[str, float, float]],
+    after: list[tuple[str, float, float]],
+    step: float,
+    kept: float,
+    seed: int,
+) -> None:
+    words, seconds = talk(before)
+    first = window()
+    run(spoken(words, seconds), Listener(words, seed=seed), first, step)
+    context = first.context(kept)
+    new, seconds = talk(after)
+    second = Window(Speech(loudness, VadOptions()), Lengths(), context=context)
+    known = list(context.words) if context else []
+    told = run(spoken(new, seconds), Listener([*known, *new], seed=seed), second, step)
+    settled = [word for some, _ in told for word in some]
+    assert texts(settled) == texts(new)
+    assert all(word.start >= 0 for word in settled)
+    assert all(chunk.duration <= Lengths().longest for _, chunk in told)
+
+
+def test_the_context_is_the_end_of_what_was_said_from_a_word_on() -> None:
+    words = [Word("one", 0.5, 0.9), Word("two", 1.0, 1.4), Word("three", 1.5, 1.9)]
+    one = window()
+    one.push(spoken(words, 3.0))
+    one.take(words, one.chunk(), last=True)
+    context = one.context(0.6)
+    assert context
+    assert [word.text for word in context.words] == ["three"]
+    assert context.words[0].end == pytest.approx(-0.5, abs=0.05)  # with a little silence behind it
+    assert len(context.samples) == pytest.approx(1.0 * SAMPLE_RATE, abs=2 * WINDOW)
+    assert context.speech[-1][1] == pytest.approx(-0.5, abs=0.05)
+    assert one.context(0.2) is None  # nobody says a whole word in so short a time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -54,10 +54,13 @@ class Speech:
         """Where the last speech ends, or ends so far. None if there is none."""
         return self._spans[-1][1] if self._spans else None
 
-    @property
-    def begin(self) -> int | None:
-        """Where the first speech begins."""
-        return self._spans[0][0] if self._spans else None
+    def follow(self, speech: Iterable[Span]) -> None:
+        """Know of ``speech`` before the first sample, at seconds below zero."""
+        self._spans += [(round(a * SAMPLE_RATE), round(b * SAMPLE_RATE)) for a, b in speech]
+
+    def after(self, position: int) -> int | None:
+        """Where the first speech after a ``position`` begins, or goes on; None if there is none."""
+        return next((max(a, position) for a, b in self._spans if b > position), None)
 
     def spans(self, begin: int, end: int) -> tuple[Span, ...]:
         """The speech between two positions, in seconds from ``begin``."""

@@ -16,7 +16,7 @@ from reflector_gpu.live.base import Heard
 from reflector_gpu.live.cadence import Cadence
 from reflector_gpu.live.load import Load
 from reflector_gpu.live.speech import Speech
-from reflector_gpu.live.window import PATIENCE, Lengths, Window, moved
+from reflector_gpu.live.window import PATIENCE, Context, Lengths, Window, moved
 from reflector_gpu.pipeline.spoken_languages import Tongues
 from reflector_gpu.pipeline.unheard import hear
 from reflector_gpu.types import (
@@ -48,6 +48,8 @@ class LivePlan:
     vad: VadOptions = field(default_factory=VadOptions)
     patience: float = PATIENCE
     """Seconds for which a word may wait until passes agree on it."""
+    context_seconds: float = 0.0
+    """How much of the utterance before is heard again."""
 
 
 class AgreeingTranscriber:
@@ -55,27 +57,37 @@ class AgreeingTranscriber:
 
     def __init__(self, plan: LivePlan, recognise: Recognise, load: Load | None = None) -> None:
         """``load`` counts the sessions that share the workers."""
-        self._plan = plan
-        self._recognise = recognise
-        self._load = load or Load()
-        self._cadence = Cadence()
+        self._session = _Session(plan, recognise, load or Load())
 
     def utterance(self) -> AgreeingUtterance:
         """The next utterance; see `LiveTranscriber`. Called in an event loop."""
-        return AgreeingUtterance(self._plan, self._recognise, self._cadence, self._load)
+        return AgreeingUtterance(self._session)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What the utterances of one session have in common."""
+
+    plan: LivePlan
+    recognise: Recognise
+    load: Load
+    cadence: Cadence = field(default_factory=Cadence)
+    context: Context | None = None
+    """The end of the last utterance."""
 
 
 class AgreeingUtterance:
     """One stretch of speech; see `LiveUtterance`."""
 
-    def __init__(self, plan: LivePlan, recognise: Recognise, cadence: Cadence, load: Load) -> None:
-        self._plan = plan
-        self._recognise = recognise
-        self._cadence = cadence
-        self._load = load
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+        self._plan = plan = session.plan
+        self._recognise = session.recognise
+        self._cadence = session.cadence
         self._speech = Speech(VoiceActivity().probabilities, plan.vad)
         lengths = Lengths.within(plan.max_seconds - _TRAILING)
-        self._window = Window(self._speech, lengths, plan.patience)
+        self._window = Window(self._speech, lengths, plan.patience, session.context)
+        self._context_seconds = min(plan.context_seconds, lengths.usual / 2)
         self._tongues = Tongues()
         self._language = plan.options.language
         self._failures = 0
@@ -109,8 +121,10 @@ class AgreeingUtterance:
 
     async def _run(self) -> None:
         try:
-            with self._load.speaking(self._cadence):
+            with self._session.load.speaking(self._cadence):
                 await self._work_through()
+            if context := self._window.context(self._context_seconds):
+                self._session.context = context
         finally:
             self._told.put_nowait(None)
 

@@ -15,7 +15,7 @@ import numpy as np
 from reflector_gpu.live.agreement import agreed, ascending, beyond, complete, voiced
 from reflector_gpu.live.speech import Speech
 from reflector_gpu.sentences import CLAUSE_ENDS, ends_sentence
-from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples, Word
+from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples, Span, Word
 
 SETTLING_PAUSE = 0.4
 """Seconds of silence behind a word after which one pass suffices: no more audio could change it."""
@@ -50,14 +50,33 @@ class Lengths:
         return cls(usual.usual * scale, usual.long * scale, usual.longest * scale)
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The end of an utterance, heard again with the next one: a few words alone are hard to
+    understand. Times are in seconds before the next one begins, and so below zero."""
+
+    samples: Samples
+    words: tuple[Word, ...]
+    speech: tuple[Span, ...]
+
+
 class Window:
     """Takes samples and what passes hear in them, and decides which words are settled.
 
     Positions are in samples from the beginning of the utterance, times in seconds from there.
     """
 
-    def __init__(self, speech: Speech, lengths: Lengths, patience: float = PATIENCE) -> None:
-        """Words that passes do not agree on are settled once ``patience`` seconds follow them."""
+    def __init__(
+        self,
+        speech: Speech,
+        lengths: Lengths,
+        patience: float = PATIENCE,
+        context: Context | None = None,
+    ) -> None:
+        """Words that passes do not agree on are settled once ``patience`` seconds follow them.
+
+        The window begins with ``context``, at positions below zero.
+        """
         self._speech = speech
         self._patience = patience
         self._lengths = lengths
@@ -70,6 +89,11 @@ class Window:
         self._told_to = 0.0  # the end of the last settled word
         self.tentative: tuple[Word, ...] = ()
         """What the last pass heard beyond the settled words."""
+        if context:
+            self._audio.append(context.samples)
+            self._begin = -len(context.samples)
+            self._settled += context.words
+            self._speech.follow(context.speech)
 
     def push(self, samples: Samples, probabilities: Samples | None = None) -> None:
         """Take the next samples, and what the detector found in them if somebody has listened."""
@@ -88,10 +112,8 @@ class Window:
     @property
     def fresh(self) -> float:
         """Seconds of audio in which somebody may speak, and which no pass has heard."""
-        if self._speech.end is None or self._speech.end <= self._heard_to:
-            return 0.0
-        begin = max(self._heard_to, self._speech.begin or 0)
-        return (self._end - begin) / SAMPLE_RATE
+        begin = self._speech.after(self._heard_to)
+        return 0.0 if begin is None else (self._end - begin) / SAMPLE_RATE
 
     @property
     def pausing(self) -> bool:
@@ -112,6 +134,27 @@ class Window:
     def behind(self) -> bool:
         """Whether more audio waits than a pass may have."""
         return self._end - self._begin > self._most
+
+    def context(self, seconds: float) -> Context | None:
+        """The last ``seconds`` of speech for the next utterance, from the beginning of a word on;
+        None if they have no word."""
+        spoken_to = self._speech.end or self._end
+        earliest = spoken_to / SAMPLE_RATE - seconds
+        count = sum(word.start >= earliest for word in self._settled)
+        if not count:
+            return None
+        words = self._settled[-count:]
+        before = self._settled[-count - 1].end if count < len(self._settled) else -inf
+        begin = max(self._begin, round(max(before, words[0].start - _GAP) * SAMPLE_RATE))
+        spoken = self._speech.spans(begin, self._end)
+        end = min(self._end, max(spoken_to, begin) + round(_KEPT * SAMPLE_RATE))
+        samples = np.concatenate(self._audio)[begin - self._begin : end - self._begin]
+        offset = (begin - end) / SAMPLE_RATE
+        return Context(
+            samples.copy(),
+            tuple(moved(words, -end / SAMPLE_RATE)),
+            tuple((a + offset, b + offset) for a, b in spoken),
+        )
 
     def passed(self, chunk: Chunk) -> None:
         """A pass has heard ``chunk``, but what it heard is of no use."""

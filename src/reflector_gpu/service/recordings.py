@@ -57,6 +57,9 @@ from reflector_gpu.types import (
     TranscribeOptions,
 )
 
+_CONTEXT_SECONDS = 6.0
+"""What a realtime session hears again of the turn before."""
+
 
 class Recordings:
     """Works on recordings. Safe to share between tasks."""
@@ -192,7 +195,15 @@ class Recordings:
         def recognise(chunk: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
             return submit(chunk, options, Priority.LIVE)
 
-        plan = LivePlan(request.options, spec.max_chunk_seconds, request.vad, patience)
+        # A recogniser that finds out the language would take that of the context for the speaker's.
+        known = request.options.language or len(spec.languages) == 1
+        plan = LivePlan(
+            request.options,
+            spec.max_chunk_seconds,
+            request.vad,
+            patience,
+            context_seconds=_CONTEXT_SECONDS if known else 0.0,
+        )
         return AgreeingTranscriber(plan, recognise, self.live_load)
 
     def _spec(self, model: RecogniserModel) -> RecogniserSpec:

@@ -104,12 +104,16 @@ class RayCluster:
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """The processes of the replicas of a deployment on all nodes."""
-        name = f"ray::ServeReplica:{APPLICATION}:{deployment}"
-        children = psutil.Process().children(recursive=True)
-        return [one for one in children if _title(one).startswith(name)]
+        return _titled(f"ray::ServeReplica:{APPLICATION}:{deployment}")
 
     def servers(self) -> list[psutil.Process]:
         return self.replicas(SERVER)
+
+    def nearest_server(self) -> psutil.Process:
+        """The one that the proxy chooses first, because it is on the same node."""
+        (proxy,) = _titled("ray::ProxyActor")
+        (found,) = [one for one in self.servers() if node_of(one) == node_of(proxy)]
+        return found
 
     def settled(self) -> None:
         """Wait until all replicas run that are wanted."""
@@ -132,6 +136,12 @@ def engine_of(replica: psutil.Process) -> psutil.Process:
     """The process in which ``replica`` has its engine."""
     (engine,) = [one for one in replica.children() if "spawn_main" in _title(one)]
     return engine
+
+
+def _titled(beginning: str) -> list[psutil.Process]:
+    """The processes of the cluster whose titles begin so."""
+    children = psutil.Process().children(recursive=True)
+    return [one for one in children if _title(one).startswith(beginning)]
 
 
 def _title(process: psutil.Process) -> str:

@@ -68,6 +68,29 @@ def test_a_killed_engine_is_loaded_again_and_neither_requests_nor_replicas_are_l
     assert cluster.replicas("recogniser-sphinx") == replicas
 
 
+def test_requests_of_a_killed_server_fail_at_once_and_are_answered_when_sent_again(
+    cluster: RayCluster, send: Callable[[str, int], httpx.Response], speech: Samples
+) -> None:
+    audio = wav(speech[: 5 * SAMPLE_RATE])
+
+    def openai() -> str:
+        """An answer that OpenAI's client gets, which tries twice more if need be."""
+        with cluster.openai() as client:
+            again = client.with_options(max_retries=2)
+            return again.audio.transcriptions.create(model="sphinx", file=("a.wav", audio)).text
+
+    with ThreadPoolExecutor(DURING_KILL) as threads:
+        answers = [threads.submit(send, "sphinx", number) for number in range(8)]
+        texts = [threads.submit(openai) for _ in range(4)]
+        next(as_completed(answers))
+        kill(cluster.nearest_server())
+        failed = [one.result() for one in answers if one.result().status_code != 200]
+        assert all(text.result() for text in texts)
+    assert {(one.status_code, one.text) for one in failed} == {(500, "Internal Server Error")}
+    cluster.settled()
+    until(lambda: len(cluster.servers()) == 2)
+
+
 def test_no_request_is_lost_while_the_application_is_replaced(
     cluster: RayCluster, send: Callable[[str, int], httpx.Response]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import process
+
 import psutil
 
 
@@ -13,17 +15,12 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def worker_processes() -> set[psutil.Process]:
-    """Those that run an engine or a download, which this process has started.
+def workers(engine: str) -> set[psutil.Process]:
+    """Those that run ``engine``, ``module:Class``, for this program.
 
-    Servers of other tests may run beside, and one may start a worker at any time.
+    Servers of other tests may start workers of other engines meanwhile. `active_children` would
+    bury the dead before their pool has seen how they ended.
     """
-    found = psutil.Process().children()
-    return {child for child in found if alive(child) and "spawn_main" in _line(child)}
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return ""
+    started = list(process._children)  # type: ignore[attr-defined]  # see above
+    pids = {one.pid for one in started if one.name == engine}
+    return {one for one in psutil.Process().children() if one.pid in pids and alive(one)}

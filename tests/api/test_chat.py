@@ -13,6 +13,7 @@ from openai import Stream
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
+from reflector_gpu.engines.completion.catalog import completer_of
 from tests.api import llms
 from tests.api.llms import CHAT, COUNT, ITEMS, SCHEMA, SUMMARY, chat, events, said, user
 from tests.api.support import (
@@ -26,7 +27,7 @@ from tests.api.support import (
 )
 from tests.live import LiveServer
 from tests.llm.stub import Reply, Stub
-from tests.processes import worker_processes
+from tests.processes import workers
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -285,13 +286,14 @@ def test_a_deadline_ends_a_stream(llm: LiveServer) -> None:
 
 
 def test_a_stream_whose_worker_dies_ends_with_an_error() -> None:
-    before = worker_processes()
+    engine = completer_of(str(llms.LLM)).engine
+    before = workers(engine)
     with llms.local() as server:
         body = {"messages": user("Never stop."), "temperature": 0, "stream": True}
         with connect(server) as client, client.stream("POST", CHAT, json=body) as answer:
             texts = answer.iter_text()
             text = next(texts)
-            for worker in worker_processes() - before:
+            for worker in workers(engine) - before:
                 worker.kill()
             text += "".join(texts)
         assert "in the middle of this answer" in text

@@ -15,8 +15,9 @@ from reflector_gpu.errors import (
 from reflector_gpu.runtime.pool import PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.types import Priority
-from tests.processes import worker_processes
+from tests.processes import workers
 from tests.runtime import engines
+from tests.runtime.engines import recipe
 from tests.runtime.pools import TextPool, in_thread, outcomes, pooled, state, submit
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -111,23 +112,21 @@ def test_closing_fails_what_waits_and_leaves_no_process() -> None:
         await in_thread(pool.close)
         return await asyncio.gather(*waiting, return_exceptions=True)
 
-    before = worker_processes()
     with pooled(engines.Obedient) as pool:
         pool.start()
         found = asyncio.run(scene(pool))
         assert len(found) == 3
         assert all(isinstance(error, ShuttingDown) for error in found)
-        until(lambda: worker_processes() <= before)
+        until(lambda: not workers(recipe(engines.Obedient).engine))
         pool.close()
         with pytest.raises(ShuttingDown):
             asyncio.run(submit(pool, "b"))
 
 
 def test_closing_before_the_start_and_while_loading() -> None:
-    before = worker_processes()
     with pooled(engines.Echo) as pool:
         pass
     assert pool.state is PoolState.CLOSED
     with pooled(engines.Unloadable, how="hang") as pool:
         pool.start()
-    until(lambda: worker_processes() <= before)
+    until(lambda: not workers(recipe(engines.Unloadable).engine))

@@ -17,8 +17,9 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.runtime.pool import PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions
-from tests.processes import worker_processes
+from tests.processes import workers
 from tests.runtime import engines
+from tests.runtime.engines import recipe
 from tests.runtime.pools import TextPool, in_thread, outcomes, pooled, state, submit
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -138,13 +139,12 @@ def test_an_item_that_can_not_be_sent_fails_alone() -> None:
 
 
 def test_a_worker_that_dies_while_it_waits_is_replaced_before_there_is_work() -> None:
-    before = worker_processes()
     with pooled(engines.Echo) as pool:
         ((*_, first),) = outcomes(pool, "a")
         os.kill(first, signal.SIGKILL)
 
         def replacements() -> set[int]:
-            return {one.pid for one in worker_processes() - before} - {first}
+            return {one.pid for one in workers(recipe(engines.Echo).engine)} - {first}
 
         until(lambda: replacements() and state(pool) == "ready")
         ((*_, second),) = outcomes(pool, "b")

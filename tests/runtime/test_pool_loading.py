@@ -19,7 +19,7 @@ from reflector_gpu.errors import (
 )
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.supervisor import PoolOptions
-from tests.processes import worker_processes
+from tests import processes
 from tests.runtime import engines
 from tests.runtime.engines import recipe
 from tests.runtime.pools import TextPool, in_thread, outcomes, pooled, state, submit
@@ -29,11 +29,11 @@ from tests.waiting import PATIENCE_SECONDS, until
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_model_without_work_is_unloaded_and_comes_back_for_the_next_job(workers: int) -> None:
-    before = worker_processes()
+    pool_engine = recipe(engines.Echo).engine
     with pooled(engines.Echo, PoolOptions(idle_seconds=0.05), workers=workers) as pool:
         first = outcomes(pool, "a")
         for _ in range(3):
-            until(lambda: state(pool) == "idle" and worker_processes() <= before)
+            until(lambda: state(pool) == "idle" and not processes.workers(pool_engine))
             pool.wait_ready(timeout=0)  # it will work when there is work
             ((item, *_, pid),) = outcomes(pool, "b")
             assert item == "b"

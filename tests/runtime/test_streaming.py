@@ -18,7 +18,7 @@ from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.worker import Worker, WorkerDied
 from reflector_gpu.types import Priority
-from tests.processes import worker_processes
+from tests.processes import workers
 from tests.runtime import engines
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -281,7 +281,7 @@ def test_a_caller_that_left_gets_no_parts(tmp_path: Path) -> None:
     with pooled(tmp_path) as pool:
         pool.start()
         pool.wait_ready(PATIENCE_SECONDS)
-        before = worker_processes()
+        before = workers(recipe(tmp_path).engine)
         asyncio.run(leave(pool))
         assert asyncio.run(come(pool)) == 3
-        assert before <= worker_processes()
+        assert workers(recipe(tmp_path).engine) == before

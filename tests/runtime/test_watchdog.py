@@ -10,7 +10,8 @@ import pytest
 
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.watchdog import Watchdog
-from tests.waiting import PATIENCE_SECONDS
+from tests.runtime.clock import Clock
+from tests.waiting import PATIENCE_SECONDS, until
 
 LONG = 3600.0
 
@@ -29,11 +30,21 @@ def test_a_deadline_that_passes_is_told_of_once_each_time() -> None:
 def test_work_that_is_done_is_not_bitten_later() -> None:
     """The second deadline comes up while the first would, had it not been kept."""
     bitten: list[int] = []
-    watchdog = Watchdog(lambda: bitten.append(1))
-    with watchdog.watching(0.5):
+    looks: list[float] = []
+    time = Clock()
+
+    def clock() -> float:
+        looks.append(time.now)
+        return time.now
+
+    watchdog = Watchdog(lambda: bitten.append(1), clock)
+    with watchdog.watching(1.0):
         pass
     with watchdog.watching(LONG):
-        watchdog._thread.join(0.7)
+        time.advance(2.0)
+        with watchdog._changed:
+            watchdog._changed.notify()  # as if the second had passed in which it sleeps
+        until(lambda: time.now in looks)
     watchdog.close()
     assert bitten == []
 

@@ -31,7 +31,7 @@ from reflector_gpu.errors import (
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
-from tests.processes import worker_processes
+from tests.processes import workers
 from tests.runtime import engines
 from tests.runtime.engines import recipe
 from tests.waiting import PATIENCE_SECONDS, until
@@ -267,10 +267,9 @@ def test_a_process_that_ends_while_idle_is_noticed_at_the_next_batch() -> None:
     ],
 )
 def test_an_engine_that_does_not_load(how: str, kind: type[Exception], message: str) -> None:
-    before = worker_processes()
     with pytest.raises(kind, match=message) as failure:
         Worker(recipe(engines.Unloadable, how=how))
-    until(lambda: worker_processes() <= before)
+    until(lambda: not workers(recipe(engines.Unloadable).engine))
     if isinstance(failure.value, ModelNotInstalled):
         assert (failure.value.retry_after, failure.value.param) == (77, "model")
 
@@ -295,10 +294,9 @@ def _start_and_change_ones_mind() -> Worker:
 def test_an_engine_that_loads_forever_is_ended(
     start: Callable[[], Worker], kind: type[Exception]
 ) -> None:
-    before = worker_processes()
     with pytest.raises(kind):
         start()
-    until(lambda: worker_processes() <= before)
+    until(lambda: not workers(recipe(engines.Unloadable).engine))
 
 
 def test_stopping_twice_is_harmless() -> None:

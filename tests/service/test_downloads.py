@@ -21,10 +21,10 @@ from reflector_gpu.engines.recognition import scripted
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.errors import EngineLoading, ModelNotInstalled
-from reflector_gpu.service.downloads import RETRY_SECONDS, Downloads, patience
+from reflector_gpu.service.downloads import _RECIPE, RETRY_SECONDS, Downloads, patience
 from tests.conftest import ROOT
 from tests.engines.hub import LARGE, WRITTEN, Hub
-from tests.processes import alive, worker_processes
+from tests.processes import alive, workers
 from tests.runtime.clock import Clock
 from tests.waiting import until
 
@@ -78,9 +78,8 @@ def is_written() -> bool:
 
 @pytest.fixture
 def pullers(hub: Hub) -> Callable[[], set[psutil.Process]]:
-    """Processes that were started since: other tests have servers of their own."""
-    before = worker_processes()
-    return lambda: worker_processes() - before
+    """The processes that download."""
+    return lambda: workers(_RECIPE.engine)
 
 
 def test_a_model_comes_once_however_often_it_is_asked_for(hub: Hub) -> None:

@@ -13,13 +13,16 @@ from reflector_gpu.errors import EngineFailed
 class Watchdog:
     """A thread that watches one piece of work at a time. `close` it."""
 
-    def __init__(self, expired: Callable[[], None]) -> None:
+    def __init__(
+        self, expired: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """``expired`` is called in the watching thread, once for each deadline that passes.
 
         Raises:
             EngineFailed: there is no thread left.
         """
         self._expired = expired
+        self._clock = clock
         self._changed = threading.Condition()
         self._deadline: float | None = None
         # When the thread looks next. It stays asleep when a deadline is lifted or moved to later:
@@ -36,7 +39,7 @@ class Watchdog:
     def watching(self, seconds: float) -> Iterator[None]:
         """Call ``expired`` if the block takes longer, and never after it has ended."""
         with self._changed:
-            self._deadline = time.monotonic() + seconds
+            self._deadline = self._clock() + seconds
             if self._deadline < self._next_look:
                 self._changed.notify()
         try:
@@ -58,7 +61,7 @@ class Watchdog:
     def _watch(self) -> None:
         with self._changed:
             while not self._closed:
-                now = time.monotonic()
+                now = self._clock()
                 if self._deadline is not None and self._deadline <= now:
                     self._deadline = None
                     self._expired()

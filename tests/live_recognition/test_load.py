@@ -27,6 +27,24 @@ def test_a_machine_on_which_nobody_speaks_bears_a_session() -> None:
     load.check()
 
 
+def test_passes_of_long_ago_say_nothing() -> None:
+    """A session that stays open and silent does not keep others out."""
+    now = 100.0
+    cadence = Cadence(lambda: now)
+    cadence.took(3.0)
+    load = Load(longest_step=5.0)
+    with load.speaking(cadence):
+        now += 14.0
+        with pytest.raises(Overloaded):
+            load.check()
+        now += 2.0
+        load.check()
+        assert cadence.step < 1.0
+        cadence.took(3.0)
+        with pytest.raises(Overloaded):
+            load.check()
+
+
 @pytest.mark.parametrize(
     ("passes", "borne"),
     [

@@ -7,7 +7,9 @@ dropped for that: a later pass hears more of it.
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from statistics import mean
 
 LEAST_STEP = 0.4
@@ -19,22 +21,31 @@ _HEADROOM = 1.25
 machine's time is for requests that do not stream."""
 
 _REMEMBERED = 4  # passes
+_FORGOTTEN = 10.0
+"""Seconds, or four passes if these take longer, after which old passes say nothing any more."""
 
 
 class Cadence:
     """Learns from the passes of one utterance after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._taken: deque[float] = deque(maxlen=_REMEMBERED)
+        self._ended = 0.0
 
     def took(self, seconds: float) -> None:
         """Learn how long a pass took, the wait for a worker included."""
         self._taken.append(seconds)
+        self._ended = self._clock()
 
     @property
     def borne(self) -> float | None:
-        """Seconds between passes that the machine bears; None before the first pass."""
-        return _HEADROOM * mean(self._taken) if self._taken else None
+        """Seconds between passes that the machine bears; None if there was none lately."""
+        if not self._taken:
+            return None
+        found = _HEADROOM * mean(self._taken)
+        lately = self._clock() - self._ended <= max(_FORGOTTEN, _REMEMBERED * found)
+        return found if lately else None
 
     @property
     def step(self) -> float:

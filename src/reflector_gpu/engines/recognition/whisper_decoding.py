@@ -203,8 +203,8 @@ class Decoder:
     ) -> None:
         """Try ``rows`` at one temperature after the other while they look wrong.
 
-        Live audio is tried once: it is heard again soon, with more of it. Six tries take seconds,
-        in which nobody gets words.
+        Of live audio, only what repeats itself is tried again: six tries take seconds, in which
+        nobody gets words.
         """
         open_rows = list(rows)
         first = options.temperature or 0.0
@@ -223,10 +223,8 @@ class Decoder:
             open_rows = [
                 row
                 for row, one in zip(open_rows, tried, strict=True)
-                if not one.good(options.voiced)
+                if not one.good(options.voiced) and (one.repetitive or not options.live)
             ]
-            if options.live:
-                break
 
     def _try(
         self,

@@ -39,21 +39,25 @@ def test_somebody_who_stops_in_the_middle_goes_on(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "goes_on"),
+    ("text", "language", "goes_on"),
     [
-        ("And then the.", True),
-        ("I think...", True),
-        ("First,", True),
-        ("I think", False),  # which nobody knows
-        ("I am done.", False),
-        ("What for?", False),
-        ("", False),
+        ("And then the.", "en", True),
+        ("I think...", "en", True),
+        ("First,", None, True),
+        ("Ich und", "de", True),
+        ("I think", "en", False),  # which nobody knows
+        ("Come on.", "en", False),
+        ("It went well.", "en", False),
+        ("Ich nehme die.", "de", False),
+        ("Nous and", "fr", False),
+        ("What for?", "en", False),
+        ("", "en", False),
     ],
 )
-def test_some_words_are_never_the_last(text: str, goes_on: bool) -> None:
+def test_some_words_are_never_the_last(text: str, language: str | None, goes_on: bool) -> None:
     words = said(text)
-    assert is_unfinished(words, words[-1].end if words else 1.0) == goes_on
-    assert not is_unfinished(words, words[-1].end + 1.5 if words else 1.0)
+    assert is_unfinished(words, words[-1].end if words else 1.0, language) == goes_on
+    assert not is_unfinished(words, words[-1].end + 1.5 if words else 1.0, language)
 
 
 def test_a_sentence_that_is_not_the_last_one_says_nothing() -> None:

@@ -41,7 +41,7 @@ class Said:
 
     async def __aiter__(self) -> AsyncIterator[Heard]:
         while await self._news.get():
-            yield Heard(tentative=self._words)
+            yield Heard(tentative=self._words, language="en")
         yield Heard(settled=self._words, language="en")
 
     async def aclose(self) -> None:

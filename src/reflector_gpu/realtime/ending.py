@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from reflector_gpu.sentences import CLOSERS, ends_sentence
 from reflector_gpu.types import Word
@@ -25,6 +25,15 @@ _UNFINISHED = frozenset(
     ).split()
 )
 
+_NEVER_LAST = {
+    "en": frozenset({"a", "an", "the", "and", "or"}),
+    "de": frozenset({"und", "oder"}),
+    "fr": frozenset({"et", "ou", "les"}),
+    "es": frozenset({"y", "o", "el", "los"}),
+}
+"""Words after which something follows in any sentence, by language. Of `_UNFINISHED`, many do end
+some: "Come on."."""
+
 
 def is_whole(words: Sequence[Word], spoken: float) -> bool:
     """Whether ``words`` are a whole sentence, and all of what was said in ``spoken`` seconds."""
@@ -33,17 +42,19 @@ def is_whole(words: Sequence[Word], spoken: float) -> bool:
     return ends_sentence(words[-1].text, "")
 
 
-def is_unfinished(words: Sequence[Word], spoken: float) -> bool:
-    """Whether ``words`` are all of what was said in ``spoken`` seconds, and somebody who says the
-    last of them goes on."""
-    return _are_all(words, spoken) and _goes_on(words[-1].text)
+def is_unfinished(words: Sequence[Word], spoken: float, language: str | None) -> bool:
+    """Whether ``words`` are all of what was said in ``spoken`` seconds, and nobody ends with the
+    last of them."""
+    return _are_all(words, spoken) and _goes_on(
+        words[-1].text, _NEVER_LAST.get(language or "", frozenset())
+    )
 
 
 def _are_all(words: Sequence[Word], spoken: float) -> bool:
     return bool(words) and words[-1].end >= spoken - _LATE
 
 
-def _goes_on(text: str) -> bool:
+def _goes_on(text: str, unfinished: Container[str] = _UNFINISHED) -> bool:
     core = text.rstrip(CLOSERS)
-    trails_off = core.endswith(_TRAILING_OFF) or core.strip(".!?").casefold() in _UNFINISHED
+    trails_off = core.endswith(_TRAILING_OFF) or core.strip(".!?").casefold() in unfinished
     return trails_off and not core.endswith(("?", "!"))

@@ -133,7 +133,8 @@ class Turn:
 
     def is_unfinished(self, silence: int) -> bool:
         """Whether the words before ``silence`` samples show that somebody will go on."""
-        return is_unfinished(self._tentative or self._told[-1:], self._spoken(silence))
+        words = self._tentative or self._told[-1:]
+        return is_unfinished(words, self._spoken(silence), self._language)
 
     def _spoken(self, silence: int) -> float:
         """Seconds before the last ``silence`` samples."""

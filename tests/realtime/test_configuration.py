@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.realtime.configuration import Configuration
+from reflector_gpu.realtime.recognition import _DELAYS
 
 
 def models_in(kind: object) -> Iterator[type[BaseModel]]:
@@ -82,3 +84,9 @@ def test_slips_are_told(session: dict[str, Any], param: str) -> None:
 def test_fields_of_newer_clients_are_ignored() -> None:
     session = {"emotion": True, "audio": {"input": {"transcription": {"accent": "scottish"}}}}
     assert Configuration().updated(session).model_dump() == Configuration().model_dump()
+
+
+def test_words_wait_the_longer_the_longer_a_client_lets_them() -> None:
+    waits = [_DELAYS[delay] for delay in ("minimal", "low", "medium", "high", "xhigh")]
+    assert all(one < other for one, other in pairwise(waits))
+    assert _DELAYS[None] == _DELAYS["medium"]

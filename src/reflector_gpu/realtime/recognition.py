@@ -21,7 +21,7 @@ _DELAYS = {
     "low": 1.5,
     None: PATIENCE,
     "medium": PATIENCE,
-    "high": 4.0,
+    "high": 5.0,
     "xhigh": 6.0,
 }
 """Seconds for which a word waits at most until it is certain, by what the client wants."""

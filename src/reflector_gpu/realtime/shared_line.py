@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from reflector_gpu.errors import Overloaded
 from reflector_gpu.realtime.conversation import Line
 from reflector_gpu.types import Samples
 
 _MOST_UNREAD = 1024 * 1024  # characters of events that wait for somebody who has joined
 _MOST_JOINED = 8
+_RETRY_SECONDS = 30.0
 _LAST_SECONDS = 2.0  # that those who joined get to read the last events
 _NORMAL = 1000  # close code of RFC 6455
 _TOO_SLOW = 1013
@@ -25,6 +28,7 @@ class SharedLine:
         self.stopping = main.stopping
         self.gone = main.gone
         self._main = main
+        self._places = 0
         self._joined: set[_Joined] = set()
         self._ended = asyncio.Event()
         self._greeting: str | None = None
@@ -32,14 +36,27 @@ class SharedLine:
         self._said: asyncio.Queue[str | bytes] = asyncio.Queue(maxsize=1)
         self._receiving: asyncio.Task[str | bytes | Samples | None] | None = None
         self._waiting: asyncio.Task[str | bytes] | None = None
+        self._main_is_next = False
+        """Somebody who joined was heard last."""
 
-    @property
-    def full(self) -> bool:
-        """Whether nobody else can join."""
-        return len(self._joined) >= _MOST_JOINED
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for somebody who joins.
+
+        Raises:
+            Overloaded: too many have joined.
+        """
+        if self._places >= _MOST_JOINED:
+            raise Overloaded("Too many have joined this call.", retry_after=_RETRY_SECONDS)
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
 
     async def join(self, line: Line) -> None:
-        """Let somebody take part over ``line`` until they or the main line leave."""
+        """Let somebody take part over ``line`` until they or the main line leave. They hold a
+        `place`."""
         joined = _Joined(line)
         self._joined.add(joined)
         if self._greeting is not None:
@@ -65,9 +82,11 @@ class SharedLine:
         self._receiving = self._receiving or asyncio.create_task(self._main.receive())
         self._waiting = self._waiting or asyncio.create_task(self._said.get())
         await asyncio.wait((self._receiving, self._waiting), return_when=asyncio.FIRST_COMPLETED)
-        if self._waiting.done():
+        if self._waiting.done() and not (self._receiving.done() and self._main_is_next):
+            self._main_is_next = True
             said, self._waiting = self._waiting.result(), None
             return said
+        self._main_is_next = False
         received, self._receiving = self._receiving, None
         return received.result()
 
@@ -81,11 +100,10 @@ class SharedLine:
     async def close(self, code: int = _NORMAL, reason: str = "") -> None:
         """Close the main line, and part the others from it."""
         self._ended.set()
-        for task in (self._receiving, self._waiting):
-            if task:
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):  # nobody wants to know
-                    await task
+        tasks = [task for task in (self._receiving, self._waiting) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._main.close(code, reason)
 
     async def _read(self, line: Line) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
@@ -72,13 +73,15 @@ async def realtime(
 
 async def _join(websocket: WebSocket, calls: Calls, call_id: str, client: str) -> None:
     """Take part in a call that the client has opened over WebRTC."""
-    try:
-        line = calls.line(call_id, client)
-    except ReflectorError as error:
-        await refuse(error, websocket.scope, websocket.receive, websocket.send)
-        return
-    await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
-    await line.join(WebSocketLine(websocket))
+    with ExitStack() as held:
+        try:
+            line = calls.line(call_id, client)
+            held.enter_context(line.place())
+        except ReflectorError as error:
+            await refuse(error, websocket.scope, websocket.receive, websocket.send)
+            return
+        await websocket.accept(accepted_subprotocol(websocket.scope["subprotocols"]))
+        await line.join(WebSocketLine(websocket))
 
 
 @router.post("/v1/realtime/client_secrets", openapi_extra=realtime_openapi.CLIENT_SECRETS)

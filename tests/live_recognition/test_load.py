@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from reflector_gpu.errors import Overloaded
-from reflector_gpu.live.cadence import Cadence
+from reflector_gpu.live.cadence import Cadence, borne_context
 from reflector_gpu.live.load import Load
 
 
@@ -25,6 +25,11 @@ def test_a_machine_on_which_nobody_speaks_bears_a_session() -> None:
     with load.speaking(taking(9.0)):
         pass
     load.check()
+
+
+@pytest.mark.parametrize(("step", "context"), [(0.4, 6.0), (1.0, 6.0), (1.5, 4.0), (9.0, 3.0)])
+def test_a_busy_machine_hears_less_of_the_turn_before(step: float, context: float) -> None:
+    assert borne_context(6.0, step) == pytest.approx(context)
 
 
 def test_passes_of_long_ago_say_nothing() -> None:

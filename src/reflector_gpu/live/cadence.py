@@ -24,6 +24,16 @@ _REMEMBERED = 4  # passes
 _FORGOTTEN = 10.0
 """Seconds, or four passes if these take longer, after which old passes say nothing any more."""
 
+_SOON = 1.0  # seconds between two passes up to which there is time for all of the context
+
+
+def borne_context(seconds: float, step: float) -> float:
+    """How much of ``seconds`` of context to hear while passes are ``step`` seconds apart.
+
+    It makes passes longer. At least half of it is worth that.
+    """
+    return seconds * max(0.5, min(1.0, _SOON / step))
+
 
 class Cadence:
     """Learns from the passes of one utterance after the other."""

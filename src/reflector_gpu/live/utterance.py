@@ -13,7 +13,7 @@ import numpy as np
 from reflector_gpu.audio.vad import VadOptions, VoiceActivity
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.live.base import Heard
-from reflector_gpu.live.cadence import Cadence
+from reflector_gpu.live.cadence import Cadence, borne_context
 from reflector_gpu.live.load import Load
 from reflector_gpu.live.speech import Speech
 from reflector_gpu.live.window import PATIENCE, Context, Lengths, Window, moved
@@ -123,7 +123,8 @@ class AgreeingUtterance:
         try:
             with self._session.load.speaking(self._cadence):
                 await self._work_through()
-            if context := self._window.context(self._context_seconds):
+            seconds = borne_context(self._context_seconds, self._cadence.step)
+            if context := self._window.context(seconds):
                 self._session.context = context
         finally:
             self._told.put_nowait(None)

@@ -17,13 +17,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fuzz.media import alac, flac, iso
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.decoding.base import Decoders, DecodeTask
-from reflector_gpu.decoding.messages import Claimed, Cut, Ended, Told
-from reflector_gpu.decoding.processes import ProcessDecoders
+from reflector_gpu.decoding.messages import Claimed, Cut, Ended, Passed, Told
+from reflector_gpu.decoding.processes import ProcessDecoders, _News
 from reflector_gpu.decoding.sandbox import _filter
 from reflector_gpu.decoding.tasks import Chunking, Listening, Padding, Sampling, is_plain
 from reflector_gpu.decoding.threads import ThreadDecoders
@@ -35,6 +37,7 @@ from reflector_gpu.errors import (
     UndecodableAudio,
     UpstreamFailed,
 )
+from reflector_gpu.types import SAMPLE_RATE, Schedule
 from tests.conftest import SAMPLES
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -352,20 +355,61 @@ def test_a_kill_before_anything_was_told_goes_unnoticed(meeting: bytes) -> None:
     run(scene)
 
 
-def test_kills_later_lose_and_repeat_nothing(meeting: bytes) -> None:
+SHORT_FIRST = Chunking(10.0, 1.0, schedule=Schedule((3.0,), whole_seconds=90.0))
+"""The first chunk is short, unless the recording says that it is no longer than 90 seconds."""
+
+
+@pytest.mark.parametrize("name", ["standup.wav", "standup.ogg", "standup.mp3"])
+def test_kills_later_lose_and_repeat_nothing(name: str) -> None:
+    """The second decoder has the whole file, which says how long it is; the first had a half."""
+    data = (SAMPLES / name).read_bytes()
+
+    async def cuts(decoders: Decoders, kill: Callable[[], None]) -> list[tuple[float, bytes]]:
+        with Spool(limit=10**9) as spool:
+            spool.write(data[: len(data) // 2])
+            found: list[tuple[float, bytes]] = []
+            async with aclosing(decoders.run(SHORT_FIRST, spool)) as messages:
+                async for message, beside in messages:
+                    if not isinstance(message, Cut):
+                        continue
+                    if not found:
+                        kill()
+                        spool.write(data[len(data) // 2 :])
+                        spool.finish()
+                    found.append((message.start, bytes(beside)))
+            return found
+
     async def scene(decoders: ProcessDecoders) -> None:
-        cuts = [message for message, _ in await whole(ThreadDecoders(), meeting, EARLY)]
-        async with begun(decoders, meeting) as (rest, spool):
-            decoders_alive()[0].kill()
-            await asyncio.to_thread(until, lambda: decoders.deaths == 1)
-            spool.write(meeting[len(meeting) // 2 :])
-            spool.finish()
-            found = [message for message, _ in await rest]
-        _, *later = [cut.start for cut in cuts if isinstance(cut, Cut)]  # one came before the kill
-        assert [cut.start for cut in found if isinstance(cut, Cut)] == later
-        assert isinstance(found[-1], Ended)
+        disturbed = await cuts(decoders, lambda: decoders_alive()[0].kill())
+        assert decoders.deaths == 1
+        assert disturbed == await cuts(ThreadDecoders(), lambda: None)
 
     run(scene)
+
+
+def test_a_chunk_that_is_another_after_a_kill_is_an_error() -> None:
+    news = _News()
+    assert news.are_in(Cut(0.0, 3 * SAMPLE_RATE, (), 4.0))
+    assert not news.are_in(Cut(0.0, 3 * SAMPLE_RATE, (), 4.0))
+    for start, seconds in ((0.0, 30), (2.0, 3)):
+        with pytest.raises(EngineFailed, match="send it again"):
+            news.are_in(Cut(start, seconds * SAMPLE_RATE, (), 40.0))
+    assert news.are_in(Cut(3.0, 3 * SAMPLE_RATE, (), 8.0))
+    assert not news.are_in(Passed(7.0))
+
+
+@given(st.lists(st.floats(0.001, 40.0), max_size=60))
+def test_news_do_not_bring_decoders_without_end(steps: list[float]) -> None:
+    """A decoder that was taken over says something, and looks as if it was killed."""
+    news, seconds = _News(), 0.0
+    decoders = 1
+    for step in [*steps, *[100.0] * 20]:
+        seconds += step
+        assert news.are_in(Passed(seconds))
+        if not news.may_go_on():
+            break
+        decoders += 1
+    assert decoders <= 10
 
 
 def test_kills_leave_a_kept_recording_as_it_is(meeting: bytes) -> None:

@@ -88,6 +88,10 @@ class Cut:
     seconds: Seconds
     kind: Literal["cut"] = "cut"
 
+    @property
+    def end(self) -> float:
+        return self.start + self.length / SAMPLE_RATE
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:

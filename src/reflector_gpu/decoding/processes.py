@@ -21,14 +21,24 @@ from reflector_gpu.decoding.messages import (
     Told,
 )
 from reflector_gpu.decoding.process import DecoderProcess, Died
-from reflector_gpu.decoding.tasks import is_plain, is_repeatable
+from reflector_gpu.decoding.tasks import Chunking, is_plain, is_repeatable
 from reflector_gpu.decoding.template import Template
 from reflector_gpu.errors import EngineFailed, UndecodableAudio
+from reflector_gpu.types import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 3
 """Kills from outside in a row, without anything new in between, until a recording is given up."""
+
+_MOST_DEATHS = 10
+"""Kills of the decoders of one recording. A decoder that has been taken over can tell news and look
+as if it was killed, again and again."""
+
+_NEWS_SECONDS = 60.0
+"""Without a chunk, only so many further seconds of audio are news."""
+
+_SAMPLE = 1 / SAMPLE_RATE  # seconds
 
 _FORKED_AHEAD = 2
 _MOST_UNHARMED = 8
@@ -83,11 +93,9 @@ class ProcessDecoders:
                         param="file",
                     ) from None
                 self._forget()
-                news.deaths += 1
-                if news.deaths == _TRIES or not is_repeatable(task):
-                    raise EngineFailed(
-                        "The decoder of the recording was killed; send it again."
-                    ) from None
+                if not news.may_go_on() or not is_repeatable(task):
+                    raise _killed() from None
+                task = news.again(task)
                 if output:
                     output.begin_anew()
             finally:
@@ -153,28 +161,64 @@ class _News:
     """What is new of a recording, which is decoded from its beginning again after a kill."""
 
     def __init__(self) -> None:
-        self.deaths = 0
-        """How many decoders have died since the last news."""
-        self._start = self._seconds = -1.0
-        self._claimed = False
+        self._deaths = self._deaths_without_news = 0
+        self._seconds = -1.0
+        self._seconds_of_news = 0.0
+        self._claimed: float | None = None
+        self._last: Cut | None = None
+
+    def may_go_on(self) -> bool:
+        """Count a decoder that was killed. The result is whether another may go on."""
+        self._deaths += 1
+        self._deaths_without_news += 1
+        return self._deaths < _MOST_DEATHS and self._deaths_without_news < _TRIES
+
+    def again(self, task: DecodeTask) -> DecodeTask:
+        """``task`` for another decoder, which has to cut the same chunks."""
+        return task.again(self._claimed) if isinstance(task, Chunking) and self._last else task
 
     def are_in(self, message: DecoderMessage) -> bool:
-        """Whether ``message`` is no repetition."""
+        """Whether ``message`` is no repetition.
+
+        Raises:
+            EngineFailed: a chunk is no longer the same, so that words would be lost or heard twice.
+        """
         match message:
-            case Cut(start=start) if start > self._start:
-                self._start = start
+            case Cut():
+                if not self._is_further(message):
+                    return False
+                self._last = message
+                self._seconds = max(self._seconds, message.seconds)
+                self._are_there()
             case Passed(seconds=seconds) if seconds > self._seconds:
                 self._seconds = seconds
-            case Claimed() if not self._claimed:
-                self._claimed = True
+                if seconds - self._seconds_of_news >= _NEWS_SECONDS:
+                    self._are_there()
+            case Claimed(seconds=seconds) if self._claimed is None:
+                self._claimed = seconds
             case Ended():
                 pass
             case Passed(seconds=seconds):
                 return seconds == self._seconds  # no news, but a sign of life
             case _:
                 return False
-        self.deaths = 0
         return True
+
+    def _is_further(self, cut: Cut) -> bool:
+        last = self._last
+        if last is None or cut.start > last.end - _SAMPLE:
+            return True
+        if cut.start > last.start or (cut.start == last.start and cut.length != last.length):
+            raise _killed()
+        return False
+
+    def _are_there(self) -> None:
+        self._deaths_without_news = 0
+        self._seconds_of_news = max(self._seconds, self._seconds_of_news)
+
+
+def _killed() -> EngineFailed:
+    return EngineFailed("The decoder of the recording was killed; send it again.")
 
 
 def _obituary(status: int) -> str:

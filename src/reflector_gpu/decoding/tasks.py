@@ -54,6 +54,14 @@ class Chunking:
     def most_data(self) -> float:
         return max(_sample_bytes(self.max_chunk_seconds), _window_bytes(self.max_seconds))
 
+    def again(self, claimed: float | None) -> Chunking:
+        """The same task for another decoder, where the first one has cut chunks.
+
+        The recording ``claimed`` so many seconds then. It may claim others now that more of its
+        bytes are here, but the chunks have to be the same.
+        """
+        return replace(self, schedule=_decided(self.schedule, claimed))
+
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
     ) -> Iterator[Told]:
@@ -66,17 +74,14 @@ class Chunking:
             recorder.detector() if recorder else VoiceActivity().probabilities
         )
         opening = list(islice(blocks, 1))
-        schedule = self.schedule
         if source.claimed is not None:
             yield Claimed(source.claimed), b""
-            if source.claimed <= schedule.whole_seconds:
-                schedule = replace(schedule, early_seconds=())
         cutter = chunker(
             detector,
             max_seconds=self.max_chunk_seconds,
             max_gap=self.max_gap_seconds,
             options=self.vad,
-            schedule=schedule,
+            schedule=_decided(self.schedule, source.claimed),
         )
         told = 0.0
 
@@ -200,6 +205,14 @@ class Padding:
         yield Ended(claims[-1]), bytes(file.beginning)
 
 
+def _decided(schedule: Schedule, claimed: float | None) -> Schedule:
+    """The lengths of the chunks of a recording that claims ``claimed`` seconds, or nothing."""
+    whole = claimed is not None and claimed <= schedule.whole_seconds
+    return replace(
+        schedule, early_seconds=() if whole else schedule.early_seconds, whole_seconds=-1.0
+    )
+
+
 def is_plain(task: DecodeTask, spool: Spool) -> bool:
     """Whether a decoder needs no library to read what ``spool`` holds for ``task``.
 
@@ -214,7 +227,7 @@ def is_plain(task: DecodeTask, spool: Spool) -> bool:
 
 
 def is_repeatable(task: DecodeTask) -> bool:
-    """Whether the task finds the same again, and writes the same to the output."""
+    """Whether the task can be begun again after a part of its output has been read."""
     return not isinstance(task, Padding)
 
 

@@ -53,6 +53,12 @@ def state(client: httpx.Client, model: str) -> str:
     return str(client.get(f"/v1/models/{model}").json()["state"])
 
 
+def default_recognisers(client: httpx.Client) -> list[str]:
+    """The recognisers that are listed as the default."""
+    cards = client.get("/v1/models").json()["data"]
+    return [card["id"] for card in cards if card["type"] == "recogniser" and card["default"]]
+
+
 @pytest.mark.parametrize("name", ["", "whisper-1", "gpt-4o-transcribe", "auto"])
 def test_with_nothing_downloaded_pocketsphinx_answers(client: httpx.Client, name: str) -> None:
     answer = ask(client, model=name)
@@ -88,11 +94,15 @@ def test_a_downloaded_whisper_answers_and_nothing_else_is_loaded(cache: Path) ->
         }
         answer = ask(client)
         assert (answer.headers[MODEL_HEADER], answer.json()["text"]) == ("base", CLIP.text)
+        assert default_recognisers(client) == ["base"]
         assert [state(client, name) for name in ("base", "tiny.en", "sphinx")] == [
             "ready",
             "not loaded",
             "not loaded",
         ]
+        ask(client, model="tiny.en")
+        assert state(client, "tiny.en") == "ready"
+        assert default_recognisers(client) == ["base"]
 
 
 def test_a_small_english_whisper_is_better_than_none(cache: Path) -> None:

@@ -153,6 +153,16 @@ class Service:
         return self.recognisers.needed(possible) or self.recognisers.defaults
 
     @property
+    def default(self) -> RecogniserModel | None:
+        """What answers a request that names neither a model nor a language.
+
+        None where nothing is recognised, as in an app that only translates.
+        """
+        if not self.configured:
+            return None
+        return self.recognisers.resolve(None, closeness=self.closeness)
+
+    @property
     def prepared(self) -> list[AnyModel]:
         """All models to have ready: `configured`, and the diarizer if it has a model to load."""
         ours = self._elsewhere is None or self.diarizer.name in self._elsewhere

@@ -123,10 +123,12 @@ function nameOf(names, code) {
 
 /** Say which model answers if none is chosen, and how it is. */
 function showState() {
-  const model = recognisers.find((card) => card.default) ?? recognisers[0];
+  const model = recognisers.find((card) => card.default);
   const line = byId("engine");
   if (!model) {
-    line.textContent = "No model to recognise speech";
+    delete line.dataset.state;
+    line.title = "";
+    line.textContent = recognisers.length ? "Default model not installed" : "No model to recognise speech";
     return;
   }
   line.dataset.state = model.state;

@@ -43,7 +43,9 @@ class ModelCard(BaseModel):
     description: str
     languages: list[str] = Field(examples=[["en"]])
     licence: str
-    default: bool = Field(description="Whether requests that name no model get this one.")
+    default: bool = Field(
+        description="Whether this one answers requests that name neither a model nor a language."
+    )
     state: str = Field(
         description="`ready`, `loading`, `idle` (loaded again when it is needed), `failed`, "
         "`not loaded`, `downloading` or `not installed`.",
@@ -130,7 +132,7 @@ def _card(service: Service, model: AnyModel) -> ModelCard:
         description=model.summary,
         languages=sorted(model.spec.languages),
         licence=model.licence,
-        default=model.capability is not RECOGNITION or model in service.recognisers.defaults,
+        default=model.capability is not RECOGNITION or model == service.default,
         state=_state(service, model),
     )
 

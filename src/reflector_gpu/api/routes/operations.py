@@ -13,7 +13,6 @@ from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.metrics import CONTENT_TYPE
 from reflector_gpu.errors import Unavailable
 from reflector_gpu.jobs.jobs import Jobs
-from reflector_gpu.types import TranscribeOptions
 
 HEALTH = ("/health", "/health/live", "/health/ready")
 """Paths that need no key."""
@@ -63,9 +62,8 @@ async def ready(request: Request, service: AppService) -> Readiness:
         # The reason may name folders, or be a library's own words.
         message = "The server is not ready; send the key to learn why."
         raise type(error)(message, retry_after=error.retry_after) from None
-    if not service.configured:
+    if (model := service.default) is None:
         return Readiness(status="ready", model=None, caveat=None)
-    model = service.resolve(None, TranscribeOptions())
     return Readiness(status="ready", model=model.name, caveat=service.recognisers.caveat(model))
 
 

@@ -52,7 +52,8 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
     )
     insecure: bool = Field(False, description="Serve other machines without any key")
     trusted_networks: List = Field(
-        (), description="Addresses and CIDRs whose callers need no key: 172.18.0.0/16,192.0.2.7"
+        (),
+        description="Addresses and CIDRs whose callers never need a key: 172.18.0.0/16,192.0.2.7",
     )
     trusted_proxies: List = Field(
         (), description="Addresses and CIDRs of proxies whose X-Forwarded-For is believed"

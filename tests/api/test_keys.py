@@ -314,6 +314,16 @@ def test_named_keys_close_a_server_that_was_open(tmp_path: Path, own_keys: Keys)
         error_of(http.get("/v1/models"), 401)
 
 
+def test_named_keys_leave_trusted_networks_open_and_close_insecure_servers(
+    tmp_path: Path, own_keys: Keys
+) -> None:
+    own_keys("create", "alice")
+    for more, status in (({"trusted_networks": "127.0.0.1"}, 200), ({"insecure": True}, 401)):
+        where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, **more}
+        with LiveServer(**where) as server, connect(server, None) as http:
+            assert http.get("/v1/jobs").status_code == status
+
+
 def test_names_and_scopes_are_checked(keys: Keys, typed: Typed) -> None:
     keys("create", "alice")
     assert "already" in typed("keys", "create", "alice").err

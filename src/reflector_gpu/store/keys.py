@@ -75,7 +75,7 @@ class KeyRing:
         self._revoked: set[str] = set()
         self._names: dict[str, str] = {}
         self.used = False
-        """Whether there is a key, or was one: then nobody may come in without any."""
+        """Whether there is a key, or was one: then only trusted networks come in without any."""
         self._take(database.write_now(all_keys))
 
     def start(self) -> None:

@@ -299,7 +299,7 @@ def _converted(samples: NDArray[Any]) -> Samples:
     """Samples that need no resampler."""
     if samples.dtype.kind != "f":
         return _scaled(samples, 2.0**-15)
-    # As integers would be: clipped, and what is no number is one.
+    # As FFmpeg makes integers of them: clipped, and NaN becomes -1.
     clipped: Samples = np.fmin(np.fmax(samples, _LEAST), _MOST)
     return clipped
 

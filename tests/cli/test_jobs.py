@@ -78,6 +78,43 @@ def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folde
     assert jobs("cancel", job_id) == f"{job_id}  completed\n"
 
 
+def test_texts_say_who_speaks(jobs: Callable[..., str], folder: Path, tmp_path: Path) -> None:
+    recording = folder / "monday.wav"
+    spoken = jobs("submit", recording, "--diarize", "--wait", "-q")
+    assert spoken.startswith("A: ")
+    jobs("submit", recording, "--channels", "separate", "-w", "-f", "txt", "-o", tmp_path / "a")
+    assert (tmp_path / "a").read_text().startswith("A: ")
+
+
+def test_the_format_is_that_of_the_file_or_of_the_kind(
+    jobs: Callable[..., str], folder: Path, tmp_path: Path
+) -> None:
+    recording, file = folder / "monday.wav", tmp_path / "monday.vtt"
+    jobs("submit", recording, "--wait", "-o", file)
+    assert file.read_text().startswith("WEBVTT")
+    turns = json.loads(jobs("submit", recording, "--kind", "diarization", "--wait"))
+    assert turns["segments"]
+
+
+def test_results_that_there_will_not_be_are_refused(
+    typed: Typed, server: LiveServer, folder: Path, tmp_path: Path
+) -> None:
+    def refused(*arguments: object) -> str:
+        done = typed("jobs", "submit", *arguments, "--server", server.url)
+        assert done.status == 2
+        return done.err
+
+    recording = folder / "monday.wav"
+    assert "--wait" in refused(recording, "-o", tmp_path / "a.srt")
+    assert "--wait" in refused(recording, "-f", "srt")
+    assert "ends in .docx" in refused(recording, "-w", "-o", tmp_path / "a.docx")
+    assert "json and rttm" in refused(recording, "-w", "--kind", "diarization", "-f", "srt")
+    (folder / "november" / "monday.wav").write_bytes(recording.read_bytes())
+    twice = refused(folder, "-w", "-o", tmp_path / "texts")
+    assert str(recording) in twice
+    assert str(folder / "november" / "monday.wav") in twice
+
+
 def test_channels_are_speakers(jobs: Callable[..., str], folder: Path) -> None:
     job_id, _ = jobs("submit", folder / "monday.wav", "--channels", "separate").split()
     jobs("watch", job_id)

@@ -26,7 +26,17 @@ jobs = typer.Typer(
     rich_markup_mode=None,
 )
 
-Format = Literal["text", "json", "srt", "vtt", "verbose_json", "diarized_json", "reflector", "rttm"]
+Format = Literal[
+    "text",
+    "txt",
+    "json",
+    "srt",
+    "vtt",
+    "verbose_json",
+    "diarized_json",
+    "reflector",
+    "rttm",
+]
 
 Server: TypeAlias = Annotated[str, typer.Option("--server", metavar="URL", help="The server.")]
 Ids: TypeAlias = Annotated[
@@ -52,7 +62,13 @@ def submit_jobs(
     ] = False,
     result_format: Annotated[
         Format | None,
-        typer.Option("--format", "-f", show_default=False, help="Their format; else text."),
+        typer.Option(
+            "--format",
+            "-f",
+            show_default=False,
+            help="Their format. Left out: what the ending of --output says, else text; json for "
+            "diarization.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -60,7 +76,8 @@ def submit_jobs(
             "--output",
             "-o",
             metavar="PATH",
-            help="File to write; a folder for several. Left out: standard output.",
+            help="File to write; a folder for several, in which all lie side by side. "
+            "Left out: standard output.",
         ),
     ] = None,
     server: Server = _SERVER,

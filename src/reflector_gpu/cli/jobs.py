@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.console import print_table
 from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.job_client import JobClient, Json, key_of
+from reflector_gpu.cli.job_results import ending_of, fetched, format_of
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
 from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError
 
@@ -27,8 +28,6 @@ _RECORDINGS = frozenset(
     " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
 )
 """Endings of the files that are submitted from a folder."""
-
-_ENDINGS = {"text": "txt", "verbose_json": "verbose.json", "diarized_json": "speakers.json"}
 
 
 @dataclass(slots=True)
@@ -75,8 +74,22 @@ def submit(
     """Submit recordings and, if asked to ``wait``, write their results; the exit status.
 
     What was submitted before, with the same ``fields``, is the same job.
+
+    Raises:
+        InvalidRequest: results are asked for in a way in which there are none.
     """
-    entries = _entries(inputs, form, output)
+    if not wait and (form or output):
+        raise InvalidRequest(
+            "--format and --output are for results, which only --wait waits for: add it, or pass "
+            "them to `reflector-gpu jobs result` later."
+        )
+    entries = _entries(inputs)
+    file = output if output and len(entries) == 1 and not output.is_dir() else None
+    form = format_of(form, fields.get("kind"), file)
+    if file:
+        entries[0].target = file
+    elif output:
+        _place_in(output, entries, form)
     interrupt.raise_error()
     bars = ProgressBars(shown=sys.stderr.isatty() and not quiet)
     with JobClient(server, key) as client, bars:
@@ -84,7 +97,12 @@ def submit(
             with bars.bar(entry.label, None, told=False) as bar:
                 _submit(client, entry, fields, bar)
         if wait:
-            _watch(client, entries, bars, form)
+            _watch(
+                client,
+                entries,
+                bars,
+                lambda job_id: fetched(client, job_id, form, fields),
+            )
     for entry in entries:
         if entry.problem:
             sys.stderr.write(f"{entry.typed}: {entry.problem}\n")
@@ -104,7 +122,7 @@ def watch(job_ids: Sequence[str], *, server: str, key: str | None, quiet: bool) 
                 entry.job = client.get(entry.typed)
             except ReflectorError as error:
                 entry.problem = message_of(error)
-        _watch(client, entries, bars, None, fetch=False)
+        _watch(client, entries, bars)
     for entry in entries:
         status = entry.problem or (entry.job and entry.job["status"])
         (sys.stderr if entry.problem else sys.stdout).write(f"{entry.typed}  {status}\n")
@@ -133,7 +151,7 @@ def result(
     """Write the result of a job; 1 if there is no such job."""
     with JobClient(server, key) as client:
         try:
-            text = client.result(job_id, form)
+            text = client.result(job_id, "text" if form == "txt" else form)
         except NotFound as error:
             sys.stderr.write(f"{job_id}  {error.message}\n")
             return 1
@@ -154,11 +172,11 @@ def cancel(job_ids: Sequence[str], *, server: str, key: str | None) -> int:
     return status
 
 
-def _entries(inputs: Sequence[str], form: str | None, output: Path | None) -> list[_Entry]:
+def _entries(inputs: Sequence[str]) -> list[_Entry]:
     """The recordings of ``inputs``, of which some may be folders.
 
     Raises:
-        InvalidRequest: there are none, or two would be written to the same file.
+        InvalidRequest: there are none.
     """
     found: list[tuple[str, Path | None]] = []
     for typed in inputs:
@@ -174,20 +192,25 @@ def _entries(inputs: Sequence[str], form: str | None, output: Path | None) -> li
             raise InvalidRequest(f"{typed}: no such file or folder.")
     if not found:
         raise InvalidRequest(f"There are no recordings in {', '.join(inputs)}.")
-    entries = [_Entry(typed, path, None) for typed, path in found]
-    if output is None:
-        return entries
-    if len(entries) > 1 or output.is_dir():
-        output.mkdir(parents=True, exist_ok=True)
-        ending = _ENDINGS.get(form or "text", form or "txt")
-        for entry in entries:
-            entry.target = output / f"{Path(entry.label).stem}.{ending}"
-    else:
-        entries[0].target = output
-    targets = [entry.target for entry in entries]
-    if len(set(targets)) < len(targets):
-        raise InvalidRequest("Two recordings have the same name: submit them one by one.")
-    return entries
+    return [_Entry(typed, path, None) for typed, path in found]
+
+
+def _place_in(folder: Path, entries: Sequence[_Entry], form: str) -> None:
+    """Have the results of ``entries`` written side by side into ``folder``.
+
+    Raises:
+        InvalidRequest: two would be written to the same file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: dict[Path, _Entry] = {}
+    for entry in entries:
+        entry.target = folder / f"{Path(entry.label).stem}.{ending_of(form)}"
+        if other := taken.get(entry.target):
+            raise InvalidRequest(
+                f"{other.typed} and {entry.typed} would both be written to {entry.target}: submit "
+                "them one by one."
+            )
+        taken[entry.target] = entry
 
 
 def _submit(client: JobClient, entry: _Entry, fields: Json, bar: Bar) -> None:
@@ -213,11 +236,9 @@ def _watch(
     client: JobClient,
     entries: Sequence[_Entry],
     bars: ProgressBars,
-    form: str | None,
-    *,
-    fetch: bool = True,
+    fetch: Callable[[str], str] | None = None,
 ) -> None:
-    """Wait for all jobs, and write their results if asked to ``fetch`` them."""
+    """Wait for all jobs, and write the results that ``fetch`` gives for their ids."""
     with ExitStack() as shown:
         waiting = [
             (entry, shown.enter_context(bars.bar(entry.label or entry.typed, None, told=False)))
@@ -233,7 +254,7 @@ def _watch(
                         still.append((entry, bar))
                     elif fetch and not entry.problem:
                         with bars.hidden():
-                            _fetch(client, entry, form)
+                            _keep(entry, fetch)
                 except ReflectorError as error:
                     entry.problem = message_of(error)
             waiting = still
@@ -252,9 +273,9 @@ def _ended(client: JobClient, entry: _Entry, bar: Bar) -> bool:
     return job["status"] in ("completed", "failed", "cancelled")
 
 
-def _fetch(client: JobClient, entry: _Entry, form: str | None) -> None:
+def _keep(entry: _Entry, fetch: Callable[[str], str]) -> None:
     assert entry.job
-    text = client.result(str(entry.job["id"]), form or "text")
+    text = fetch(str(entry.job["id"]))
     try:
         _write(text, entry.target)
     except OSError as error:

@@ -331,6 +331,27 @@ def test_names_and_scopes_are_checked(keys: Keys, typed: Typed) -> None:
     assert "no key" in typed("keys", "revoke", "dave").err
 
 
+def test_a_key_for_nothing_is_refused_and_none_ends_twice(keys: Keys, typed: Typed) -> None:
+    assert "transcribe" in typed("keys", "create", "none", "--scopes", "").err
+    keys("create", "eve")
+    keys("revoke", "eve")
+    assert "'eve' is revoked already" in typed("keys", "revoke", "eve").err
+
+
+def test_only_create_makes_a_folder_and_all_say_which(
+    tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    monkeypatch.setenv("REFLECTOR_DATA_DIR", str(folder))
+    for command in (("list",), ("revoke", "alice")):
+        done = typed("keys", *command)
+        assert done.status == 2
+        assert str(folder) in done.err
+        assert not folder.exists()
+    for command in (("create", "alice"), ("list",), ("revoke", "alice")):
+        assert str(folder) in typed("keys", *command).err
+
+
 def test_keys_need_a_folder(typed: Typed) -> None:
     assert "REFLECTOR_DATA_DIR" in typed("keys", "list").err
 

@@ -18,7 +18,7 @@ from reflector_gpu.errors import ReflectorError, UpstreamFailed
 
 PROGRAM = "reflector-gpu"
 
-_COMMANDS = "config|doctor|llm|modal|models|serve|transcribe|translate"
+_COMMANDS = "config|doctor|jobs|keys|llm|modal|models|serve|transcribe|translate"
 _PROGRAM = re.compile(rf"(?<![\w/'-]){PROGRAM}(?= (?:{_COMMANDS})\b)")
 _EXTRA = re.compile(rf"pip install '{PROGRAM}\[([\w,-]+)\]'")
 _PIP = re.compile(r"(?<![\w/-])pip (?=(?:un)?install )")

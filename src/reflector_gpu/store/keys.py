@@ -158,11 +158,13 @@ def revoke(connection: Connection, name: str) -> None:
     """End a key.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none that is not revoked yet.
     """
     if not connection.change(
         "UPDATE api_keys SET revoked = ? WHERE name = ? AND revoked IS NULL", time.time(), name
     ):
+        if any(key.name == name for key in all_keys(connection)):
+            raise NotFound(f"The key '{name}' is revoked already.")
         raise NotFound(f"There is no key '{name}'; `reflector-gpu keys list` shows them.")
 
 

@@ -161,7 +161,7 @@ def test_what_a_key_has_used_is_counted_and_limited(
         eventually(lambda: usage(http)[0]["audio_seconds"] == twice)
         send(http, clip)
         full = send(http, clip)
-        assert "this day" in error_of(full, 429)["message"]
+        assert "Try again after midnight" in error_of(full, 429)["message"]
         assert 0 < int(full.headers["Retry-After"]) <= 24 * 3600
         assert http.get(f"/v1/jobs/{job}").status_code == 200
     with LiveServer(**where) as server:

@@ -151,6 +151,12 @@ def test_there_is_no_such_job(typed: Typed, server: LiveServer, command: str) ->
     assert "no such job" in done.err
 
 
+def test_a_server_that_needs_a_key_says_how_to_pass_one(typed: Typed, tmp_path: Path) -> None:
+    with LiveServer(model="scripted", apikey="secret", data_dir=tmp_path) as server:
+        done = typed("jobs", "list", "--server", server.url)
+    assert "--key or REFLECTOR_APIKEY" in done.err
+
+
 def test_a_job_that_takes_long_is_looked_at_seldom() -> None:
     looks = list(takewhile(lambda moment: moment < 120, accumulate(jobs_module._pauses())))
     assert len(looks) < 30

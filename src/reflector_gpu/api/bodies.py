@@ -63,7 +63,8 @@ async def read_json(body: AsyncIterator[bytes], spool: Callable[[], Spool]) -> F
         if not isinstance(described, dict) or not decoder.ended:
             raise InvalidRequest(
                 f"The JSON has no recording; send it as {_HOW}, or the address of one to "
-                "/v1/audio/transcriptions-from-url.",
+                "/v1/audio/transcriptions-from-url; a line of a batch has that as "
+                "'audio_file_url'.",
                 param=_FIELD,
             )
         recording.finish()

@@ -153,6 +153,8 @@ def _check(answer: httpx.Response) -> None:
     if answer.is_success:
         return
     error = refusal(answer.status_code, answer.content)
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise UpstreamFailed(f"{error.message} --key or REFLECTOR_APIKEY has the key to send.")
     raise NotFound(error.message) if answer.status_code == httpx.codes.NOT_FOUND else error
 
 

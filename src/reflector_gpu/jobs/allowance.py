@@ -73,7 +73,8 @@ class Allowance:
                 raise Overloaded(
                     f"The server keeps at most {share.bytes / _GB:g} GB for "
                     f"{'all keys' if mine is None else 'your key'}, and has no room for this; "
-                    "wait until jobs are done, or delete jobs, uploads and files.",
+                    "wait until jobs are done, or delete jobs, files, and the uploads that you "
+                    "know the addresses of; unused uploads go by themselves.",
                     retry_after=_LATER,
                 )
 

@@ -38,9 +38,12 @@ class Kept:
         key = self.keys.of(owner)
         limit = key.daily_audio_seconds if key else None
         if key and limit is not None and self.usage.audio_today(owner) >= limit:
+            left = self.usage.seconds_to_tomorrow
             raise QuotaExceeded(
-                f"The key '{key.name}' has used its {limit:g} seconds of audio of this day (UTC).",
-                retry_after=self.usage.seconds_to_tomorrow,
+                f"The key '{key.name}' has used its {limit:g} seconds of audio of this day (UTC). "
+                f"Try again after midnight, in {left / 3600:.1f} hours, or ask the operator for a "
+                "key with more.",
+                retry_after=left,
             )
 
     def using(self, owner: str, seconds: float) -> AbstractContextManager[None]:

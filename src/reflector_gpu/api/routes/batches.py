@@ -255,7 +255,10 @@ async def cancel_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
 
 
 async def _job(jobs: Jobs, owner: str, batch_id: str) -> Job:
-    job = await jobs.get(owner, batch_id)
+    try:
+        job = await jobs.get(owner, batch_id)
+    except NotFound:
+        raise NotFound("There is no such batch; it may have expired or been deleted.") from None
     if job.kind != KIND:
         raise NotFound("This is a job and not a batch; GET it from /v1/jobs.")
     return job

@@ -78,6 +78,7 @@ async def create_job(
             fields = _fields(request, intake, values)
             if fields.webhook_url is not None:
                 with blaming({URL_FIELD: "webhook_url"}):
+                    _check_absolute(fields.webhook_url)
                     await jobs.webhooks.check(fields.webhook_url)
             field = _source(
                 {"file": path, URL_FIELD: fields.audio_file_url, "upload_id": fields.upload_id}
@@ -238,6 +239,20 @@ def _fields(
     if kind == "diarization":
         return intake.fields(request, DIARIZATION, values)
     return intake.fields(request, SPOKEN[kind], values)
+
+
+def _check_absolute(webhook_url: str) -> None:
+    """
+    Raises:
+        InvalidRequest: nothing can be sent there. The message does not speak of recordings.
+    """
+    try:
+        parse_url(webhook_url)
+    except InvalidRequest:
+        raise InvalidRequest(
+            "The address cannot be read. Send an absolute one, such as https://host/hook.",
+            param="webhook_url",
+        ) from None
 
 
 def _early_key(request: Request) -> str | None:

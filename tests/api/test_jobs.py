@@ -229,6 +229,11 @@ def test_events_tell_the_words_and_go_on_where_they_were(
     with http.stream("GET", where, headers={"Last-Event-ID": told[0][1]}) as stream:
         again = list(events_of(stream.iter_lines()))
     assert [event[:2] for event in again] == [event[:2] for event in [*told[1:], found[-1]]]
+    come_to = [body["progress"]["audio_seconds"] for _, _, body in told]
+    assert [body["progress"]["audio_seconds"] for _, _, body in again[:-1]] == come_to[1:]
+    assert come_to == sorted(set(come_to)), "and not where the job is by now"
+    refused = http.get(where, headers={"Last-Event-ID": "abc"})
+    assert error_of(refused, 400)["param"] == "Last-Event-ID"
 
 
 def test_a_job_that_waits_has_a_place_and_a_job_that_runs_has_progress(
@@ -274,6 +279,18 @@ def test_a_job_is_cancelled_and_erased(
     eventually(lambda: held.cancelled)
 
 
+def test_a_cancelled_job_says_where_its_words_are(
+    http: httpx.Client, pauses: bytes, held: Gate
+) -> None:
+    held.free = 1
+    job = submit(http, pauses)
+    eventually(lambda: get(http, job)["progress"]["audio_seconds"])
+    http.post(f"{JOBS}/{job['id']}/cancel").raise_for_status()
+    message = error_of(result(http, job, format="srt"), 400)["message"]
+    assert f"/v1/jobs/{job['id']}" in message
+    assert get(http, job, words="true")["words"]
+
+
 def test_a_recording_goes_when_its_job_is_done(http: httpx.Client, data: Path, clip: bytes) -> None:
     ended(http, submit(http, clip))
     eventually(lambda: not list((data / "jobs").iterdir()))
@@ -295,6 +312,7 @@ BAD: list[tuple[dict[str, str], str]] = [
     ({"temperature": "2"}, "temperature"),
     ({"languge": "en"}, "languge"),
     ({"audio_file_url": "https://example.com/a.wav"}, "audio_file_url"),
+    ({"webhook_url": "notaurl"}, "webhook_url"),
 ]
 
 

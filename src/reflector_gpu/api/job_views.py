@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -130,10 +131,17 @@ def event_text(event: Event) -> str:
     body: dict[str, object] = {
         "type": "job.progress",
         "job_id": event.job.id,
-        "progress": view(event.job).progress.model_dump(mode="json"),
+        "progress": view(_as_of(event.part, event.job)).progress.model_dump(mode="json"),
         "delta": _delta(event.part, follows=event.number > 0),
     }
     return f"id: {event.number + 1}\n{_server_sent('job.progress', body)}"
+
+
+def _as_of(part: Part, job: Job) -> Job:
+    """``job`` when it had come to ``part``, which may be sent again much later."""
+    if job.status.ended:
+        return replace(job, status=Status.RUNNING, resumed=None, position=part.position)
+    return replace(job, position=part.position)
 
 
 def _delta(part: Part, *, follows: bool) -> list[dict[str, object]]:

@@ -173,7 +173,10 @@ async def get_job_result(
     owner: Owner,
     asked: Annotated[ResultFields, Query()],
 ) -> Response:
-    """Give the result of a job that is completed, in any `format` of the synchronous call."""
+    """Give the result of a job that is completed, in any `format` of the synchronous call.
+
+    A job that failed or was cancelled has none. GET the job itself for the words until then.
+    """
     job = await jobs.get(owner, job_id)
     if job.status is not Status.COMPLETED:
         raise InvalidRequest(_no_result(job), param="job_id")
@@ -319,16 +322,35 @@ async def _texts(jobs: Jobs, job: Job, first: int) -> AsyncGenerator[str, None]:
 
 
 def _last_event(request: Request) -> int:
+    """
+    Raises:
+        InvalidRequest: no event has this id.
+    """
     told = request.headers.get("last-event-id", "")
-    return int(told) if told.isdecimal() and len(told) < 10 else 0
+    if not told:
+        return 0
+    if not told.isdecimal() or len(told) > 9:
+        raise InvalidRequest(
+            "The Last-Event-ID should be the id of an event of this job, which is a number; leave "
+            "it out for all events.",
+            param="Last-Event-ID",
+        )
+    return int(told)
+
+
+def _words_so_far(job: Job) -> str:
+    """Where the words of a job are that has no result, if it has any."""
+    if job.kind == "diarization" or not job.position:
+        return ""
+    return f" What it had recognised is the 'text' of /v1/jobs/{job.id}; ?words=true adds times."
 
 
 def _no_result(job: Job) -> str:
     match job.status:
         case Status.FAILED:
             assert job.error, "a job that failed has an error"
-            return f"The job failed: {job.error.message}"
+            return f"The job failed: {job.error.message}{_words_so_far(job)}"
         case Status.CANCELLED:
-            return "The job was cancelled."
+            return f"The job was cancelled.{_words_so_far(job)}"
         case _:
             return "The job is not done; GET it to see how far it has come, or watch its events."

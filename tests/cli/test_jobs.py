@@ -76,6 +76,8 @@ def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folde
     assert found["words"][0]["speaker"] == "A"
     assert jobs("result", job_id, "-f", "vtt").startswith("WEBVTT")
     assert jobs("cancel", job_id) == f"{job_id}  completed\n"
+    assert jobs("delete", job_id) == f"{job_id}  deleted\n"
+    assert job_id not in jobs("list")
 
 
 def test_texts_say_who_speaks(jobs: Callable[..., str], folder: Path, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_what_cannot_be_submitted(typed: Typed, server: LiveServer, tmp_path: Pa
     assert "'=board' is not NAME=TEXT" in nameless.err
 
 
-@pytest.mark.parametrize("command", ["watch", "result", "cancel"])
+@pytest.mark.parametrize("command", ["watch", "result", "cancel", "delete"])
 def test_there_is_no_such_job(typed: Typed, server: LiveServer, command: str) -> None:
     done = typed("jobs", command, "job_1", "--server", server.url)
     assert done.status == 1

@@ -70,6 +70,11 @@ class JobClient:
     def cancel(self, job_id: str) -> Json:
         return self._asked("POST", f"/v1/jobs/{job_id}/cancel")
 
+    def delete(self, job_id: str) -> str:
+        """What became of the job."""
+        self._asked("DELETE", f"/v1/jobs/{job_id}")
+        return "deleted"
+
     def result(self, job_id: str, form: str | None) -> str:
         """The result in this format, or in the job's own."""
         query = {"format": form} if form else {}

@@ -15,6 +15,7 @@ from reflector_gpu.cli.recording_options import (
     Language,
     Prompt,
     Quiet,
+    Track,
 )
 
 if TYPE_CHECKING:
@@ -97,8 +98,18 @@ def submit_jobs(
     ] = None,
     diarize: Diarize = False,
     speakers: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="How many people speak.")
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
     ] = None,
+    min_speakers: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Least number of people; implies --diarize."),
+    ] = None,
+    max_speakers: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
+    ] = None,
+    track: Track = None,
     channels: Channels = None,
     priority: Annotated[
         int,
@@ -131,6 +142,9 @@ def submit_jobs(
         "translate_to": translate_to,
         "diarize": diarize or None,
         "num_speakers": speakers,
+        "min_speakers": min_speakers,
+        "max_speakers": max_speakers,
+        "track": track,
         "channels": channels,
         "priority": priority or None,
         "webhook_url": webhook,
@@ -211,3 +225,14 @@ def cancel_jobs(ids: Ids, server: Server = _SERVER, key: Key = None) -> None:
     from reflector_gpu.cli.jobs import cancel
 
     raise typer.Exit(cancel(ids, server=server, key=key))
+
+
+@jobs.command("delete")
+def delete_jobs(ids: Ids, server: Server = _SERVER, key: Key = None) -> None:
+    """End jobs, and keep nothing of them: neither words nor results.
+
+    The exit status is 1 if there is no such job.
+    """
+    from reflector_gpu.cli.jobs import delete
+
+    raise typer.Exit(delete(ids, server=server, key=key))

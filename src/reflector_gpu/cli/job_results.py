@@ -21,7 +21,7 @@ _ENDINGS = {
     "rttm": "rttm",
 }
 _OF_DIARIZATION = ("json", "rttm")
-_SPEAKERS = ("diarize", "num_speakers")
+_SPEAKERS = ("diarize", "num_speakers", "min_speakers", "max_speakers")
 
 
 def format_of(asked: str | None, kind: JsonValue, file: Path | None) -> str:

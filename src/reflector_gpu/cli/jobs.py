@@ -161,14 +161,25 @@ def result(
 
 def cancel(job_ids: Sequence[str], *, server: str, key: str | None) -> int:
     """End jobs; 1 if one of them does not exist."""
-    status = 0
     with JobClient(server, key) as client:
-        for job_id in job_ids:
-            try:
-                sys.stdout.write(f"{job_id}  {client.cancel(job_id)['status']}\n")
-            except NotFound as error:
-                sys.stderr.write(f"{job_id}  {error.message}\n")
-                status = 1
+        return _each(job_ids, lambda job_id: str(client.cancel(job_id)["status"]))
+
+
+def delete(job_ids: Sequence[str], *, server: str, key: str | None) -> int:
+    """End jobs and keep nothing of them; 1 if one of them does not exist."""
+    with JobClient(server, key) as client:
+        return _each(job_ids, client.delete)
+
+
+def _each(job_ids: Sequence[str], end: Callable[[str], str]) -> int:
+    """Print what became of each job; 1 if one of them does not exist."""
+    status = 0
+    for job_id in job_ids:
+        try:
+            sys.stdout.write(f"{job_id}  {end(job_id)}\n")
+        except NotFound as error:
+            sys.stderr.write(f"{job_id}  {error.message}\n")
+            status = 1
     return status
 
 

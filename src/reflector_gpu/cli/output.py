@@ -30,11 +30,13 @@ def form_of(asked: OutputFormat | None, target: str | None) -> OutputFormat:
     Raises:
         InvalidRequest: no format has this ending.
     """
+    if asked is OutputFormat.TEXT:
+        return OutputFormat.TXT
     if asked or target is None or _is_folder(target) or not (ending := Path(target).suffix):
         return asked or OutputFormat.TXT
     found = OutputFormat.of(Path(target))
     if found is None:
-        endings = ", ".join(f".{form.extension}" for form in OutputFormat)
+        endings = ", ".join(dict.fromkeys(f".{form.extension}" for form in OutputFormat))
         raise InvalidRequest(
             f"{target}: no format ends in {ending}. Pass --format, or a name that ends in one of "
             f"{endings}."
@@ -47,7 +49,7 @@ def render(
 ) -> str:
     """The text of a file with ``transcript``. ``spaces`` are those of words in JSON."""
     match form:
-        case OutputFormat.TXT:
+        case OutputFormat.TXT | OutputFormat.TEXT:
             return dialogue(transcript) or openai.text(in_translation(transcript))
         case OutputFormat.JSON:
             body = reflector.file(transcript, filename, spaces=spaces)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 class OutputFormat(StrEnum):
     TXT = "txt"
+    TEXT = "text"
+    """The same by the name that it has in OpenAI's API."""
     JSON = "json"
     SRT = "srt"
     VTT = "vtt"
@@ -27,4 +29,8 @@ class OutputFormat(StrEnum):
         return _EXTENSIONS.get(self, self.value)
 
 
-_EXTENSIONS = {OutputFormat.VERBOSE_JSON: "verbose.json", OutputFormat.WORDS: "words.txt"}
+_EXTENSIONS = {
+    OutputFormat.TEXT: "txt",
+    OutputFormat.VERBOSE_JSON: "verbose.json",
+    OutputFormat.WORDS: "words.txt",
+}

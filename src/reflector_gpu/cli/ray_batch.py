@@ -110,7 +110,7 @@ def _work(
     done = rows.map(
         _Transcribe,
         fn_constructor_args=(folder, out, form, options),
-        concurrency=(1, actors),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
         num_cpus=given.cpus,
         num_gpus=given.share_of_gpu(load_settings()) or None,
     )

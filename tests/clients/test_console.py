@@ -454,10 +454,26 @@ def test_search_and_replace_is_one_step_back(page: Any) -> None:
     assert marked(page, "chosen") == ["bugdet"]
     page.fill("#replacement", "budget")
     page.click("#replace-all")
-    assert page.locator("#matches").inner_text() == "Not found"
+    assert page.locator("#matches").inner_text() == "3 replaced"
     assert page.locator(".row .text").nth(2).inner_text() == "budget? The budget."
     page.click("#undo")
     assert page.locator("#matches").inner_text() == "1 of 3"
+    page.fill("#query", "nowhere")
+    assert page.locator("#matches").inner_text() == "Not found"
+
+
+@pytest.mark.parametrize("pressed", ["#query", "#replacement", "#replace-all"])
+def test_escape_closes_the_search_and_plays_nothing(page: Any, pressed: str) -> None:
+    opened(page, TALK)
+    page.evaluate("HTMLMediaElement.prototype.play = async () => { window.played = true; }")
+    page.click("#open-search")
+    page.fill("#query", "bugdet")
+    page.locator(pressed).focus()
+    page.keyboard.press("Enter")  # which replaces all, on that button
+    page.keyboard.press("Escape")
+    assert not page.locator("#search-panel").is_visible()
+    assert page.evaluate("document.activeElement.id") == "open-search"
+    assert not page.evaluate("window.played")
 
 
 def test_speakers_are_renamed_and_rows_given_to_others(page: Any) -> None:

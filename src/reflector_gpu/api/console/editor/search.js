@@ -18,6 +18,7 @@ export function openSearch(session, marks, rows) {
   /** @type {Match[]} */
   let matches = [];
   let current = 0;
+  let done = ""; // what the last change has replaced, until somebody searches again
 
   const look = () => {
     matches = matchesOf(session.transcript.rows, query.value);
@@ -26,11 +27,13 @@ export function openSearch(session, marks, rows) {
   };
   const show = () => {
     marks.find(matches, matches[current]);
-    count.textContent = query.value ? (matches.length ? `${current + 1} of ${matches.length}` : "Not found") : "";
+    const found = matches.length ? `${current + 1} of ${matches.length}` : "Not found";
+    count.textContent = done || (query.value && found);
     for (const id of ["next", "previous", "replace", "replace-all"]) byId(id).disabled = !matches.length;
   };
   const go = (/** @type {number} */ step) => {
     if (!matches.length) return;
+    done = "";
     current = (current + step + matches.length) % matches.length;
     rows.reveal(matches[current].id);
     show();
@@ -40,12 +43,15 @@ export function openSearch(session, marks, rows) {
   button.onclick = () => openPanel(byId("search-panel").hidden);
   openPanel(false);
   query.oninput = () => {
+    done = "";
     current = 0;
     look();
     if (matches.length) rows.reveal(matches[0].id);
   };
   query.onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Enter") go(event.shiftKey ? -1 : 1);
+  };
+  byId("search-panel").onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
     openPanel(false);
@@ -53,12 +59,19 @@ export function openSearch(session, marks, rows) {
   };
   byId("next").onclick = () => go(1);
   byId("previous").onclick = () => go(-1);
-  byId("replace").onclick = () => {
-    replace(session, [matches[current]], other.value);
+  const replaceThose = (/** @type {Match[]} */ chosen) => {
+    replace(session, chosen, other.value);
+    done = `${chosen.length} replaced`;
+    show();
     if (matches.length) rows.reveal(matches[current].id);
+    else query.focus(); // the buttons cannot be used now, and lose the focus
   };
-  byId("replace-all").onclick = () => replace(session, matches, other.value);
-  session.onChange(look);
+  byId("replace").onclick = () => replaceThose([matches[current]]);
+  byId("replace-all").onclick = () => replaceThose(matches);
+  session.onChange(() => {
+    done = "";
+    look();
+  });
   look();
 }
 

@@ -484,6 +484,31 @@ def test_speakers_are_renamed_and_rows_given_to_others(page: Any) -> None:
     assert saved(page, "txt") == "Anna: good morning to all the bugdet is fine\n"
 
 
+def test_a_speaker_is_never_without_a_name(page: Any) -> None:
+    opened(page, TALK)
+    field = page.get_by_label("Name of speaker 1")
+    field.fill("")
+    assert page.locator(".row .speaker").first.inner_text() == "Speaker A"
+    field.press_sequentially(" Anna")
+    assert page.locator(".row .speaker").first.inner_text() == "Anna"
+    field.fill("  ")
+    field.blur()
+    assert field.input_value() == "Speaker A"
+    assert saved(page, "txt").startswith("Speaker A: good morning")
+
+
+def test_a_name_that_two_speakers_have_is_pointed_out(page: Any) -> None:
+    opened(page, TALK)
+    said = page.locator("#voices [role=status]")
+    assert said.inner_text() == ""
+    page.get_by_label("Name of speaker 1").fill("Speaker B")
+    assert said.inner_text() == "Two speakers are called Speaker B."
+    page.get_by_label("Name of speaker 1").fill("Speaker 3")
+    assert said.inner_text() == ""
+    page.get_by_text("Add a speaker").click()
+    assert page.get_by_label("Name of speaker 3").input_value() == "Speaker 4"
+
+
 def test_doubtful_words_are_marked_until_somebody_has_typed_them(page: Any) -> None:
     opened(page, [segment(0.0, "hello world", probability=0.2)])
     assert marked(page, "doubtful") == ["hello", "world"]

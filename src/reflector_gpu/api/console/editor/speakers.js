@@ -8,33 +8,49 @@ import { byId, element } from "../dom.js";
  * @param {import("./session.js").Session} session
  */
 export function openSpeakers(panel, session) {
+  const note = element("p", { className: "hint", role: "status" });
   const render = () => {
     const { names } = session.transcript;
     const voices = Object.keys(names);
     if (panel.querySelectorAll("input").length !== voices.length) {
-      panel.replaceChildren(...voices.map((voice, index) => field(session, voice, index)), adder(session));
+      panel.replaceChildren(...voices.map((voice, index) => field(session, voice, index)), adder(session), note);
     }
     panel.querySelectorAll("input").forEach((input, index) => {
       const name = names[voices[index]];
-      if (input.value !== name) input.value = name;
+      input.placeholder = name;
+      if (input.value !== name && input !== document.activeElement) input.value = name;
     });
+    const all = Object.values(names);
+    const twice = all.find((name, index) => all.indexOf(name) < index);
+    note.textContent = twice === undefined ? "" : `Two speakers are called ${twice}.`;
   };
   session.onChange(render);
   render();
 }
 
 /**
+ * The field of a name. A speaker whose name is deleted keeps the one from before.
  * @param {import("./session.js").Session} session
  * @param {string} voice
  * @param {number} index
  */
 function field(session, voice, index) {
-  const rename = (/** @type {Event} */ event) => {
-    const name = /** @type {HTMLInputElement} */ (event.target).value;
+  let before = "";
+  const current = () => session.transcript.names[voice];
+  const rename = () => {
+    const name = input.value.trim() || before;
     const { transcript } = session;
+    if (name === current()) return;
     session.change({ ...transcript, names: { ...transcript.names, [voice]: name } }, `name ${voice}`);
   };
-  const input = element("input", { "aria-label": `Name of speaker ${index + 1}`, input: rename, size: 12, autocomplete: "off" });
+  const input = element("input", {
+    "aria-label": `Name of speaker ${index + 1}`,
+    focus: () => (before = current()),
+    input: rename,
+    blur: () => (input.value = current() ?? ""),
+    size: 12,
+    autocomplete: "off",
+  });
   const made = element("div", { className: "voice" }, input);
   made.dataset.voice = String(index % 8);
   return made;
@@ -53,7 +69,7 @@ function adder(session) {
 function add(session, id) {
   const { rows, names } = session.transcript;
   let number = Object.keys(names).length + 1;
-  while (`new ${number}` in names) number += 1;
+  while (`new ${number}` in names || Object.values(names).includes(`Speaker ${number}`)) number += 1;
   const voice = `new ${number}`;
   session.change({
     ...session.transcript,

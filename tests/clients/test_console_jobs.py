@@ -84,6 +84,27 @@ def test_a_job_that_fails_says_why(page: Any) -> None:
     has_status(line, "failed")
     assert "not audio" in line.locator(".state").inner_text()
     assert not line.get_by_role("button", name="Open").is_visible()
+    line.get_by_role("button", name="Remove LICENSE").click()
+    line.wait_for(state="detached")
+    page.reload()
+    page.locator("#later").wait_for()
+    assert line.count() == 0
+
+
+def test_a_job_that_tells_speakers_apart_is_saved_and_not_opened(page: Any, server: Server) -> None:
+    file = {"name": "who.ogg", "mimeType": "audio/ogg", "buffer": STANDUP.read_bytes()}
+    answer = page.request.post(
+        f"{server.url}/v1/jobs", multipart={"kind": "diarization", "file": file}
+    )
+    page.reload()
+    line = page.locator(f"li[data-job={answer.json()['id']}]")
+    has_status(line, "completed")
+    assert line.locator(".state").inner_text().startswith("Speakers only: 1:06")
+    assert not line.get_by_role("button", name="Open").is_visible()
+    with page.expect_download() as download:
+        line.get_by_role("button", name="Save who.ogg").click()
+    assert download.value.suggested_filename == "who.rttm"
+    assert Path(download.value.path()).read_text().startswith("SPEAKER ")
 
 
 def _job(status: str, **progress: object) -> dict[str, object]:

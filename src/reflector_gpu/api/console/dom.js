@@ -64,3 +64,15 @@ export function clock(seconds) {
   const tail = String(rest).padStart(2, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
+
+/**
+ * Have the browser save a file.
+ * @param {string} body
+ * @param {string} type
+ * @param {string} name
+ */
+export function save(body, type, name) {
+  const url = URL.createObjectURL(new Blob([body], { type }));
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

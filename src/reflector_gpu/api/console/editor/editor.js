@@ -1,6 +1,6 @@
 // The editor of a transcript.
 
-import { byId, showView } from "../dom.js";
+import { byId, save, showView } from "../dom.js";
 import { FORMATS, inTranslation } from "../formats.js";
 import { Marks } from "./marks.js";
 import { Player } from "./player.js";
@@ -63,12 +63,7 @@ function openDownloads(session, title) {
     byId(`save-${ending}`).onclick = () => {
       const translated = ending !== "json" && byId("which").value === "translation";
       const body = write(translated ? inTranslation(session.transcript) : session.transcript);
-      const url = URL.createObjectURL(new Blob([body], { type }));
-      const link = document.createElement("a");
-      link.href = url;
-      link.download = `${name}${translated ? `.${session.transcript.translatedTo}` : ""}.${ending}`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      save(body, type, `${name}${translated ? `.${session.transcript.translatedTo}` : ""}.${ending}`);
       session.saved = session.transcript;
     };
   }

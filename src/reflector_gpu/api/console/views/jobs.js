@@ -1,7 +1,7 @@
 // The list of jobs: how far each is, and what can be done with it.
 
-import { address, authorization, json, told } from "../api.js";
-import { byId, clock, element, showFailure } from "../dom.js";
+import { address, authorization, json, text, told } from "../api.js";
+import { byId, clock, element, save, showFailure } from "../dom.js";
 import { fromJson } from "../formats.js";
 import { ended, submit } from "../jobs.js";
 import { nameOf } from "./work.js";
@@ -11,7 +11,7 @@ const PAGE = 8;
 const RESULT = "format=verbose_json&timestamp_granularities=word&timestamp_granularities=segment";
 
 /**
- * @typedef {{item: HTMLElement, state: HTMLElement, progress: HTMLProgressElement, open: HTMLElement, cancel: HTMLElement}} Shown
+ * @typedef {{item: HTMLElement, state: HTMLElement, progress: HTMLProgressElement, open: HTMLElement, save: HTMLElement, cancel: HTMLElement, remove: HTMLElement}} Shown
  * @typedef {(transcript: import("../transcript.js").Transcript, source: File | string | null, title: string) => void} OpenEditor
  */
 
@@ -119,11 +119,13 @@ class JobList {
     const state = element("span", { className: "state" });
     const progress = element("progress", { max: 1, value: 0, "aria-label": `Progress of ${name}` });
     const open = button("Open", () => this.#open(id, name));
+    const save = button("Save", () => saveTurns(id, name));
     const cancel = button("Cancel", () => this.#cancel(id));
-    const head = element("p", { className: "job-line" }, element("b", {}, name), state, element("span", {}, open, cancel));
+    const remove = button("Remove", () => this.#remove(id));
+    const head = element("p", { className: "job-line" }, element("b", {}, name), state, element("span", {}, open, save, cancel, remove));
     const item = element("li", {}, head, progress);
     item.dataset.job = id;
-    return { item, state, progress, open, cancel };
+    return { item, state, progress, open, save, cancel, remove };
   }
 
   /**
@@ -131,10 +133,7 @@ class JobList {
    * @param {string} name
    */
   async #open(id, name) {
-    const answer = await fetch(address(`v1/jobs/${id}/result?${RESULT}`), { headers: authorization() });
-    const text = await answer.text();
-    if (!answer.ok) throw told(answer.status, text);
-    this.openEditor(fromJson(text), this.#sources.get(id) ?? null, name);
+    this.openEditor(fromJson(await text(`v1/jobs/${id}/result?${RESULT}`)), this.#sources.get(id) ?? null, name);
   }
 
   /** @param {string} id */
@@ -142,6 +141,22 @@ class JobList {
     await json(`v1/jobs/${id}/cancel`, {});
     await this.look();
   }
+
+  /** @param {string} id */
+  async #remove(id) {
+    const answer = await fetch(address(`v1/jobs/${id}`), { method: "DELETE", headers: authorization() });
+    if (!answer.ok) throw told(answer.status, await answer.text());
+    await this.look();
+  }
+}
+
+/**
+ * Save who speaks when, which has no words for the editor.
+ * @param {string} id
+ * @param {string} name
+ */
+async function saveTurns(id, name) {
+  save(await text(`v1/jobs/${id}/result?format=rttm`), "text/plain", `${name.replace(/\.\w{1,5}$/, "")}.rttm`);
 }
 
 /**
@@ -161,12 +176,15 @@ async function tried(does) {
  * @param {Shown} shown
  * @param {any} job
  */
-function update({ item, state, progress, open, cancel }, job) {
-  const said = stateOf(job);
+function update({ item, state, progress, open, save, cancel, remove }, job) {
+  const said = job.kind === "diarization" ? `Speakers only: ${stateOf(job)}` : stateOf(job);
   if (state.textContent !== said) state.textContent = said;
   item.dataset.status = job.status;
-  open.hidden = job.status !== "completed" || job.kind === "diarization";
+  const completed = job.status === "completed";
+  open.hidden = !completed || job.kind === "diarization";
+  save.hidden = !completed || job.kind !== "diarization";
   cancel.hidden = ended(job);
+  remove.hidden = completed || !ended(job);
   progress.hidden = ended(job);
   if (job.progress.percent === null) progress.removeAttribute("value");
   else progress.value = job.progress.percent / 100;

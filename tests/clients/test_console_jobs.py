@@ -107,6 +107,18 @@ def test_a_job_that_tells_speakers_apart_is_saved_and_not_opened(page: Any, serv
     assert Path(download.value.path()).read_text().startswith("SPEAKER ")
 
 
+def test_a_key_that_is_not_for_jobs_is_offered_none(browser: Any, server: Server) -> None:
+    with page_of(browser, server.url) as page:
+        page.locator("#later").wait_for()
+        has_status(submitted(page, ROOT / "LICENSE"), "failed")
+        page.route("**/v1/jobs?*", lambda route: route.fulfill(status=403, json={}))
+        with page.expect_response("**/v1/jobs?*"):
+            page.reload()
+        page.locator("#engine", has_text="scripted").wait_for()
+        assert not page.locator("#later").is_visible()
+        assert not page.locator("#jobs").is_visible()
+
+
 def _job(status: str, **progress: object) -> dict[str, object]:
     told: dict[str, object] = {"percent": None, "seconds_left": None, "duration": None}
     return {

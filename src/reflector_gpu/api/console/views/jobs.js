@@ -21,7 +21,6 @@ const RESULT = "format=verbose_json&timestamp_granularities=word&timestamp_granu
  */
 export function openJobs(openEditor) {
   const list = new JobList(openEditor);
-  byId("later").hidden = document.body.dataset.jobs !== "yes";
   byId("more-jobs").onclick = () => list.more();
   return { look: () => list.look(), submit: (source, options) => list.submit(source, options) };
 }
@@ -52,12 +51,14 @@ class JobList {
       try {
         const { data, has_more: more } = await json(`v1/jobs?limit=${this.#limit}`);
         this.#show(data);
+        byId("later").hidden = false;
         byId("more-jobs").hidden = !more;
         showFailure(byId("jobs-failure"));
         working = data.some((/** @type {any} */ job) => !ended(job));
       } catch (error) {
         const { message, status } = /** @type {any} */ (error);
-        if (status === 401 || status === 403) return; // the key is asked for, or is not for jobs
+        if (status === 401) return; // the key is asked for
+        if (status === 403) return this.#close();
         showFailure(byId("jobs-failure"), message);
       }
     }
@@ -85,6 +86,12 @@ class JobList {
       byId("jobs").hidden = !this.#shown.size;
     }
     await this.look();
+  }
+
+  /** Offer no jobs: the key is not for them. */
+  #close() {
+    this.#show([]);
+    byId("later").hidden = true;
   }
 
   /** @param {any[]} jobs */

@@ -313,7 +313,30 @@ def test_nothing_is_wider_than_the_screen(browser: Any, keyless: Server, width: 
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         opened(page, [*TALK, segment(4.0, "w" * 300)])
         page.click("#open-search")
+        page.fill("#query", "w")  # how often it was found takes room
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_shows_the_models_state_and_no_word_is_broken(
+    browser: Any, keyless: Server
+) -> None:
+    with page_of(browser, keyless.url, viewport={"width": 320, "height": 640}) as page:
+        engine = page.locator("#engine", has_text="scripted ready")
+        engine.wait_for()
+        assert engine.evaluate("one => one.scrollWidth <= one.clientWidth")
+        page.get_by_text("Models, workers and queue").click()
+        what = page.locator("#model-rows small").first
+        what.wait_for()
+        assert what.bounding_box()["width"] > 250
+        assert page.locator("#engines .table").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_a_phone_on_its_side_keeps_room_for_the_text(browser: Any, keyless: Server) -> None:
+    with page_of(browser, keyless.url, viewport={"width": 740, "height": 360}) as page:
+        page.locator("#engine", has_text="scripted").wait_for()
+        opened(page, [segment(4.0 * place, "good morning to all") for place in range(30)])
+        page.locator(".row .text").last.scroll_into_view_if_needed()
+        assert page.locator(".tools").bounding_box()["y"] < -100
 
 
 def test_it_is_used_by_keyboard_alone(page: Any) -> None:
@@ -465,7 +488,9 @@ def test_search_and_replace_is_one_step_back(page: Any) -> None:
 @pytest.mark.parametrize("pressed", ["#query", "#replacement", "#replace-all"])
 def test_escape_closes_the_search_and_plays_nothing(page: Any, pressed: str) -> None:
     opened(page, TALK)
-    page.evaluate("HTMLMediaElement.prototype.play = async () => { window.played = true; }")
+    page.evaluate(
+        "() => { HTMLMediaElement.prototype.play = async () => { window.played = true; }; }"
+    )
     page.click("#open-search")
     page.fill("#query", "bugdet")
     page.locator(pressed).focus()

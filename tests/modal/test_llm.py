@@ -77,5 +77,5 @@ def test_without_a_model_in_the_volume_the_server_says_so() -> None:
     with running("reflector_llm", {"REFLECTOR_MODAL_LLM_MODEL": "/models/none"}) as app:
         with connect(app.server) as client:
             answer = client.post("/llm", json={"prompt": "Count to ten."})
-        assert error_of(answer, 503)["code"] == "model_not_installed"
+        assert error_of(answer, 404)["code"] == "not_configured"
         assert not app.containers["Engine"].running

@@ -164,7 +164,7 @@ def device_of(model: AnyModel, settings: Settings) -> str:
 
 
 def _worker(model: AnyModel, device: str) -> Pool[Any, Any]:
-    """A process that has loaded the engine, as the server has it where there is no Ray."""
+    """A worker process that has loaded the engine, like those of a server without Ray."""
     settings = load_settings(devices=device, workers=1, keep_default=True)
     cores = int(os.environ.get("OMP_NUM_THREADS") or 1)  # Ray sets it: the cores of this replica
     return WorkerPools(settings, (model.name,), cores=cores).pool(model)

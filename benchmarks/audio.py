@@ -16,6 +16,8 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SPEECH = Path(__file__).parent.parent / "tests" / "fixtures" / "speech"
+PAUSE: Samples = np.zeros(SAMPLE_RATE // 2, np.float32)
+"""The silence between two sentences."""
 
 
 def read(path: Path) -> Samples:
@@ -35,12 +37,19 @@ def meeting() -> Samples:
     return read(SAMPLES / "standup.wav")
 
 
-def utterances() -> Samples:
-    """What the tiny models of the tests understand, sentence after sentence."""
+def sentences() -> list[tuple[Samples, str]]:
+    """What the tiny models of the tests understand: each sentence, and what is said in it."""
     entries = json.loads((SPEECH / "speech.json").read_text())
-    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
-    spoken = (read(SPEECH / name) for name, e in entries.items() if e["language"] == "en")
-    return np.concatenate([part for one in spoken for part in (one, pause)])
+    return [
+        (read(SPEECH / name), entry["text"])
+        for name, entry in entries.items()
+        if entry["language"] == "en"
+    ]
+
+
+def utterances() -> Samples:
+    """The sentences that the tiny models understand, one after another."""
+    return np.concatenate([part for clip, _ in sentences() for part in (clip, PAUSE)])
 
 
 def wav(audio: Samples) -> bytes:

@@ -8,6 +8,7 @@ they hear real clips joined with pauses, if ``REFLECTOR_BENCH_AUDIO`` names the 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import statistics
@@ -20,7 +21,7 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.audio import meeting, read, utterances, wav
+from benchmarks.audio import PAUSE, meeting, read, sentences, utterances, wav
 from benchmarks.figures import Figure
 from benchmarks.recordings import VARIABLE
 from benchmarks.server import Server
@@ -36,6 +37,7 @@ LENGTHS = ((60, 5), (600, 2))
 ROOM_NOISE = 1e-3
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.3, 1.2  # seconds, between two clips
 LONGEST_CLIP = 20.0
+SENTENCES_APART = 5  # between the first ones of two recordings of the tiny models
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,23 @@ def error_rate(texts: Sequence[str], recordings: Sequence[Recording]) -> float:
 
 
 def tiny_recording(seconds: int, number: int) -> Recording:
-    """What the tiny models understand, over and over, from another place each time."""
-    spoken = np.roll(utterances(), number * 7 * SAMPLE_RATE)
-    return Recording(wav(np.resize(spoken, seconds * SAMPLE_RATE)))
+    """Sentences that the tiny models understand, over and over, whole ones only.
+
+    Each number begins with another sentence.
+    """
+    known = sentences()
+    parts: list[Samples] = []
+    said: list[str] = []
+    left = seconds * SAMPLE_RATE
+    for place in itertools.count(number * SENTENCES_APART):
+        clip, text = known[place % len(known)]
+        if len(clip) + len(PAUSE) > left:
+            break
+        parts += [clip, PAUSE]
+        said.append(text)
+        left -= len(clip) + len(PAUSE)
+    parts.append(np.zeros(left, np.float32))
+    return Recording(wav(np.concatenate(parts)), " ".join(said))
 
 
 def real_recording(seconds: int, number: int) -> Recording:

@@ -94,7 +94,7 @@ def test_an_accepted_job_keeps_its_recording(
 ) -> None:
     async def run() -> None:
         await left(database, asyncio.create_task(jobs.add(DRAFT, recording)), jobs)
-        [job] = await jobs.listed("me")
+        [job] = await jobs.store.listed("me")
         assert (tmp_path / "jobs" / job.id / "audio").read_bytes() == b"abc"
 
     asyncio.run(run())
@@ -107,7 +107,7 @@ def test_a_job_that_was_not_accepted_leaves_nothing(
 
     async def run() -> None:
         await left(database, asyncio.create_task(jobs.add(DRAFT, recording)), jobs)
-        assert await jobs.listed("me") == []
+        assert await jobs.store.listed("me") == []
         assert list((tmp_path / "jobs").iterdir()) == []
 
     asyncio.run(run())

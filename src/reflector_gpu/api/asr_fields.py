@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from reflector_gpu.api.fields import TranscriptionFields
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.formats.whisper_asr import FileFormat
 from reflector_gpu.service.parameters import SpeakerParameters
 
@@ -19,10 +20,8 @@ def _or(default: object) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value in ("", None) else value)
 
 
-class DetectFields(BaseModel):
+class DetectFields(SentFields):
     """The query of /detect-language."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     encode: Annotated[bool, _or(True)] = Field(
         True,

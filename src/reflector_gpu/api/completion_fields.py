@@ -6,14 +6,13 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     model_validator,
 )
 
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.api.tool_fields import (
     AnyToolChoice,
     CallId,
@@ -65,10 +64,8 @@ MaxTokens: TypeAlias = Annotated[int | None, Field(ge=1, le=_MOST_TOKENS)]
 Temperature: TypeAlias = Annotated[float | None, Field(ge=0, le=2)]
 
 
-class LlmFields(BaseModel):
+class LlmFields(SentFields):
     """The body of /llm."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     prompt: str = Field(
         min_length=1, description="What to answer.", examples=["Summarize the meeting."]
@@ -87,10 +84,8 @@ class LlmFields(BaseModel):
         return CompletionRequest(prompt, SamplingOptions(self.temperature), self.gen_schema)
 
 
-class ChatMessage(BaseModel):
+class ChatMessage(SentFields):
     """One turn of the conversation."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     role: Annotated[Role, BeforeValidator(_role)] = Field(
         description="`system` (or `developer`), `user`, `assistant` or `tool`."
@@ -130,31 +125,23 @@ class ChatMessage(BaseModel):
         return self.role == "tool" or bool(self.tool_calls)
 
 
-class JsonSchemaForm(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class JsonSchemaForm(SentFields):
     form: dict[str, JsonValue] = Field({"type": "object"}, alias="schema")
 
 
-class ResponseFormat(BaseModel):
+class ResponseFormat(SentFields):
     """The form of the answer."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaForm | None = None
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class StreamOptions(SentFields):
     include_usage: bool | None = None
 
 
-class ChatFields(BaseModel):
+class ChatFields(SentFields):
     """The body of /v1/chat/completions."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     model: str | None = Field(
         None, description="The language model of /v1/models; `llm`, or left out, means it too."

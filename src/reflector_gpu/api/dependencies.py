@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
@@ -24,19 +24,13 @@ from reflector_gpu.webrtc.calls import Calls
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
 
 
-async def _intake(request: HTTPConnection) -> Intake:
-    intake: Intake = request.app.state.intake
-    return intake
+def _state(name: str) -> Any:
+    """What ``app.state`` has by this ``name``."""
 
+    async def found(request: HTTPConnection) -> object:
+        return getattr(request.app.state, name)
 
-async def _metrics(request: HTTPConnection) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
-async def _service(request: HTTPConnection) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return Depends(found)
 
 
 async def _jobs(request: HTTPConnection) -> Jobs:
@@ -60,33 +54,18 @@ async def _kept(request: HTTPConnection) -> Kept:
     return kept
 
 
-async def _kinds(request: HTTPConnection) -> Mapping[str, JobKind]:
-    kinds: Mapping[str, JobKind] = request.app.state.job_kinds
-    return kinds
-
-
-async def _client_secrets(request: HTTPConnection) -> ClientSecrets:
-    client_secrets: ClientSecrets = request.app.state.client_secrets
-    return client_secrets
-
-
-async def _calls(request: HTTPConnection) -> Calls:
-    calls: Calls = request.app.state.calls
-    return calls
-
-
 async def _owner(request: HTTPConnection) -> str:
     owner: str = getattr(request.state, "owner", "")
     return owner
 
 
-AppIntake: TypeAlias = Annotated[Intake, Depends(_intake)]
-AppMetrics: TypeAlias = Annotated[Metrics, Depends(_metrics)]
-AppService: TypeAlias = Annotated[Service, Depends(_service)]
-AppClientSecrets: TypeAlias = Annotated[ClientSecrets, Depends(_client_secrets)]
-AppCalls: TypeAlias = Annotated[Calls, Depends(_calls)]
+AppIntake: TypeAlias = Annotated[Intake, _state("intake")]
+AppMetrics: TypeAlias = Annotated[Metrics, _state("metrics")]
+AppService: TypeAlias = Annotated[Service, _state("service")]
+AppClientSecrets: TypeAlias = Annotated[ClientSecrets, _state("client_secrets")]
+AppCalls: TypeAlias = Annotated[Calls, _state("calls")]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
 AppKept: TypeAlias = Annotated[Kept, Depends(_kept)]
-AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], Depends(_kinds)]
+AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], _state("job_kinds")]
 Owner: TypeAlias = Annotated[str, Depends(_owner)]
 """Whose jobs a request is about."""

@@ -6,9 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
@@ -17,6 +15,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from reflector_gpu.api.data_url import data_of
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.formats.response_format import (
@@ -69,10 +68,8 @@ def _single(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class ServerVad(BaseModel):
+class ServerVad(SentFields):
     """OpenAI's knobs of the voice activity detector."""
-
-    model_config = ConfigDict(extra="ignore")
 
     type: Literal["server_vad"]
     threshold: Annotated[float | None, BeforeValidator(not_empty)] = Field(
@@ -158,10 +155,8 @@ class KnownSpeakerFields(RememberedSpeakerFields):
         return [(n, data_of(url, param)) for n, url in zip(names, references, strict=True)]
 
 
-class SpeakerFields(BaseModel):
+class SpeakerFields(SentFields):
     """The fields of POST /v1/speakers, besides the clips."""
-
-    model_config = ConfigDict(extra="ignore")
 
     name: Annotated[SpeakerName, StringConstraints(min_length=1)] = Field(
         description="What to call the speaker.", pattern=r"^[^\x00-\x1f]*$", examples=["Anna Berg"]
@@ -269,10 +264,8 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
         )
 
 
-class TranslateFields(BaseModel):
+class TranslateFields(SentFields):
     """The fields of /translate, in the query, in a JSON body, or in both."""
-
-    model_config = ConfigDict(extra="ignore")
 
     text: str = Field(description="What to translate.", examples=["Thank you very much."])
     source_language: Annotated[str, BeforeValidator(lambda value: value or "en")] = Field(

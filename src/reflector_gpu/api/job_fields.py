@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
 from reflector_gpu.api.accepted_fields import AcceptedFields
@@ -14,6 +14,7 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     stripped,
 )
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.formats.response_format import Granularity
 from reflector_gpu.jobs.job import Status
 from reflector_gpu.service.parameters import listed, not_empty
@@ -43,10 +44,8 @@ def _flattened(value: object) -> object:
 _Granularities = Annotated[tuple[Granularity, ...], BeforeValidator(_flattened)]
 
 
-class JobFields(BaseModel):
+class JobFields(SentFields):
     """The fields that every job has besides those of its kind."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     kind: Kind = Field(
         "transcription",
@@ -127,10 +126,8 @@ def options_of(kind: Kind, values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if name in known}
 
 
-class ListFields(BaseModel):
+class ListFields(SentFields):
     """The query of GET /v1/jobs."""
-
-    model_config = ConfigDict(extra="ignore")
 
     status: Annotated[tuple[Status, ...], BeforeValidator(_flattened)] = Field(
         (), description="Only jobs with one of these statuses."
@@ -147,10 +144,8 @@ class ListFields(BaseModel):
     limit: int = Field(20, ge=1, le=100, description="Most jobs of this page.")
 
 
-class ResultFields(BaseModel):
+class ResultFields(SentFields):
     """The query of GET /v1/jobs/{id}/result."""
-
-    model_config = ConfigDict(extra="ignore")
 
     format: Annotated[
         Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json", "reflector", "rttm"]

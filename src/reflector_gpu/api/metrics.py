@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -48,110 +49,82 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         build = Info("reflector_build", "The version that runs", registry=registry)
         build.info({"version": __version__})
-        self._requests = Counter(
-            "reflector_requests",
-            "Requests by route and status",
-            ("method", "route", "status"),
-            registry=registry,
+        self._requests = counter(
+            "reflector_requests", "Requests by route and status", ("method", "route", "status")
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = histogram(
             "reflector_request_duration_seconds",
             "Time from a request's first byte to the last of its answer",
             ("route",),
             buckets=_SECONDS,
-            registry=registry,
         )
-        self._first_word = Histogram(
+        self._first_word = histogram(
             "reflector_time_to_first_word_seconds",
             "Time from the first byte of a request that streams to its first words",
             ("route",),
             buckets=_DELAYS,
-            registry=registry,
         )
-        self._stages = Histogram(
+        self._stages = histogram(
             "reflector_stage_duration_seconds",
             "Time that a stage worked on a request or on a piece of it",
             ("stage",),
             buckets=_SHORT_SECONDS,
-            registry=registry,
         )
-        self._audio = Counter(
-            "reflector_audio_seconds",
-            "Seconds of audio transcribed",
-            ("model",),
-            registry=registry,
-        )
-        self._rtfx = Histogram(
+        self._audio = counter("reflector_audio_seconds", "Seconds of audio transcribed", ("model",))
+        self._rtfx = histogram(
             "reflector_rtfx",
             "Seconds of audio transcribed per second (the inverse real-time factor), by recording",
             ("model",),
             buckets=_TIMES_REALTIME,
-            registry=registry,
         )
-        self._tokens = Counter(
-            "reflector_llm_tokens",
-            "Tokens that language models read and wrote",
-            ("model", "kind"),
-            registry=registry,
+        self._tokens = counter(
+            "reflector_llm_tokens", "Tokens that language models read and wrote", ("model", "kind")
         )
-        self._queue_wait = Histogram(
+        self._queue_wait = histogram(
             "reflector_queue_wait_seconds",
             "Time that a piece of work waited until a worker took it",
             ("model", "class"),
             buckets=_SHORT_SECONDS,
-            registry=registry,
         )
-        self._batch_size = Histogram(
-            "reflector_batch_size",
-            "Pieces of work in a batch",
-            ("model",),
-            buckets=_ITEMS,
-            registry=registry,
+        self._batch_size = histogram(
+            "reflector_batch_size", "Pieces of work in a batch", ("model",), buckets=_ITEMS
         )
-        self._batch_fill = Histogram(
+        self._batch_fill = histogram(
             "reflector_batch_fill_ratio",
             "Pieces of work in a batch, of as many as it could hold",
             ("model",),
             buckets=_RATIOS,
-            registry=registry,
         )
-        self._batch_seconds = Histogram(
+        self._batch_seconds = histogram(
             "reflector_batch_duration_seconds",
             "Time that a worker took for a batch",
             ("model",),
             buckets=_SHORT_SECONDS,
-            registry=registry,
         )
-        self._load_seconds = Histogram(
+        self._load_seconds = histogram(
             "reflector_model_load_duration_seconds",
             "Time that a worker took to load its model",
             ("model",),
             buckets=_LOADING_SECONDS,
-            registry=registry,
         )
-        self._restarts = Counter(
-            "reflector_worker_restarts",
-            "Workers that have died and were replaced",
-            ("model",),
-            registry=registry,
+        self._restarts = counter(
+            "reflector_worker_restarts", "Workers that have died and were replaced", ("model",)
         )
         self._sessions = Gauge(
             "reflector_realtime_sessions", "Realtime sessions that are open", registry=registry
         )
-        self._word_delay = Histogram(
+        self._word_delay = histogram(
             "reflector_realtime_word_delay_seconds",
             "Time from the end of a word's audio to the word, in realtime sessions",
             ("model",),
             buckets=_DELAYS,
-            registry=registry,
         )
-        self._jobs_ended = Counter(
-            "reflector_jobs_ended",
-            "Jobs that this server has ended",
-            ("kind", "status"),
-            registry=registry,
+        self._jobs_ended = counter(
+            "reflector_jobs_ended", "Jobs that this server has ended", ("kind", "status")
         )
         self._jobs = JobGauges()
         registry.register(self._jobs)

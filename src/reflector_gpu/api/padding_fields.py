@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.audio.padding import LONGEST_PADDING
 
 
-class PadFields(BaseModel):
+class PadFields(SentFields):
     """The body of /pad."""
-
-    model_config = ConfigDict(extra="ignore")
 
     track_url: str = Field(
         min_length=1,

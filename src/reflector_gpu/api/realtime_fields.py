@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.formats.schemas import Body
 from reflector_gpu.realtime.server_events import BetaSession, Session
 
@@ -13,16 +14,12 @@ SECRET_SECONDS = 600
 _SHORTEST, _LONGEST = 10, 7200
 
 
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ExpiresAfter(_Sent):
+class ExpiresAfter(SentFields):
     anchor: Literal["created_at"] = "created_at"
     seconds: int = Field(SECRET_SECONDS, ge=_SHORTEST, le=_LONGEST)
 
 
-class ClientSecretFields(_Sent):
+class ClientSecretFields(SentFields):
     """The body of /v1/realtime/client_secrets."""
 
     expires_after: ExpiresAfter | None = Field(
@@ -47,11 +44,11 @@ class ClientSecretAnswer(Body):
     session: Session
 
 
-class _BetaSecretFields(_Sent):
+class _BetaSecretFields(SentFields):
     expires_at: ExpiresAfter | None = None
 
 
-class BetaSessionFields(_Sent):
+class BetaSessionFields(SentFields):
     """The body of /v1/realtime/transcription_sessions."""
 
     client_secret: _BetaSecretFields | None = Field(

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.llm.base import Tools
 from reflector_gpu.types import ToolCall
@@ -24,9 +25,7 @@ CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID)]
 FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-class FunctionDefinition(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class FunctionDefinition(SentFields):
     name: FunctionName = Field(description="Letters, digits, `_` and `-`, 64 at most.")
     description: str | None = None
     parameters: dict[str, JsonValue] | None = Field(
@@ -35,41 +34,31 @@ class FunctionDefinition(BaseModel):
     strict: bool | None = None
 
 
-class ToolDefinition(BaseModel):
+class ToolDefinition(SentFields):
     """A function that the model may ask to call."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     type: Literal["function"]
     function: FunctionDefinition
 
 
-class FunctionChoice(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class FunctionChoice(SentFields):
     name: FunctionName
 
 
-class ToolChoice(BaseModel):
+class ToolChoice(SentFields):
     """The function that has to be called."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     type: Literal["function"]
     function: FunctionChoice
 
 
-class SentFunction(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class SentFunction(SentFields):
     name: str = Field(min_length=1, max_length=_LONGEST_NAME)
     arguments: str = Field(max_length=_LONGEST_ARGUMENTS)
 
 
-class SentToolCall(BaseModel):
+class SentToolCall(SentFields):
     """A call that the model asked for, in a message of the assistant."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: CallId
     type: Literal["function"] = "function"

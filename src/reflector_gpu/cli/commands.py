@@ -31,10 +31,13 @@ from reflector_gpu.cli.recording_options import (
     Diarize,
     Hotwords,
     Language,
+    MaxSpeakers,
+    MinSpeakers,
     ModelName,
     Prompt,
     Quiet,
     Server,
+    Speakers,
     Track,
 )
 
@@ -173,18 +176,9 @@ def transcribe(
         ),
     ] = None,
     diarize: Diarize = False,
-    speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
-    ] = None,
-    min_speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Least number of people; implies --diarize."),
-    ] = None,
-    max_speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
-    ] = None,
+    speakers: Speakers = None,
+    min_speakers: MinSpeakers = None,
+    max_speakers: MaxSpeakers = None,
     speaker: Annotated[
         list[str] | None,
         typer.Option(

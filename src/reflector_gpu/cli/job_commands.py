@@ -13,8 +13,11 @@ from reflector_gpu.cli.recording_options import (
     Diarize,
     Hotwords,
     Language,
+    MaxSpeakers,
+    MinSpeakers,
     Prompt,
     Quiet,
+    Speakers,
     Track,
 )
 
@@ -97,18 +100,9 @@ def submit_jobs(
         str | None, typer.Option(metavar="CODE", help="Translate what is said.")
     ] = None,
     diarize: Diarize = False,
-    speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
-    ] = None,
-    min_speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Least number of people; implies --diarize."),
-    ] = None,
-    max_speakers: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
-    ] = None,
+    speakers: Speakers = None,
+    min_speakers: MinSpeakers = None,
+    max_speakers: MaxSpeakers = None,
     track: Track = None,
     channels: Channels = None,
     priority: Annotated[

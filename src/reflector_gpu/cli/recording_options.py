@@ -34,6 +34,18 @@ Hotwords: TypeAlias = Annotated[
 Diarize: TypeAlias = Annotated[
     bool, typer.Option("--diarize", show_default=False, help="Say who speaks.")
 ]
+Speakers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=1, help="How many people speak; implies --diarize."),
+]
+MinSpeakers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=1, help="Least number of people; implies --diarize."),
+]
+MaxSpeakers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
+]
 Track: TypeAlias = Annotated[
     str | None,
     typer.Option(

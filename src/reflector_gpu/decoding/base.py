@@ -34,15 +34,6 @@ class DecodeTask(Protocol):
 class Decoders(Protocol):
     """Run tasks, any number at the same time."""
 
-    @property
-    def deaths(self) -> int:
-        """How many decoders have died of a recording, or were killed, so far."""
-        ...
-
-    def start(self) -> None:
-        """Get ready, so that the first recording does not have to wait."""
-        ...
-
     def run(
         self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
@@ -54,6 +45,19 @@ class Decoders(Protocol):
         Raises:
             ReflectorError: the task's error, that of ``spool``, or the decoder died.
         """
+        ...
+
+
+class StartedDecoders(Decoders, Protocol):
+    """Decoders for those who start and close them."""
+
+    @property
+    def deaths(self) -> int:
+        """How many decoders have died of a recording, or were killed, so far."""
+        ...
+
+    def start(self) -> None:
+        """Get ready, so that the first recording does not have to wait."""
         ...
 
     async def close(self) -> None:

@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.base import Decoders, DecodeTask
+from reflector_gpu.decoding.base import DecodeTask, StartedDecoders
 from reflector_gpu.decoding.messages import Ended, Told
 from reflector_gpu.stages import Done, Stage, tell
 
 
 class WatchedDecoders:
-    """Implements `Decoders` with other decoders."""
+    """Implements `StartedDecoders` with other decoders."""
 
-    def __init__(self, decoders: Decoders) -> None:
+    def __init__(self, decoders: StartedDecoders) -> None:
         self._decoders = decoders
         self.working = 0
         """How many recordings are decoded now."""

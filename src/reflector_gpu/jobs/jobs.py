@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,17 +78,19 @@ class Jobs:
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._shared = shared
-        self._store = JobStore(database, runner.LEASE_SECONDS, allowance=allowance)
+        self.store = JobStore(database, runner.LEASE_SECONDS, allowance=allowance)
+        """For looking at jobs. Whoever changes one calls a method of this class."""
         self._pieces = Pieces(database)
         self.answers = Answers(database)
         self._owners = owners
         self._news = News()
         self._show = show
         self._ended = ended
-        self._deliveries = Deliveries(database)
-        self.webhooks = Webhooks(self._deliveries, guard, self._message)
+        self.deliveries = Deliveries(database)
+        """The messages to send. It knows the secrets that sign them."""
+        self.webhooks = Webhooks(self.deliveries, guard, self._message)
         self._runner = Runner(
-            self._store,
+            self.store,
             self._pieces,
             self.answers,
             folder,
@@ -115,10 +117,10 @@ class Jobs:
     async def start(self) -> None:
         """Begin to work: first on the jobs of a server that has died."""
         if not self._shared and self._folder.alone():
-            await self._store.release_all()
+            await self.store.release_all()
             await self.uploads.release_all()
             await asyncio.to_thread(self._folder.remove_incoming)
-            for job_id in await self._store.unknown(self._folder.ids()):
+            for job_id in await self.store.unknown(self._folder.ids()):
                 self._folder.remove(job_id)
         self._runner.start()
         self.webhooks.start()
@@ -156,16 +158,8 @@ class Jobs:
         try:
             await self.check_room(owner, size)
         except Overloaded:
-            if not await self._store.with_key(owner, idempotency_key):
+            if not await self.store.with_key(owner, idempotency_key):
                 raise
-
-    async def earlier(self, draft: Draft) -> Job | None:
-        """The job that the idempotency key of ``draft`` already has.
-
-        Raises:
-            InvalidRequest: its idempotency key was used for something else.
-        """
-        return await self._store.earlier(draft)
 
     async def add(self, draft: Draft, recording: Path | None = None) -> tuple[Job, bool]:
         """Accept a job, whatever happens from now on. The flag says whether it is a new one.
@@ -179,7 +173,7 @@ class Jobs:
         return await self._unbroken.run(self._add(draft, recording))
 
     async def _add(self, draft: Draft, recording: Path | None) -> tuple[Job, bool]:
-        if earlier := await self._store.earlier(draft):
+        if earlier := await self.store.earlier(draft):
             return earlier, False
         if self._folder.copies:  # of an upload or a file
             draft = replace(draft, source=None)
@@ -188,7 +182,7 @@ class Jobs:
         job_id = new_id("job")
         try:
             size = await self._folder.keep(job_id, recording) if recording else 0
-            job = await self._store.add(job_id, draft, size)
+            job = await self.store.add(job_id, draft, size)
         except BaseException:
             await self._folder.forget(job_id)
             raise
@@ -198,40 +192,9 @@ class Jobs:
         self._news.queued.set()
         return job, True
 
-    async def get(self, owner: str, job_id: str) -> Job:
-        """
-        Raises:
-            NotFound
-        """
-        return await self._store.get(owner, job_id)
-
-    async def listed(
-        self,
-        owner: str,
-        *,
-        statuses: Collection[Status] = (),
-        kind: str | None = None,
-        idempotency_key: str | None = None,
-        after: str | None = None,
-        limit: int = 20,
-    ) -> list[Job]:
-        """The newest jobs of ``owner`` first, after the job ``after``."""
-        return await self._store.listed(
-            owner,
-            statuses=statuses,
-            kind=kind,
-            idempotency_key=idempotency_key,
-            after=after,
-            limit=limit,
-        )
-
-    async def counts(self) -> dict[Status, int]:
-        """How many jobs wait and run, on all servers."""
-        return await self._store.counts()
-
     async def ahead(self, job: Job) -> int | None:
         """How many jobs come before one that waits."""
-        return await self._store.ahead(job) if job.status is Status.QUEUED else None
+        return await self.store.ahead(job) if job.status is Status.QUEUED else None
 
     async def parts(self, job: Job) -> list[Part]:
         """What has been recognised so far."""
@@ -250,10 +213,6 @@ class Jobs:
             raise NotFound("The job's result is no longer there.")
         return found
 
-    async def webhook_secret(self, owner: str) -> str:
-        """What signs the webhooks of ``owner``."""
-        return await self._deliveries.secret(owner)
-
     def expires(self, job: Job) -> float | None:
         """When a job that has ended will be erased."""
         return None if job.finished is None else job.finished + self._keep_seconds
@@ -264,13 +223,13 @@ class Jobs:
         Raises:
             NotFound
         """
-        job = await self._store.get(owner, job_id)
+        job = await self.store.get(owner, job_id)
         if not job.status.ended:
-            await self._store.cancel(job)
+            await self.store.cancel(job)
             self._runner.stop(job_id)
             self._folder.remove(job_id)
             self._news.about(job_id)
-            job = await self._store.get(owner, job_id)
+            job = await self.store.get(owner, job_id)
             self._has_ended(job.kind, job.status)
         return job
 
@@ -281,7 +240,7 @@ class Jobs:
             NotFound
         """
         await self.cancel(owner, job_id)
-        await self._store.erase([job_id])
+        await self.store.erase([job_id])
         self._news.about(job_id)
 
     async def events(self, job: Job, first: int = 0) -> AsyncGenerator[Event, None]:
@@ -294,7 +253,7 @@ class Jobs:
             shown: Job | None = None
             while True:
                 self._owners.check_key(job.owner)
-                job = await self._store.get(job.owner, job.id)
+                job = await self.store.get(job.owner, job.id)
                 parts = await self._pieces.parts(job.id, first, most=100)
                 for part in parts:
                     yield Event(job, first, part)
@@ -315,7 +274,7 @@ class Jobs:
         self.webhooks.added.set()
 
     async def _message(self, delivery: Delivery) -> bytes:
-        job = await self._store.get(delivery.owner, delivery.job)
+        job = await self.store.get(delivery.owner, delivery.job)
         return self._show(job, self.expires(job))
 
     async def _sweep(self) -> None:
@@ -324,8 +283,8 @@ class Jobs:
                 await self.uploads.sweep()
                 await self.files.sweep()
                 await self._folder.sweep()
-                while expired := await self._store.expired(time.time() - self._keep_seconds):
-                    await self._store.erase(expired)
+                while expired := await self.store.expired(time.time() - self._keep_seconds):
+                    await self.store.erase(expired)
                     for job_id in expired:
                         self._folder.remove(job_id)
             except ReflectorError:

@@ -23,7 +23,7 @@ from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Job, JobError, Status
 from reflector_gpu.jobs.journal import Journal, Work
-from reflector_gpu.jobs.news import News
+from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
@@ -106,16 +106,13 @@ class Runner:
     async def _next(self) -> Job:
         while True:
             self._taken += 1
-            self._news.queued.clear()
             try:
                 job = await self._store.take(f"{self._server}-{self._taken}")
             except Unavailable:
                 job = None  # it was logged, and the database may come back
             if job:
                 return job
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._news.queued.wait()
+            await heard(self._news.queued, _LOOK_SECONDS)
 
     async def _keep(self) -> None:
         """Say that this server lives, and stop work on jobs that were taken away."""

@@ -187,13 +187,6 @@ class _PlacedDecoders:
         self._decoders = decoders
         self._held = held
 
-    @property
-    def deaths(self) -> int:
-        return self._decoders.deaths
-
-    def start(self) -> None:
-        self._decoders.start()
-
     async def run(
         self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
@@ -203,9 +196,6 @@ class _PlacedDecoders:
                     yield message
         finally:
             self._held.give_one_back()
-
-    async def close(self) -> None:
-        await self._decoders.close()
 
 
 class _Channel:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, Field, JsonValue, StringConstraints
 from starlette.responses import Response, StreamingResponse
 
 from reflector_gpu.api.accepted_fields import AcceptedFields
@@ -22,6 +22,7 @@ from reflector_gpu.api.intake import announced, single
 from reflector_gpu.api.job_views import Erased
 from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.api.scopes import check_scope
+from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.errors import InvalidRequest, NotFound
 from reflector_gpu.jobs.files import KeptFile
 from reflector_gpu.jobs.job import Draft, Job, Status
@@ -43,7 +44,7 @@ _STATUS = {
 }
 
 
-class FileView(BaseModel):
+class FileView(SentFields):
     """A file, as OpenAI describes it."""
 
     id: str
@@ -99,8 +100,6 @@ class BatchList(BaseModel):
 
 class BatchFields(BaseModel):
     """The body of POST /v1/batches."""
-
-    model_config = ConfigDict(extra="ignore")
 
     input_file_id: str = Field(description="A file of /v1/files, with a request in each line.")
     endpoint: str = Field(description=f"The route of all requests: one of {', '.join(ENDPOINTS)}.")
@@ -231,7 +230,7 @@ async def list_batches(
     """List your batches, the newest first."""
     if not 1 <= limit <= 100:
         raise InvalidRequest("limit: should be 1 to 100", param="limit")
-    found = await jobs.listed(owner, kind=KIND, after=after, limit=limit + 1)
+    found = await jobs.store.listed(owner, kind=KIND, after=after, limit=limit + 1)
     shown = [_batch(job, jobs) for job in found[:limit]]
     return BatchList(
         data=shown,
@@ -256,7 +255,7 @@ async def cancel_batch(batch_id: str, jobs: AppJobs, owner: Owner) -> BatchView:
 
 async def _job(jobs: Jobs, owner: str, batch_id: str) -> Job:
     try:
-        job = await jobs.get(owner, batch_id)
+        job = await jobs.store.get(owner, batch_id)
     except NotFound:
         raise NotFound("There is no such batch; it may have expired or been deleted.") from None
     if job.kind != KIND:

@@ -86,7 +86,7 @@ async def create_job(
             if fields.upload_id is not None:
                 # The upload may be gone by now.
                 draft = await _draft(fields, values, owner, None, name)
-                if earlier := await jobs.earlier(draft):
+                if earlier := await jobs.store.earlier(draft):
                     return await _answer(jobs, earlier, new=False)
                 path, name = await context.resources.enter_async_context(
                     jobs.uploads.recording(owner, fields.upload_id)
@@ -102,7 +102,7 @@ async def create_job(
 @router.get("", responses=_FAILURES)
 async def list_jobs(jobs: AppJobs, owner: Owner, asked: Annotated[ListFields, Query()]) -> JobList:
     """List your jobs, the newest first. `after` is the `last_id` of the page before."""
-    found = await jobs.listed(
+    found = await jobs.store.listed(
         owner,
         statuses=asked.status,
         kind=asked.kind,
@@ -122,7 +122,7 @@ async def get_job(
     With `words=true` they have times as well. While a job waits, `jobs_ahead` says how many come
     before it.
     """
-    job = await jobs.get(owner, job_id)
+    job = await jobs.store.get(owner, job_id)
     transcript = await _so_far(jobs, job)
     return view(
         job,
@@ -148,7 +148,7 @@ async def watch_job(job_id: str, request: Request, jobs: AppJobs, owner: Owner) 
     `job.completed`, `job.failed` or `job.cancelled`. A client that lost the connection sends the
     `Last-Event-ID`, as browsers do by themselves, and gets what it has missed.
     """
-    job = await jobs.get(owner, job_id)
+    job = await jobs.store.get(owner, job_id)
     events = _texts(jobs, job, _last_event(request))
     resources = AsyncExitStack()
     first = await first_event(events, resources)
@@ -177,7 +177,7 @@ async def get_job_result(
 
     A job that failed or was cancelled has none. GET the job itself for the words until then.
     """
-    job = await jobs.get(owner, job_id)
+    job = await jobs.store.get(owner, job_id)
     if job.status is not Status.COMPLETED:
         raise InvalidRequest(_no_result(job), param="job_id")
     packed = await jobs.result(job)

@@ -72,5 +72,5 @@ async def read_metrics(request: Request, metrics: AppMetrics) -> Response:
     """Show counters and gauges in the text format of Prometheus."""
     jobs: Jobs | None = request.app.state.jobs
     with suppress(Unavailable):  # of the database: then the other figures matter even more
-        metrics.jobs(await jobs.counts() if jobs else {})
+        metrics.jobs(await jobs.store.counts() if jobs else {})
     return Response(metrics.render(), media_type=CONTENT_TYPE)

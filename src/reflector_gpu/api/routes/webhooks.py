@@ -20,4 +20,4 @@ class WebhookSecret(BaseModel):
 @router.get("/secret", responses={"default": ANY_FAILURE})
 async def get_webhook_secret(jobs: AppJobs, owner: Owner) -> WebhookSecret:
     """Show the secret that signs the webhooks of your key, for a library of Standard Webhooks."""
-    return WebhookSecret(secret=await jobs.webhook_secret(owner))
+    return WebhookSecret(secret=await jobs.deliveries.secret(owner))

@@ -16,6 +16,7 @@ import numpy as np
 
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, TooLarge
 from reflector_gpu.runtime.recipe import Recipe
+from tests.waiting import until
 
 
 class Engine:
@@ -125,6 +126,11 @@ class Obedient(Engine):
                 flag.touch()
                 os._exit(3)
             return "at the second try"
+        if item.startswith("wait for "):
+            flag = Path(item.removeprefix("wait for "))
+            flag.with_suffix(".begun").touch()
+            until(flag.exists)
+            return flag.name
         if item.startswith("killed "):
             _, times, folder = item.split(" ", 2)
             kills = len(list(Path(folder).iterdir()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from reflector_gpu.runtime.pool import Pool
@@ -18,10 +19,15 @@ TextPool = Pool[object, Any]
 
 @contextmanager
 def pooled(
-    engine: type, options: PoolOptions | None = None, *, workers: int = 1, **arguments: str
+    engine: type,
+    options: PoolOptions | None = None,
+    *,
+    workers: int = 1,
+    lanes: int = 1,
+    **arguments: str,
 ) -> Iterator[TextPool]:
     """A pool, not started yet, closed in the end whatever happens."""
-    recipes = [recipe(engine, memory=0, **arguments)] * workers
+    recipes = [replace(recipe(engine, memory=0, **arguments), lanes=lanes)] * workers
     pool: TextPool = Pool("test", recipes, options or PoolOptions())
     try:
         yield pool

@@ -50,6 +50,12 @@ def work(pace: Pace, fixed: float, each: float, batches: int = 100) -> list[int]
     return sizes
 
 
+def contest(pace: Pace) -> None:
+    """Live requests keep coming in."""
+    pace.live_arrived()
+    pace.live_arrived()
+
+
 def usual(sizes: list[int]) -> int:
     """What all of them are but one of each ``PROBE_EVERY``, which measures the other kind."""
     ((size, times),) = Counter(sizes).most_common(1)
@@ -74,7 +80,7 @@ def test_it_gets_less_for_as_long_as_somebody_has_been_waiting_live(
     pace: Pace, clock: Clock
 ) -> None:
     work(pace, fixed=0, each=0.125)
-    pace.live_arrived()
+    contest(pace)
     clock.advance(MEMORY_SECONDS - 0.1)
     assert pieces(pace) == 2 == CONTESTED_SECONDS / 0.125
     clock.advance(0.2)
@@ -84,29 +90,45 @@ def test_it_gets_less_for_as_long_as_somebody_has_been_waiting_live(
 def test_where_live_work_runs_elsewhere_nothing_is_bounded(clock: Clock) -> None:
     pace = Pace(clock, interruptible=False)
     pace.worked(1, PIECE, 2)
-    pace.live_arrived()
+    contest(pace)
     assert pace.file_cost == float("inf")
 
 
 def test_a_batch_that_takes_long_whatever_is_in_it_is_worth_filling(pace: Pace) -> None:
     """As on a GPU: it takes half as long again as a single piece, and has five times as much."""
-    pace.live_arrived()
+    contest(pace)
     sizes = work(pace, fixed=0.875, each=0.125)
     assert usual(sizes[PROBE_EVERY:]) == 5 == (PATIENCE - 0.875) / 0.125
 
 
 def test_a_piece_that_takes_long_for_itself_goes_alone(pace: Pace) -> None:
     """As on a CPU: another one would have live work wait twice as long."""
-    pace.live_arrived()
-    sizes = work(pace, fixed=0, each=0.3, batches=6 * PROBE_EVERY)
+    sizes = work(pace, fixed=0, each=0.7, batches=6 * PROBE_EVERY)
     assert usual(sizes) == 1
     assert sizes.count(2) == 6
+
+
+def test_while_live_requests_keep_coming_two_such_pieces_are_tried_once(pace: Pace) -> None:
+    contest(pace)
+    sizes = work(pace, fixed=0, each=0.3, batches=6 * PROBE_EVERY)
+    assert sizes.count(2) == 1
+    assert sizes.count(1) == len(sizes) - 1
+
+
+def test_one_live_request_alone_may_be_the_file_itself(pace: Pace, clock: Clock) -> None:
+    found: list[bool] = []
+    for seconds in (MEMORY_SECONDS - 0.1, MEMORY_SECONDS + 0.1, 0):
+        pace.live_arrived()
+        found.append(pace.contested)
+        clock.advance(seconds)
+        found.append(pace.contested)
+    assert found == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("times", [0.2, 5])
 @pytest.mark.parametrize("odd", [1, 2])
 def test_a_beginning_of_another_speed_is_soon_forgotten(pace: Pace, odd: int, times: float) -> None:
-    pace.live_arrived()
+    contest(pace)
     work(pace, fixed=0, each=0.3 * times, batches=odd)
     assert usual(work(pace, fixed=0, each=0.3, batches=2 * PROBE_EVERY)[5:]) == 1
 
@@ -114,7 +136,7 @@ def test_a_beginning_of_another_speed_is_soon_forgotten(pace: Pace, odd: int, ti
 @pytest.mark.parametrize("each", [0.01, 0.1, 0.3])
 def test_batches_of_unequal_pieces_at_uneven_speed_are_seldom_long(pace: Pace, each: float) -> None:
     dice = random.Random(0)
-    pace.live_arrived()
+    contest(pace)
     took: list[float] = []
     for _ in range(10 * PROBE_EVERY):
         limit, batch = pace.file_cost, [dice.uniform(3, PIECE)]

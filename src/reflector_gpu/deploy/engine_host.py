@@ -178,7 +178,7 @@ def in_this_process(model: AnyModel, device: str, settings: Settings) -> Pool[An
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """Starts the engine in this process, as a `runtime.supervisor.Starter`."""
+    """Starts the engine in this process, as a `runtime.runner.Starter`."""
 
     model: AnyModel
     device: str
@@ -195,7 +195,7 @@ class _Here:
 
 
 class _Running:
-    """Runs batches in this process, as a `runtime.supervisor.Runner`."""
+    """Runs batches in this process, as a `runtime.runner.Runner`."""
 
     pid = None
     alive = True

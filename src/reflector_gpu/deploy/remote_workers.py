@@ -22,7 +22,7 @@ StreamingCall: TypeAlias = Callable[[Sequence[object], object], Iterable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A `runtime.supervisor.Starter` and `Runner` that starts nothing before the first call.
+    """A `runtime.runner.Starter` and `Runner` that starts nothing before the first call.
 
     The batch's timeout is not used, because a container may have to be started first. The cloud
     ends calls that hang. A call whose clients have left is not ended, because it is over soon.

@@ -42,6 +42,8 @@ class Batching:
     is padded to the costliest; a capability counts in seconds of audio, characters or tokens.
     ``samples`` are the float32 values of shared memory that they need. A call that takes longer
     than ``base_timeout + cost * timeout_per_cost`` seconds is taken to hang.
+
+    If there are several ``lanes``, so many threads may call the engine at once, with one item each.
     """
 
     max_items: int = 1
@@ -49,3 +51,4 @@ class Batching:
     samples: int = 0
     base_timeout: float = 60.0
     timeout_per_cost: float = 10.0
+    lanes: int = 1

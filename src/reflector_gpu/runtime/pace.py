@@ -11,7 +11,8 @@ with work of long files gets a time limit, and this module says how much work fi
   pieces as fit the limit. On a GPU it begins high and rises slowly: batches fill up.
 - Both measurements have to be kept fresh, because other programs come and go. So one batch in
   `PROBE_EVERY` is of the kind that is not in use: a single piece where several are usual, or two
-  pieces where single ones are.
+  pieces where single ones are. While live requests keep coming in, two pieces are tried only if
+  they have never been.
 
 The second measurement is needed. With a limit by the average speed alone, batches never grow where
 a single piece takes longer than the limit: a large model on a GPU gets through files at a quarter
@@ -33,7 +34,7 @@ CONTESTED_SECONDS = 0.25
 """The same while live requests come in."""
 
 MEMORY_SECONDS = 30.0
-"""How long live requests count as coming in after the last one."""
+"""How long live requests count as coming in after the last one, if one came as shortly before."""
 
 PATIENCE = 1.5
 """A batch may take so many times as long as a single piece, whatever the limit is."""
@@ -72,6 +73,7 @@ class Pace:
         self._several: deque[_Measurement] = deque(maxlen=_KEPT)
         self._batches = 0
         self._last_live = float("-inf")
+        self._live_again = False
 
     @property
     def file_cost(self) -> float:
@@ -89,7 +91,9 @@ class Pace:
             if self._batches % PROBE_EVERY != _FIRST_PROBE:
                 return usual
             two = 2 * single.cost
-            return two if usual < two else 0.0
+            if usual >= two:
+                return 0.0
+            return usual if self._several and self.contested else two
 
     def worked(self, pieces: int, cost: float, seconds: float) -> None:
         """Learn that a batch with work of long files took ``seconds``. ``cost`` is padded."""
@@ -101,11 +105,20 @@ class Pace:
             kind.append(_Measurement(cost, seconds))
 
     def live_arrived(self) -> None:
-        self._last_live = self._clock()
+        now = self._clock()
+        self._live_again = now - self._last_live < MEMORY_SECONDS
+        self._last_live = now
+
+    @property
+    def contested(self) -> bool:
+        """Whether live requests keep coming in.
+
+        One alone does not count: it may be the first piece of the long file itself.
+        """
+        return self._live_again and self._clock() - self._last_live < MEMORY_SECONDS
 
     def _limit(self) -> float:
-        contested = self._clock() - self._last_live < MEMORY_SECONDS
-        return CONTESTED_SECONDS if contested else FILE_SECONDS
+        return CONTESTED_SECONDS if self.contested else FILE_SECONDS
 
     def _affordable(self, single: _Measurement, seconds: float) -> float:
         """The cost that takes ``seconds``, by the line through the two measurements.

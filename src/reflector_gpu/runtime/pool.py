@@ -13,16 +13,13 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
+from reflector_gpu.runtime.faults import fail_all
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job
 from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.supervisor import (
-    PoolOptions,
-    Starter,
-    Supervisor,
-    fail_all,
-)
+from reflector_gpu.runtime.runner import Starter
+from reflector_gpu.runtime.supervisor import PoolOptions, Supervisor
 from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.stages import Done, tell
 from reflector_gpu.types import Priority

@@ -15,8 +15,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -94,6 +95,7 @@ class BatchQueue(Generic[Item, Result]):
         self._served = dict.fromkeys(Priority, 0.0)  # cost / weight: the classes' virtual times
         self._now = 0.0  # virtual time: that of the class that was served last
         self._changed = threading.Condition()
+        self._bells: list[Callable[[], None]] = []
         self._closed = False
 
     def __len__(self) -> int:
@@ -111,6 +113,8 @@ class BatchQueue(Generic[Item, Result]):
             self._waiting[job.priority].append(job)
             self._last_use = job.queued = self._clock()
             self._changed.notify_all()  # `take` and `wait` may both be waiting
+            for ring in self._bells:
+                ring()
 
     def take(
         self, idle: float | None = None, unless: Callable[[], bool] | None = None
@@ -125,7 +129,7 @@ class BatchQueue(Generic[Item, Result]):
             while True:
                 if unless and unless():
                     return []
-                batch = self._next_batch()
+                batch = self._next_batch(self._max_batch)
                 if batch:
                     return batch
                 if self._closed:
@@ -135,6 +139,24 @@ class BatchQueue(Generic[Item, Result]):
                     return []
                 waits = [left, LOOK_SECONDS if unless else None]
                 self._changed.wait(min((wait for wait in waits if wait is not None), default=None))
+
+    def take_one(self, *, files: bool) -> Job[Item, Result] | None:
+        """The next job, if one waits now. Without ``files``, only live work counts."""
+        with self._changed:
+            self._last_use = self._clock()
+            batch = self._next_batch(1, Priority if files else (Priority.LIVE,))
+            return batch[0] if batch else None
+
+    @contextmanager
+    def ringing(self, ring: Callable[[], None]) -> Iterator[None]:
+        """Call ``ring`` in the thread of whoever puts a job, for as long as the block lasts."""
+        with self._changed:
+            self._bells.append(ring)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._bells.remove(ring)
 
     def wait(self) -> bool:
         """Wait for work, without taking it. False once the queue is closed and empty."""
@@ -156,28 +178,33 @@ class BatchQueue(Generic[Item, Result]):
             self._closed = True
             self._changed.notify_all()
 
-    def _next_batch(self) -> list[Job[Item, Result]]:
+    def _next_batch(
+        self, most: int, classes: Iterable[Priority] = Priority
+    ) -> list[Job[Item, Result]]:
         batch: list[Job[Item, Result]] = []
         of_files = min(self._max_cost, self._pace.file_cost)
-        ready = [p for p in Priority if self._waiting[p]]
+        ready = [p for p in classes if self._waiting[p]]
         for priority in sorted(ready, key=lambda p: (self._served[p], p)):
             if batch and priority is Priority.FILE:
                 break  # the live jobs would have to wait for a piece of a file
-            self._fill(batch, priority, of_files)
+            self._fill(batch, priority, most, of_files)
         if batch:
             self._now = max(self._now, self._served[batch[0].priority])
         for job in batch:
             self._served[job.priority] += job.cost / WEIGHTS[job.priority]
         return batch
 
-    def _fill(self, batch: list[Job[Item, Result]], priority: Priority, of_files: float) -> None:
+    def _fill(
+        self, batch: list[Job[Item, Result]], priority: Priority, most: int, of_files: float
+    ) -> None:
         """Move jobs of one class into ``batch`` while they fit beside those already in it.
 
-        ``of_files`` limits the cost of a batch that has work of long files.
+        It has ``most`` jobs at most. ``of_files`` limits the cost of a batch with work of long
+        files.
         """
         kept: deque[Job[Item, Result]] = deque()
         waiting = self._waiting[priority]
-        while waiting and len(batch) < self._max_batch:
+        while waiting and len(batch) < most:
             job = waiting.popleft()
             if batch and not self._fits(batch, job, of_files):
                 kept.append(job)

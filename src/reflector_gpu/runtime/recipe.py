@@ -23,7 +23,8 @@ class Recipe:
     ``method(items, options) -> one result or error per item``; one that ``streams`` is given a
     `Progress` as well. ``memory`` is the number of float32 values of shared memory that a batch may
     need. ``environment`` are the variables that the process has in addition to ours, such as how
-    many threads to use and which GPU.
+    many threads to use and which GPU. If there are several ``lanes``, so many threads may call the
+    engine at once, with one item each.
     """
 
     engine: str
@@ -32,6 +33,7 @@ class Recipe:
     arguments: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     streams: bool = False
+    lanes: int = 1
 
     def build(self) -> Engine:
         module, _, name = self.engine.partition(":")

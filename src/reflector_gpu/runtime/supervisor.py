@@ -26,16 +26,18 @@ import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, EngineNotLoaded, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.batch import Batch
+from reflector_gpu.runtime.faults import CRASHES, FORGIVEN_KILLS, all_fail, fail_all, fault
+from reflector_gpu.runtime.lanes import Lanes
 from reflector_gpu.runtime.pace import Pace
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
+from reflector_gpu.runtime.runner import Runner, Starter
 from reflector_gpu.runtime.watching import BatchDone, PoolWatcher
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
 from reflector_gpu.stages import Stage
@@ -47,33 +49,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Outcome: TypeAlias = "Result | ReflectorError"
 
-_FORGIVEN_KILLS = 3  # in a row
-_MOST_KILLS = 12
-_CRASHES = 2  # of an item that is alone, until it is at fault
 
 _NOBODY_WAITS = "Nobody waits for this result."
-
-
-class Runner(Protocol):
-    """What runs batches: a `Worker` here, or its like elsewhere. Used by one thread at a time.
-
-    The methods do what those of `Worker` do.
-    """
-
-    @property
-    def pid(self) -> int | None: ...
-    @property
-    def alive(self) -> bool: ...
-    def run(self, batch: Batch) -> Sequence[object]: ...
-    def stop(self) -> None: ...
-    def death(self) -> WorkerDied: ...
-
-
-class Starter(Protocol):
-    """Starts a worker elsewhere, as a `Recipe` does here."""
-
-    def start(self, abandoned: Callable[[], bool]) -> Runner:
-        """A worker whose engine is loaded, or loads when needed. Raises what `Worker` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +130,24 @@ class Supervisor(Generic[Item, Result]):
 
     def _answer(self, batch: list[Job[Item, Result]]) -> None:
         for job in batch:
-            self._watcher.waited(self._name, job.priority, job.taken - job.queued)
-        for job, outcome in zip(batch, self._outcomes(batch), strict=True):
+            self._took(job)
+        outcomes = self._outcomes(batch, self._run_in_lanes if self._has_lanes else self._run)
+        for job, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, ReflectorError):
                 job.future.set_exception(outcome)
             else:
                 job.future.set_result(outcome)
 
+    def _took(self, job: Job[Item, Result]) -> None:
+        self._watcher.waited(self._name, job.priority, job.taken - job.queued)
+
     @property
     def _is_elsewhere(self) -> bool:
         return not isinstance(self._recipe, Recipe)
+
+    @property
+    def _has_lanes(self) -> bool:
+        return isinstance(self._recipe, Recipe) and self._recipe.lanes > 1
 
     def _worker_is_dead(self) -> bool:
         return self._worker is not None and not self._worker.alive
@@ -257,7 +242,7 @@ class Supervisor(Generic[Item, Result]):
             except WorkerDied as death:
                 kills += death.from_outside
                 crashes += not death.from_outside
-                if kills > _FORGIVEN_KILLS or crashes >= _CRASHES:
+                if kills > FORGIVEN_KILLS or crashes >= CRASHES:
                     raise
                 self._log_death(death, "while loading")
                 if death.from_outside:
@@ -285,18 +270,25 @@ class Supervisor(Generic[Item, Result]):
         self._worker = None
         self._readiness.left()
 
-    def _outcomes(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
-        """A result or an error for each of ``jobs``, whatever happens to the worker."""
+    def _outcomes(
+        self,
+        jobs: list[Job[Item, Result]],
+        run: Callable[[list[Job[Item, Result]]], list[_Outcome[Result]]],
+    ) -> list[_Outcome[Result]]:
+        """A result or an error for each of ``jobs``, whatever happens to the worker.
+
+        ``run`` may answer some of them itself, and take others: it changes ``jobs`` accordingly.
+        """
         if all(job.abandoned for job in jobs):
-            return _all_fail(jobs, EngineFailed(_NOBODY_WAITS))
+            return all_fail(jobs, EngineFailed(_NOBODY_WAITS))
         if error := self._load():
-            return _all_fail(jobs, error)
+            return all_fail(jobs, error)
         try:
-            return self._run(jobs)
+            return run(jobs)
         except Abandoned:
             logger.info("%s: worker ended, nobody waits for its batch", self._name)
             self._drop_worker()
-            return _all_fail(jobs, EngineFailed(_NOBODY_WAITS))
+            return all_fail(jobs, EngineFailed(_NOBODY_WAITS))
         except WorkerDied as death:
             self._drop_dead(death, f"on {len(jobs)} items")
             if any(job.begun for job in jobs):
@@ -307,39 +299,36 @@ class Supervisor(Generic[Item, Result]):
             elif whole:
                 for job in jobs:
                     job.crashed += 1
-            if whole and (fault := _fault(jobs)):
-                return _all_fail(jobs, fault)
+            if whole and (at_fault := fault(jobs)):
+                return all_fail(jobs, at_fault)
             if death.from_outside:
                 self._recover()
             if whole:
-                return self._outcomes(jobs)
+                return self._outcomes(jobs, self._run)
         except ReflectorError as failure:
             if len(jobs) == 1:
                 return [failure]
             if any(job.begun for job in jobs):
                 return self._without_begun(jobs)
         middle = len(jobs) // 2
-        return self._outcomes(jobs[:middle]) + self._outcomes(jobs[middle:])
+        halves = jobs[:middle], jobs[middle:]
+        return [one for half in halves for one in self._outcomes(half, self._run)]
 
     def _without_begun(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         """`_outcomes` of a failed batch: the jobs of which parts were heard fail, others run."""
         begun = [job.begun for job in jobs]
-        others = iter(self._outcomes([job for job in jobs if not job.begun]))
+        others = iter(self._outcomes([job for job in jobs if not job.begun], self._run))
         message = "The engine failed in the middle of this answer."
         return [EngineFailed(message) if one else next(others) for one in begun]
 
     def _run(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
         self._pause = 0.0
-        cost = sum(job.cost for job in jobs)
         batch = Batch(
             items=[job.item for job in jobs],
             options=jobs[0].group,
-            timeout=self._options.base_timeout + self._options.timeout_per_cost * cost,
-            abandoned=lambda: (
-                (self._options.replace_abandoned or self._readiness.closing.is_set())
-                and all(job.abandoned for job in jobs)
-            ),
+            timeout=self._timeout(sum(job.cost for job in jobs)),
+            abandoned=lambda: self._given_up(jobs),
             given_up=lambda: [i for i, job in enumerate(jobs) if job.abandoned],
             listeners={i: job.hear for i, job in enumerate(jobs) if job.listener},
         )
@@ -353,18 +342,25 @@ class Supervisor(Generic[Item, Result]):
             self._pace.worked(len(jobs), padded_cost(jobs), seconds)
         return cast("list[_Outcome[Result]]", list(replies))
 
+    def _run_in_lanes(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
+        """`_run` for a worker with lanes, which answers its jobs itself."""
+        assert isinstance(self._worker, Worker)
+        self._pause = 0.0
+        lanes = Lanes(self._queue, self._pace, self._timeout, self._took, self._worked_in_lane)
+        lanes.work(self._worker, jobs, lambda: self._given_up(jobs))
+        return []
 
-def _fault(jobs: Sequence[Job[Item, Result]]) -> EngineFailed | None:
-    """The error of ``jobs`` that run together once too many of their workers have died."""
-    if max(job.crashed for job in jobs) >= _CRASHES:
-        return EngineFailed("The engine died twice on this piece of work.")
-    killed = max(job.killed for job in jobs)
-    if killed > _MOST_KILLS or max(job.killed_in_a_row for job in jobs) > _FORGIVEN_KILLS:
-        return EngineFailed(
-            f"The engine was killed {killed} times while it worked on this, "
-            "perhaps for want of memory."
-        )
-    return None
+    def _worked_in_lane(self, seconds: float) -> None:
+        self._pause_after_kill = 0.0
+        self._watcher.worked(self._name, BatchDone(items=1, room=1, seconds=seconds))
+
+    def _timeout(self, cost: float) -> float:
+        return self._options.base_timeout + self._options.timeout_per_cost * cost
+
+    def _given_up(self, jobs: Sequence[Job[Item, Result]]) -> bool:
+        """Whether the worker should end, because nobody waits for what it does."""
+        may_end = self._options.replace_abandoned or self._readiness.closing.is_set()
+        return may_end and all(job.abandoned for job in jobs)
 
 
 _running: set[Supervisor[Any, Any]] = set()
@@ -375,17 +371,6 @@ def _end_all() -> None:
     """End all workers, because a program that has left a pool open would wait for them for ever."""
     for supervisor in list(_running):
         supervisor.end()
-
-
-def _all_fail(jobs: Sequence[Job[Item, Result]], error: ReflectorError) -> list[_Outcome[Result]]:
-    return [copy(error) for _ in jobs]
-
-
-def fail_all(jobs: list[Job[Item, Result]], error: ReflectorError) -> None:
-    """Answer waiting ``jobs`` with ``error``, but for those that were cancelled meanwhile."""
-    for job in jobs:
-        if job.future.set_running_or_notify_cancel():
-            job.future.set_exception(copy(error))
 
 
 def _started(recipe: Recipe | Starter, closing: Callable[[], bool]) -> Runner:

@@ -20,18 +20,21 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import send_handle
+from multiprocessing.reduction import ForkingPickler, send_handle
 
 from reflector_gpu import logs
 from reflector_gpu.errors import EngineFailed, ReflectorError
 from reflector_gpu.runtime.batch import Batch
+from reflector_gpu.runtime.bell import Bell
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.watchdog import Watchdog
 from reflector_gpu.runtime.worker_environment import WithEnvironment
 from reflector_gpu.runtime.worker_process import (
     STOPPING,
+    Answered,
     Filed,
     GivenUp,
+    InLane,
     Said,
     SharedArray,
     is_waveform,
@@ -67,7 +70,11 @@ class Abandoned(Exception):
 
 
 class Worker:
-    """A process that has loaded one engine. Used by one thread at a time."""
+    """A process that has loaded one engine. Used by one thread at a time, but for `ring`.
+
+    It is given batches by `run`. If its engine has several lanes, it can also be given one item for
+    each of them by `begin`, and `next_end` tells which is done; not both at the same time.
+    """
 
     def __init__(
         self,
@@ -91,11 +98,14 @@ class Worker:
             target=WithEnvironment(served, recipe.environment), name=recipe.engine, daemon=True
         )
         self._streams = recipe.streams
+        self.lanes = recipe.lanes
         self._hung = False
+        self._bell = Bell()
         self._watchdog = Watchdog(self._end_hang)
         try:
             _start(self._process)
         except BaseException:
+            self._bell.close()
             self._watchdog.close()
             raise
         theirs.close()
@@ -149,6 +159,46 @@ class Worker:
             raise EngineFailed("The engine answered with the wrong number of results.")
         return reply
 
+    def begin(self, lane: int, item: object, options: object) -> None:
+        """Have the engine work on ``item`` in a lane that is free.
+
+        Raises:
+            EngineFailed: the item cannot reach the engine.
+            WorkerDied: the process died.
+        """
+        room = len(self._array) // self.lanes
+        packed = item
+        if is_waveform(item) and item.size <= room:
+            packed = SharedArray(lane * room, item.size)
+            self._array[packed.offset : packed.offset + item.size] = item
+        try:
+            self._pipe.send(InLane(lane, packed, options))
+        except OSError as error:
+            raise self.death() from error
+        except Exception as error:  # pickling may raise anything, and has sent nothing then
+            raise EngineFailed(f"An item cannot reach the engine: {error}") from error
+
+    def next_end(self, timeout: float) -> tuple[int, object] | None:
+        """The next lane that is done, with its result or its `ReflectorError`.
+
+        None if there is other news: `ring` was called, or a moment has passed. An engine that takes
+        more than ``timeout`` seconds hangs.
+
+        Raises:
+            WorkerDied: the process died, or hung; it is gone.
+        """
+        with self._watchdog.watching(timeout):
+            files = self._pipe.fileno(), self._process.sentinel
+            if not self._bell.wait(*files, seconds=_POLL_SECONDS):
+                return None
+            message = self._message()
+        assert isinstance(message, Answered)
+        return message.lane, _single(message.reply)
+
+    def ring(self) -> None:
+        """Let `next_end` return, from any thread."""
+        self._bell.ring()
+
     def stop(self) -> None:
         """Ask the process to end, and kill it if it is busy. Safe to call twice."""
         try:
@@ -160,6 +210,7 @@ class Worker:
             self._process.kill()
             self._process.join()
         self._pipe.close()
+        self._bell.close()
         self._watchdog.close()
 
     def kill(self) -> None:
@@ -237,6 +288,19 @@ class Worker:
         names = {number.value: number.name for number in signal.Signals}
         how = f"killed by {names.get(-code, f'signal {-code}')}"
         return WorkerDied(how, self.pid, from_outside=-code in _SENT_BY_OTHERS)
+
+
+def _single(reply: bytes) -> object:
+    """The result or the error of the only item of a call."""
+    try:
+        found = ForkingPickler.loads(reply)
+    except Exception:  # noqa: BLE001 - unpickling may raise anything
+        return EngineFailed("The engine's answer cannot be read.")
+    if isinstance(found, ReflectorError):
+        return found
+    if not isinstance(found, Sequence) or len(found) != 1:
+        return EngineFailed("The engine answered with the wrong number of results.")
+    return found[0]
 
 
 _STARTING = threading.Lock()

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -59,6 +60,23 @@ class GivenUp:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class InLane:
+    """One item to work on beside those in other lanes."""
+
+    lane: int
+    item: object
+    options: object
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The pickled reply to what was in a lane: a sequence of one result, or an error."""
+
+    lane: int
+    reply: bytes
+
+
 @runtime_checkable
 class Filed(Protocol):
     """An item that reads from an open file, which crosses to the worker beside it."""
@@ -98,18 +116,36 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.LogOptions 
         return
     pipe.send(None)
     method: Callable[..., Sequence[object]] = getattr(engine, recipe.method)
-    while True:
-        try:
-            message: PackedBatch | GivenUp | None = pipe.recv()
-        except EOFError:
-            break
-        if message is None:
-            break
-        if isinstance(message, GivenUp):
-            continue  # of a batch that was done before this came
-        _work(pipe, array, method, message, streams=recipe.streams)
-        del message  # the next may take a while, and these items belong to clients
+    sending = threading.Lock()
+    with ThreadPoolExecutor(recipe.lanes, thread_name_prefix="lane") as lanes:
+        while True:
+            try:
+                message: PackedBatch | InLane | GivenUp | None = pipe.recv()
+            except EOFError:
+                break
+            if message is None:
+                break
+            if isinstance(message, GivenUp):
+                continue  # of a batch that was done before this came
+            if isinstance(message, InLane):
+                lanes.submit(_work_in_lane, pipe, sending, array, method, message)
+            else:
+                _work(pipe, array, method, message, streams=recipe.streams)
+            del message  # the next may take a while, and these items belong to clients
     engine.close()
+
+
+def _work_in_lane(
+    pipe: Connection,
+    sending: threading.Lock,
+    array: Array,
+    method: Callable[..., Sequence[object]],
+    message: InLane,
+) -> None:
+    """Answer one item. Other threads do the same for theirs."""
+    reply = _answer(method, _unpacked([message.item], array, ()), message.options)
+    with sending, suppress(OSError):  # nobody is there: this process is about to end
+        pipe.send(Answered(message.lane, bytes(reply)))
 
 
 def _work(

@@ -14,7 +14,8 @@ from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.supervisor import PoolOptions, Starter
+from reflector_gpu.runtime.runner import Starter
+from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
@@ -151,15 +152,17 @@ class WorkerPools:
         )
 
     def _here(self, model: AnyModel) -> Pool[Any, Any]:
+        batching = self._batching(model)
         kept = self._settings.keep_default and model.name in self._kept
         recipes = [
             Recipe(
                 model.engine,
                 model.capability.method,
-                self._batching(model).samples,
+                batching.samples,
                 arguments=arguments(model, placement.device, self._settings),
                 environment={**placement.environment, **self._temporary()},
                 streams=model.capability.streams,
+                lanes=batching.lanes,
             )
             for placement in self.layout(model)
         ]

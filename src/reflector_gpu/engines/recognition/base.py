@@ -41,7 +41,9 @@ class RecogniserSpec(EngineSpec):
     ``max_gap_seconds`` in it is not worth decoding. One call takes ``max_batch`` items, which have
     ``max_batch_seconds`` in all once each is padded to the longest. On CPUs, which work on items
     side by side, it takes ``max_cpu_batch`` (None: as many as elsewhere), and no more than there
-    are threads. Audio shorter than ``window_seconds`` costs as much as a whole window.
+    are threads. With ``cpu_lanes`` so many threads may also call it at once there, its ``lanes``,
+    and no item waits for the others of a batch. Audio shorter than ``window_seconds`` costs as much
+    as a whole window.
 
     ``translates`` means that it can turn speech into English text, ``detects`` that it finds out
     which of its languages is spoken, and ``logprobs`` that its words have tokens.
@@ -53,6 +55,8 @@ class RecogniserSpec(EngineSpec):
     max_batch: int
     max_batch_seconds: float = float("inf")
     max_cpu_batch: int | None = None
+    cpu_lanes: bool = False
+    lanes: int = 1
     window_seconds: float = 0.0
     translates: bool = False
     detects: bool = False
@@ -66,11 +70,14 @@ class RecogniserSpec(EngineSpec):
             max_items=self.max_batch,
             max_cost=self.max_batch_seconds,
             samples=int(most * SAMPLE_RATE),
+            lanes=self.lanes,
         )
 
     def on_cpu(self, threads: int) -> Self:
-        most = self.max_cpu_batch
-        return self if most is None else replace(self, max_batch=max(1, min(most, threads)))
+        if self.max_cpu_batch is None:
+            return self
+        most = max(1, min(self.max_cpu_batch, threads))
+        return replace(self, max_batch=most, lanes=most if self.cpu_lanes else 1)
 
     @property
     def streamed(self) -> Schedule:

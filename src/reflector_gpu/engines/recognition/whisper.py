@@ -36,6 +36,7 @@ MULTILINGUAL_SPEC = RecogniserSpec(
     max_gap_seconds=WINDOW_SECONDS,
     max_batch=16,  # large-v2 in float16 takes 4.5 GB, and 0.2 for each further row (its README)
     max_cpu_batch=4,  # with base, each takes 0.2 GB while it is decoded
+    cpu_lanes=True,
     window_seconds=WINDOW_SECONDS,
     devices=("cpu", "cuda"),
     compute_types=True,

@@ -81,6 +81,13 @@ def test_slips_are_told(session: dict[str, Any], param: str) -> None:
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize("kind", ["none", None, 3])
+def test_a_kind_that_there_is_not_is_answered_with_those_that_there_are(kind: object) -> None:
+    with pytest.raises(InvalidRequest, match="'server_vad', 'semantic_vad'") as caught:
+        Configuration().updated({"audio": {"input": {"turn_detection": {"type": kind}}}})
+    assert caught.value.param == "session.audio.input.turn_detection.type"
+
+
 def test_fields_of_newer_clients_are_ignored() -> None:
     session = {"emotion": True, "audio": {"input": {"transcription": {"accent": "scottish"}}}}
     assert Configuration().updated(session).model_dump() == Configuration().model_dump()

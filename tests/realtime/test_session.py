@@ -103,9 +103,16 @@ class Speech:
 
 
 def heard(
-    text: str, audio: Samples, finished: bool | None = None, **settings: object
+    text: str,
+    audio: Samples,
+    finished: bool | None = None,
+    commit_every: int = 0,
+    **settings: object,
 ) -> list[dict[str, Any]]:
-    """The events of a session in which ``audio`` is said to be ``text``."""
+    """The events of a session in which ``audio`` is said to be ``text``.
+
+    The client ends a turn behind each ``commit_every`` pieces of 0.1 s.
+    """
     found: list[dict[str, Any]] = []
 
     async def send(event: ServerEvent) -> None:
@@ -120,6 +127,8 @@ def heard(
         for begin in range(0, len(data), 3200):
             piece = base64.b64encode(data[begin : begin + 3200]).decode()
             await session.take(json.dumps({"type": "input_audio_buffer.append", "audio": piece}))
+            if commit_every and begin // 3200 % commit_every == commit_every - 1:
+                await session.take(json.dumps({"type": "input_audio_buffer.commit"}))
             await asyncio.sleep(0)
         await session.finish()
         await session.aclose()
@@ -196,3 +205,11 @@ def test_a_turn_that_never_ends_is_cut(speech: Samples, monkeypatch: pytest.Monk
     assert len(lengths) >= 3
     assert max(lengths) <= 5.3  # the silence before it counts here, and not as a part of the turn
     assert sum(lengths) == pytest.approx(20, abs=0.5)
+
+
+def test_audio_of_turns_that_the_client_ends_is_counted_once(speech: Samples) -> None:
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    audio = np.concatenate([silence, speech[SAMPLE_RATE : 2 * SAMPLE_RATE], silence])
+    events = heard("so on", audio, commit_every=1, turn_detection=None)
+    lengths = [e["usage"]["seconds"] for e in events if e["type"].endswith(".completed")]
+    assert lengths == [0.1] * 30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -57,10 +57,15 @@ class StopOutput(_ClientEvent):
     type: Literal["response.cancel", "output_audio_buffer.clear"]
 
 
+_Unanswered: TypeAlias = Literal[
+    "response.create", "conversation.item.create", "conversation.item.truncate"
+]
+
+
 class Unsupported(_ClientEvent):
     """Asks for what a session that only transcribes cannot do."""
 
-    type: Literal["response.create", "conversation.item.create", "conversation.item.truncate"]
+    type: _Unanswered
 
 
 ClientEvent: TypeAlias = (
@@ -80,6 +85,7 @@ _ADAPTER: TypeAdapter[ClientEvent] = TypeAdapter(
 )
 
 _TYPES = tuple(_ADAPTER.json_schema()["discriminator"]["mapping"])
+_USEFUL = [kind for kind in _TYPES if kind not in get_args(_Unanswered)]
 
 
 class MalformedEvent(InvalidRequest):
@@ -114,7 +120,7 @@ def _malformed(
     sent: dict[str, object], error: ValidationError, event_id: str | None
 ) -> MalformedEvent:
     if sent.get("type") not in _TYPES:
-        listed = ", ".join(_TYPES)
+        listed = ", ".join(_USEFUL)
         return MalformedEvent(f"There is no such type of event; send one of {listed}.", "type")
     problem = misfit(error)
     # Pydantic puts the type in front of the field.

@@ -251,14 +251,17 @@ def beta_format(told: AudioFormat) -> str:
 
 def misfit(error: ValidationError, root: str = "") -> InvalidRequest:
     """The first problem that pydantic found, as an error about its field below ``root``."""
-    problem = error.errors(include_url=False, include_context=False)[0]
+    problem = error.errors(include_url=False)[0]
     place = problem["loc"]
     if len(place) > 2 and place[-2] in _TYPES:  # pydantic names which of several models it is
         place = (*place[:-2], place[-1])
-    param = ".".join(str(part) for part in (root, *place) if part != "") or None
     what = problem["msg"].removeprefix("Value error, ")
     if problem["type"].startswith("model_"):
         what = "Input should be an object"
+    if problem["type"] == "union_tag_invalid":
+        place = (*place, "type")
+        what = f"Input should be one of {problem['ctx']['expected_tags']}"
+    param = ".".join(str(part) for part in (root, *place) if part != "") or None
     message = f"{param}: {what}" if param else f"The event does not fit: {what}."
     return InvalidRequest(message, param=param)
 

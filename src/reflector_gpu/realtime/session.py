@@ -303,17 +303,18 @@ class Session:
     async def _commit_buffer(self) -> None:
         """End the turn, because the client says so."""
         await self._room()
-        rest = self._take_rest()
-        if self._position == self._begin:
+        rest = self._listener.rest()
+        if not len(rest) and self._position == self._begin:
             if self._cut:  # the client cannot know that there is nothing left
                 return
             raise InvalidRequest("The audio buffer is empty: append audio before you commit it.")
         self._cut = False
         turn = self._turn or self._new_turn()
-        if turn is self._turn:
+        if turn.heard:
             turn.push(rest)
         else:
             turn.skip(len(rest))
+        self._position += len(rest)
         await self._commit(turn)
 
     async def _commit(self, turn: Turn) -> None:
@@ -335,18 +336,12 @@ class Session:
         turn.finish()
 
     async def _clear(self) -> None:
-        self._take_rest()
+        self._position += len(self._listener.rest())
         turn, self._turn = self._turn, None
         self._begin_anew()
         if turn:
             await turn.aclose()
         await self._send(events.Cleared())
-
-    def _take_rest(self) -> Samples:
-        """The samples that wait to be listened to."""
-        rest = self._listener.rest()
-        self._position += len(rest)
-        return rest
 
     def _begin_anew(self) -> None:
         """Count the audio from here on to another turn."""

@@ -37,8 +37,15 @@ def test_settled_words_take_the_place_of_tentative_ones() -> None:
     assert "\x1b[2m we want\x1b[0m" in written
     written += captions.of(Heard(settled=said("We went"), tentative=said("home")))
     assert shown(written) == "We went home"
-    written += captions.end()
-    assert shown(written) == "We went\n"
+
+
+def test_words_that_are_tentative_at_the_end_stay_on_the_screen() -> None:
+    captions = Captions(40)
+    written = captions.of(Heard(settled=said("We went"), tentative=said("home"))) + captions.end()
+    assert shown(written) == "We went home\n"
+    only = Captions(40)
+    assert shown(only.of(Heard(tentative=said("we"))) + only.end()) == " we\n"
+    assert Captions(40).end() == ""
 
 
 def test_as_many_tentative_words_are_shown_as_fit_on_the_line() -> None:
@@ -57,7 +64,7 @@ def test_lines_are_never_longer_than_the_terminal(parts: list[tuple[str, str]], 
     for settled, tentative in parts:
         written += captions.of(Heard(said(settled), said(tentative)))
         assert all(len(line) < width for line in shown(written).split("\n"))
-    written += captions.end()
+    written += captions.of(Heard()) + captions.end()
     assert shown(written).split() == " ".join(settled for settled, _ in parts).split()
 
 

@@ -242,7 +242,11 @@ def test_a_servers_refusal_is_told_in_its_words(
     typed: Typed, clip: Path, scripted: LiveServer
 ) -> None:
     wrong = typed("transcribe", clip, "--server", scripted.url, "--key", "wrong")
-    assert wrong == (1, "", f"{clip}: Incorrect API key provided.\n")
+    assert wrong == (
+        1,
+        "",
+        f"{clip}: Incorrect API key provided. Pass the server's key with --key.\n",
+    )
     unknown = typed("transcribe", clip, "--server", scripted.url, "--key", KEY, "--model", "no")
     assert unknown.status == 1
     assert "'no' does not exist" in unknown.err

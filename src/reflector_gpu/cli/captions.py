@@ -32,8 +32,8 @@ class Captions:
         return erased + settled + (f"{_DIM}{tentative}{_PLAIN}" if tentative else "")
 
     def end(self) -> str:
-        """What to write at the end."""
-        return self.of(Heard()) + ("\n" if self._column else "")
+        """What to write at the end. Words that are still tentative then stay on the screen."""
+        return "\n" if self._column or self._tentative else ""
 
     def _placed(self, word: Word) -> str:
         text = word.spaced if self._column else word.text

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import httpx
 
@@ -38,7 +39,8 @@ def refusal(status: int, body: bytes) -> ReflectorError:
         message = answer["error"]["message"]
     except (ValueError, LookupError, TypeError):
         message = f"The server answered {status}; is it a reflector-gpu?"
-    return UpstreamFailed(str(message))
+    hint = " Pass the server's key with --key." if status == HTTPStatus.UNAUTHORIZED else ""
+    return UpstreamFailed(f"{message}{hint}")
 
 
 def reason(error: BaseException) -> str:

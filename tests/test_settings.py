@@ -313,6 +313,13 @@ def test_a_misspelled_variable_is_told_the_right_one(
         load_settings()
 
 
+def test_a_misspelled_name_is_told_the_right_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"modle: .* did you mean model\?"):
+        load_settings(modle="sphinx")
+    with pytest.raises(ConfigurationError, match="nope: there is no such setting"):
+        load_settings(nope=None)
+
+
 def test_every_variable_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFLECTOR_COFFEE", SECRET)
     monkeypatch.setenv("REFLECTOR_MODLE", SECRET)

@@ -123,18 +123,27 @@ def test_in_a_notebook_an_interrupt_ends_the_work(settings: Settings) -> None:
             listener.join()
 
 
-@pytest.mark.parametrize("kind", ["text", "bytes", "file", "url"])
+@pytest.mark.parametrize("kind", ["text", "bytes", "file", "memory", "url"])
 def test_a_recording_is_a_path_a_url_bytes_or_a_file(
     kind: str, settings: Settings, whole: Transcript
 ) -> None:
-    with AudioHost() as host, io.FileIO(MEETING) as file:
+    with AudioHost() as host, MEETING.open("rb") as file:
         recordings: dict[str, Recording] = {
             "text": str(MEETING),
             "bytes": MEETING.read_bytes(),
             "file": file,
+            "memory": io.BytesIO(MEETING.read_bytes()),
             "url": host.put("/meeting.ogg", Answer(MEETING.read_bytes())),
         }
         assert transcribe(recordings[kind], settings=settings).words == whole.words
+        assert not file.closed
+
+
+def test_what_is_no_recording_is_named(settings: Settings) -> None:
+    with MEETING.open() as text, pytest.raises(TypeError, match="binary mode"):
+        transcribe(text, settings=settings)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="and not int"):
+        transcribe(3, settings=settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

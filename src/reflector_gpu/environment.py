@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.suggest import suggestion
@@ -47,6 +47,13 @@ def refuse_unknown(prefix: str, known: Collection[str], others: Collection[str] 
     ]
     if strangers:
         raise ConfigurationError("\n".join(_complaint(name, prefix, known) for name in strangers))
+
+
+def refuse_unknown_names(names: Iterable[str], known: Collection[str]) -> None:
+    """Raise `ConfigurationError` if one of the ``names`` of settings is not ``known``."""
+    strangers = [name for name in names if name not in known]
+    if strangers:
+        raise ConfigurationError("\n".join(_complaint(name, "", known) for name in strangers))
 
 
 def _complaint(name: str, prefix: str, known: Collection[str]) -> str:

@@ -15,7 +15,12 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
-from reflector_gpu.environment import is_service_address, refuse_unknown, variables_set
+from reflector_gpu.environment import (
+    is_service_address,
+    refuse_unknown,
+    refuse_unknown_names,
+    variables_set,
+)
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.job_settings import JobSettings
 from reflector_gpu.limit_settings import LimitSettings
@@ -262,12 +267,14 @@ class Settings(JobSettings, LimitSettings, SpeakerSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment. ``overrides`` are from the command line; None means not given.
+    """Read the environment. ``overrides`` come first; None means not given.
 
     Raises:
-        ConfigurationError: a value does not fit. The message names its variable.
+        ConfigurationError: a value does not fit, or there is no such setting. The message names
+            the variable.
     """
     _check_variables()
+    refuse_unknown_names(overrides, Settings.model_fields)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         profile = PROFILES[_profile_name(given)]

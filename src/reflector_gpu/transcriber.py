@@ -14,7 +14,6 @@ several recordings loads the model once with a `Transcriber`.
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 import os
 import sys
@@ -23,8 +22,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import BinaryIO, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
+from reflector_gpu.audio.opened import spool_of
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.pipeline.transcription import Part, collect
@@ -36,10 +36,10 @@ from reflector_gpu.types import Priority, Transcript
 
 T = TypeVar("T")
 
-Recording: TypeAlias = str | os.PathLike[str] | bytes | io.FileIO
-"""The path of a file, an http(s) URL, the bytes of a file, or an open file without a buffer.
+Recording: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+"""The path of a file, an http(s) URL, the bytes of a file, or a file that is open in binary mode.
 
-Any format that FFmpeg reads will do. An open file is read from its beginning and closed.
+Any format that FFmpeg reads will do. An open file is read from where it is, and stays open.
 """
 
 
@@ -204,10 +204,17 @@ class Transcriber:
                 spool.write(recording)
                 spool.finish()
                 yield spool
-        else:
-            file = recording if isinstance(recording, io.FileIO) else io.FileIO(recording)
-            with Spool.over(file) as spool:
+        elif isinstance(recording, str | os.PathLike):
+            with Spool.of(Path(recording)) as spool:
                 yield spool
+        elif callable(getattr(recording, "read", None)):
+            with await asyncio.to_thread(spool_of, recording, self._service.scratch) as spool:
+                yield spool
+        else:
+            raise TypeError(
+                "A recording is a path, a URL, the bytes of a file, or a file that is open in "
+                f"binary mode, and not {type(recording).__name__}."
+            )
 
     async def _prepare(self) -> None:
         service = self._service

@@ -94,6 +94,23 @@ def test_what_is_not_installed_is_listed_for_those_who_ask(
     everything = listed(server, all="true")
     assert {"absent", "large-v3", "auto", *OPENAI} <= set(everything)
     assert everything["absent"]["state"] == everything["whisper-1"]["state"] == "not installed"
+    assert "models pull large-v3" in str(everything["large-v3"]["installation"])
+    assert listed(server)["pyannet"]["installation"] is None
+
+
+def test_an_alias_for_what_is_not_installed_is_warned_of(
+    bare: START,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: object,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    aliases = {"house": "large-v3", "home": "scripted", "any": "auto"}
+    server = bare(apikey=KEY, model_aliases=aliases)
+    [warning] = [one.getMessage() for one in caplog.records if "ALIASES" in one.getMessage()]
+    assert "'house' means large-v3" in warning
+    assert warning.endswith("reflector-gpu models pull large-v3")
+    assert listed(server, all="true")["house"]["state"] == "not installed"
 
 
 def test_aliases_say_what_they_mean(named: LiveServer) -> None:

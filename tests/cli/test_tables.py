@@ -18,7 +18,8 @@ from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.engines.translation.catalog import TRANSLATORS
 from reflector_gpu.engines.weights import Weights, size
-from reflector_gpu.settings import Settings, variables
+from reflector_gpu.service import Service
+from reflector_gpu.settings import Settings, load_settings, variables
 from tests.cli.conftest import Typed
 from tests.engines.tiny import WHISPER
 
@@ -95,6 +96,35 @@ def test_models_as_a_table_have_a_line_each(typed: Typed) -> None:
         assert state(model) in line
     assert "3.1 GB" in table
     assert "\nsphinx * " in table
+
+
+def test_names_of_ones_own_are_listed_with_what_they_lack(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aliases = {"house": "large-v2", "home": "scripted", "any": "auto"}
+    monkeypatch.setenv("REFLECTOR_MODEL_ALIASES", json.dumps(aliases))
+    monkeypatch.setenv("REFLECTOR_AUTO_MODELS", "sphinx")
+    table = [line.split() for line in typed("models", "list").out.splitlines()]
+    assert ["house", "large-v2", "not", "downloaded"] in table
+    assert ["home", "scripted", "installed"] in table
+    assert ["any", "auto"] in table
+    assert "aliases    house\n" in typed("models", "show", "large-v2").out
+    assert json.loads(typed("models", "show", "house", "--json").out)["aliases"] == ["house"]
+
+
+def test_the_default_is_what_a_server_with_these_settings_answers_with(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLECTOR_AUTO_MODELS", "large-v2,sphinx")
+    for auto_pull, expected in (("true", "large-v2"), ("false", "sphinx")):
+        monkeypatch.setenv("REFLECTOR_AUTO_PULL", auto_pull)
+        arguments = ("models", "list", "--model", "auto", "--json")
+        records = json.loads(typed(*arguments).out)
+        recognisers = [one for one in records if one["type"] == "recogniser"]
+        named = [one["name"] for one in recognisers if one["default"]]
+        service = Service(load_settings(model="auto"))
+        assert service.default
+        assert named == [service.default.name] == [expected]
 
 
 def test_a_narrow_terminal_shows_names_sizes_and_states(

@@ -10,32 +10,33 @@ from reflector_gpu.cli.console import console, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.profiles import PROFILES
+from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
 
 
-def show(settings: Settings, catalog: Recognisers, url: str, *, named_keys: bool = False) -> None:
+def show(settings: Settings, service: Service, url: str, *, named_keys: bool = False) -> None:
     """Print the banner to standard error."""
     lines = Table.grid(padding=(0, 2))
-    for name, text, style in _lines(settings, catalog, url, named_keys):
+    for name, text, style in _lines(settings, service, url, named_keys):
         lines.add_row(Text(f"  {name}", "dim"), Text(text, style))
     console(stderr=True).print(Text.assemble(("reflector-gpu", "bold"), f" {__version__}"))
     print_table(lines, stderr=True)
 
 
 def _lines(
-    settings: Settings, catalog: Recognisers, url: str, named_keys: bool
+    settings: Settings, service: Service, url: str, named_keys: bool
 ) -> list[tuple[str, str, str]]:
     """The name, the text and the style of each line."""
-    model = catalog.default
+    model = service.default
     everywhere = settings.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
     reach = ", and every other address of this machine" if everywhere else ""
     lines = [
         ("address", f"{url}{reach}", "bold"),
         ("docs", f"{url}/docs", ""),
         ("profile", settings.profile, ""),
-        ("model", f"{model.name}: {model.summary}", ""),
+        *([("model", f"{model.name}: {model.summary}", "")] if model else []),
     ]
-    lines += [(name, here(text), "") for name, text in _accuracy(settings, catalog)]
+    lines += [(name, here(text), "") for name, text in _accuracy(settings, service.recognisers)]
     lines.append(("key", *key_state(settings, named_keys=named_keys)))
     return lines
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import CATALOGS, helpers
-from reflector_gpu.engines.recognition.resolution import Recognisers
+from reflector_gpu.engines.recognition.base import RecogniserModel
+from reflector_gpu.engines.recognition.resolution import Recognisers, on_disk
 from reflector_gpu.engines.translation.neural import opus
 from reflector_gpu.engines.weights import Weights, size
 from reflector_gpu.errors import UnknownModel
@@ -42,8 +43,18 @@ class Inventory:
 
     @property
     def defaults(self) -> tuple[str, ...]:
-        """The names of the models that answer requests that name none."""
-        return (self.recognisers.default.name, *(one.name for one in helpers(self.settings)))
+        """The names of the models that answer requests that name none, as a server would say."""
+        answering = self.recognisers.resolve(None, closeness=self.closeness)
+        return (answering.name, *(one.name for one in helpers(self.settings)))
+
+    def closeness(self, model: RecogniserModel) -> int:
+        """How far ``model`` is from working for a server that starts with the settings."""
+        return on_disk(model, downloads=self.settings.auto_pull)
+
+    @property
+    def aliases(self) -> dict[str, RecogniserModel | None]:
+        """What the operator's own names mean; None is what `auto` chooses for each request."""
+        return self.recognisers.aliased(self.closeness)
 
     def find(self, name: str) -> AnyModel:
         """The model that ``name`` means.

@@ -19,6 +19,7 @@ from reflector_gpu.cli.inventory import (
     state,
 )
 from reflector_gpu.engines.base import AnyModel
+from reflector_gpu.engines.recognition.resolution import AUTO
 from reflector_gpu.engines.weights import size
 from reflector_gpu.engines.weights.removal import occupied, parts, remove
 from reflector_gpu.errors import InvalidRequest
@@ -39,6 +40,9 @@ def show_all(*, as_json: bool, **overrides: object) -> None:
         return
     for kind in inventory.kinds:
         print_table(_table(kind, inventory))
+        sys.stdout.write("\n")
+    if inventory.aliases:
+        print_table(_aliases(inventory))
         sys.stdout.write("\n")
     more = here("reflector-gpu models show NAME")
     sys.stdout.write(f"* is configured. More about one, and how to install it:\n  {more}\n")
@@ -127,16 +131,30 @@ def _table(kind: str, inventory: Inventory) -> Table:
     return table
 
 
+def _aliases(inventory: Inventory) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("Aliases", "Mean", "State"):
+        table.add_column(heading, no_wrap=True)
+    for alias, model in inventory.aliases.items():
+        how = _state(model) if model else ""
+        table.add_row(Text(alias, "bold"), model.name if model else AUTO, how)
+    return table
+
+
+def _state(model: AnyModel) -> Text:
+    how = state(model)
+    return Text(how, "green" if how == "installed" else "yellow")
+
+
 def _row(model: AnyModel, inventory: Inventory) -> list[str | Text]:
     codes = languages(model)
     few = len(codes) <= _SHOWN_LANGUAGES
-    how = state(model)
     return [
         Text.assemble(
             (model.name, "bold"), _CONFIGURED if model.name in inventory.defaults else ""
         ),
         megabytes(model),
-        Text(how, "green" if how == "installed" else "yellow"),
+        _state(model),
         " ".join(codes) if few else f"{len(codes)} languages",
         model.licence,
         model.summary,
@@ -145,8 +163,10 @@ def _row(model: AnyModel, inventory: Inventory) -> list[str | Text]:
 
 def _facts(model: AnyModel, inventory: Inventory) -> list[tuple[str, str]]:
     configured = ", the configured one" if model.name in inventory.defaults else ""
+    aliases = [alias for alias, meant in inventory.aliases.items() if meant == model]
     facts = [
         ("name", model.name),
+        ("aliases", ", ".join(aliases)),
         ("kind", f"{model.capability.kind}{configured}"),
         ("summary", model.summary),
         ("languages", ", ".join(languages(model))),
@@ -172,6 +192,7 @@ def _record(model: AnyModel, inventory: Inventory) -> dict[str, object]:
         "name": model.name,
         "type": model.capability.kind,
         "default": model.name in inventory.defaults,
+        "aliases": [alias for alias, meant in inventory.aliases.items() if meant == model],
         "installed": not model.missing,
         "state": state(model),
         "missing": list(model.missing),

@@ -60,7 +60,7 @@ def run(ready_file: Path | None, **overrides: object) -> None:
         logs.configure(logs.LogOptions(settings.log_level, settings.log_format))
         url = url_of(listener)
         if settings.log_format == "text":
-            banner.show(settings, service.recognisers, url, named_keys=named_keys)
+            banner.show(settings, service, url, named_keys=named_keys)
         limits = ConnectionLimits.of(settings)
         config = Config(app, limits, settings.shutdown_seconds)
         server = _Server(config, service, url, ready_file, beside)

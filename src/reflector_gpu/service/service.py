@@ -119,6 +119,8 @@ class Service:
         except OSError as error:  # short recordings need no file, and room may come
             logger.error("There is no room for temporary files: %s", error)
         self.decoders.start()
+        if self.configured:
+            self._warn_of_aliases()
         for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
@@ -126,6 +128,16 @@ class Service:
                 self.workers.pool(model)
         if self._llm:
             self._llm.start()
+
+    def _warn_of_aliases(self) -> None:
+        for alias, model in self.recognisers.aliased(self.closeness).items():
+            if model and self.closeness(model) > COMING:
+                logger.warning(
+                    "REFLECTOR_MODEL_ALIASES: '%s' means %s, which is not installed: %s",
+                    alias,
+                    model.name,
+                    model.installation,
+                )
 
     async def close(self) -> None:
         """Stop every worker; running transcriptions fail with `ShuttingDown`."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.dependencies import AppService
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.engines.base import AnyModel
@@ -51,6 +52,12 @@ class ModelCard(BaseModel):
         "`not loaded`, `downloading` or `not installed`.",
         examples=["ready"],
     )
+    installation: str | None = Field(
+        default=None,
+        description="For a model that is not installed: the command that installs it where the "
+        "server runs.",
+        examples=[None],
+    )
 
 
 class ModelList(BaseModel):
@@ -63,7 +70,9 @@ All = Annotated[
 ]
 
 
-router = APIRouter(tags=["operations"], responses={"default": ANY_FAILURE})
+router = APIRouter(
+    tags=["operations"], responses={"default": ANY_FAILURE}, route_class=CheckedQuery
+)
 
 
 @router.head("/v1/models", include_in_schema=False)
@@ -126,6 +135,7 @@ def _llm_card(model: LanguageModel) -> ModelCard:
 
 
 def _card(service: Service, model: AnyModel) -> ModelCard:
+    state = _state(service, model)
     return ModelCard(
         id=model.name,
         type=model.capability.kind,
@@ -133,7 +143,8 @@ def _card(service: Service, model: AnyModel) -> ModelCard:
         languages=sorted(model.spec.languages),
         licence=model.licence,
         default=model.capability is not RECOGNITION or model == service.default,
-        state=_state(service, model),
+        state=state,
+        installation=model.installation if state == _ABSENT else None,
     )
 
 

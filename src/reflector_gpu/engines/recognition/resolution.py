@@ -84,7 +84,7 @@ class Recognisers:
             if target not in self.models:
                 raise ConfigurationError(f"REFLECTOR_AUTO_MODELS: '{name}' means 'auto' itself.")
             self._automatic += [target] if target not in self._automatic else []
-        self._default = self._meaning(self._chain(default, "REFLECTOR_MODEL"), _closeness).model
+        self._default = self._meaning(self._chain(default, "REFLECTOR_MODEL"), on_disk).model
         self.default = self.resolve(None, "en")
 
     @property
@@ -101,7 +101,7 @@ class Recognisers:
     def defaults(self) -> list[RecogniserModel]:
         """Those of `configured` that are installed, or else the one that is closest to it."""
         models = self.configured
-        return [model for model in models if not model.missing] or [min(models, key=_closeness)]
+        return [model for model in models if not model.missing] or [min(models, key=on_disk)]
 
     def needed(self, models: Sequence[RecogniserModel]) -> list[RecogniserModel]:
         """Those of ``models`` that can be chosen while all of them work.
@@ -139,7 +139,7 @@ class Recognisers:
         """
         sent = (name or "").strip()
         chain = self._chain(sent or self._configured, "", otherwise=bool(sent))
-        return self._meaning(chain, closeness or _closeness)
+        return self._meaning(chain, closeness or on_disk)
 
     def resolve(
         self,
@@ -157,7 +157,12 @@ class Recognisers:
         if (meant := self.meaning(name, closeness).model) is not None:
             return self.models[meant]
         told = languages if language is None else (language,)
-        return self._route(told, task, closeness or _closeness)
+        return self._route(told, task, closeness or on_disk)
+
+    def aliased(self, closeness: Closeness) -> dict[str, RecogniserModel | None]:
+        """What each of the operator's aliases means; None: `AUTO` chooses for each request."""
+        meant = {name: self.meaning(to, closeness).model for name, to in self.aliases.items()}
+        return {name: self.models[model] if model else None for name, model in meant.items()}
 
     def caveat(self, model: RecogniserModel) -> str | None:
         """A warning, if ``model`` answers requests that name no language, but cannot detect any.
@@ -239,7 +244,7 @@ class Recognisers:
             if model.weights
             and wanted in map(names.essence, (model.name, model.weights.repository))
         ]
-        return min(found, key=_closeness).name if wanted and found else None
+        return min(found, key=on_disk).name if wanted and found else None
 
     def _route(self, languages: Sequence[str], task: Task, closeness: Closeness) -> RecogniserModel:
         """The model for a request that leaves the choice to us.
@@ -292,11 +297,13 @@ def _replaces(better: RecogniserSpec, other: RecogniserSpec) -> bool:
     )
 
 
-def _closeness(model: RecogniserModel) -> int:
-    """The closeness of ``model`` by what is on disk."""
+def on_disk(model: RecogniserModel, *, downloads: bool = False) -> int:
+    """The closeness of ``model`` by what is on disk. ``downloads``: weights come when needed."""
     if not model.missing:
         return HERE
-    return PULLABLE if model.downloadable else ABSENT
+    if not model.downloadable:
+        return ABSENT
+    return COMING if downloads else PULLABLE
 
 
 def _folded(variable: str, names: Mapping[str, str]) -> dict[str, str]:

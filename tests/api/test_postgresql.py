@@ -90,7 +90,7 @@ def test_a_key_made_on_one_server_counts_on_all(url: str, tmp_path: Path, clip: 
         assert elsewhere.delete(path).status_code == 200
         assert http.get(path).status_code == 404
         assert http.get("/v1/jobs").json()["data"] == []
-        for odd in ("/v1/jobs/a%00b", "/v1/files/a%00b", "/v1/batches/a%00b", "/v1/jobs?after=%00"):
+        for odd in ("/v1/jobs/a%00b", "/v1/files/a%00b", "/v1/batches/a%00b"):
             assert "NUL" in error_of(http.get(odd), 400)["message"]
         assert http.get("/v1/jobs").status_code == 200  # nothing broke
     database.close()

@@ -27,7 +27,7 @@ def test_a_request_has_an_id_and_one_line_in_the_log(
     made_id = made.headers["X-Request-ID"]
     own_line, made_line = eventually(lambda: _lines(caplog, "mine-1", made_id))
     fixed = r"GET /v1/models 200 \d+\.\d{3}s"
-    assert re.fullmatch(rf"{fixed} id=mine-1 client=127\.0\.0\.1 key=0", own_line)
+    assert re.fullmatch(rf"{fixed} id=mine-1 client=127\.0\.0\.1 key=0 ignored=secret", own_line)
     assert made_line.startswith("GET /nowhere 404 ")
     assert 'reason="There is no /nowhere here' in made_line
 

@@ -91,7 +91,7 @@ Send the key as `Authorization: Bearer <key>`; the headers `api-key` and `X-API-
 
 Fields of a form may stand in the query as well. A field that is misspelled, or that belongs to
 another route, is a 400 that says so. Any other field that a route does not know is ignored; with
-`REFLECTOR_STRICT=true` it is a 400, too.
+`REFLECTOR_STRICT=true` it is a 400, too. The same is true of the names in every query.
 
 Headers of an answer:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.service import Service, TranscriptionRequest
 from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority, Task, WordSpaces
-from reflector_gpu.unknown_fields import printable
+from reflector_gpu.unknown_fields import UnknownField, check_spelling, printable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -130,9 +130,15 @@ class Intake:
         """The fields of a body that is JSON.
 
         Raises:
-            InvalidRequest: it is not JSON, or as `fields`.
+            InvalidRequest: it is not JSON, a field is in the query instead, or as `fields`.
             TooLarge, ClientTooSlow
         """
+        for name in context.request.query_params:
+            if name in accepted.model.model_fields:
+                raise InvalidRequest(
+                    f"'{name}' is in the query; send it as a field of the JSON body.", param=name
+                )
+        self.check_query(context.request)
         values = json_values(await self.body(context, max_bytes))
         return self.fields(context.request, accepted, values)
 
@@ -155,18 +161,39 @@ class Intake:
             InvalidRequest: a name is misspelled or misplaced, a value does not fit, or a field
                 has no effect and the server is strict.
         """
-        if ignored := accepted.ignored(values):
-            names = accepted_fields.listed(ignored)
-            if self._service.settings.strict:
-                raise InvalidRequest(
-                    f"These fields have no effect on this route; leave them out: {names}.",
-                    param=printable(ignored[0]),
-                )
-            record = record_of(request.scope)
-            record.headers[accepted_fields.IGNORED_HEADER] = record.details["ignored"] = names
+        self._ignore(request, accepted.ignored(values))
         used = {name: value for name, value in values.items() if name not in accepted.unused}
         with explained():
             return accepted.model.model_validate(used)
+
+    def check_query(self, request: Request, known: Collection[str] = ()) -> None:
+        """Check the names in the query of a request to a route that knows some.
+
+        Raises:
+            InvalidRequest: one is misspelled, or has no effect and the server is strict.
+        """
+        unknown = [name for name in request.query_params if name not in known]
+        check_spelling(UnknownField(name, name, known) for name in unknown)
+        self._ignore(request, unknown)
+
+    def _ignore(self, request: Request, ignored: Sequence[str]) -> None:
+        """Have the answer and the log name the fields that are ``ignored``.
+
+        Raises:
+            InvalidRequest: there are some, and the server is strict.
+        """
+        if not ignored:
+            return
+        names = accepted_fields.listed(ignored)
+        if self._service.settings.strict:
+            raise InvalidRequest(
+                f"These fields have no effect on this route; leave them out: {names}.",
+                param=printable(ignored[0]),
+            )
+        record = record_of(request.scope)
+        told = [record.details["ignored"]] if "ignored" in record.details else []
+        named = ",".join(map(str, [*told, names]))
+        record.headers[accepted_fields.IGNORED_HEADER] = record.details["ignored"] = named
 
     async def transcription_request(
         self, context: RequestContext, fields: TranscriptionFields, task: Task

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.fields import (
@@ -16,7 +16,7 @@ from reflector_gpu.api.fields import (
 )
 from reflector_gpu.api.sent_fields import SentFields
 from reflector_gpu.formats.response_format import Granularity
-from reflector_gpu.jobs.job import Status
+from reflector_gpu.jobs.job import Status, is_job_id
 from reflector_gpu.service.parameters import listed, not_empty
 
 Kind = Literal["transcription", "diarization", "translation"]
@@ -39,6 +39,14 @@ def _object(value: object) -> object:
 def _flattened(value: object) -> object:
     """A query has a list of texts, each of which may have several values between commas."""
     return listed(",".join(map(str, value))) if isinstance(value, list) else listed(value)
+
+
+def _position(value: object) -> object:
+    """The id of a job, after which a page begins. A list goes on where the job was, if it is erased
+    by now."""
+    if isinstance(value, str) and value and not is_job_id(value):
+        raise PydanticCustomError("no_job_id", "Send the 'last_id' of the page before")
+    return not_empty(value)
 
 
 _Granularities = Annotated[tuple[Granularity, ...], BeforeValidator(_flattened)]
@@ -126,7 +134,16 @@ def options_of(kind: Kind, values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if name in known}
 
 
-class ListFields(SentFields):
+class PageFields(SentFields):
+    """Which page of a list a query asks for."""
+
+    after: Annotated[str | None, BeforeValidator(_position)] = Field(
+        None, description="The `last_id` of the page before."
+    )
+    limit: int = Field(20, ge=1, le=100, description="Most entries of this page.")
+
+
+class ListFields(PageFields):
     """The query of GET /v1/jobs."""
 
     status: Annotated[tuple[Status, ...], BeforeValidator(_flattened)] = Field(
@@ -138,10 +155,6 @@ class ListFields(SentFields):
     idempotency_key: Annotated[str | None, BeforeValidator(not_empty)] = Field(
         None, max_length=255, description="Only the job with this key."
     )
-    after: Annotated[str | None, BeforeValidator(not_empty)] = Field(
-        None, max_length=64, description="The `last_id` of the page before."
-    )
-    limit: int = Field(20, ge=1, le=100, description="Most jobs of this page.")
 
 
 class ResultFields(SentFields):

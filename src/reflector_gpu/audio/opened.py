@@ -7,14 +7,14 @@ import os
 import stat
 import sys
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import IO
 
 from reflector_gpu.audio.spool import Spool
 
 _COPIED_AT_ONCE = 1 << 20  # bytes
 
 
-def spool_of(file: BinaryIO, directory: os.PathLike[str] | None = None) -> Spool:
+def spool_of(file: IO[bytes], directory: os.PathLike[str] | None = None) -> Spool:
     """A spool of what ``file`` has from its position on. The file stays open.
 
     A file on disk that nobody has read from is read in place. Others are copied, which takes as
@@ -25,7 +25,7 @@ def spool_of(file: BinaryIO, directory: os.PathLike[str] | None = None) -> Spool
         StorageFull: there is no room for a copy.
         OSError: it cannot be read.
     """
-    if isinstance(file, io.TextIOBase):
+    if hasattr(file, "encoding"):  # as those that give text have
         raise TypeError("The file gives text; open it in binary mode: open(path, 'rb').")
     if _is_untouched(file):
         return Spool.over(io.FileIO(os.dup(file.fileno())))
@@ -38,7 +38,7 @@ def spool_of(file: BinaryIO, directory: os.PathLike[str] | None = None) -> Spool
     return spool
 
 
-def _is_untouched(file: BinaryIO) -> bool:
+def _is_untouched(file: IO[bytes]) -> bool:
     """Whether ``file`` is on disk and stands at its beginning.
 
     Other classes than these may read something else than what is on disk, as those of gzip do.

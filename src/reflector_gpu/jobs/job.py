@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -125,8 +126,14 @@ class Job:
 
 
 _JOB = TypeAdapter(Job)
+_JOB_ID = re.compile(r"job_[0-9a-f]{32}")
 
 
 def new_id(prefix: str) -> str:
     """An identifier that nobody can guess. Later ones are greater."""
     return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether ``text`` has the form of a job's id. The job itself may be erased by now."""
+    return _JOB_ID.fullmatch(text) is not None

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, JsonValue, StringConstraints
 from starlette.responses import Response, StreamingResponse
 
@@ -15,10 +15,12 @@ from reflector_gpu.api.access import NAMED_KEY
 from reflector_gpu.api.batch_kind import ENDPOINTS, KIND
 from reflector_gpu.api.batch_lines import count_lines
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.intake import announced, single
+from reflector_gpu.api.job_fields import PageFields
 from reflector_gpu.api.job_views import Erased
 from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.api.scopes import check_scope
@@ -29,7 +31,9 @@ from reflector_gpu.jobs.job import Draft, Job, Status
 from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.types import Priority
 
-router = APIRouter(prefix="/v1", tags=["batches"], responses={"default": ANY_FAILURE})
+router = APIRouter(
+    prefix="/v1", tags=["batches"], responses={"default": ANY_FAILURE}, route_class=CheckedQuery
+)
 
 _OUTPUT, _ERRORS = "file-output-", "file-errors-"
 _LARGEST = 200_000_000  # bytes of an input file
@@ -44,7 +48,7 @@ _STATUS = {
 }
 
 
-class FileView(SentFields):
+class FileView(BaseModel):
     """A file, as OpenAI describes it."""
 
     id: str
@@ -98,7 +102,7 @@ class BatchList(BaseModel):
     has_more: bool
 
 
-class BatchFields(BaseModel):
+class BatchFields(SentFields):
     """The body of POST /v1/batches."""
 
     input_file_id: str = Field(description="A file of /v1/files, with a request in each line.")
@@ -115,7 +119,14 @@ class BatchFields(BaseModel):
     ) = Field(None, max_length=16, description="Texts of your own.")
 
 
+class FileFields(SentFields):
+    """The fields of POST /v1/files, besides the file."""
+
+    purpose: str = Field("", description="What the file is for: `batch`.", examples=["batch"])
+
+
 _FIELDS = AcceptedFields(BatchFields)
+_FILE_FIELDS = AcceptedFields(FileFields)
 
 
 @router.post("/files")
@@ -125,11 +136,11 @@ async def create_file(request: Request, intake: AppIntake, jobs: AppJobs, owner:
         with jobs.arriving() as arriving:
             await jobs.check_room(owner, announced(request))
             form = await intake.form(context, spool=arriving.spool)
-            purpose = dict(form.fields).get("purpose")
-            if purpose != "batch":
+            fields = intake.form_fields(request, _FILE_FIELDS, form)
+            if fields.purpose != "batch":
                 raise InvalidRequest("Files have the purpose 'batch' here.", param="purpose")
             name = single(form).filename.replace("\0", "")[:_LONGEST_NAME]
-            return _file(await jobs.files.add(owner, name, purpose, arriving.path))
+            return _file(await jobs.files.add(owner, name, fields.purpose, arriving.path))
 
 
 @router.get("/files")
@@ -225,18 +236,16 @@ def _count(path: Path, endpoint: str) -> int:
 
 @router.get("/batches")
 async def list_batches(
-    jobs: AppJobs, owner: Owner, after: str | None = None, limit: int = 20
+    jobs: AppJobs, owner: Owner, asked: Annotated[PageFields, Query()]
 ) -> BatchList:
-    """List your batches, the newest first."""
-    if not 1 <= limit <= 100:
-        raise InvalidRequest("limit: should be 1 to 100", param="limit")
-    found = await jobs.store.listed(owner, kind=KIND, after=after, limit=limit + 1)
-    shown = [_batch(job, jobs) for job in found[:limit]]
+    """List your batches, the newest first. `after` is the `last_id` of the page before."""
+    found = await jobs.store.listed(owner, kind=KIND, after=asked.after, limit=asked.limit + 1)
+    shown = [_batch(job, jobs) for job in found[: asked.limit]]
     return BatchList(
         data=shown,
         first_id=shown[0].id if shown else None,
         last_id=shown[-1].id if shown else None,
-        has_more=len(found) > limit,
+        has_more=len(found) > asked.limit,
     )
 
 

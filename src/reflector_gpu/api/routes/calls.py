@@ -43,6 +43,7 @@ async def open_call(
     client: str = getattr(request.state, "client", "")
     async with intake.admit(request, Priority.LIVE) as context:
         service.recordings.live_load.check()
+        intake.check_query(request, ("model",))
         body = await intake.body(context, _MAX_BYTES)
         offer, told = await _parts(request, body)
         configuration = sessions.begun(service, request, request.query_params.get("model"))

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from reflector_gpu.api import job_openapi, responses
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.connection import Deadline, EventStream, first_event
 from reflector_gpu.api.dependencies import AppIntake, AppJobKinds, AppJobs, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
@@ -50,7 +51,7 @@ from reflector_gpu.pipeline.transcription import Gathered
 from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority, Transcript
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=CheckedQuery)
 
 _FAILURES: dict[int | str, dict[str, Any]] = {"default": ANY_FAILURE}
 _JSON = "application/json"

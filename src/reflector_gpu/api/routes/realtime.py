@@ -90,6 +90,7 @@ async def create_client_secret(
 ) -> Response:
     """Make a key that a web page may hold: it opens realtime sessions, for a few minutes."""
     async with intake.admit(request, Priority.LIVE) as context:
+        intake.check_query(request)
         values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
         fields = intake.fields(request, route_fields.CLIENT_SECRETS, values)
         secret = await _secret(request, service, known, fields.session or {}, fields.seconds)
@@ -105,6 +106,7 @@ async def create_transcription_session(
 ) -> Response:
     """Make a client secret as OpenAI's beta did."""
     async with intake.admit(request, Priority.LIVE) as context:
+        intake.check_query(request)
         values = json_values(await intake.body(context, _MAX_JSON_BYTES) or b"{}")
         fields = intake.fields(request, route_fields.BETA_SESSIONS, values)
         told = fields.model_dump(exclude_unset=True, exclude={"client_secret", "modalities"})

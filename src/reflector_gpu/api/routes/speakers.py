@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 from starlette.responses import Response
 
 from reflector_gpu.api import responses, route_fields
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
@@ -20,7 +21,7 @@ from reflector_gpu.service.known_speakers import EVERYBODY, MOST_CLIPS
 from reflector_gpu.service.speaker_files import Remembered
 from reflector_gpu.types import Priority
 
-router = APIRouter(prefix="/v1/speakers", tags=["diarization"])
+router = APIRouter(prefix="/v1/speakers", tags=["diarization"], route_class=CheckedQuery)
 
 
 _CLIP: JsonValue = {"type": "string", "format": "binary"}

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from reflector_gpu.api import openapi, responses, route_fields
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService
 from reflector_gpu.api.errors import ANY_FAILURE
@@ -35,7 +36,7 @@ class TranslatorList(BaseModel):
     data: list[TranslatorCard]
 
 
-router = APIRouter(tags=["translation"])
+router = APIRouter(tags=["translation"], route_class=CheckedQuery)
 
 
 @router.post("/translate", openapi_extra=openapi.TRANSLATE)

@@ -12,6 +12,7 @@ from email.utils import formatdate
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.dependencies import AppJobs, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.errors import (
@@ -33,6 +34,7 @@ router = APIRouter(
     tags=["jobs"],
     responses={"default": ANY_FAILURE},
     default_response_class=Response,
+    route_class=CheckedQuery,
 )
 
 

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from reflector_gpu.api.access import NAMED_KEY
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.dependencies import AppKept, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.errors import Forbidden
 from reflector_gpu.store.keys import ApiKey, Scope
 
-router = APIRouter(prefix="/v1/usage", tags=["operations"])
+router = APIRouter(prefix="/v1/usage", tags=["operations"], route_class=CheckedQuery)
 
 
 class UsageOfDay(BaseModel):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.dependencies import AppJobs, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 
-router = APIRouter(prefix="/v1/webhooks", tags=["jobs"])
+router = APIRouter(prefix="/v1/webhooks", tags=["jobs"], route_class=CheckedQuery)
 
 
 class WebhookSecret(BaseModel):

@@ -116,7 +116,7 @@ def heard(
     found: list[dict[str, Any]] = []
 
     async def send(event: ServerEvent) -> None:
-        found.append(json.loads(event.json_text()))
+        found.append(json.loads(event.model_dump_json()))
 
     async def run() -> None:
         told = {"format": {"type": "audio/pcm", "rate": SAMPLE_RATE}, **settings}

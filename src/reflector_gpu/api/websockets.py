@@ -48,7 +48,7 @@ async def refuse(error: ReflectorError, scope: Scope, receive: Receive, send: Se
         record_failure(scope, error)
         websocket = WebSocket(scope, receive, send)
         await websocket.accept(SUBPROTOCOL)
-        await websocket.send_text(ErrorEvent(error=Problem.of(error)).json_text())
+        await websocket.send_text(ErrorEvent(error=Problem.of(error)).model_dump_json())
         again = isinstance(error, Overloaded | Unavailable)
         await websocket.close(_TRY_AGAIN if again else _VIOLATION, error.code)
         return

@@ -27,7 +27,6 @@ padded where the recording ends."""
 
 _MIN_SPEECH = 3  # voiced windows (96 ms) in a chunk; a click has fewer
 _MIN_CHUNK = math.ceil(MIN_CHUNK_SECONDS / WINDOW_SECONDS)
-_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
 _PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # windows; ends an early chunk, in its middle
 _AT_ONCE = BLOCK_SAMPLES  # samples to gather, because each call of the detector costs something
 _UNLIMITED = 1 << 62  # windows
@@ -93,8 +92,7 @@ class Chunker:
         schedule: Schedule = PLAIN,
     ) -> None:
         self._probabilities = probabilities
-        silent = min(threshold, max(threshold - _HYSTERESIS, 0.01))
-        self._speaks = Hysteresis(threshold, silent)
+        self._speaks = Hysteresis.around(threshold)
         self._longest = max(_windows(max_seconds), 2 * _MIN_SPEECH)
         self._most = int(min(max_seconds, _FOREVER) * SAMPLE_RATE)  # samples of a chunk
         shortest = max(_MIN_CHUNK, 2 * _MIN_SPEECH)

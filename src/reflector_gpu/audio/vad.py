@@ -56,6 +56,9 @@ class VadOptions:
     silence: float | None = None
 
 
+_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
+
+
 class Hysteresis:
     """Whether somebody speaks, by the detector's probabilities, which are given one by one.
 
@@ -66,6 +69,11 @@ class Hysteresis:
         self._begins = begins
         self._ends = ends
         self._speaks = False
+
+    @classmethod
+    def around(cls, threshold: float) -> Hysteresis:
+        """One by which speech begins at ``threshold``, and ends a little below it."""
+        return cls(threshold, min(threshold, max(threshold - _HYSTERESIS, 0.01)))
 
     def __call__(self, probability: float) -> bool:
         self._speaks = probability >= (self._ends if self._speaks else self._begins)

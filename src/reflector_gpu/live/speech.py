@@ -10,7 +10,6 @@ import numpy as np
 from reflector_gpu.audio.vad import WINDOW, Hysteresis, VadOptions
 from reflector_gpu.types import SAMPLE_RATE, Samples, Span
 
-_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
 _BRIDGED = SAMPLE_RATE // 5  # samples; a shorter silence is a part of speech
 
 
@@ -20,8 +19,7 @@ class Speech:
     def __init__(self, detector: Callable[[Samples], Samples], options: VadOptions) -> None:
         """``detector`` is `VoiceActivity.probabilities` for these samples, or does the same."""
         self._detector = detector
-        silent = min(options.threshold, max(options.threshold - _HYSTERESIS, 0.01))
-        self._speaks = Hysteresis(options.threshold, silent)
+        self._speaks = Hysteresis.around(options.threshold)
         self._rest: Samples = np.zeros(0, np.float32)
         self._spans: list[tuple[int, int]] = []
         self.heard = 0

@@ -55,7 +55,7 @@ class Conversation:
 
     async def send(self, event: ServerEvent) -> None:
         """Send ``event``, unless the client has left."""
-        await self._line.send(event.json_text())
+        await self._line.send(event.model_dump_json())
 
     async def hold(self, session: Session) -> None:
         """Hold the conversation, and close the session and the line at its end."""

@@ -28,7 +28,7 @@ class Endpoint:
     def __init__(self, finished: Finished) -> None:
         self._finished = finished
         self._heard: deque[Samples] = deque(maxlen=_KEPT)
-        self._asking: asyncio.Task[bool | None] | None = None
+        self._asking: asyncio.Future[bool | None] | None = None
 
     def hear(self, samples: Samples, silent: int) -> None:
         """Take the next ``samples`` of the turn, whose last ``silent`` windows are silent."""
@@ -36,7 +36,7 @@ class Endpoint:
         if silent == 0:
             self._drop()
         elif silent == _ASKED_AFTER:
-            self._asking = asyncio.create_task(self._ask(np.concatenate(self._heard)))
+            self._asking = asyncio.ensure_future(self._finished(np.concatenate(self._heard)))
 
     async def reached(self) -> bool | None:
         """Whether the turn was complete when this pause began; None if nobody can tell."""
@@ -52,9 +52,6 @@ class Endpoint:
         """Forget what was said: the turn has ended."""
         self._heard.clear()
         self._drop()
-
-    async def _ask(self, samples: Samples) -> bool | None:
-        return await self._finished(samples)
 
     def _drop(self) -> None:
         if self._asking:

@@ -13,7 +13,6 @@ from reflector_gpu.realtime.configuration import SemanticVad, ServerVad, TurnDet
 from reflector_gpu.types import Samples
 
 _ONSET = 2  # windows of voice that begin a turn; a click has fewer
-_HYSTERESIS = 0.15  # speech ends where the probability falls so far below the threshold
 _SURE = 0.5  # the threshold if the client gives none
 _PREFIX_SECONDS = 0.3
 
@@ -77,9 +76,8 @@ class Listener:
 
     def rules(self, rules: Rules) -> None:
         """Go by ``rules`` from now on."""
-        silent = min(rules.threshold, max(rules.threshold - _HYSTERESIS, 0.01))
         self._rules = rules
-        self._speaks = Hysteresis(rules.threshold, silent)
+        self._speaks = Hysteresis.around(rules.threshold)
         self.begin_anew()
 
     def begin_anew(self) -> None:

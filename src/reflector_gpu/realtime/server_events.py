@@ -60,9 +60,6 @@ class _Body(BaseModel):
 class ServerEvent(_Body):
     event_id: str = Field(default_factory=lambda: new_id("event"))
 
-    def json_text(self) -> str:
-        return self.model_dump_json()
-
 
 class Session(_Body):
     """A whole session, with everything that is in effect."""

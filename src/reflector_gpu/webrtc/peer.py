@@ -125,7 +125,7 @@ class Peer:
             channel.send(text)
         except ValueError:  # the peer has said how long a message may be
             error = InvalidRequest("The answer is longer than a message that you take.")
-            channel.send(ErrorEvent(error=Problem.of(error)).json_text())
+            channel.send(ErrorEvent(error=Problem.of(error)).model_dump_json())
         except InvalidStateError:
             return
         if channel.bufferedAmount > _MOST_TEXT:

@@ -53,7 +53,14 @@ def told(
     return list(found)
 
 
-@pytest.mark.parametrize("name", PYANNOTE["diarized"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two untold",
+        pytest.param("overlapping untold", marks=pytest.mark.slow),
+        pytest.param("overlapping 2", marks=pytest.mark.slow),
+    ],
+)
 def test_turns_are_pyannotes_own(engine: MixtureDiarizer, name: str) -> None:
     """Within half a point of its error rate; frames differ by less than one at every edge."""
     kind, count = name.split()
@@ -110,6 +117,7 @@ def test_silence_has_no_turns(engine: MixtureDiarizer, seconds: float) -> None:
     assert told(engine, np.zeros(int(seconds * SAMPLE_RATE), np.float32)) == []
 
 
+@pytest.mark.slow
 def test_hours_of_voices_are_clustered_in_parts() -> None:
     """More than are compared in pairs: each part by itself, then all of them together."""
     found = clustered(Case(1, 4, 5000, 0.3, 0.6), Plda(PIPELINE / "plda"))

@@ -106,7 +106,7 @@ def speakers(turns: Sequence[SpeakerTurn]) -> list[int]:
     return list(dict.fromkeys(turn.speaker for turn in turns))
 
 
-@pytest.mark.parametrize("names", ["AD", "ADH"])
+@pytest.mark.parametrize("names", ["AD", pytest.param("ADH", marks=pytest.mark.slow)])
 def test_who_speaks_when(meeting: Meeting, names: str) -> None:
     turns, truth = meeting(names)
     assert speakers(turns) == list(range(len(names)))
@@ -265,6 +265,7 @@ def test_people_are_counted_through_noise(count: int, each: int, noise: float) -
     assert len(set(zip(owners, found.tolist(), strict=True))) == count
 
 
+@pytest.mark.slow
 def test_hours_are_clustered_in_parts() -> None:
     owners = (np.arange(5000) * 7 // 5000).tolist()
     assert len(people(voices_of(owners), NOTHING_TOLD)) == 7

@@ -61,6 +61,16 @@ def engine() -> Iterator[SegmentationDiarizer]:
     engine.close()
 
 
+@pytest.fixture(scope="module")
+def of_two(engine: SegmentationDiarizer) -> list[SpeakerTurn]:
+    return told(engine, conversation(TWO)[0])
+
+
+@pytest.fixture(scope="module")
+def of_overlapping(engine: SegmentationDiarizer) -> list[SpeakerTurn]:
+    return told(engine, conversation(OVERLAPPING)[0])
+
+
 def told(
     engine: SegmentationDiarizer, samples: Samples, options: DiarizeOptions = NOTHING_TOLD
 ) -> list[SpeakerTurn]:
@@ -96,9 +106,8 @@ def test_windows_may_be_as_dense_as_a_device_can_afford(
     assert error_rate(turns, truth) < 0.2
 
 
-def test_turns_are_in_order_and_inside_the_recording(engine: SegmentationDiarizer) -> None:
-    sound, _ = conversation(OVERLAPPING)
-    turns = told(engine, sound)
+def test_turns_are_in_order_and_inside_the_recording(of_overlapping: list[SpeakerTurn]) -> None:
+    sound, turns = conversation(OVERLAPPING)[0], of_overlapping
     assert [turn.start for turn in turns] == sorted(turn.start for turn in turns)
     for turn in turns:
         assert 0 <= turn.start < turn.end <= len(sound) / SAMPLE_RATE
@@ -107,14 +116,14 @@ def test_turns_are_in_order_and_inside_the_recording(engine: SegmentationDiarize
         assert all(one.end < other.start for one, other in pairwise(own))
 
 
-def test_overlapping_speech_has_overlapping_turns(engine: SegmentationDiarizer) -> None:
-    sound, truth = conversation(OVERLAPPING)
-    turns = told(engine, sound)
+def test_overlapping_speech_has_overlapping_turns(
+    of_overlapping: list[SpeakerTurn], of_two: list[SpeakerTurn]
+) -> None:
+    truth, turns = conversation(OVERLAPPING)[1], of_overlapping
     assert together(turns) == pytest.approx(together(truth), rel=0.5)
     assert together(truth) > 1.5
     assert error_rate(turns, truth) < 0.15
-    apart, _ = conversation(TWO)
-    assert together(told(engine, apart)) < 0.3
+    assert together(of_two) < 0.3
 
 
 def together(turns: Sequence[SpeakerTurn]) -> float:
@@ -185,19 +194,20 @@ def test_a_single_speaker_never_overlaps_themselves(engine: SegmentationDiarizer
     assert all(one.end < other.start for one, other in pairwise(turns))
 
 
-def test_the_same_recording_gives_the_same_turns(engine: SegmentationDiarizer) -> None:
+def test_the_same_recording_gives_the_same_turns(of_overlapping: list[SpeakerTurn]) -> None:
     sound, _ = conversation(OVERLAPPING)
     again = SegmentationDiarizer(str(SEGMENTATION))
     again.load()
-    assert told(engine, sound) == told(again, sound)
+    assert told(again, sound) == of_overlapping
 
 
-def test_recordings_of_one_call_do_not_mix(engine: SegmentationDiarizer) -> None:
+def test_recordings_of_one_call_do_not_mix(
+    engine: SegmentationDiarizer, of_two: list[SpeakerTurn], of_overlapping: list[SpeakerTurn]
+) -> None:
     sounds = [conversation(lines)[0] for lines in (TWO, OVERLAPPING)]
     both = engine.diarize([recording(sound) for sound in sounds], NOTHING_TOLD)
-    assert [list(turns) for turns in both if not isinstance(turns, Exception)] == [
-        told(engine, sound) for sound in sounds
-    ]
+    found = [list(turns) for turns in both if not isinstance(turns, Exception)]
+    assert found == [of_two, of_overlapping]
 
 
 def test_the_level_does_not_matter(engine: SegmentationDiarizer) -> None:

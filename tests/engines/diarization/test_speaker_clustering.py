@@ -59,6 +59,7 @@ def test_many_people_do_not_collide(each: int) -> None:
     assert len({*zip(owners.tolist(), found.tolist(), strict=True)}) == 200
 
 
+@pytest.mark.slow
 def test_hours_take_no_more_than_parts_of_them() -> None:
     owners = np.arange(3000) * 7 // 3000
     assert len(people(voices_of(owners), 12, NOTHING_TOLD)) == 7

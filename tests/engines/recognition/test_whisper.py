@@ -54,7 +54,15 @@ def together(engine: WhisperRecogniser, monkeypatch: pytest.MonkeyPatch) -> Whis
     return engine
 
 
-@pytest.fixture(scope="module", params=["en", "es"])
+SLOW = pytest.mark.slow
+
+
+def most_slow(spoken: list[Clip]) -> list[object]:
+    """Parameters of ``spoken``, of which all but the first take long together."""
+    return [pytest.param(clip, marks=[SLOW] if i else []) for i, clip in enumerate(spoken)]
+
+
+@pytest.fixture(scope="module", params=["en", pytest.param("es", marks=SLOW)])
 def spoken(request: pytest.FixtureRequest) -> list[Clip]:
     return clips(request.param)[::2]
 
@@ -119,8 +127,11 @@ def test_spanish_is_translated_into_english(engine: WhisperRecogniser) -> None:
     "options",
     [
         TranscribeOptions(),
-        TranscribeOptions(language="es", task="translate"),
-        TranscribeOptions(language="en", prompt="hello team", hotwords=("budget", "agenda")),
+        pytest.param(TranscribeOptions(language="es", task="translate"), marks=SLOW),
+        pytest.param(
+            TranscribeOptions(language="en", prompt="hello team", hotwords=("budget", "agenda")),
+            marks=SLOW,
+        ),
     ],
     ids=["detected", "translate", "prompt"],
 )
@@ -235,6 +246,7 @@ def test_scores_come_with_the_segments(engine: WhisperRecogniser) -> None:
     assert result.segments[0].tokens
 
 
+@pytest.mark.slow
 def test_no_speech_gives_no_words(engine: WhisperRecogniser) -> None:
     sounds = {**STEADY, "one click": clicks(1), "clicks": clicks(20)}
     results = hear(engine, list(sounds.values()), TranscribeOptions())
@@ -242,7 +254,7 @@ def test_no_speech_gives_no_words(engine: WhisperRecogniser) -> None:
         assert text_of(result) == "", name
 
 
-@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("language", ["en", pytest.param("es", marks=SLOW)])
 def test_sounds_have_no_words_in_a_language_that_was_asked_for(
     engine: WhisperRecogniser, language: str
 ) -> None:
@@ -251,7 +263,7 @@ def test_sounds_have_no_words_in_a_language_that_was_asked_for(
     assert [text_of(result) for result in results] == [""] * len(sounds)
 
 
-@pytest.mark.parametrize("clip", clips("en")[::5], ids=lambda clip: clip.path.stem)
+@pytest.mark.parametrize("clip", most_slow(clips("en")[::5]), ids=lambda clip: clip.path.stem)
 def test_no_word_is_lost_or_added_beside_sound_that_is_no_speech(
     engine: WhisperRecogniser, clip: Clip
 ) -> None:
@@ -298,7 +310,7 @@ def pretend(inner: WhisperModel, monkeypatch: pytest.MonkeyPatch) -> Pretend:
     return write
 
 
-@pytest.mark.parametrize("clip", clips("en")[::7], ids=lambda clip: clip.path.stem)
+@pytest.mark.parametrize("clip", most_slow(clips("en")[::7]), ids=lambda clip: clip.path.stem)
 @pytest.mark.parametrize("loop", ["nine", "no question"])
 @pytest.mark.parametrize("times", [30, None], ids=["often", "for ever"])
 def test_a_loop_is_said_once_and_the_words_before_it_are_where_they_were_spoken(
@@ -391,20 +403,20 @@ def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not
     monkeypatch: pytest.MonkeyPatch,
     method: str,
 ) -> None:
-    spoken = clips("en")[:4]
+    spoken = clips("en")[:2]
     real = getattr(inner.model, method)
 
     def short_of_memory(rows: Any, *args: Any, **options: Any) -> Any:
-        if rows.shape[0] > 2:
+        if rows.shape[0] > 1:
             raise RuntimeError("CUDA failed with error out of memory")
         return real(rows, *args, **options)
 
     monkeypatch.setattr(inner, "model", Meddled(inner.model, **{method: short_of_memory}))
-    with pytest.raises(EngineFailed, match=r"batch of 4.*out of memory"):
+    with pytest.raises(EngineFailed, match=r"batch of 2.*out of memory"):
         together.transcribe([clip.samples for clip in spoken], TranscribeOptions())
-    for half in (spoken[:2], spoken[2:]):
-        results = hear(together, [clip.samples for clip in half], TranscribeOptions())
-        assert [text_of(result) for result in results] == [clip.text for clip in half]
+    for half in spoken:
+        (result,) = hear(together, [half.samples], TranscribeOptions())
+        assert text_of(result) == half.text
 
 
 @pytest.mark.parametrize("compute_type", ["int8", "float32", "auto"])

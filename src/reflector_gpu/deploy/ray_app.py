@@ -1,8 +1,8 @@
 """The application on Ray Serve: ``serve run reflector_gpu.deploy.ray_app:app``.
 
 The ingress is the usual server, several times: it authenticates, decodes and chunks on CPUs. Only
-its workers differ: each is a call of a deployment whose replicas hold an engine, and share of a
-GPU if need be (`deploy.on_ray.calls`, `deploy.on_ray.engines`).
+its workers differ: each is a call of a deployment whose replicas hold an engine and, if need be, a
+share of a GPU (`deploy.on_ray.calls`, `deploy.on_ray.engines`).
 """
 
 from __future__ import annotations

@@ -26,10 +26,12 @@ _KEPT = f"""SELECT (SELECT count(*) {_JOBS}) AS jobs,
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many ``jobs`` may wait or run, and how many ``bytes`` there may be of their recordings,
-    of files, and of uploads, which count in full from their beginning. Jobs that are
-    made of an upload or a file add none while that is there, and its size once, in all, when it is
-    deleted: they are the same bytes."""
+    """How many ``jobs`` may wait or run, and how many ``bytes`` may be kept.
+
+    Recordings of jobs, files and uploads count, uploads in full from their beginning. Jobs of one
+    upload or file share its bytes: they add none while it is there, and all of them together add
+    its size once it is deleted.
+    """
 
     jobs: float = math.inf
     bytes: float = math.inf

@@ -175,7 +175,7 @@ class _FileWriter:
             raise full() from error
 
     async def flush(self) -> None:
-        """The file has everything."""
+        """Nothing to do: what is written counts at once."""
 
 
 def sync(path: Path) -> None:

@@ -18,9 +18,9 @@ from reflector_gpu.types import Chunk, Recognition, TranscribeOptions
 
 
 class Journal:
-    """A job's own book, for as long as this server works on it.
+    """What a job has done so far, written down while this server works on it.
 
-    It is a `Tally`, and the memory of what was recognised.
+    It is a `Tally`, and remembers what was recognised.
     """
 
     def __init__(
@@ -66,8 +66,10 @@ class Journal:
 
     @contextmanager
     def advance(self, position: float) -> Iterator[float]:
-        """Go on to ``position``. The block writes down the audio that was used for it. All channels
-        count."""
+        """Go on to ``position``, and give the seconds of audio on the way, of all channels.
+
+        The block writes them down. They count for the owner's quota unless it fails.
+        """
         used = max(0.0, position - self.position) * self._channels
         self.position = position
         with self._owners.using(self._job.owner, used):

@@ -22,5 +22,7 @@ class Owners(Protocol):
         """
 
     def using(self, owner: str, seconds: float) -> AbstractContextManager[None]:
-        """So many ``seconds`` of audio are written down for ``owner`` in the block. They count for
-        its quota, unless the block fails."""
+        """Count ``seconds`` of audio for the quota of ``owner``, which the block writes down.
+
+        They do not count if the block fails.
+        """

@@ -82,7 +82,7 @@ class LiveSpeakers(Protocol):
         ...
 
     async def corrected(self, use: Callable[[Sequence[SpeakerTurn]], T]) -> T:
-        """What ``use`` makes, in a thread, of all turns so far, by all that was heard so far.
+        """What ``use`` makes, in a thread, of all turns, corrected by what was heard after them.
 
         People keep their numbers where they can. Raises `ReflectorError` if the diarizer failed.
         """

@@ -30,7 +30,7 @@ _SOON = 1.0  # seconds between two passes up to which there is time for all of t
 def borne_context(seconds: float, step: float) -> float:
     """How much of ``seconds`` of context to hear while passes are ``step`` seconds apart.
 
-    It makes passes longer. At least half of it is worth that.
+    Context makes passes longer. At least half of it is worth that.
     """
     return seconds * max(0.5, min(1.0, _SOON / step))
 

@@ -70,7 +70,7 @@ class ThreadedSpeakers:
         return await self._used(lambda diarizer: diarizer.speaker(start, end))
 
     async def corrected(self, use: Callable[[Sequence[SpeakerTurn]], T]) -> T:
-        """What ``use`` makes, in a thread, of all turns so far, by all that was heard so far.
+        """What ``use`` makes, in a thread, of all turns, corrected by what was heard after them.
 
         Raises:
             ReflectorError: the diarizer failed.

@@ -53,7 +53,7 @@ class Speech:
         return self._spans[-1][1] if self._spans else None
 
     def follow(self, speech: Iterable[Span]) -> None:
-        """Know of ``speech`` before the first sample, at seconds below zero."""
+        """Take note of ``speech`` before the first sample. Its times are below zero."""
         self._spans += [(round(a * SAMPLE_RATE), round(b * SAMPLE_RATE)) for a, b in speech]
 
     def after(self, position: int) -> int | None:

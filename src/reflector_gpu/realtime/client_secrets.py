@@ -55,7 +55,7 @@ class ClientSecrets:
     def create(
         self, client: str, configuration: Configuration, seconds: int, key_id: str | None = None
     ) -> ClientSecret:
-        """A secret of ``client`` that is valid for so long, as often as it is used.
+        """A secret of ``client`` that is valid for so many ``seconds``, however often it is used.
 
         Raises:
             InvalidRequest: the configuration is too long for it.

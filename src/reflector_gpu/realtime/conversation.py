@@ -26,7 +26,7 @@ class Line(Protocol):
 
     @property
     def gone(self) -> asyncio.Event:
-        """The client is there no more."""
+        """The client has left."""
         ...
 
     async def receive(self) -> str | bytes | Samples | None:

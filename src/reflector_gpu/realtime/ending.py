@@ -31,8 +31,7 @@ _NEVER_LAST = {
     "fr": frozenset({"et", "ou", "les"}),
     "es": frozenset({"y", "o", "el", "los"}),
 }
-"""Words after which something follows in any sentence, by language. Of `_UNFINISHED`, many do end
-some: "Come on."."""
+"""Words that no sentence ends with, by language. Many of `_UNFINISHED` do end one: "Come on."."""
 
 
 def is_whole(words: Sequence[Word], spoken: float) -> bool:

@@ -15,8 +15,8 @@ Finished = Callable[[Samples], Awaitable[bool | None]]
 """Whether somebody who has said so much has finished; None if that cannot be told."""
 
 _ASKED_AFTER = 7
-"""Windows of silence after which it is asked: 0.22 s, so that the answer is there when the shortest
-silence that ends a turn is over."""
+"""The endpointer is asked after so many windows of silence, which are 0.22 s. Then the answer is
+there when the shortest silence that ends a turn is over."""
 
 _KEPT = 8 * SAMPLE_RATE // WINDOW  # windows, at most; endpointers listen to no more
 _PATIENCE_SECONDS = 5.0

@@ -28,15 +28,21 @@ Typed: TypeAlias = Callable[..., Done]
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
-    """Types a command line, without any setting in the environment but those of the test."""
+    """Types a command line, without any setting in the environment but those of the test.
+
+    Some of these may be given with it, by their names without ``REFLECTOR_``.
+    """
     for name in list(os.environ):
         if name.startswith("REFLECTOR_"):
             monkeypatch.delenv(name)
 
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["reflector-gpu", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
+    def run(*arguments: object, **settings: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(f"REFLECTOR_{name}", value)
+            patch.setattr(sys, "argv", ["reflector-gpu", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
         captured = capsys.readouterr()
         return Done(int(ended.value.code or 0), captured.out, captured.err)
 

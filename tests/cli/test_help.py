@@ -16,6 +16,7 @@ from reflector_gpu import __version__
 from reflector_gpu.cli.commands import app
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.settings import Settings, variables
+from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 
 HEAVY = set("av fastapi httpx numpy onnxruntime prometheus_client pydantic rich uvicorn".split())
@@ -59,10 +60,10 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_h_shows_the_help(command: list[str]) -> None:
-    done = run(*command, "-h")
-    assert done.stdout == run(*command, "--help").stdout
-    assert "Usage: reflector-gpu" in done.stdout
+def test_h_shows_the_help(typed: Typed, command: list[str]) -> None:
+    done = typed(*command, "-h")
+    assert done.out == typed(*command, "--help").out
+    assert "Usage: reflector-gpu" in done.out
 
 
 @pytest.mark.parametrize(
@@ -99,15 +100,15 @@ def test_a_typing_error_is_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_choice_lists_the_right_ones() -> None:
-    done = run("transcribe", "-f", "docx", "a.wav")
-    assert done.returncode == 2
-    assert "'--format' / '-f': 'docx' is not one of 'txt', " in done.stderr
+def test_a_wrong_choice_lists_the_right_ones(typed: Typed) -> None:
+    done = typed("transcribe", "-f", "docx", "a.wav")
+    assert done.status == 2
+    assert "'--format' / '-f': 'docx' is not one of 'txt', " in done.err
 
 
 @pytest.mark.parametrize("group", ["", "jobs", "keys", "modal", "models", "ray"])
-def test_the_list_of_commands_is_not_cut(group: str) -> None:
-    _, _, commands = run(*group.split(), "--help").stdout.partition("Commands:")
+def test_the_list_of_commands_is_not_cut(typed: Typed, group: str) -> None:
+    _, _, commands = typed(*group.split(), "--help").out.partition("Commands:")
     assert commands
     assert "..." not in commands
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.llms import ITEMS, LLM, SCHEMA, SUMMARY
+from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
 from tests.live import KEY
 from tests.llm.stub import Reply, Stub
@@ -42,11 +43,11 @@ def test_a_server_answers_and_a_cut_off_answer_is_told() -> None:
     assert stub.keys == [f"Bearer {KEY}"] * 2
 
 
-def test_a_key_that_the_server_refuses_is_named_as_it_was_given() -> None:
+def test_a_key_that_the_server_refuses_is_named_as_it_was_given(typed: Typed) -> None:
     with Stub(Reply(status=401, body="")) as stub:
-        done = run("llm", "Hi.", "--server", stub.url, "--key", "wrong")
-    assert done.returncode == 2
-    assert "see --key" in done.stderr
+        done = typed("llm", "Hi.", "--server", stub.url, "--key", "wrong")
+    assert done.status == 2
+    assert "see --key" in done.err
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,7 @@ def test_a_key_that_the_server_refuses_is_named_as_it_was_given() -> None:
         (["Hi.", "--schema", "/nowhere.json"], "The schema cannot be read"),
     ],
 )
-def test_what_does_not_work_is_no_traceback(arguments: list[str], said: str) -> None:
-    done = run("llm", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_does_not_work_is_told(typed: Typed, arguments: list[str], said: str) -> None:
+    done = typed("llm", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err

@@ -78,6 +78,32 @@ def test_a_word_is_told_once_two_passes_agree_on_it() -> None:
     assert [word.text for word in one.tentative] == ["want", "home"]
 
 
+def test_one_pass_suffices_for_words_of_which_the_recogniser_is_sure() -> None:
+    one = Window(Speech(loudness, VadOptions()), Lengths(), sure=0.7)
+    one.push(np.ones(2 * SAMPLE_RATE, np.float32))
+    heard = [
+        Word("we", 0.2, 0.5, 0.7),
+        Word("went", 0.5, 0.9, 0.9),
+        Word("hum", 0.9, 1.2, 0.6),
+        Word("today", 1.2, 1.6, 0.9),
+    ]
+    assert texts(one.take(heard, one.chunk(), last=False)) == ["we", "went"]
+    assert texts(one.tentative) == ["hum", "today"]
+
+
+def test_nobody_is_sure_of_a_word_at_the_end_of_a_pass() -> None:
+    one = Window(Speech(loudness, VadOptions()), Lengths(), sure=0.7)
+    one.push(np.ones(2 * SAMPLE_RATE, np.float32))
+    heard = [Word("we", 0.2, 0.5, 0.9), Word("want", 1.5, 1.9, 0.9)]
+    assert texts(one.take(heard, one.chunk(), last=False)) == ["we"]
+
+
+def test_a_word_without_a_probability_waits_for_a_second_pass() -> None:
+    one = Window(Speech(loudness, VadOptions()), Lengths(), sure=0.7)
+    one.push(np.ones(2 * SAMPLE_RATE, np.float32))
+    assert one.take([Word("we", 0.2, 0.5)], one.chunk(), last=False) == ()
+
+
 def test_one_pass_suffices_behind_a_pause() -> None:
     one = window()
     one.push(spoken([Word("yes", 0.5, 1.5)], 2.0))

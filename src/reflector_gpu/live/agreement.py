@@ -2,8 +2,9 @@
 
 A recogniser hears the same window again and again, each time with more audio at its end. Words on
 which two passes in a row agree are sent (LocalAgreement: Macháček, Dabre and Bojar 2023, "Turning
-Whisper into Real-Time Transcription System", https://arxiv.org/abs/2307.14743). Words that have
-been sent are settled: later passes say what follows them, and never change them.
+Whisper into Real-Time Transcription System", https://arxiv.org/abs/2307.14743). One pass suffices
+for words of which a recogniser is sure. Words that have been sent are settled: later passes say
+what follows them, and never change them.
 """
 
 from __future__ import annotations
@@ -62,6 +63,18 @@ def agreed(before: Sequence[Word], now: Sequence[Word]) -> int:
 def complete(words: Sequence[Word], until: float) -> int:
     """How many of ``words``, from the first on, end by ``until`` seconds."""
     return next((n for n, word in enumerate(words) if word.end > until), len(words))
+
+
+def sure(words: Sequence[Word], until: float, probability: float) -> int:
+    """How many of ``words``, from the first on, end by ``until`` and are at least so probable."""
+    return next(
+        (
+            n
+            for n, word in enumerate(words)
+            if word.end > until or (word.probability or 0.0) < probability
+        ),
+        len(words),
+    )
 
 
 def voiced(words: Sequence[Word], speech: Sequence[Span]) -> list[Word]:

@@ -50,6 +50,8 @@ class LivePlan:
     """Seconds for which a word may wait until passes agree on it."""
     context_seconds: float = 0.0
     """How much of the utterance before is heard again."""
+    sure: float | None = None
+    """How probable a word is that no later pass changes; None if the recogniser cannot tell."""
 
 
 class AgreeingTranscriber:
@@ -86,7 +88,7 @@ class AgreeingUtterance:
         self._cadence = session.cadence
         self._speech = Speech(VoiceActivity().probabilities, plan.vad)
         lengths = Lengths.within(plan.max_seconds - _TRAILING)
-        self._window = Window(self._speech, lengths, plan.patience, session.context)
+        self._window = Window(self._speech, lengths, plan.patience, session.context, plan.sure)
         self._context_seconds = min(plan.context_seconds, lengths.usual / 2)
         self._tongues = Tongues()
         self._language = plan.options.language

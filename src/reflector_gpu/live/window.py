@@ -12,7 +12,7 @@ from math import inf
 
 import numpy as np
 
-from reflector_gpu.live.agreement import agreed, ascending, beyond, complete, voiced
+from reflector_gpu.live.agreement import agreed, ascending, beyond, complete, sure, voiced
 from reflector_gpu.live.speech import Speech
 from reflector_gpu.sentences import CLAUSE_ENDS, ends_sentence
 from reflector_gpu.types import SAMPLE_RATE, Chunk, Samples, Span, Word
@@ -23,6 +23,10 @@ SETTLING_PAUSE = 0.4
 PATIENCE = 4.0
 """A word so many seconds before the end of a pass is settled, even if passes do not agree on it:
 there is as much audio behind it as there will ever be."""
+
+_FOLLOWED = 0.3
+"""Seconds of audio behind a word of which the recogniser is sure. It has heard the end of the word,
+even if its times are a little wrong."""
 
 _EDGE = 1.5  # seconds before the end of a pass in which words may be cut, if more audio is there
 _PHRASE_PAUSE = 2.0  # seconds of silence at which a window is always cut
@@ -72,13 +76,16 @@ class Window:
         lengths: Lengths,
         patience: float = PATIENCE,
         context: Context | None = None,
+        sure: float | None = None,
     ) -> None:
         """Words that passes do not agree on are settled once ``patience`` seconds follow them.
 
-        The window begins with ``context``, at positions below zero.
+        The window begins with ``context``, at positions below zero. One pass settles words that are
+        more probable than ``sure``.
         """
         self._speech = speech
         self._patience = patience
+        self._sure = sure
         self._lengths = lengths
         self._most = round(lengths.longest * SAMPLE_RATE)  # samples of a pass
         self._audio: list[Samples] = []
@@ -183,6 +190,8 @@ class Window:
         words = ascending(words, self._told_to, chunk.end)
         until = self._complete_until(end, behind)
         count = max(agreed(self.tentative, words), complete(words, until))
+        if self._sure is not None:
+            count += sure(words[count:], chunk.end - _FOLLOWED, self._sure)
         if last and not behind:
             count = len(words)
         told, self.tentative = tuple(words[:count]), tuple(words[count:])

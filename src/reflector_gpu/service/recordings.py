@@ -188,7 +188,8 @@ class Recordings:
     def live(self, request: TranscriptionRequest, patience: float = PATIENCE) -> LiveTranscriber:
         """What recognises speech as ``request`` says, while it is spoken.
 
-        A word waits for ``patience`` seconds at most until it is certain.
+        A word waits for ``patience`` seconds at most until it is certain. If that is longer than
+        usual, none is told before two passes agree on it.
         """
         submit, spec = self._submit(request), request.model.spec
 
@@ -203,6 +204,7 @@ class Recordings:
             request.vad,
             patience,
             context_seconds=_CONTEXT_SECONDS if known else 0.0,
+            sure=spec.sure if patience <= PATIENCE else None,
         )
         return AgreeingTranscriber(plan, recognise, self.live_load)
 

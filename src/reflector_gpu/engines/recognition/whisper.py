@@ -43,6 +43,7 @@ MULTILINGUAL_SPEC = RecogniserSpec(
     translates=True,
     detects=True,
     logprobs=True,
+    sure=0.7,
 )
 V3_SPEC = replace(MULTILINGUAL_SPEC, languages=WHISPER_CODES)
 """large-v3 brought Cantonese."""

@@ -35,6 +35,7 @@ ENGLISH_SPEC = RecogniserSpec(
     max_batch_seconds=_MAX_BATCH_SECONDS,
     devices=("cpu", "cuda", "tensorrt"),
     logprobs=True,
+    sure=0.9,
 )
 EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 

@@ -283,28 +283,46 @@ async def _next(events: AsyncIterator[str]) -> str | None:
 
 
 async def _race(receive: Receive, work: Coroutine[None, None, T]) -> T:
-    """The result of ``work``, which is cancelled when the client leaves or this task is cancelled.
+    """The result of ``work``, which is cancelled when the client leaves.
 
-    ``work`` gets a task of its own. So a client that leaves cancels that one, and a cancellation
-    of this task can only come from outside.
+    Most work is done before the client's presence is watched, so it gets no task of its own. As in
+    `asyncio.timeout`, the count of cancellations tells one from outside from our own.
 
     Raises:
         ClientDisconnect: the client left first.
     """
-    working = asyncio.create_task(work)
+    loop, working = asyncio.get_running_loop(), asyncio.current_task()
+    assert working
+    before = working.cancelling()
     watcher: asyncio.Task[None] | None = None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        await _disconnected(receive)
+        left = True
+        working.cancel()
+
+    def begin() -> None:
+        nonlocal watcher
+        watcher = loop.create_task(watch())
+
+    timer = loop.call_later(_QUICK_SECONDS, begin)
     try:
-        await asyncio.wait({working}, timeout=_QUICK_SECONDS)
-        if not working.done():
-            watcher = asyncio.create_task(_disconnected(receive))
-            await asyncio.wait({working, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        result = await work
+        if left:  # the work did not let itself be cancelled
             raise ClientDisconnect
-        return working.result()
+        return result
+    except asyncio.CancelledError as error:
+        if left and working.cancelling() <= before + 1:
+            raise ClientDisconnect from error
+        raise
     finally:
-        await cancelled(working)
+        timer.cancel()
         if watcher:
             await cancelled(watcher)
+        if left:
+            working.uncancel()
 
 
 async def _disconnected(receive: Receive) -> None:

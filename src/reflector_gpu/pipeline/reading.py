@@ -70,8 +70,8 @@ class Reading:
 
     async def aclose(self) -> None:
         """End the work at once."""
-        self._decoding.cancel()
-        await asyncio.gather(self._decoding, return_exceptions=True)
+        if self._decoding.cancel():  # it has not ended by itself
+            await asyncio.gather(self._decoding, return_exceptions=True)
 
     async def _decode(self, decoders: Decoders, task: DecodeTask) -> None:
         output = self._recorder.pcm if self._recorder else None

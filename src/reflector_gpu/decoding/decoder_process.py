@@ -189,6 +189,8 @@ class _Decoder:
     def __init__(self, connection: socket.socket, memory: int) -> None:
         self._connection = connection
         self._sending = threading.Lock()
+        self._held: list[Data] = []
+        """What is sent together: each message by itself would wake the server for it."""
         self._memory = memory
 
     def serve(self) -> None:
@@ -202,14 +204,21 @@ class _Decoder:
                 length, arrived, complete, inline, has_output = TASK_HEAD.unpack(head)
                 task: DecodeTask = pickle.loads(self._received(length))  # noqa: S301  from our server
                 data = self._received(arrived) if inline else opened[0]
-                source = _Source(self._send, self._received, data, arrived, complete)
+                source = _Source(self._tell, self._received, data, arrived, complete)
                 output = Spool.onto(opened[-1], MOST_BYTES) if has_output else None
                 self._do(task, SpoolReader(source), output)
 
     def _do(self, task: DecodeTask, reader: SpoolReader, output: Spool | None) -> None:
+        allowance = CpuAllowance()
+
+        def passed(seconds: float) -> None:
+            allowance.passed(seconds)
+            self._send()  # what was found in the block before
+
         try:
-            for message, data in task.run(reader, output, CpuAllowance().passed):
-                self._send(message, data)
+            for message, data in task.run(reader, output, passed):
+                self._hold(message, data)
+            self._send()
         except ReflectorError as error:
             self._fail(error)
         except MemoryError:
@@ -231,12 +240,25 @@ class _Decoder:
         )
 
     def _fail(self, error: ReflectorError) -> None:
-        self._send(Failed.by(error))
+        self._tell(Failed.by(error))
 
-    def _send(self, message: DecoderMessage, data: Data = b"") -> None:
+    def _tell(self, message: DecoderMessage) -> None:
+        """Send ``message`` at once."""
+        self._hold(message)
+        self._send()
+
+    def _hold(self, message: DecoderMessage, data: Data = b"") -> None:
         with self._sending:
-            for piece in written(message, data):
-                self._connection.sendall(piece)
+            self._held += written(message, data)
+
+    def _send(self) -> None:
+        with self._sending:
+            if not self._held:
+                return
+            held, self._held = self._held, []
+            sent = self._connection.sendmsg(held)
+            if sent < sum(map(len, held)):  # a signal came in between
+                self._connection.sendall(b"".join(held)[sent:])
 
     def _received(self, count: int) -> bytes:
         data = bytearray(count)
@@ -254,13 +276,13 @@ class _Source:
 
     def __init__(
         self,
-        send: Callable[[DecoderMessage], None],
+        ask: Callable[[DecoderMessage], None],
         received: Callable[[int], bytes],
         data: bytes | io.FileIO,
         arrived: int,
         complete: bool,
     ) -> None:
-        self._send = send
+        self._ask = ask
         self._received = received
         self._data = data
         self.size = arrived
@@ -269,7 +291,7 @@ class _Source:
     def read_at(self, offset: int, count: int) -> bytes:
         """As `Spool.read_at`."""
         while offset >= self.size and not self.complete:
-            self._send(Needs(offset))
+            self._ask(Needs(offset))
             self.size, state = REACHED.unpack(self._received(REACHED.size))
             self.complete = state == ALL_THERE
             if state == LOST:

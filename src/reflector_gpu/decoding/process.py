@@ -69,8 +69,10 @@ class DecoderProcess:
         )
         check = MessageCheck(with_samples=output is None)
         try:
-            socket.send_fds(self._socket, [head], files)
-            await loop.sock_sendall(self._socket, body + (inline or b""))
+            whole = head + body + (inline or b"")
+            sent = socket.send_fds(self._socket, [whole], files)
+            if sent < len(whole):
+                await loop.sock_sendall(self._socket, whole[sent:])
             while True:
                 message, data = await self._inbox.message(task.most_data)
                 check(message, data)
@@ -111,6 +113,7 @@ class _Inbox:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._loop = asyncio.get_running_loop()
         self._arrived = bytearray()
         self._messages = 0
 
@@ -124,23 +127,26 @@ class _Inbox:
         self._messages += 1
         if self._messages % _AT_ONCE == 0:
             await asyncio.sleep(0)  # for the others
-        length, size = HEAD.unpack(await self._taken(HEAD.size))
+        await self._come(HEAD.size)
+        length, size = HEAD.unpack_from(self._arrived)
         if length > LONGEST_MESSAGE or size > min(most_data, LONGEST_DATA):
             raise ValueError(f"a message of {length} and {size} bytes")
-        message = read(await self._taken(length))
-        return message, await self._taken(size)
+        begin = HEAD.size + length
+        await self._come(begin)
+        message = read(self._arrived[HEAD.size : begin])
+        data = self._arrived[begin : begin + size]
+        del self._arrived[: begin + size]
+        if len(data) < size:
+            data = await received(self._socket, size, data)
+        return message, data
 
-    async def _taken(self, count: int) -> bytearray:
-        """The next ``count`` bytes."""
-        loop = asyncio.get_running_loop()
-        while len(self._arrived) < count <= _PIECE:
-            piece = await loop.sock_recv(self._socket, _PIECE)
+    async def _come(self, count: int) -> None:
+        """Wait for the next ``count`` bytes."""
+        while len(self._arrived) < count:
+            piece = await self._loop.sock_recv(self._socket, _PIECE)
             if not piece:
                 raise EOFError
             self._arrived += piece
-        data = self._arrived[:count]
-        del self._arrived[:count]
-        return data if len(data) == count else await received(self._socket, count, data)
 
 
 async def received(

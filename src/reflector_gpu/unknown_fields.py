@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import get_args
 
@@ -35,14 +36,11 @@ def unknown_fields(
     values: Mapping[str, object], *models: type[BaseModel], path: str = ""
 ) -> Iterator[UnknownField]:
     """The names in ``values``, and in the objects in them, that none of the ``models`` has."""
-    known: dict[str, list[object]] = {}
-    for model in models:
-        for name, info in model.model_fields.items():
-            known.setdefault(info.alias or name, []).append(info.annotation)
+    known = _known(models)
     for name, value in values.items():
         if name not in known:
             yield UnknownField(f"{path}{name}", name, known)
-        elif inner := [found for annotation in known[name] for found in _models_in(annotation)]:
+        elif inner := known[name]:
             for item in _objects(value):
                 yield from unknown_fields(item, *inner, path=f"{path}{name}.")
 
@@ -61,6 +59,16 @@ def check_spelling(
 def printable(name: str) -> str:
     """``name`` shortened, without characters that could break a header or a line of the log."""
     return _UNPRINTABLE.sub("?", name[:_LONGEST])
+
+
+@cache
+def _known(models: tuple[type[BaseModel], ...]) -> Mapping[str, Sequence[type[BaseModel]]]:
+    """The names that any of ``models`` has, each with the models of the objects in it."""
+    known: dict[str, list[type[BaseModel]]] = {}
+    for model in models:
+        for name, info in model.model_fields.items():
+            known.setdefault(info.alias or name, []).extend(_models_in(info.annotation))
+    return known
 
 
 def _models_in(annotation: object) -> Sequence[type[BaseModel]]:

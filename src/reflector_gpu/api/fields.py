@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
@@ -35,7 +34,7 @@ from reflector_gpu.service.parameters import (
     listed,
     not_empty,
 )
-from reflector_gpu.types import DiarizeOptions, Task, TranscribeOptions
+from reflector_gpu.types import DiarizeOptions
 
 
 def _decoded(value: object) -> object:
@@ -202,10 +201,9 @@ class TranscriptionFields(KnownSpeakerFields, TranscriptionParameters):
         None, description="`auto`, or the voice activity detector's knobs."
     )
 
-    def options(self, task: Task = "transcribe") -> TranscribeOptions:
-        options = super().options(task)
-        words = dict.fromkeys((*options.hotwords, *self.keywords))
-        return replace(options, hotwords=tuple(words))
+    @property
+    def expected_words(self) -> tuple[str, ...]:
+        return (*self.hotwords, *self.keywords)
 
     @property
     def speakers(self) -> DiarizeOptions | None:

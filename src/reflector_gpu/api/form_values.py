@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import get_origin
 
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ def form_values(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dic
     Where ``model`` has a list, it may also be written as JSON, and ``name[key]`` is one more of its
     values. Elsewhere the last value counts.
     """
-    lists = {name for name, field in model.model_fields.items() if _is_list(field.annotation)}
+    lists = _lists(model)
     texts: dict[str, list[str]] = {}
     objects: dict[str, dict[str, str]] = {}
     for raw, text in pairs:
@@ -55,8 +56,11 @@ def json_values(body: bytes) -> dict[str, object]:
     return sent
 
 
-def _is_list(annotation: object) -> bool:
-    return get_origin(annotation) is tuple
+@cache
+def _lists(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of ``model`` that are lists."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if get_origin(field.annotation) is tuple)
 
 
 def _listed(texts: list[str]) -> object:

@@ -19,26 +19,20 @@ LONGEST_SEGMENT = 10.0
 
 def place(recognition: Recognition, chunk: Chunk) -> tuple[Segment, ...]:
     """The segments of one chunk in seconds of the recording: sentences, or parts of long ones."""
-    recognition = replace(
-        recognition,
-        segments=tuple(
-            segment if segment.language else replace(segment, language=recognition.language)
-            for segment in recognition.segments
-        ),
-    )
     words = iter(_tidy([word for s in recognition.segments for word in s.words], chunk))
     placed: list[Segment] = []
     for segment in recognition.segments:
         own = [next(words) for _ in segment.words]
+        language = segment.language or recognition.language
         if not own:
             earliest = placed[-1].start if placed else chunk.start
             start = max(earliest, _clamp(segment.start + chunk.start, chunk))
             end = max(start, _clamp(segment.end + chunk.start, chunk))
-            placed.append(replace(segment, start=start, end=end))
+            placed.append(replace(segment, start=start, end=end, language=language))
         else:
             pause = UNSCORED_PAUSE if segment.scores is None else PAUSE
             placed.extend(
-                replace(Segment.of(run, segment.scores), language=segment.language)
+                replace(Segment.of(run, segment.scores), language=language)
                 for sentence in sentences(own, pause)
                 for run in shortened(sentence, LONGEST_SEGMENT)
             )

@@ -114,9 +114,12 @@ async def transcribe(
     tongues, first = Tongues(), True
 
     def start(
-        chunk: Chunk, plan: Plan, place: Callable[[tuple[Chunk, asyncio.Task[Heard]]], None]
+        chunk: Chunk,
+        options: TranscribeOptions,
+        priority: Priority,
+        place: Callable[[tuple[Chunk, asyncio.Task[Heard]]], None],
     ) -> None:
-        task = asyncio.create_task(_heard(submit, chunk, plan))
+        task = asyncio.create_task(_heard(submit, chunk, options, priority))
         task.add_done_callback(lambda _: source.news.set())
         place((chunk, task))
 
@@ -133,8 +136,8 @@ async def transcribe(
                 in_flight.popleft()
                 beside = _succeeded(following)
                 if language := tongues.instead(heard.recognition, beside):
-                    again = replace(plan, options=replace(plan.options, language=language))
-                    start(chunk, again, in_flight.appendleft)
+                    again = replace(plan.options, language=language)
+                    start(chunk, again, plan.priority, in_flight.appendleft)
                     continue
                 losses.count(heard)
                 position = min(chunk.end, source.seconds)  # the last chunk may be padded
@@ -148,7 +151,7 @@ async def transcribe(
                 long = not first and max(cut.end, source.claimed) > LIVE_SECONDS
                 priority = Priority.FILE if long else plan.priority
                 first = False
-                start(cut, replace(plan, priority=priority), in_flight.append)
+                start(cut, plan.options, priority, in_flight.append)
         losses.end()
         seconds = source.seconds
         yield Part((), seconds, plan.options.language, seconds, condition=source.condition)
@@ -157,7 +160,9 @@ async def transcribe(
         tasks = [task for _, task in in_flight]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # no chunk outlives its request
+        if tasks:
+            # No chunk outlives its request.
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Gathered:
@@ -208,8 +213,10 @@ def _succeeded(task: asyncio.Task[Heard] | None) -> Recognition | None:
     return task.result().recognition if task and done else None
 
 
-async def _heard(submit: Submit, chunk: Chunk, plan: Plan) -> Heard:
+async def _heard(
+    submit: Submit, chunk: Chunk, options: TranscribeOptions, priority: Priority
+) -> Heard:
     def recognise(part: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
-        return submit(part, options, plan.priority)
+        return submit(part, options, priority)
 
-    return await hear(chunk, plan.options, recognise)
+    return await hear(chunk, options, recognise)

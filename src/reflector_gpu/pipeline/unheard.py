@@ -88,11 +88,10 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
     Raises:
         ReflectorError: whatever ``recognise`` raises, but for `EngineFailed`.
     """
-    bare = replace(options, prompt=None, hotwords=(), voiced=True)
     try:
         found = await recognise(chunk, options)
         if repeats_prompt(_words(found), options):
-            found = await recognise(chunk, bare)
+            found = await recognise(chunk, _bare(options))
     except EngineFailed as error:
         return Heard(Recognition(), (_speech(chunk),), error)
     if not _timed(found):
@@ -107,6 +106,7 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         if not parts:
             break
         tried.update((part.start, part.end) for _, part in parts)
+        bare = _bare(options)
         again = await asyncio.gather(*(_again(part, bare, found, recognise) for _, part in parts))
         inserted: dict[int, list[Segment]] = {}
         for (index, part), one in zip(parts, again, strict=True):
@@ -120,6 +120,11 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         found = bounded(found, chunk.voiced)
         gaps = unheard(_words(found), chunk.voiced)
     return Heard(prolonged(found, chunk.voiced), tuple(span for _, span in gaps), failure)
+
+
+def _bare(options: TranscribeOptions) -> TranscribeOptions:
+    """``options`` for speech that a recogniser has skipped."""
+    return replace(options, prompt=None, hotwords=(), voiced=True)
 
 
 def _speech(chunk: Chunk) -> Span:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from math import inf
 from statistics import median
 
@@ -50,8 +51,12 @@ def _words(found: Recognition) -> list[Word]:
 
 
 def _with(found: Recognition, words: Iterator[Word]) -> Recognition:
+    made = list(words)
+    if all(word is before for word, before in zip(made, _words(found), strict=True)):
+        return found
+    rest = iter(made)
     segments = tuple(
-        replace(segment, words=tuple(next(words) for _ in segment.words))
+        replace(segment, words=tuple(islice(rest, len(segment.words))))
         for segment in found.segments
     )
     return replace(found, segments=segments)
@@ -78,4 +83,4 @@ def _cut(word: Word, usual: float, voiced: Sequence[Span]) -> Word:
 def _longer(word: Word, next_start: float, limit: float, voiced: Sequence[Span]) -> Word:
     voice_end = next((b for a, b in voiced if a <= word.end < b), word.end)
     end = min(voice_end, next_start, word.start + limit)
-    return replace(word, end=max(word.end, end))
+    return replace(word, end=end) if end > word.end else word

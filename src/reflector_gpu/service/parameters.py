@@ -209,13 +209,18 @@ class TranscriptionParameters(SpeakerParameters):
         with explained():
             return cls.model_validate(given)
 
+    @property
+    def expected_words(self) -> tuple[str, ...]:
+        """The words that the recogniser is told to expect."""
+        return self.hotwords
+
     def options(self, task: Task = "transcribe") -> TranscribeOptions:
         """The part that concerns the recogniser."""
         return TranscribeOptions(
             language=self.language,
             task=task,
             prompt=self.prompt,
-            hotwords=tuple(dict.fromkeys(self.hotwords)),
+            hotwords=tuple(dict.fromkeys(self.expected_words)),
             temperature=self.temperature,
             languages=() if self.language else self.languages,
         )

@@ -53,6 +53,7 @@ from reflector_gpu.types import (
     DiarizeOptions,
     Priority,
     Recognition,
+    Samples,
     SpeakerTurn,
     TranscribeOptions,
 )
@@ -162,7 +163,7 @@ class Recordings:
         self, spool: Spool, request: TranscriptionRequest, tally: Tally
     ) -> AsyncGenerator[Part, None]:
         pool, spec = self._workers.pool(request.model, request.priority), self._spec(request.model)
-        submit = self._submit(request)
+        submit = _submit(pool, spec, request)
         plan = Plan(
             request.options,
             request.priority,
@@ -191,7 +192,8 @@ class Recordings:
         A word waits for ``patience`` seconds at most until it is certain. If that is longer than
         usual, none is told before two passes agree on it.
         """
-        submit, spec = self._submit(request), request.model.spec
+        pool = self._workers.pool(request.model, request.priority)
+        submit, spec = _submit(pool, self._spec(request.model), request), request.model.spec
 
         def recognise(chunk: Chunk, options: TranscribeOptions) -> Awaitable[Recognition]:
             return submit(chunk, options, Priority.LIVE)
@@ -212,28 +214,6 @@ class Recordings:
         """The specification of ``model`` on the machine where it runs."""
         threads = self._workers.cpu_threads(model)
         return model.spec if threads is None else model.spec.on_cpu(threads)
-
-    def _submit(self, request: TranscriptionRequest) -> Submit:
-        """What has the workers of the request's model recognise a chunk."""
-        pool, spec = self._workers.pool(request.model, request.priority), self._spec(request.model)
-
-        async def submit(
-            chunk: Chunk, options: TranscribeOptions, priority: Priority
-        ) -> Recognition:
-            cost = chunk.duration if options.live else max(chunk.duration, spec.window_seconds)
-
-            async def recognise() -> Recognition:
-                return check_recognition(
-                    await pool.submit(
-                        chunk.samples, options, cost=cost, priority=priority, waited=request.waited
-                    )
-                )
-
-            if request.remember:
-                return await request.remember(chunk, options, recognise)
-            return await recognise()
-
-        return submit
 
     async def _told_apart(
         self,
@@ -309,3 +289,25 @@ class Recordings:
             return await pool.submit(recording, options, cost=cost, priority=Priority.FILE)
 
         return submit
+
+
+def _submit(
+    pool: Pool[Samples, Recognition], spec: RecogniserSpec, request: TranscriptionRequest
+) -> Submit:
+    """What has the workers of the request's model, in ``pool``, recognise a chunk."""
+
+    async def submit(chunk: Chunk, options: TranscribeOptions, priority: Priority) -> Recognition:
+        cost = chunk.duration if options.live else max(chunk.duration, spec.window_seconds)
+
+        async def recognise() -> Recognition:
+            return check_recognition(
+                await pool.submit(
+                    chunk.samples, options, cost=cost, priority=priority, waited=request.waited
+                )
+            )
+
+        if request.remember:
+            return await request.remember(chunk, options, recognise)
+        return await recognise()
+
+    return submit

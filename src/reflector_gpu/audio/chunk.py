@@ -31,6 +31,11 @@ _PAUSE = math.ceil(0.25 / WINDOW_SECONDS)  # windows; ends an early chunk, in it
 _AT_ONCE = BLOCK_SAMPLES  # samples to gather, because each call of the detector costs something
 _UNLIMITED = 1 << 62  # windows
 _FOREVER = 1e6  # seconds; stands for an unlimited length, which cannot be counted in windows
+_UNSURE = 5
+"""Times the padding: if speech is found so early in a recording, all before it is kept.
+
+The detector needs about a second until it is sure, so it may miss the first words.
+"""
 _SMOOTHING = 3  # windows over which loudness is averaged to find a quiet place
 
 
@@ -100,6 +105,7 @@ class Chunker:
         self._early = deque(length for length in early if 2 * length <= self._longest)
         self._earliest_cut = schedule.earliest_cut
         self._padding = min(_windows(padding), self._longest // 4)
+        self._unsure = min(_UNSURE * self._padding, self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
         self._rest: Samples = np.zeros(0, np.float32)  # too little to look at yet
         # What is held: audio and decisions from window `_first` on; all before has been sent
@@ -139,7 +145,7 @@ class Chunker:
                 self._pass(voiced, min(last - self._seen, self._uneventful(voiced)))
                 if self._seen < last and (chunk := self._step(voiced)):
                     yield chunk
-        if self._speech is None:
+        if self._speech is None and self._seen > self._unsure:
             self._drop_before(self._seen - self._padding)
 
     def _uneventful(self, voiced: bool) -> int:
@@ -196,6 +202,8 @@ class Chunker:
     def _begin(self) -> int:
         """The open chunk's first window."""
         assert self._speech is not None
+        if self._speech <= self._unsure:
+            return self._first
         return max(self._speech - self._padding, self._first)
 
     def _end(self) -> int:

@@ -222,6 +222,21 @@ def test_the_error_that_ends_the_bytes_is_told(meeting: bytes, error: InvalidReq
     run(scene)
 
 
+def test_bytes_that_end_in_an_error_leave_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """FFmpeg goes on to ask for bytes of a WebM. PyAV would print each error but the last."""
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        async with begun(decoders, (SAMPLES / "standup.webm").read_bytes()) as (rest, spool):
+            spool.fail(UpstreamFailed("The host broke off the download."))
+            with pytest.raises(UpstreamFailed, match="broke off"):
+                await rest
+
+    run(scene)
+    printed = capfd.readouterr().err
+    assert "being dropped" not in printed
+    assert "Traceback" not in printed
+
+
 def test_an_error_of_the_job_comes_as_it_is(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         with pytest.raises(TooLarge, match="longer than this server's limit of 5 seconds"):

@@ -139,13 +139,14 @@ def frames(
         UndecodableAudio: a packet holds more than any encoder puts into one.
         MemoryError
     """
-    failures = 0
+    failures, index = 0, stream.index
+    flags_damage = container.format.name in _FLAGS_DAMAGE
     while failures < _MOST_FAILURES:
         try:
             for packet in container.demux():
                 failures = 0
                 damage.any_packet(packet)
-                if packet.stream.index != stream.index:  # the last packets have no other number
+                if packet.stream.index != index:  # the last packets have no other number
                     continue
                 try:
                     found = packet.decode()
@@ -155,9 +156,10 @@ def frames(
                     continue
                 for frame in found:
                     if isinstance(frame, AudioFrame):
-                        _check_length(frame)
+                        if frame.samples > _LONGEST_FRAME:
+                            raise _too_long(frame)
                         yield packet, frame
-                if packet.is_corrupt and container.format.name in _FLAGS_DAMAGE:
+                if flags_damage and packet.is_corrupt:
                     damage.failed(packet)
             return
         except av.InvalidDataError:
@@ -187,13 +189,11 @@ def is_memory_short() -> bool:
     return False
 
 
-def _check_length(frame: AudioFrame) -> None:
-    if frame.samples > _LONGEST_FRAME:
-        raise UndecodableAudio(
-            f"A single packet of the file holds {frame.samples} samples;"
-            f" {_LONGEST_FRAME} can be read.",
-            param="file",
-        )
+def _too_long(frame: AudioFrame) -> UndecodableAudio:
+    return UndecodableAudio(
+        f"A single packet of the file holds {frame.samples} samples; {_LONGEST_FRAME} can be read.",
+        param="file",
+    )
 
 
 def check_rate(rate: int) -> None:

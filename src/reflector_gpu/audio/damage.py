@@ -44,11 +44,12 @@ class Damage:
 
     def any_packet(self, packet: Packet[Stream]) -> None:
         """Take the next packet of any track."""
-        size, position = packet.size, packet.pos
+        size, position, end = packet.size, packet.pos, self._end
         if size and position is not None and position >= 0:
-            if self._end is not None and not self._pages:
-                self._foreign = max(self._foreign, position - self._end)
-            self._end = max(self._end or 0, position + size)
+            if end is not None and not self._pages and position - end > self._foreign:
+                self._foreign = position - end
+            if end is None or position + size > end:
+                self._end = position + size
 
     def failed(self, packet: Packet[Stream] | None = None) -> None:
         """Note that ``packet``, or what comes next in the container, cannot be decoded."""
@@ -60,6 +61,19 @@ class Damage:
 
         ``hole`` is how much is missing by its time stamp.
         """
+        missing = 0.0
+        if hole > 0 or self._failed or self._foreign:  # most packets have nothing before them
+            missing = self._lost_before(packet, seconds, hole)
+        size, position = packet.size, packet.pos
+        if position is not None and position >= 0:
+            self._sound_end = position + size
+        self._sound_bytes += size
+        if self._alike:
+            self._measure(size)
+        self.seconds += missing + seconds
+        return missing
+
+    def _lost_before(self, packet: Packet[Stream], seconds: float, hole: float) -> float:
         foreign = self._foreign > _FOREIGN_BYTES and (hole > 0 or not self._clock)
         # If only pages have time stamps, the hole shows after the damage.
         damaged = self._failed or foreign or (hole > 0 and self._lately())
@@ -71,11 +85,6 @@ class Damage:
         elif damaged and self._failed_bytes > _LOST_AT_THE_START:
             self._add(0.0, max(missing, seconds))
         self._failed, self._failed_bytes, self._foreign = False, 0, 0
-        if packet.pos is not None and packet.pos >= 0:
-            self._sound_end = packet.pos + packet.size
-        self._sound_bytes += packet.size
-        self._measure(packet.size)
-        self.seconds += missing + seconds
         return missing
 
     @property
@@ -103,9 +112,11 @@ class Damage:
 
     def _measure(self, size: int) -> None:
         """Note the size of a packet, and whether it is cut short where all others have one size."""
-        least, most = self._sizes or (size, size)
-        self._short = self._alike and most - least <= 1 and size < least - 1
-        if not self._short:
+        if self._sizes is None:
+            self._sizes = size, size
+        least, most = self._sizes
+        self._short = most - least <= 1 and size < least - 1
+        if not (self._short or least <= size <= most):
             self._sizes = min(least, size), max(most, size)
 
     def _skipped(self, packet: Packet[Stream]) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, TypeAlias
 
 import av
@@ -39,7 +40,7 @@ BLOCK_SAMPLES = 16_384
 _LEAST, _MOST = np.float32(-1), np.float32(1)
 _HELD_BACK = 64  # samples that a resampler keeps back; gathered too, or a block would be too short
 _MOST_FRAMES = 2_048  # to gather at once: each takes memory besides its samples
-_FORMATS = {
+_FORMATS: dict[str, np.dtype[Any]] = {
     **dict.fromkeys(("s16", "s16p"), np.dtype(np.int16)),
     **dict.fromkeys(("s32", "s32p"), np.dtype(np.int32)),
     **dict.fromkeys(("flt", "fltp"), np.dtype(np.float32)),
@@ -191,7 +192,8 @@ class _Resampler:
         self._channel = channel
         self._shape: _Shape | None = None
         self._resampler: AudioResampler | None = None
-        self._parts: list[list[NDArray[Any]]] = []
+        self._parts: list[Sequence[Any]] = []  # buffers: the planes of each frame
+        self._planes = self._stride = 0  # of a frame that is gathered, and bytes of a sample in one
         self._phase = Phase()
         self._enough = self._missing = BLOCK_SAMPLES
 
@@ -206,23 +208,24 @@ class _Resampler:
         shape = (frame.format.name, _LAYOUTS.get(layout, layout), frame.sample_rate)
         if shape != self._shape:
             return self._changed(frame, shape)
-        return self._taken(frame, shape)
+        return self._taken(frame)
 
     def _changed(self, frame: AudioFrame, shape: _Shape) -> Iterator[Samples]:
         """Begin with frames of another ``shape``."""
         yield from self.flush()
         self._begin(shape)
-        yield from self._taken(frame, shape)
+        yield from self._taken(frame)
 
-    def _taken(self, frame: AudioFrame, shape: _Shape) -> Iterable[Samples]:
-        kind, layout, _ = shape
-        if kind not in _FORMATS or layout not in _CHANNELS:
+    def _taken(self, frame: AudioFrame) -> Iterable[Samples]:
+        if not self._planes:
             return self._resampled(frame)
-        try:
-            self._parts.append(_planes(frame, kind, _CHANNELS[layout]))
-        except ValueError:
-            return ()  # damage that made a frame of no possible shape
-        self._missing -= frame.samples
+        samples, planes = frame.samples, frame.planes
+        size = samples * self._stride
+        # All planes have the same room. Damage makes frames of no possible shape.
+        if len(planes) != self._planes or (room := planes[0].buffer_size) < size:
+            return ()
+        self._parts.append(planes if room == size else [memoryview(one)[:size] for one in planes])
+        self._missing -= samples
         enough = self._missing <= 0 or len(self._parts) >= _MOST_FRAMES
         return self._gathered() if enough else ()
 
@@ -242,9 +245,12 @@ class _Resampler:
             left -= BLOCK_SAMPLES
 
     def _begin(self, shape: _Shape) -> None:
-        rate = shape[2]
+        kind, layout, rate = shape
         check_rate(rate)
         self._shape = shape
+        channels = _CHANNELS.get(layout, 0) if kind in _FORMATS else 0
+        self._planes = min(channels, 1) if kind not in _PLANAR else channels
+        self._stride = _FORMATS[kind].itemsize * channels // self._planes if channels else 0
         self._enough = BLOCK_SAMPLES
         # For a short clip the resampler takes longer than the decoder, so it is not used in vain.
         if shape not in _AS_WANTED:
@@ -256,8 +262,9 @@ class _Resampler:
         """What has been gathered. What is left behind the last whole block waits for more."""
         assert self._shape
         sample_format, layout, rate = self._shape
-        planes = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
-        array = np.stack(planes) if len(planes) > 1 else planes[0][None]
+        planes = chain.from_iterable(zip(*self._parts, strict=True))
+        joined = np.frombuffer(b"".join(planes), _FORMATS[sample_format])
+        array = joined.reshape(len(self._parts[0]), -1)
         self._parts, self._missing = [], self._enough
         if layout == "stereo":
             array = self._phase.aligned(array)
@@ -278,21 +285,6 @@ class _Resampler:
         assert self._resampler
         for out in resampled(self._resampler, frame):
             yield _scaled(out.to_ndarray().reshape(-1), 2.0**-31)
-
-
-def _planes(frame: AudioFrame, kind: str, channels: int) -> list[NDArray[Any]]:
-    """Views of the frame's samples; ``frame.to_ndarray()`` would copy them, slowly.
-
-    Raises:
-        ValueError: the frame is of no possible shape.
-    """
-    planes = frame.planes
-    expected = channels if kind in _PLANAR else 1
-    if len(planes) != expected:
-        raise ValueError(f"{len(planes)} planes for {channels} channels")
-    count = frame.samples * channels // expected
-    # The stubs do not say that a plane is a buffer.
-    return [np.frombuffer(plane, _FORMATS[kind], count) for plane in planes]  # type: ignore[call-overload]
 
 
 def _converted(samples: NDArray[Any]) -> Samples:

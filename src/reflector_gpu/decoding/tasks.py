@@ -337,4 +337,4 @@ def _window_bytes(seconds: float) -> float:
 
 
 def _data(samples: Samples) -> Data:
-    return np.ascontiguousarray(samples, np.float32).tobytes()
+    return np.ascontiguousarray(samples, np.float32).data.cast("B")

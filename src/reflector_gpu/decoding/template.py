@@ -21,6 +21,14 @@ _ENVIRONMENT = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 """Variables that a decoder is given. It must not know the others: keys are among them."""
 
 
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",  # each takes much of the address space
+    # Memory that the kernel gets back has to be cleared when it is needed for the next block.
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+}
+
+
 class Template:
     """The process that forks decoders."""
 
@@ -123,8 +131,8 @@ class Template:
 def _started(descriptor: int, memory: int) -> subprocess.Popen[bytes]:
     """A template whose end of the control socket is ``descriptor``."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    # Threads would not survive a fork; and each arena takes much of the address space.
-    kept |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    # Threads would not survive a fork.
+    kept |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | _MALLOC
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; sys.dont_write_bytecode = True;"
         " from reflector_gpu.decoding.decoder_process import template;"

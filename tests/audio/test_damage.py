@@ -138,7 +138,7 @@ def test_a_file_that_is_cut_at_half_is_truncated(
 
 
 @pytest.mark.parametrize("name", ["wav 16 bits", "flac", "mp3 cbr", "webm", "mp4 index first"])
-@given(share=st.floats(0.1, 0.95))
+@given(share=st.floats(0.1, 0.93))  # behind that, less is missing than encoders pad
 @settings(max_examples=10, deadline=None)
 def test_wherever_it_is_cut(name: str, encoded: Encoder, share: float) -> None:
     data = encoded(name)

@@ -10,8 +10,8 @@ import pytest
 from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.testing import EchoRecogniser, FakeSubmit, HeldSubmit
 from reflector_gpu.types import Chunk, Priority, Recognition, Samples, TranscribeOptions
 from tests.waiting import PATIENCE_SECONDS

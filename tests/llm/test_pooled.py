@@ -12,7 +12,7 @@ from reflector_gpu.llm.base import CompletionRequest
 from reflector_gpu.llm.pooled import PooledModel
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Completion, Message, Prompt
 from tests.waiting import PATIENCE_SECONDS, until

@@ -13,7 +13,7 @@ from reflector_gpu.deploy.remote_workers import Remote, RemoteStream, Reply
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.worker import WorkerDied
 from reflector_gpu.types import Priority
 from tests.waiting import PATIENCE_SECONDS

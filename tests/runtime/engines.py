@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -171,6 +171,72 @@ class Hunted(Condemned):
         return list(items)
 
 
+class Preparing(Engine):
+    """Notes what it does in a file, and waits where it is told to until another file is there."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def prepare(self, items: Sequence[object], options: object) -> Callable[[], Iterator[object]]:
+        self._note("prepare", items)
+        names = [str(item) for item in items]
+        if "spoilt" in names:
+            raise RuntimeError("a secret path: /home/me")
+        if "fatal" in names:
+            os._exit(3)
+        return lambda: self._work(items)
+
+    def _work(self, items: Sequence[object]) -> Iterator[object]:
+        self._note("work", items)
+        for item in items:
+            if str(item) == "bad":
+                raise TooLarge("All of it is too large.", param="file")
+            if str(item).startswith("once "):
+                flag = self._folder / str(item)
+                if not flag.exists():
+                    flag.touch()
+                    self._wait_for("prepare b")
+                    os._exit(3)
+            if str(item).startswith("until "):
+                self._wait_for(str(item).removeprefix("until "))
+        return self._results(items)
+
+    def _results(self, items: Sequence[object]) -> Iterator[object]:
+        self._note("results", items)
+        for item in items:
+            if str(item).startswith("late until "):
+                self._wait_for(str(item).removeprefix("late until "))
+            if isinstance(item, np.ndarray):
+                yield float(item.sum())
+            else:
+                yield str(item).upper()
+
+    def _note(self, what: str, items: Sequence[object]) -> None:
+        names = [str(len(item)) if isinstance(item, np.ndarray) else str(item) for item in items]
+        with (self._folder / "notes").open("a", encoding="utf-8") as file:
+            file.write(f"{what} {'+'.join(names)}\n")
+
+    def _wait_for(self, note: str) -> None:
+        while note not in (self._folder / "notes").read_text(encoding="utf-8").splitlines():
+            time.sleep(0.002)
+
+
+class Card(Engine):
+    """Says how it was called, on which device and which GPU."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def transcribe(self, items: Sequence[object], options: object) -> list[object]:
+        return self._said("transcribe", items)
+
+    def prepare(self, items: Sequence[object], options: object) -> Callable[[], list[object]]:
+        return lambda: self._said("prepare", items)
+
+    def _said(self, how: str, items: Sequence[object]) -> list[object]:
+        return [(how, self._device, os.environ.get("CUDA_VISIBLE_DEVICES")) for _ in items]
+
+
 class Miscounting(Engine):
     def run(self, items: Sequence[object], options: object) -> list[object]:
         return [*items, "one too many"]
@@ -261,4 +327,5 @@ def _hang() -> NoReturn:
 
 def recipe(engine: type, *, memory: int = 0, **arguments: str) -> Recipe:
     """How to build one of these in another process."""
-    return Recipe(f"{engine.__module__}:{engine.__name__}", "run", memory, arguments)
+    name = f"{engine.__module__}:{engine.__name__}"
+    return Recipe(name, "run", memory, arguments, prepares=issubclass(engine, Preparing))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from reflector_gpu.runtime.pool import Pool
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.types import Priority
 from tests.runtime.engines import recipe
 from tests.waiting import PATIENCE_SECONDS

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from reflector_gpu.errors import EngineFailed, InvalidRequest, ShuttingDown
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.queue import Job
-from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.worker import Worker
 from reflector_gpu.types import Priority
 from tests.runtime import engines

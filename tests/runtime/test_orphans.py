@@ -17,7 +17,7 @@ from tests.waiting import until
 SERVICE = """
     import asyncio, pathlib
     from reflector_gpu.runtime.pool import Pool
-    from reflector_gpu.runtime.supervisor import PoolOptions
+    from reflector_gpu.runtime.pool_options import PoolOptions
     from reflector_gpu.types import Priority
     from tests.runtime import engines
     from tests.runtime.engines import recipe

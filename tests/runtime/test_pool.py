@@ -13,7 +13,7 @@ from reflector_gpu.errors import (
     ShuttingDown,
 )
 from reflector_gpu.runtime.pool import PoolState
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.types import Priority
 from tests.processes import workers
 from tests.runtime import engines

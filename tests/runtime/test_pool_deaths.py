@@ -16,7 +16,7 @@ from reflector_gpu.errors import (
     TooLarge,
 )
 from reflector_gpu.runtime.pool import PoolState
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from tests.processes import workers
 from tests.runtime import engines
 from tests.runtime.engines import recipe

@@ -18,7 +18,7 @@ from reflector_gpu.errors import (
     ShuttingDown,
 )
 from reflector_gpu.runtime.pool import Pool, PoolState
-from reflector_gpu.runtime.supervisor import PoolOptions
+from reflector_gpu.runtime.pool_options import PoolOptions
 from tests import processes
 from tests.runtime import engines
 from tests.runtime.engines import recipe

@@ -14,8 +14,8 @@ import pytest
 from reflector_gpu.errors import EngineFailed, TooLarge
 from reflector_gpu.runtime.batch import Batch
 from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.worker import Worker, WorkerDied
 from reflector_gpu.types import Priority
 from tests.processes import workers

@@ -21,8 +21,8 @@ from reflector_gpu.engines.recognition.parakeet.pytorch.running import Work
 from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.runtime.pool import Pool
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.recipe import Recipe
-from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.types import Priority, Recognition, Samples, TranscribeOptions
 from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
 from tests.engines.sounds import STEADY

@@ -6,14 +6,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
     """The items of one call of an engine, and who waits for their results.
 
     The call may take ``timeout`` seconds. It may be ended early once ``abandoned()`` is true,
     because nobody waits for any of its results; ``given_up()`` are the indices of the items whose
-    results nobody waits for. ``listeners``, by the index of an item, are called with parts of its
-    result before it is complete.
+    results nobody waits for. ``meanwhile`` is called now and then until the call is done.
+    ``listeners``, by the index of an item, are called with parts of its result before it is
+    complete.
     """
 
     items: Sequence[object] = ()
@@ -21,4 +26,5 @@ class Batch:
     timeout: float
     abandoned: Callable[[], bool] = lambda: False
     given_up: Callable[[], Collection[int]] = tuple
+    meanwhile: Callable[[], None] = nothing
     listeners: Mapping[int, Callable[[object], None]] = field(default_factory=dict)

@@ -15,11 +15,12 @@ from typing import Generic, TypeVar
 from reflector_gpu.errors import EngineLoading, ReflectorError, ShuttingDown
 from reflector_gpu.runtime.faults import fail_all
 from reflector_gpu.runtime.pace import Pace
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.queue import BatchQueue, Job
 from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.runner import Starter
-from reflector_gpu.runtime.supervisor import PoolOptions, Supervisor
+from reflector_gpu.runtime.supervisor import Supervisor
 from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.stages import Done, tell
 from reflector_gpu.types import Priority
@@ -57,15 +58,26 @@ class Pool(Generic[Item, Result]):
         """One worker for each of ``recipes``, which differ at most in where they run."""
         self.name = name
         self._stage = options.stage
-        pace = Pace(interruptible=options.interruptible)
+        # Where workers are kept for live requests, these do not wait for batches of files.
+        pace = Pace(interruptible=options.interruptible and not options.for_live)
         self._queue: BatchQueue[Item, Result] = BatchQueue(
-            max_batch=options.max_batch, max_cost=options.max_batch_cost, pace=pace
+            max_batch=options.max_batch,
+            max_cost=options.max_batch_cost,
+            max_live_cost=options.max_live_cost,
+            pace=pace,
         )
         self._readiness = Readiness(len(recipes))
         self._threads = [
             threading.Thread(
                 target=Supervisor(
-                    name, recipe, options, self._queue, self._readiness, pace, watcher
+                    name,
+                    recipe,
+                    options,
+                    self._queue,
+                    self._readiness,
+                    pace,
+                    watcher,
+                    for_live=number >= len(recipes) - options.for_live,
                 ).run,
                 name=f"{name}-{number}",
                 daemon=True,

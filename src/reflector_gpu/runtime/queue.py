@@ -7,6 +7,7 @@
   are measured in cost. Many tiny live jobs take longer than they cost, and leave less to files.
 - A batch with work of long files is kept as short as `Pace` says, because live work that arrives
   meanwhile has to wait for it. A batch of live work is not filled up with work of files.
+- A worker that is kept for live work leaves files to others.
 - A job whose future was cancelled is dropped before it runs.
 """
 
@@ -32,6 +33,10 @@ WEIGHTS = {Priority.LIVE: 8.0, Priority.FILE: 1.0}
 
 LOOK_SECONDS = 0.25
 """How often a thread that waits for work checks its worker."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(eq=False, slots=True)
@@ -81,13 +86,15 @@ class BatchQueue(Generic[Item, Result]):
         *,
         max_batch: int,
         max_cost: float = float("inf"),
+        max_live_cost: float = float("inf"),
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``max_cost`` limits the `padded_cost` of a batch. Without ``pace``, a batch may take as
-        long as it likes."""
+        """``max_cost`` limits the `padded_cost` of a batch, and ``max_live_cost`` that of a batch
+        of live work. Without ``pace``, a batch may take as long as it likes."""
         self._max_batch = max_batch
         self._max_cost = max_cost
+        self._max_live_cost = min(max_cost, max_live_cost)
         self._pace = pace or Pace(interruptible=False)
         self._clock = clock
         self._last_use = clock()
@@ -117,19 +124,24 @@ class BatchQueue(Generic[Item, Result]):
                 ring()
 
     def take(
-        self, idle: float | None = None, unless: Callable[[], bool] | None = None
+        self,
+        idle: float | None = None,
+        unless: Callable[[], bool] | None = None,
+        for_live: Callable[[], bool] = _never,
     ) -> list[Job[Item, Result]] | None:
         """The next batch, for which this waits. None once the queue is closed and empty.
 
         The batch is empty if nobody has used the queue for ``idle`` seconds, or once ``unless()``
-        is true. That is asked every `LOOK_SECONDS`.
+        is true. It is one of live work while ``for_live()`` is true. Both are asked every
+        `LOOK_SECONDS`.
         """
         with self._changed:
             self._last_use = self._clock()
             while True:
                 if unless and unless():
                     return []
-                batch = self._next_batch(self._max_batch)
+                classes = (Priority.LIVE,) if for_live() else Priority
+                batch = self._next_batch(self._max_batch, classes)
                 if batch:
                     return batch
                 if self._closed:
@@ -146,6 +158,19 @@ class BatchQueue(Generic[Item, Result]):
             self._last_use = self._clock()
             batch = self._next_batch(1, Priority if files else (Priority.LIVE,))
             return batch[0] if batch else None
+
+    def take_ahead(self, running: Sequence[Job[Item, Result]]) -> list[Job[Item, Result]]:
+        """A batch of long files, to prepare while ``running`` is in work. This does not wait.
+
+        It is empty unless as much waits as is in work, or as a batch can have: what is taken early
+        is joined by nothing that comes later, and small batches would stay small.
+        """
+        with self._changed:
+            waiting = self._waiting[Priority.FILE]
+            enough = min(padded_cost(running), self._max_cost)
+            if len(waiting) < self._max_batch and sum(job.cost for job in waiting) < enough:
+                return []
+            return self._next_batch(self._max_batch, (Priority.FILE,))
 
     @contextmanager
     def ringing(self, ring: Callable[[], None]) -> Iterator[None]:
@@ -222,7 +247,7 @@ class BatchQueue(Generic[Item, Result]):
             return False
         together = [*batch, job]
         with_files = any(one.priority is Priority.FILE for one in together)
-        return padded_cost(together) <= (of_files if with_files else self._max_cost)
+        return padded_cost(together) <= (of_files if with_files else self._max_live_cost)
 
 
 def padded_cost(batch: Sequence[Job[Item, Result]]) -> float:

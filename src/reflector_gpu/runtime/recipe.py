@@ -21,9 +21,10 @@ class Recipe:
 
     ``engine`` is ``module:Class``, called with ``arguments``; ``method`` is its batch method,
     ``method(items, options) -> one result or error per item``; one that ``streams`` is given a
-    `Progress` as well. ``memory`` is the number of float32 values of shared memory that a batch may
-    need. ``environment`` are the variables that the process has in addition to ours, such as how
-    many threads to use and which GPU. If there are several ``lanes``, so many threads may call the
+    `Progress` as well, and one that ``prepares`` is called by `Preparing.prepare` instead.
+    ``memory`` is the number of float32 values of shared memory that a batch may need.
+    ``environment`` are the variables that the process has in addition to ours, such as how many
+    threads to use and which GPU. If there are several ``lanes``, so many threads may call the
     engine at once, with one item each.
     """
 
@@ -34,6 +35,7 @@ class Recipe:
     environment: Mapping[str, str] = field(default_factory=dict)
     streams: bool = False
     lanes: int = 1
+    prepares: bool = False
 
     def build(self) -> Engine:
         module, _, name = self.engine.partition(":")

@@ -16,6 +16,9 @@ What becomes of a batch that fails:
 When workers are killed one after the other, each new start waits longer than the one before, so
 that a machine without memory has time to recover.
 
+A worker whose engine prepares batches is sent the next one while it works on one. If it dies or
+fails over the first, the second runs afterwards, as if it had not been sent.
+
 A worker that dies while it waits for work is replaced too. One that has had no work for long is
 ended to free its memory, and the next job starts it again.
 """
@@ -26,21 +29,21 @@ import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from reflector_gpu.errors import EngineFailed, EngineNotLoaded, ReflectorError, ShuttingDown
-from reflector_gpu.runtime.batch import Batch
+from reflector_gpu.runtime.batch import Batch, nothing
 from reflector_gpu.runtime.faults import CRASHES, FORGIVEN_KILLS, all_fail, fail_all, fault
 from reflector_gpu.runtime.lanes import Lanes
 from reflector_gpu.runtime.pace import Pace
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.queue import BatchQueue, Job, padded_cost
 from reflector_gpu.runtime.readiness import Readiness
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.runner import Runner, Starter
 from reflector_gpu.runtime.watching import BatchDone, PoolWatcher
 from reflector_gpu.runtime.worker import Abandoned, Worker, WorkerDied
-from reflector_gpu.stages import Stage
 from reflector_gpu.types import Priority
 
 logger = logging.getLogger(__name__)
@@ -53,31 +56,6 @@ _Outcome: TypeAlias = "Result | ReflectorError"
 _NOBODY_WAITS = "Nobody waits for this result."
 
 
-@dataclass(frozen=True, slots=True)
-class PoolOptions:
-    """How the workers of a pool are used.
-
-    A batch may take ``base_timeout + cost * timeout_per_cost`` seconds. If live requests share
-    the workers with long files, batches of files are kept short: ``interruptible``. If
-    ``replace_abandoned``, a worker is killed once nobody waits for anything in its batch. Workers
-    are unloaded after ``idle_seconds`` without work. One that does not load is tried again after
-    ``first_backoff`` seconds, then after twice that, and so on up to ``longest_backoff``. So is one
-    that is killed again and again; the first time there is no wait. ``stage`` is what their work
-    is called where the time of a request is accounted for.
-    """
-
-    stage: Stage = "recognise"
-    max_batch: int = 1
-    max_batch_cost: float = float("inf")
-    interruptible: bool = True
-    base_timeout: float = 60.0
-    timeout_per_cost: float = 10.0
-    replace_abandoned: bool = False
-    idle_seconds: float | None = None
-    first_backoff: float = 0.5
-    longest_backoff: float = 30.0
-
-
 class Supervisor(Generic[Item, Result]):
     def __init__(
         self,
@@ -88,6 +66,8 @@ class Supervisor(Generic[Item, Result]):
         readiness: Readiness,
         pace: Pace,
         watcher: PoolWatcher,
+        *,
+        for_live: bool,
     ) -> None:
         self._name = name
         self._recipe = recipe
@@ -96,6 +76,9 @@ class Supervisor(Generic[Item, Result]):
         self._readiness = readiness
         self._pace = pace
         self._watcher = watcher
+        self._for_live = for_live
+        self._ahead: tuple[list[Job[Item, Result]], Batch] | None = None  # sent to be prepared
+        self._sent: Batch | None = None  # what the worker already has of the jobs in work
         self._worker: Runner | None = None
         self._failing = False
         self._pause = 0.0  # before the next try to load; 0 once a worker has been given work
@@ -109,14 +92,18 @@ class Supervisor(Generic[Item, Result]):
         _running.add(self)
         try:
             while self._ensure_worker():
-                batch = self._queue.take(idle, unless)
+                ahead, self._ahead = self._ahead, None
+                self._sent = ahead[1] if ahead else None
+                batch = ahead[0] if ahead else self._queue.take(idle, unless, self._reserved)
                 if batch is None:
                     break
                 if not batch and not self._idled():
                     break
                 self._answer(batch)
-                del batch  # the next may take a while, and these items belong to clients
+                del batch, ahead  # the next may take a while, and these items belong to clients
         finally:
+            for job in self._ahead[0] if self._ahead else ():
+                job.future.set_exception(_shutting_down())
             if self._worker is not None:
                 self._drop_worker()
             _running.discard(self)
@@ -127,6 +114,10 @@ class Supervisor(Generic[Item, Result]):
         self._queue.close()
         if isinstance(self._worker, Worker):
             self._worker.kill()
+
+    def _reserved(self) -> bool:
+        """Whether live requests alone are to be taken: others are ready for the rest."""
+        return self._for_live and self._readiness.ready > self._options.for_live
 
     def _answer(self, batch: list[Job[Item, Result]]) -> None:
         for job in batch:
@@ -279,7 +270,7 @@ class Supervisor(Generic[Item, Result]):
 
         ``run`` may answer some of them itself, and take others: it changes ``jobs`` accordingly.
         """
-        if all(job.abandoned for job in jobs):
+        if self._sent is None and all(job.abandoned for job in jobs):
             return all_fail(jobs, EngineFailed(_NOBODY_WAITS))
         if error := self._load():
             return all_fail(jobs, error)
@@ -324,14 +315,7 @@ class Supervisor(Generic[Item, Result]):
     def _run(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         assert self._worker is not None
         self._pause = 0.0
-        batch = Batch(
-            items=[job.item for job in jobs],
-            options=jobs[0].group,
-            timeout=self._timeout(sum(job.cost for job in jobs)),
-            abandoned=lambda: self._given_up(jobs),
-            given_up=lambda: [i for i, job in enumerate(jobs) if job.abandoned],
-            listeners={i: job.hear for i, job in enumerate(jobs) if job.listener},
-        )
+        batch, self._sent = self._sent or self._batch(jobs), None
         began = time.monotonic()
         replies = self._worker.run(batch)
         seconds = time.monotonic() - began
@@ -341,6 +325,26 @@ class Supervisor(Generic[Item, Result]):
         if any(job.priority is Priority.FILE for job in jobs):
             self._pace.worked(len(jobs), padded_cost(jobs), seconds)
         return cast("list[_Outcome[Result]]", list(replies))
+
+    def _batch(self, jobs: list[Job[Item, Result]]) -> Batch:
+        prepares = isinstance(self._recipe, Recipe) and self._recipe.prepares and not self._for_live
+        return Batch(
+            items=[job.item for job in jobs],
+            options=jobs[0].group,
+            timeout=self._timeout(sum(job.cost for job in jobs)),
+            abandoned=lambda: self._given_up(jobs),
+            given_up=lambda: [i for i, job in enumerate(jobs) if job.abandoned],
+            meanwhile=partial(self._look_ahead, jobs) if prepares else nothing,
+            listeners={i: job.hear for i, job in enumerate(jobs) if job.listener},
+        )
+
+    def _look_ahead(self, running: list[Job[Item, Result]]) -> None:
+        """Send the worker the next batch to prepare, if enough waits."""
+        if self._ahead is not None or not isinstance(self._worker, Worker):
+            return
+        if jobs := self._queue.take_ahead(running):
+            self._ahead = jobs, self._batch(jobs)
+            self._worker.prepare(self._ahead[1])
 
     def _run_in_lanes(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
         """`_run` for a worker with lanes, which answers its jobs itself."""

@@ -15,8 +15,9 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
@@ -50,6 +51,7 @@ _SENT_BY_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 """Signals that a crash never raises."""
 
 _POLL_SECONDS = 0.2  # how often a running batch is checked for being abandoned
+_PREPARING_POLL_SECONDS = 0.02  # how often it is checked whether there is a batch to prepare
 
 
 class WorkerDied(Exception):
@@ -90,14 +92,20 @@ class Worker:
             WorkerDied: the process died while loading, or took longer than ``load_timeout``.
             Abandoned: ``abandoned()`` turned true; the process is gone.
         """
-        memory = shared_memory(max(1, recipe.memory))
+        # Two batches of an engine that prepares the next one are there at once.
+        places = 2 if recipe.prepares else 1
+        memory = shared_memory(max(1, places * recipe.memory))
         self._array = view(memory)
+        self._places = [slice(n * recipe.memory, (n + 1) * recipe.memory) for n in range(places)]
+        self._sent: deque[tuple[Batch, slice]] = deque()
+        self._answers: dict[Batch, object] = {}
         self._pipe, theirs = _CONTEXT.Pipe()
         served = partial(serve, theirs, memory, recipe, logs.chosen())
         self._process = _CONTEXT.Process(
             target=WithEnvironment(served, recipe.environment), name=recipe.engine, daemon=True
         )
         self._streams = recipe.streams
+        self._poll_seconds = _PREPARING_POLL_SECONDS if recipe.prepares else _POLL_SECONDS
         self.lanes = recipe.lanes
         self._hung = False
         self._bell = Bell()
@@ -142,22 +150,25 @@ class Worker:
             Abandoned: the batch was abandoned; the process is gone.
         """
         with self._watchdog.watching(batch.timeout):
-            try:
-                message = self._pack(batch.items), batch.options, frozenset(batch.listeners)
-                self._pipe.send(message)
-                for item in batch.items:
-                    if isinstance(item, Filed):
-                        send_handle(self._pipe, item.fileno(), self.pid)
-            except OSError as error:
-                raise self.death() from error
-            except Exception as error:  # pickling may raise anything, and has sent nothing then
-                raise EngineFailed(f"An item cannot reach the engine: {error}") from error
-            reply = self._receive(batch)
+            if all(one is not batch for one, _ in self._sent) and batch not in self._answers:
+                self._hand_over(batch)
+            reply = self._answer_to(batch)
         if isinstance(reply, ReflectorError):
             raise reply
         if not isinstance(reply, Sequence) or len(reply) != len(batch.items):
             raise EngineFailed("The engine answered with the wrong number of results.")
         return reply
+
+    def prepare(self, batch: Batch) -> None:
+        """Send ``batch`` for the engine to prepare, while another runs. `run` it afterwards.
+
+        There may be one such batch at a time.
+
+        Raises:
+            WorkerDied: the process died.
+        """
+        with suppress(EngineFailed):  # it cannot be sent; `run` will say so
+            self._hand_over(batch)
 
     def begin(self, lane: int, item: object, options: object) -> None:
         """Have the engine work on ``item`` in a lane that is free.
@@ -218,11 +229,38 @@ class Worker:
         self._process.kill()
         self._process.join()
 
-    def _pack(self, items: Sequence[object]) -> list[object]:
+    def _hand_over(self, batch: Batch) -> None:
+        place = self._places[0] if self._places else slice(0, 0)
+        try:
+            packed = self._pack(batch.items, place)
+            self._pipe.send((packed, batch.options, frozenset(batch.listeners)))
+            for item in batch.items:
+                if isinstance(item, Filed):
+                    send_handle(self._pipe, item.fileno(), self.pid)
+        except OSError as error:
+            raise self.death() from error
+        except Exception as error:  # pickling may raise anything, and has sent nothing then
+            raise EngineFailed(f"An item cannot reach the engine: {error}") from error
+        self._places = self._places[1:]
+        self._sent.append((batch, place))
+
+    def _answer_to(self, batch: Batch) -> object:
+        """The engine's answer; those that come before it are kept for their batches."""
+        while batch not in self._answers:
+            try:
+                answer = self._receive(batch)
+            except EngineFailed as failure:  # it cannot be read
+                answer = failure
+            first, place = self._sent.popleft()
+            self._places.append(place)
+            self._answers[first] = answer
+        return self._answers.pop(batch)
+
+    def _pack(self, items: Sequence[object], place: slice) -> list[object]:
         packed: list[object] = []
-        offset = 0
+        offset: int = place.start
         for item in items:
-            if is_waveform(item) and offset + item.size <= len(self._array):
+            if is_waveform(item) and offset + item.size <= place.stop:
                 self._array[offset : offset + item.size] = item
                 packed.append(SharedArray(offset, item.size))
                 offset += item.size
@@ -239,7 +277,8 @@ class Worker:
         told: set[int] = set()
         looked = time.monotonic()
         while True:
-            if self._news.poll(_POLL_SECONDS * 1000):
+            batch.meanwhile()
+            if self._news.poll(self._poll_seconds * 1000):
                 try:
                     message = self._message()
                 except EngineFailed:

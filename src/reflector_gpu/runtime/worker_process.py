@@ -15,17 +15,19 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.heap import Arena
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler, recv_handle
-from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from reflector_gpu import logs
 from reflector_gpu.errors import EngineFailed, ReflectorError
+from reflector_gpu.runtime.preparing import Preparing, Work, failing, run_ahead
 from reflector_gpu.runtime.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -115,24 +117,53 @@ def serve(pipe: Connection, memory: Arena, recipe: Recipe, log: logs.LogOptions 
         pipe.send(EngineFailed(f"The engine did not load: {type(error).__name__}: {error}"))
         return
     pipe.send(None)
-    method: Callable[..., Sequence[object]] = getattr(engine, recipe.method)
+    if recipe.prepares:
+        _serve_ahead(pipe, array, cast("Preparing", engine))
+    else:
+        _serve(pipe, array, getattr(engine, recipe.method), recipe)
+    engine.close()
+
+
+def _serve(
+    pipe: Connection, array: Array, method: Callable[..., Sequence[object]], recipe: Recipe
+) -> None:
     sending = threading.Lock()
     with ThreadPoolExecutor(recipe.lanes, thread_name_prefix="lane") as lanes:
-        while True:
-            try:
-                message: PackedBatch | InLane | GivenUp | None = pipe.recv()
-            except EOFError:
-                break
-            if message is None:
-                break
-            if isinstance(message, GivenUp):
-                continue  # of a batch that was done before this came
+        while (message := _received(pipe)) is not None:
             if isinstance(message, InLane):
                 lanes.submit(_work_in_lane, pipe, sending, array, method, message)
             else:
                 _work(pipe, array, method, message, streams=recipe.streams)
             del message  # the next may take a while, and these items belong to clients
-    engine.close()
+
+
+def _serve_ahead(pipe: Connection, array: Array, engine: Preparing) -> None:
+    def receive() -> Work | None:
+        batch = _received(pipe)
+        if batch is None:
+            return None
+        assert not isinstance(batch, InLane), "lanes are for engines that do not prepare"
+        packed, options, _ = batch
+        try:
+            return engine.prepare(_unpacked(packed, array, ()), options)
+        except Exception as error:  # noqa: BLE001  `_answer` tells it
+            return failing(error)
+
+    def send(work: Work) -> None:
+        pipe.send_bytes(_answer(work))
+
+    run_ahead(receive, send)
+
+
+def _received(pipe: Connection) -> PackedBatch | InLane | None:
+    """The next work; None if there will be no more."""
+    while True:
+        try:
+            message: PackedBatch | InLane | GivenUp | None = pipe.recv()
+        except EOFError:
+            return None
+        if not isinstance(message, GivenUp):  # of a batch that was done before this came
+            return message
 
 
 def _work_in_lane(
@@ -143,7 +174,8 @@ def _work_in_lane(
     message: InLane,
 ) -> None:
     """Answer one item. Other threads do the same for theirs."""
-    reply = _answer(method, _unpacked([message.item], array, ()), message.options)
+    items = _unpacked([message.item], array, ())
+    reply = _answer(partial(method, items, message.options))
     with sending, suppress(OSError):  # nobody is there: this process is about to end
         pipe.send(Answered(message.lane, bytes(reply)))
 
@@ -162,7 +194,7 @@ def _work(
     try:
         items = _unpacked(packed, array, files)
         progress = [PipeProgress(pipe, heard)] if streams else []
-        pipe.send_bytes(_answer(method, items, options, *progress))
+        pipe.send_bytes(_answer(partial(method, items, options, *progress)))
     finally:
         for file in files:
             os.close(file)
@@ -233,16 +265,14 @@ def _unpacked(packed: list[object], array: Array, files: Sequence[int]) -> list[
     return items
 
 
-def _answer(
-    method: Callable[..., Sequence[object]], items: list[object], *others: object
-) -> memoryview:
+def _answer(work: Work) -> memoryview:
     """The pickled reply: one result or error an item, or one error for all."""
     try:
-        return ForkingPickler.dumps(list(method(items, *others)))
+        return ForkingPickler.dumps(list(work()))
     except ReflectorError as error:
         return ForkingPickler.dumps(error)
     except Exception as error:  # a library's failure must not end the worker
-        logger.exception("a batch of %d failed", len(items))
+        logger.exception("a batch failed")
         return ForkingPickler.dumps(EngineFailed(f"The engine failed: {type(error).__name__}"))
 
 

@@ -13,9 +13,9 @@ from reflector_gpu.engines.capability import Batching
 from reflector_gpu.errors import ShuttingDown
 from reflector_gpu.runtime.placement import Placement, layout
 from reflector_gpu.runtime.pool import Pool, PoolState
+from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.runtime.runner import Starter
-from reflector_gpu.runtime.supervisor import PoolOptions
 from reflector_gpu.runtime.watching import NOBODY, PoolWatcher
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority

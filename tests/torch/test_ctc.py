@@ -45,7 +45,7 @@ def test_it_decodes_as_transformers_does(tmp_path: Path, tiny: Path, spoken: lis
         theirs = model.generate(features, attention_mask=mask)
 
     network = Network(load(folder), "cpu", 31.0)
-    found = network.decoded(batch, 1000.0)
+    found = network.decoded(network.prepare(batch, 1000.0))
 
     for row, one in zip(theirs.tolist(), found, strict=True):
         assert one.tokens.tolist() == [key for key, _ in groupby(row) if key != BLANK]

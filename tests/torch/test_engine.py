@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from reflector_gpu.engines.recognition.base import Recogniser
 from reflector_gpu.engines.recognition.parakeet.models import TORCH_SPEC, local
 from reflector_gpu.engines.recognition.parakeet.onnx import ParakeetRecogniser
 from reflector_gpu.engines.recognition.parakeet.pytorch.budget import Budget
-from reflector_gpu.engines.recognition.parakeet.pytorch.engine import TorchParakeet
+from reflector_gpu.engines.recognition.parakeet.pytorch.engine import Loaded, TorchParakeet
 from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
 from reflector_gpu.engines.recognition.parakeet.pytorch.running import Work
 from reflector_gpu.engines.recognition.parakeet.pytorch.weights import load
@@ -70,7 +71,7 @@ def test_expected_phrases_help_as_on_onnx_runtime(ours: Recogniser, tiny: Path) 
     assert " ".join(word for word, *_ in found[MISHEARD.index(FRIDAY)]) == FRIDAY.said
     fixed = TorchParakeet(str(tiny))
     network = Network(load(tiny), "cpu", 31.0, lambda work: work)
-    fixed._loaded = network, Budget(network, 1000.0)
+    fixed._loaded = Loaded.of(network, Budget(network, 1000.0))
     assert hear(fixed, batch, hotwords=words) == found
 
 
@@ -89,8 +90,10 @@ def pool(tiny: Path) -> Iterator[Pool[Samples, Recognition]]:
         model.spec.batching.samples,
         arguments=model.arguments,
         environment={"OMP_NUM_THREADS": "1"},
+        prepares=model.spec.prepares,
     )
-    pool: Pool[Samples, Recognition] = Pool("tiny", [recipe], PoolOptions(max_batch=32))
+    options = PoolOptions(max_batch=4, interruptible=False)
+    pool: Pool[Samples, Recognition] = Pool("tiny", [recipe], options)
     pool.start()
     pool.wait_ready(60)
     yield pool
@@ -131,8 +134,8 @@ def test_a_server_hears_with_a_model_from_a_folder(tiny: Path, spoken: list[Clip
 def test_packs_of_any_size_give_the_same(tiny: Path, spoken: list[Clip], most: float) -> None:
     own = Network(load(tiny), "cpu", 31.0)
     batch = [clip.samples for clip in spoken]
-    whole = own.decoded(batch, 1000.0)
-    for one, other in zip(own.decoded(batch, most), whole, strict=True):
+    whole = own.decoded(own.prepare(batch, 1000.0))
+    for one, other in zip(own.decoded(own.prepare(batch, most)), whole, strict=True):
         assert one.tokens.tolist() == other.tokens.tolist()
         assert one.frames.tolist() == other.frames.tolist()
         assert one.durations.tolist() == other.durations.tolist()
@@ -154,7 +157,7 @@ def test_what_cuda_graphs_would_run_gives_the_same(tiny: Path, spoken: list[Clip
     batches = [spoken[:1], spoken[:5], spoken[5:8], spoken[8:9], spoken]
     for clips in batches:
         batch = [clip.samples for clip in clips]
-        found, known = (own.decoded(batch, 20.0) for own in (fixed, plain))
+        found, known = (own.decoded(own.prepare(batch, 20.0)) for own in (fixed, plain))
         for one, other in zip(found, known, strict=True):
             assert one.tokens.tolist() == other.tokens.tolist()
             assert one.frames.tolist() == other.frames.tolist()
@@ -163,10 +166,37 @@ def test_what_cuda_graphs_would_run_gives_the_same(tiny: Path, spoken: list[Clip
     assert len(runs) > 3 * len(batches)
 
 
+@pytest.mark.parametrize("seconds", [0.3, 4.99, 5.0, 5.01, 9.0])
+def test_the_length_of_a_graphs_bucket_changes_nothing(
+    tiny: Path, spoken: list[Clip], seconds: float
+) -> None:
+    """Rows and frames that fill a bucket, are just too many for it, or leave most of it empty."""
+    plain, fixed = Network(load(tiny), "cpu", 31.0), Network(load(tiny), "cpu", 31.0, lambda w: w)
+    longest = np.resize(spoken[3].samples, round(seconds * 16_000))
+    for rows in (1, 2, 3):
+        batch = [longest, *(clip.samples[: len(longest)] for clip in spoken[: rows - 1])]
+        found, known = (one.decoded(one.prepare(batch, 1000.0)) for one in (fixed, plain))
+        for ours, theirs in zip(found, known, strict=True):
+            assert ours.tokens.tolist() == theirs.tokens.tolist()
+            assert ours.frames.tolist() == theirs.frames.tolist()
+
+
+def test_a_batch_that_was_prepared_before_another_ran_gives_the_same(
+    ours: TorchParakeet, spoken: list[Clip], expected: list[Heard]
+) -> None:
+    """As a worker does it: the next is prepared, and the words of the last are not read yet."""
+    batches = [[clip.samples for clip in spoken[n : n + 4]] for n in (0, 4, 8)]
+    works = [ours.prepare(batch, ENGLISH) for batch in batches]
+    results = [work() for work in works]
+    for number, found in reversed(list(enumerate(results))):
+        start = 4 * number
+        assert [as_heard(one) for one in found] == expected[start : start + 4]
+
+
 def run_short_of_memory(engine: TorchParakeet) -> Budget:
     """Have the device fail on packs of more than two chunks."""
     assert engine._loaded is not None
-    own, budget = engine._loaded
+    own, budget = engine._loaded.network, engine._loaded.budget
     encode = own.encoder
 
     def short_of_memory(
@@ -191,6 +221,41 @@ def test_where_memory_runs_out_packs_are_halved_once(tiny: Path, spoken: list[Cl
     with pytest.raises(EngineFailed):
         engine.transcribe([clip.samples] * 3, ENGLISH)
     assert budget.seconds == 50.0
+
+
+def test_a_batch_that_was_prepared_before_the_packs_were_halved_does_not_halve_them_again(
+    tiny: Path, spoken: list[Clip]
+) -> None:
+    engine = loaded(tiny)
+    budget = run_short_of_memory(engine)
+    budget.seconds = 100.0
+    clip = np.resize(spoken[0].samples, 16_000 * 25)
+    works = [engine.prepare([clip] * 4, ENGLISH) for _ in range(2)]
+    assert [len(list(work())) for work in works] == [4, 4]
+    assert budget.seconds == 50.0
+
+
+def test_what_a_failed_pack_took_is_free_before_the_second_try(tiny: Path) -> None:
+    """An error that is kept would keep the tensors of its frames, and the second try would fail."""
+    engine = loaded(tiny)
+    assert engine._loaded is not None
+    network, budget = engine._loaded.network, engine._loaded.budget
+    budget.seconds = 100.0
+    encode, taken = network.encoder, []
+
+    def short_of_memory(
+        features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(features) > 2:
+            large = torch.zeros(1000)
+            taken.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
+        assert taken[0]() is None
+        return encode(features, mask)
+
+    network.encoder = short_of_memory
+    assert len(hear(engine, [np.zeros(16_000 * 25, np.float32)] * 4)) == 4
+    assert len(taken) == 1
 
 
 def test_a_batch_too_large_for_the_device_fails_as_a_whole_and_its_halves_do_not(

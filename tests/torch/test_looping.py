@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import ParakeetEncoderConfig, ParakeetForTDT, ParakeetTDTConfig
 
 from reflector_gpu.engines.recognition.parakeet import tdt
@@ -131,36 +129,6 @@ def test_a_full_batch_of_long_utterances() -> None:
     found = decode(Decoder(model), encoded, torch.tensor(lengths))
     check_same(found, numpy_decoded(model, encoded, lengths))
     assert sum(len(one.tokens) for one in found) > 1000
-
-
-class Asked(TorchDispatchMode):  # type: ignore[misc]  # mypy does not read PyTorch
-    """Notes each operator that makes the host wait for the device, or has a shape of its own."""
-
-    ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "equal")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(func)
-        if any(f"aten.{one}" in name for one in self.ASKING):
-            self.found.append(name)
-        return func(*args, **(kwargs or {}))
-
-
-def test_a_block_asks_the_device_nothing_and_keeps_all_shapes() -> None:
-    """As CUDA graphs need it."""
-    decoder = Decoder(transducer(1))
-    encoded, ends = torch.randn(3, 9, WIDTH), torch.tensor([9, 0, 4])
-    state, room = decoder.start(ends), decoder.room(3, 9)
-    with Asked() as asked:
-        after = decoder.block(encoded, state, room)
-    assert asked.found == []
-    with Asked() as asked:
-        bool(state.finished)
-    assert asked.found, "the test would see it"
-    state.copy_(after)  # shapes and types are the same
 
 
 def test_a_block_after_the_end_changes_nothing() -> None:

@@ -28,14 +28,16 @@ class EngineSpec:
     it faster. ``quick_restart`` means that loading takes about a second, so that a batch nobody
     waits for any more is ended by replacing its process. ``devices`` are those that the engine runs
     on; if there are several, it takes the argument ``device``. ``compute_types`` means that it
-    takes the argument ``compute_type``. ``languages`` are the model's own codes of the languages
-    that it recognises; empty if it recognises no speech.
+    takes the argument ``compute_type``. ``prepares`` means that it can prepare a batch for a GPU
+    while another is in work there, as `runtime.preparing.Preparing` says. ``languages`` are the
+    model's own codes of the languages that it recognises; empty if it recognises no speech.
     """
 
     single_threaded: bool = False
     quick_restart: bool = False
     devices: tuple[str, ...] = ("cpu",)
     compute_types: bool = False
+    prepares: bool = False
     languages: frozenset[str] = frozenset()
 
     @property

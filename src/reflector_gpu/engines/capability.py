@@ -40,6 +40,7 @@ class Batching:
 
     ``max_items`` is the number of its items. ``max_cost`` is what they may cost together once each
     is padded to the costliest; a capability counts in seconds of audio, characters or tokens.
+    ``max_live_cost`` is the same for live requests, which are to have their results soon.
     ``samples`` are the float32 values of shared memory that they need. A call that takes longer
     than ``base_timeout + cost * timeout_per_cost`` seconds is taken to hang.
 
@@ -48,6 +49,7 @@ class Batching:
 
     max_items: int = 1
     max_cost: float = inf
+    max_live_cost: float = inf
     samples: int = 0
     base_timeout: float = 60.0
     timeout_per_cost: float = 10.0

@@ -147,6 +147,7 @@ class WorkerPools:
             stage=model.capability.stage,
             max_batch=batching.max_items,
             max_batch_cost=batching.max_cost,
+            max_live_cost=batching.max_live_cost,
             base_timeout=batching.base_timeout,
             timeout_per_cost=batching.timeout_per_cost,
         )
@@ -154,6 +155,8 @@ class WorkerPools:
     def _here(self, model: AnyModel) -> Pool[Any, Any]:
         batching = self._batching(model)
         kept = self._settings.keep_default and model.name in self._kept
+        placements = self.layout(model)
+        for_live = self._for_live(model, placements)
         recipes = [
             Recipe(
                 model.engine,
@@ -163,15 +166,25 @@ class WorkerPools:
                 environment={**placement.environment, **self._temporary()},
                 streams=model.capability.streams,
                 lanes=batching.lanes,
+                prepares=bool(for_live),
             )
-            for placement in self.layout(model)
+            for placement in [*placements, *for_live]
         ]
         options = replace(
             self._options(model),
+            for_live=len(for_live),
             replace_abandoned=model.spec.quick_restart,
             idle_seconds=None if kept else self._settings.idle_seconds or None,
         )
         return Pool(model.name, recipes, options, self._watcher)
+
+    def _for_live(self, model: AnyModel, placements: Sequence[Placement]) -> list[Placement]:
+        """Where workers for live requests alone run: one more on each GPU, so that these do not
+        wait for large batches of files. An operator who says how many workers there are gets no
+        more."""
+        if not model.spec.prepares or self._settings.workers:
+            return []
+        return [placement for placement in placements if placement.device != "cpu"]
 
     def _there(
         self, name: str, model: AnyModel, workers: Sequence[StarterElsewhere]

@@ -39,7 +39,8 @@ class RecogniserSpec(EngineSpec):
 
     One item has ``max_chunk_seconds`` of audio at most, and a silence of more than
     ``max_gap_seconds`` in it is not worth decoding. One call takes ``max_batch`` items, which have
-    ``max_batch_seconds`` in all once each is padded to the longest. On CPUs, which work on items
+    ``max_batch_seconds`` in all once each is padded to the longest, or ``max_live_seconds`` if they
+    are of live requests. On CPUs, which work on items
     side by side, it takes ``max_cpu_batch`` (None: as many as elsewhere), and no more than there
     are threads. With ``cpu_lanes`` so many threads may also call it at once there, its ``lanes``,
     and no item waits for the others of a batch. Audio shorter than ``window_seconds`` costs as much
@@ -55,6 +56,7 @@ class RecogniserSpec(EngineSpec):
     max_gap_seconds: float
     max_batch: int
     max_batch_seconds: float = float("inf")
+    max_live_seconds: float = float("inf")
     max_cpu_batch: int | None = None
     cpu_lanes: bool = False
     lanes: int = 1
@@ -71,6 +73,7 @@ class RecogniserSpec(EngineSpec):
         return Batching(
             max_items=self.max_batch,
             max_cost=self.max_batch_seconds,
+            max_live_cost=self.max_live_seconds,
             samples=int(most * SAMPLE_RATE),
             lanes=self.lanes,
         )

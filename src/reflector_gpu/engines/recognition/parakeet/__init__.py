@@ -1,5 +1,5 @@
-"""NVIDIA Parakeet: FastConformer encoders with a TDT or a CTC head, on ONNX Runtime or PyTorch.
+"""NVIDIA Parakeet: FastConformer encoders with a TDT or a CTC head.
 
-`models` lists them. `onnx` and `pytorch.engine` are the two engines; both make words of pieces by
-`pieces`.
+`models` lists them. `onnx` and `pytorch.engine` are engines on ONNX Runtime and PyTorch; both make
+words of pieces by `pieces`. `tensorrt` is one on fast-gpu-asr.
 """

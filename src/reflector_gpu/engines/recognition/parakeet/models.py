@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec
+from reflector_gpu.engines.recognition.parakeet import tensorrt
 from reflector_gpu.engines.weights import Weights
 from reflector_gpu.setting_types import ParakeetRuntime
 
@@ -46,12 +48,26 @@ _MAX_TORCH_SECONDS = 3840.0
 On a card with less free memory, the engine cuts a batch into packs that fit (`pytorch.budget`).
 """
 
+_MAX_LIVE_SECONDS = 480.0
+"""The same for live requests, which have a worker of their own on a card: 4 GB, and soon done."""
+
 TORCH_SPEC = replace(
     ENGLISH_SPEC,
     max_batch=128,
     max_batch_seconds=_MAX_TORCH_SECONDS,
+    max_live_seconds=_MAX_LIVE_SECONDS,
+    prepares=True,
     max_cpu_batch=32,
     devices=("cpu", "cuda"),
+)
+
+
+TENSORRT_SPEC = replace(
+    ENGLISH_SPEC,
+    max_batch=128,
+    max_batch_seconds=_MAX_TORCH_SECONDS,
+    devices=("tensorrt",),
+    logprobs=False,
 )
 
 
@@ -62,6 +78,7 @@ def _int8(spec: RecogniserSpec) -> RecogniserSpec:
 
 
 ONNX_ENGINE = "reflector_gpu.engines.recognition.parakeet.onnx:ParakeetRecogniser"
+TENSORRT_ENGINE = "reflector_gpu.engines.recognition.parakeet.tensorrt:TensorrtParakeet"
 TORCH_ENGINE = "reflector_gpu.engines.recognition.parakeet.pytorch.engine:TorchParakeet"
 
 
@@ -168,7 +185,7 @@ def local(name: str, folder: Path) -> RecogniserModel | None:
 
     Of several forms, one for ONNX Runtime is preferred, and the quantised one comes last.
     """
-    return _local_onnx(name, folder) or _local_torch(name, folder)
+    return _local_onnx(name, folder) or _local_torch(name, folder) or _local_tensorrt(name, folder)
 
 
 def _local_onnx(name: str, folder: Path) -> RecogniserModel | None:
@@ -202,6 +219,24 @@ def _local_torch(name: str, folder: Path) -> RecogniserModel | None:
         "see the folder",
         packages=("torch", "transformers"),
         extra="torch",
+        arguments={"weights": str(folder)},
+    )
+
+
+def _local_tensorrt(name: str, folder: Path) -> RecogniserModel | None:
+    """What fast-gpu-asr has exported. A model has no weights for all cards, so only folders do."""
+    if not all((folder / file).is_file() for file in tensorrt.FILES):
+        return None
+    config = (folder / tensorrt.FILES[0]).read_text(encoding="utf-8")
+    pieces = re.search(r"^vocab_size: *(\d+)", config, re.MULTILINE)
+    return RecogniserModel(
+        name,
+        TENSORRT_ENGINE,
+        _spoken(TENSORRT_SPEC, int(pieces[1]) if pieces else 0),
+        "Parakeet by fast-gpu-asr from a local folder",
+        "see the folder",
+        packages=("fast_gpu_asr",),
+        extra="tensorrt",
         arguments={"weights": str(folder)},
     )
 

@@ -29,6 +29,9 @@ _SHORTEST = SAMPLE_RATE // 10  # samples; the feature extractor fails on a few f
 Listener: TypeAlias = Callable[[Sequence[Samples], Sequence[str]], Iterable[list[Word]]]
 """Finds the words of each of some chunks, given the hotwords."""
 
+Ready: TypeAlias = Samples | Recognition | ReflectorError
+"""A chunk that can be heard, or what is known of it without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -51,9 +54,14 @@ def recognised(
 
     def recognise(batch: Sequence[Samples]) -> list[Recognition]:
         found = zip(listener(batch, options.hotwords), batch, strict=True)
-        return [_recognition(words, samples, options.language) for words, samples in found]
+        return [recognition(words, samples, options.language) for words, samples in found]
 
-    return together(recognise, np.ndarray, each(_readable, chunks))
+    return together(recognise, np.ndarray, readable(chunks))
+
+
+def readable(chunks: Iterable[Samples]) -> list[Ready]:
+    """``chunks``, but for those that are too short or cannot be heard."""
+    return each(_readable, chunks)
 
 
 def _readable(samples: Samples) -> Samples | Recognition:
@@ -61,7 +69,8 @@ def _readable(samples: Samples) -> Samples | Recognition:
     return samples if len(checked(samples)) >= _SHORTEST else Recognition()
 
 
-def _recognition(words: Sequence[Word], samples: Samples, language: str | None) -> Recognition:
+def recognition(words: Sequence[Word], samples: Samples, language: str | None) -> Recognition:
+    """``words`` without those where nobody speaks in ``samples``."""
     said = list(compress(words, spoken(words, samples)))
     return Recognition((Segment.of(said),) if said else (), language)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -40,11 +40,36 @@ Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor, Boosts | None], list
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Items of a batch on the device: ``float32[b, samples]``, padded with zeros."""
+    """Items of a batch on the device: ``float32[b, samples]``, padded with zeros.
+
+    They are there once ``arrived``; on CPUs there is nothing to wait for.
+    """
 
     indices: list[int]
     waveforms: torch.Tensor
     lengths: torch.Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def wait(self) -> None:
+        """Have what the device does next wait for this."""
+        if self.arrived is None:
+            return
+        stream = torch.cuda.current_stream()
+        stream.wait_event(self.arrived)
+        for tensor in (self.waveforms, self.lengths):
+            tensor.record_stream(stream)  # it is not freed while this stream needs it
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch on its way to the device, and the phrases to expect in it."""
+
+    packs: list[Pack]
+    boosts: Boosts | None
+
+    @property
+    def count(self) -> int:
+        return sum(len(pack.indices) for pack in self.packs)
 
 
 class Network:
@@ -69,6 +94,7 @@ class Network:
         frames = int(longest_seconds * SAMPLE_RATE / HOP / factor) + 2
         encoder = Encoder(model, device, precision(device))
         self._device = device
+        self._uploads = torch.cuda.Stream() if device == "cuda" else None
         self._encoder_config = model.config.encoder_config
         self.features = LogMel(model.config.encoder_config.num_mel_bins, device)
         self.encoder: Encoding = RecordedEncoder(encoder, record) if record else encoder
@@ -89,51 +115,73 @@ class Network:
         values = config.subsampling_conv_channels * config.num_mel_bins / 2 * 50
         return float(_LIVE_TENSORS * values * precision(self._device).itemsize)
 
-    def decoded(
+    def prepare(
         self, batch: Sequence[Samples], most_seconds: float, hotwords: Sequence[str] = ()
-    ) -> list[Decoded]:
-        """What was said in each of ``batch``. A pack has ``most_seconds`` once it is padded.
+    ) -> Prepared:
+        """Send ``batch`` to the device, in packs of ``most_seconds`` once these are padded.
 
-        While the device encodes one pack, the next is copied to it.
+        This may be done in another thread, while the device works on another batch.
 
         Raises:
             EngineFailed: the device has not enough memory.
         """
         overhead = _OVERHEAD[self._device] * SAMPLE_RATE
         packs = packed([len(one) for one in batch], most_seconds * SAMPLE_RATE, overhead)
-        raised = boosts(hotwords, self.vocabulary, self._blank)
-        found: dict[int, Decoded] = {}
+        try:
+            sent = [self.uploaded(batch, indices) for indices in packs]
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(len(batch)) from error
+        return Prepared(sent, boosts(hotwords, self.vocabulary, self._blank))
+
+    def decoded(self, prepared: Prepared) -> list[Decoded]:
+        """What was said in each item of the batch.
+
+        Raises:
+            EngineFailed: the device has not enough memory.
+        """
         try:
             with torch.inference_mode():
-                uploads = self.uploaded(batch, packs)
-                pack = next(uploads, None)
-                while pack is not None:
-                    encoded = self.encoder(*self.features(pack.waveforms, pack.lengths))
-                    after = next(uploads, None)
-                    found.update(zip(pack.indices, self.decoder(*encoded, raised), strict=True))
-                    pack = after
-        except torch.OutOfMemoryError as error:
+                return self._decoded(prepared)
+        except torch.OutOfMemoryError:
+            pass  # the error holds the tensors that were there; without it they can be freed
+        if self._device == "cuda":
             torch.cuda.empty_cache()  # the pieces that are left may be enough for smaller packs
-            raise EngineFailed(
-                f"Parakeet failed on a batch of {len(batch)}: the GPU has not enough memory."
-            ) from error
-        return [found[index] for index in range(len(batch))]
+        raise _out_of_memory(prepared.count)
 
-    def uploaded(self, batch: Sequence[Samples], packs: list[list[int]]) -> Iterator[Pack]:
-        """Each pack on the device. On CUDA, nothing waits for its copy but what needs it."""
-        pinned = self._device == "cuda"
-        for indices in packs:
-            lengths = np.array([len(batch[index]) for index in indices], np.int64)
-            shape = (len(indices), int(lengths.max()))
-            waveforms = torch.zeros(shape, dtype=torch.float32, pin_memory=pinned)
-            rows = waveforms.numpy()
-            for row, index in enumerate(indices):
-                rows[row, : lengths[row]] = batch[index]
-            yield Pack(
+    def _decoded(self, prepared: Prepared) -> list[Decoded]:
+        found: dict[int, Decoded] = {}
+        for pack in prepared.packs:
+            pack.wait()
+            encoded = self.encoder(*self.features(pack.waveforms, pack.lengths))
+            found.update(zip(pack.indices, self.decoder(*encoded, prepared.boosts), strict=True))
+        return [found[index] for index in range(prepared.count)]
+
+    def uploaded(self, batch: Sequence[Samples], indices: list[int]) -> Pack:
+        """The items of ``batch`` with these ``indices``, on their way to the device.
+
+        On CUDA they are copied from pinned memory in a stream of their own, beside the work there.
+        """
+        cuda = self._uploads is not None
+        lengths = np.array([len(batch[index]) for index in indices], np.int64)
+        shape = (len(indices), int(lengths.max()))
+        waveforms = torch.zeros(shape, dtype=torch.float32, pin_memory=cuda)
+        rows = waveforms.numpy()
+        for row, index in enumerate(indices):
+            rows[row, : lengths[row]] = batch[index]
+        counts = torch.from_numpy(lengths)
+        if self._uploads is None:
+            return Pack(indices, waveforms, counts)
+        with torch.cuda.stream(self._uploads):
+            return Pack(
                 indices,
-                waveforms.to(self._device, non_blocking=pinned),
-                torch.from_numpy(lengths).to(self._device),
+                waveforms.to(self._device, non_blocking=True),
+                counts.pin_memory().to(self._device, non_blocking=True),
+                self._uploads.record_event(),
             )
+
+
+def _out_of_memory(items: int) -> EngineFailed:
+    return EngineFailed(f"Parakeet failed on a batch of {items}: the GPU has not enough memory.")
 
 
 def precision(device: str) -> torch.dtype:

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_asr.models.nemo import NemoConformerTdt
+from onnxruntime import OrtValue
 
 from reflector_gpu.engines.recognition.parakeet import tdt
+from reflector_gpu.engines.recognition.parakeet.bound import BoundTdt
 from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead
+from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
 from tests.engines.tiny import PARAKEET, clips
 from tests.engines.transducers import (
     FRAMES_PER_SECOND,
@@ -87,6 +90,32 @@ def test_recordings_are_decoded_as_by_the_own_loop(trained: Both) -> None:
 
     assert found(decoded) == own_loop(trained.theirs, encoded, lengths)
     _same_logprobs(decoded, own_logprobs(trained.theirs, encoded, lengths))
+
+
+def test_bound_to_a_device_the_same_is_found(random: Both, trained: Both) -> None:
+    """With the CPU for a device, which has the same interface."""
+    spoken = encode(trained.theirs, [clip.samples for clip in clips("en")])
+    for both, batch in ((random, random_frames([0, 40, 7, 133, 1], WIDTH)), (trained, spoken)):
+        frames, lengths = batch
+        kept = OrtValue.ortvalue_from_numpy(np.ascontiguousarray(frames))
+        decoded = BoundTdt(both.ours._model, "cpu").decode(kept, lengths)
+        known = both.ours.decode(frames, lengths)
+        assert found(decoded) == found(known)
+        for one, other in zip(decoded, known, strict=True):
+            assert one.durations.tolist() == other.durations.tolist()
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_bound_to_a_device_words_are_the_same_and_hotwords_as_well() -> None:
+    batch = [clip.samples for clip in clips("en")[:5]] + [case.samples for case in MISHEARD]
+    plain, bound = TdtHead(load(PARAKEET)), TdtHead(load(PARAKEET), "cpu")
+    for hotwords in ((), (FRIDAY.hotword,)):
+        for one, other in zip(
+            plain.words(batch, hotwords), bound.words(batch, hotwords), strict=True
+        ):
+            assert [(w.text, w.start, w.end) for w in one] == [
+                (w.text, w.start, w.end) for w in other
+            ]
 
 
 def _same_logprobs(decoded: list[tdt.Decoded], theirs: list[list[float]]) -> None:

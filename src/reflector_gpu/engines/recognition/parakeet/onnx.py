@@ -17,6 +17,7 @@ import numpy as np
 from reflector_gpu.engines.accelerators import check_session, onnx_failures, onnx_providers
 from reflector_gpu.engines.base import needs_extra
 from reflector_gpu.engines.recognition.parakeet import ctc, tdt
+from reflector_gpu.engines.recognition.parakeet.bound import BoundCtc, BoundTdt
 from reflector_gpu.engines.recognition.parakeet.models import ENGLISH_SPEC
 from reflector_gpu.engines.recognition.parakeet.phrases import boosts
 from reflector_gpu.engines.recognition.parakeet.pieces import (
@@ -44,7 +45,7 @@ class ParakeetRecogniser:
         self._weights = Path(weights)
         self._device = device
         self._quantization = quantization or None
-        self._head: TdtHead | _CtcHead | None = None
+        self._head: TdtHead | CtcHead | None = None
 
     def load(self) -> None:
         with needs_extra("Parakeet models", "parakeet"):
@@ -70,13 +71,14 @@ class ParakeetRecogniser:
                 f"The folder of this Parakeet model has not all files of a {kind}{precision}."
             ) from error
         model = adapter.asr
+        bound_to = None if self._device == "cpu" else "cuda"
         match model:
             case NemoConformerTdt():
                 check_session(model._encoder, self._device)
-                self._head = TdtHead(model)
+                self._head = TdtHead(model, bound_to)
             case NemoConformerCtc():
                 check_session(model._model, self._device)
-                self._head = _CtcHead(model)
+                self._head = CtcHead(model, bound_to)
             case _:
                 raise ModelNotInstalled(f"Models of type '{kind}' are not Parakeet TDT or CTC.")
 
@@ -110,23 +112,30 @@ class ParakeetRecogniser:
 class TdtHead:
     """Our decoder over the networks that onnx-asr has loaded.
 
-    onnx-asr has no public access to its networks. Only this and `_CtcHead` rely on its internals,
+    onnx-asr has no public access to its networks. Only this file and `bound` rely on its internals,
     and pyproject bounds its version.
     """
 
-    def __init__(self, model: NemoConformerTdt) -> None:
+    def __init__(self, model: NemoConformerTdt, bound_to: str | None = None) -> None:
+        """``bound_to``: where tensors stay between calls of the networks, if not on the host."""
         self._model = model
         self._frame = model.window_step * model._subsampling_factor
         self._vocabulary = _vocabulary(model)
         model._decoder_joint = _batching(model)
+        self._bound = BoundTdt(model, bound_to) if bound_to else None
 
     def words(self, batch: Sequence[Samples], hotwords: Sequence[str] = ()) -> list[list[Word]]:
         model = self._model
-        encoded, lengths = model._encode(*model._preprocessor(*padded(batch)))
-        return [
-            words_of(pieces_of(one, self._vocabulary, self._frame))
-            for one in self.decode(encoded, lengths, hotwords)
-        ]
+        features = model._preprocessor(*padded(batch))
+        if self._bound is None:
+            found = self.decode(*model._encode(*features), hotwords)
+        else:
+            encoded, lengths = self._bound.encoded(*features)
+            if hotwords:  # phrases need all logits on the host
+                found = self.decode(encoded.numpy(), lengths, hotwords)
+            else:
+                found = self._bound.decode(encoded, lengths)
+        return [words_of(pieces_of(one, self._vocabulary, self._frame)) for one in found]
 
     def decode(
         self, encoded: tdt.Floats, lengths: tdt.Ints, hotwords: Sequence[str] = ()
@@ -179,20 +188,25 @@ def _batching(model: NemoConformerTdt) -> InferenceSession:
     )
 
 
-class _CtcHead:
+class CtcHead:
     """Our greedy CTC over the network that onnx-asr has loaded."""
 
-    def __init__(self, model: NemoConformerCtc) -> None:
+    def __init__(self, model: NemoConformerCtc, bound_to: str | None = None) -> None:
+        """``bound_to``: where tensors stay between calls of the networks, if not on the host."""
         self._model = model
         self._frame = model.window_step * model._subsampling_factor
         self._vocabulary = _vocabulary(model)
+        self._bound = BoundCtc(model, bound_to) if bound_to else None
 
     def words(self, batch: Sequence[Samples], hotwords: Sequence[str] = ()) -> list[list[Word]]:
         model = self._model
-        logprobs, lengths = model._encode(*model._preprocessor(*padded(batch)))
-        blank = model._blank_idx
-        raised = boosts(hotwords, self._vocabulary, blank)
-        found = ctc.greedy(logprobs, lengths, blank, raised)
+        features = model._preprocessor(*padded(batch))
+        if self._bound is not None and not hotwords:
+            found = self._bound.decode(*features)
+        else:
+            logprobs, lengths = model._encode(*features)
+            raised = boosts(hotwords, self._vocabulary, model._blank_idx)
+            found = ctc.greedy(logprobs, lengths, model._blank_idx, raised)
         return [words_of(pieces_of(one, self._vocabulary, self._frame)) for one in found]
 
 

@@ -118,6 +118,31 @@ def greedy(
         emitted[advance > 0] = 0
 
 
+Step: TypeAlias = Callable[[Ints, Ints], tuple[Ints, Ints, Floats]]
+"""``(frames[b], last_tokens[b]) -> (tokens[b], jumps[b], logprobs[b])``: a frame of each row."""
+
+
+def stepped(step: Step, ends: Ints, blank: int, max_symbols: int) -> list[Decoded]:
+    """What `greedy` finds, where ``step`` keeps the states of all rows, even of finished ones.
+
+    Of row ``b``, ``ends[b]`` frames count.
+    """
+    rows = np.arange(len(ends))
+    time, emitted = np.zeros_like(rows), np.zeros_like(rows)
+    last = np.full_like(rows, blank)
+    steps: list[tuple[Ints, Ints, Ints, Ints, Floats]] = []
+    while (unfinished := time < ends).any():
+        tokens, jumps, logprobs = step(np.minimum(time, np.maximum(ends - 1, 0)), last)
+        spoken = unfinished & (tokens != blank)
+        steps.append((rows[spoken], tokens[spoken], time[spoken], jumps[spoken], logprobs[spoken]))
+        last = np.where(spoken, tokens, last)
+        emitted += spoken
+        advance = np.where(unfinished, np.maximum(jumps, ~spoken | (emitted >= max_symbols)), 0)
+        time = time + advance
+        emitted[advance > 0] = 0
+    return _by_row(steps, len(ends))
+
+
 def _rows_of(states: States, wanted: npt.NDArray[np.bool_]) -> States:
     first, second = (state.compress(wanted, axis=1) for state in states)
     return first, second

@@ -128,7 +128,8 @@ async def body_of(
                 raise ClientTooSlow(
                     f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
                 )
-            yield data
+            if data:  # the end of a body comes by itself
+                yield data
 
 
 async def read_body(request: Request, patience: float, permit: Permit, most: int) -> bytes:

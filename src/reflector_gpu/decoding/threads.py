@@ -166,6 +166,12 @@ def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
     Producer and consumer then have a core each. Few items are not worth a thread.
     """
     yield from islice(items, after)
+    for item in islice(items, 1):  # none, where there were few
+        yield from _made_ahead(item, items, ahead)
+
+
+def _made_ahead(first: T, items: Iterator[T], ahead: int) -> Iterator[T]:
+    """``first``, and then ``items``, of which a thread makes up to ``ahead`` in advance."""
     made: SimpleQueue[T | _End] = SimpleQueue()
     room = threading.Semaphore(ahead)
     stopped = threading.Event()
@@ -184,18 +190,17 @@ def prefetched(items: Iterator[T], *, after: int, ahead: int) -> Iterator[T]:
             error = _without_frames(failure)
         made.put(_End(error))
 
-    for item in islice(items, 1):  # none, where there were few
-        _crew.run(make, "prefetch")
-        try:
-            yield item
-            while not isinstance(found := made.get(), _End):
-                room.release()
-                yield found
-            if found.error is not None:
-                raise found.error
-        finally:
-            stopped.set()
+    _crew.run(make, "prefetch")
+    try:
+        yield first
+        while not isinstance(found := made.get(), _End):
             room.release()
+            yield found
+        if found.error is not None:
+            raise found.error
+    finally:
+        stopped.set()
+        room.release()
 
 
 class _Crew:

@@ -288,7 +288,26 @@ def test_a_cancelled_job_says_where_its_words_are(
     http.post(f"{JOBS}/{job['id']}/cancel").raise_for_status()
     message = error_of(result(http, job, format="srt"), 400)["message"]
     assert f"/v1/jobs/{job['id']}" in message
-    assert get(http, job, words="true")["words"]
+    assert "partial=true" in message
+    so_far = get(http, job, words="true")
+    assert so_far["words"]
+    assert result(http, job, format="text", partial="true").text.strip() == so_far["text"]
+    assert result(http, job, format="srt", partial="true").text.startswith("1\n00:00:0")
+    verbose = result(http, job, format="verbose_json", partial="true").json()
+    assert verbose["duration"] == so_far["progress"]["audio_seconds"]
+    assert verbose["duration"] < 8  # seconds of the whole
+
+
+def test_a_cancelled_job_does_not_call_all_its_speakers_one(
+    http: httpx.Client, pauses: bytes, held: Gate
+) -> None:
+    held.free = 1
+    job = submit(http, pauses, diarize="true")
+    eventually(lambda: get(http, job)["progress"]["audio_seconds"])
+    http.post(f"{JOBS}/{job['id']}/cancel").raise_for_status()
+    assert result(http, job, format="vtt", partial="true").status_code == 200
+    refused = error_of(result(http, job, format="diarized_json", partial="true"), 400)
+    assert refused["param"] == "format"
 
 
 def test_a_recording_goes_when_its_job_is_done(http: httpx.Client, data: Path, clip: bytes) -> None:

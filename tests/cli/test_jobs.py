@@ -62,7 +62,9 @@ def test_a_folder_is_transcribed_and_again_without_any_work(
     assert jobs("list", "--json") == before
 
 
-def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folder: Path) -> None:
+def test_one_recording_goes_through_all_commands(
+    jobs: Callable[..., str], folder: Path, tmp_path: Path
+) -> None:
     named = ("--metadata", "meeting=board", "--metadata", "note=a=b")
     options = ("--diarize", "--language", "en", *named)
     job_id, label = jobs("submit", folder / "monday.wav", *options).split()
@@ -75,6 +77,10 @@ def test_one_recording_goes_through_all_commands(jobs: Callable[..., str], folde
     found = json.loads(jobs("result", job_id))
     assert found["words"][0]["speaker"] == "A"
     assert jobs("result", job_id, "-f", "vtt").startswith("WEBVTT")
+    assert jobs("result", job_id, "-f", "text").startswith("A: ")
+    assert jobs("result", job_id, "-o", tmp_path / "monday.srt") == ""
+    assert (tmp_path / "monday.srt").read_text().startswith("1\n00:00:0")
+    assert json.loads(jobs("result", job_id, "--partial")) == found
     assert jobs("cancel", job_id) == f"{job_id}  completed\n"
     assert jobs("delete", job_id) == f"{job_id}  deleted\n"
     assert job_id not in jobs("list")
@@ -86,6 +92,17 @@ def test_texts_say_who_speaks(jobs: Callable[..., str], folder: Path, tmp_path: 
     assert spoken.startswith("A: ")
     jobs("submit", recording, "--channels", "separate", "-w", "-f", "txt", "-o", tmp_path / "a")
     assert (tmp_path / "a").read_text().startswith("A: ")
+
+
+def test_known_voices_have_their_names(
+    jobs: Callable[..., str], typed: Typed, folder: Path, tmp_path: Path
+) -> None:
+    recording, voice = folder / "monday.wav", tmp_path / "anna.wav"
+    voice.write_bytes(recording.read_bytes()[:160_044])
+    said = jobs("submit", recording, "--speaker", f"Anna={voice}", "--strict", "--wait", "-q")
+    assert "Anna: " in said
+    refused = typed("jobs", "submit", recording, "--speaker", "Anna")
+    assert (refused.status, "NAME=FILE" in refused.err) == (2, True)
 
 
 def test_the_format_is_that_of_the_file_or_of_the_kind(

@@ -172,3 +172,8 @@ class ResultFields(SentFields):
     timestamp_granularities: _Granularities = Field(
         (), description="What `verbose_json` holds; left out: as the job says."
     )
+    partial: bool = Field(
+        False,
+        description="Give what was recognised so far of a job that is not completed. Its "
+        "`duration` is how much of the recording that is.",
+    )

@@ -24,13 +24,13 @@ from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, Unavailable, blaming
 from reflector_gpu.formats import diarization
 from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
-from reflector_gpu.jobs.job import Job, Options
+from reflector_gpu.jobs.job import Job, Options, Status
 from reflector_gpu.jobs.journal import Journal
 from reflector_gpu.jobs.records import DIARIZED, TRANSCRIPT
 from reflector_gpu.pipeline.transcription import Gathered
 from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import explained
-from reflector_gpu.types import Priority, Task
+from reflector_gpu.types import Priority, Task, Transcript
 
 Rendered = tuple[BaseModel | str, str]
 """A result, and its media type."""
@@ -110,6 +110,12 @@ class TranscriptionKind:
                 param="format",
             )
         transcript = TRANSCRIPT.unpack(result)
+        if form is Format.DIARIZED_JSON and not _names_speakers(job, transcript):
+            raise InvalidRequest(
+                "Speakers are told apart once the whole recording is heard, and this job was not "
+                "completed; ask for another format.",
+                param="format",
+            )
         spaces = self._service.settings.word_spaces
         renderer = TranscriptRenderer(fields, spaces, fields.timestamp_offset)
         if self._task == "translate":
@@ -197,6 +203,11 @@ class DiarizationKind:
     def _fields(options: Options) -> AudioDiarizeFields:
         with explained():
             return DiarizationJobFields.model_validate(dict(options))
+
+
+def _names_speakers(job: Job, transcript: Transcript) -> bool:
+    """Whether it is known who speaks in a transcript of ``job``, which may have ended early."""
+    return job.status is Status.COMPLETED or any(one.speaker for one in transcript.segments)
 
 
 def kinds_of(service: Service, telemetry: Telemetry) -> dict[str, JobKind]:

@@ -38,6 +38,8 @@ from reflector_gpu.cli.recording_options import (
     Quiet,
     Server,
     Speakers,
+    SpeakerVoices,
+    Strict,
     Track,
 )
 
@@ -179,22 +181,8 @@ def transcribe(
     speakers: Speakers = None,
     min_speakers: MinSpeakers = None,
     max_speakers: MaxSpeakers = None,
-    speaker: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE",
-            show_default=False,
-            help="A speaker's name, and a recording of their voice; implies --diarize. Repeatable.",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            show_default=False,
-            help="Fail if the model fails on a part of a recording, instead of warning of it.",
-        ),
-    ] = False,
+    speaker: SpeakerVoices = None,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn recordings into text, subtitles or timed words.

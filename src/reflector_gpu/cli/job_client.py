@@ -75,9 +75,9 @@ class JobClient:
         self._asked("DELETE", f"/v1/jobs/{job_id}")
         return "deleted"
 
-    def result(self, job_id: str, form: str | None) -> str:
-        """The result in this format, or in the job's own."""
-        query = {"format": form} if form else {}
+    def result(self, job_id: str, form: str | None, *, partial: bool = False) -> str:
+        """The result in this format, or in the job's own. ``partial``: what there is of it."""
+        query = {**({"format": form} if form else {}), **({"partial": "true"} if partial else {})}
         with explained(self._http.base_url):
             answer = self._http.get(f"/v1/jobs/{job_id}/result", params=query)
         _check(answer)

@@ -18,6 +18,8 @@ from reflector_gpu.cli.recording_options import (
     Prompt,
     Quiet,
     Speakers,
+    SpeakerVoices,
+    Strict,
     Track,
 )
 
@@ -103,6 +105,8 @@ def submit_jobs(
     speakers: Speakers = None,
     min_speakers: MinSpeakers = None,
     max_speakers: MaxSpeakers = None,
+    speaker: SpeakerVoices = None,
+    strict: Strict = False,
     track: Track = None,
     channels: Channels = None,
     priority: Annotated[
@@ -125,7 +129,7 @@ def submit_jobs(
     Files are sent in pieces, which go on after a broken connection. A file that was submitted
     before with the same options is the same job, so a command that was broken off can be run again.
     """
-    from reflector_gpu.cli.jobs import metadata_of, submit
+    from reflector_gpu.cli.jobs import metadata_of, submit, voice_fields
 
     fields: dict[str, JsonValue] = {
         "kind": kind,
@@ -138,6 +142,8 @@ def submit_jobs(
         "num_speakers": speakers,
         "min_speakers": min_speakers,
         "max_speakers": max_speakers,
+        **voice_fields(speaker or ()),
+        "strict": strict or None,
         "track": track,
         "channels": channels,
         "priority": priority or None,
@@ -195,19 +201,31 @@ def get_result(
             "--format",
             "-f",
             show_default=False,
-            help="Left out: the one it was submitted with, else JSON.",
+            help="Left out: what the ending of --output says, else the one it was submitted with, "
+            "else JSON.",
         ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="PATH", help="File to write.")
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            show_default=False,
+            help="Of a job that is not completed, write what it has recognised.",
+        ),
+    ] = False,
     server: Server = _SERVER,
     key: Key = None,
 ) -> None:
     """Write the result of a job. The exit status is 1 if there is no such job."""
     from reflector_gpu.cli.jobs import result
 
-    raise typer.Exit(result(job_id, server=server, key=key, form=result_format, output=output))
+    status = result(
+        job_id, server=server, key=key, form=result_format, output=output, partial=partial
+    )
+    raise typer.Exit(status)
 
 
 @jobs.command("cancel")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from reflector_gpu.cli.job_client import JobClient, Json
-from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.cli.job_client import JobClient
+from reflector_gpu.errors import InvalidRequest, UpstreamFailed
 
 _ENDINGS = {
     "text": "txt",
@@ -21,7 +22,6 @@ _ENDINGS = {
     "rttm": "rttm",
 }
 _OF_DIARIZATION = ("json", "rttm")
-_SPEAKERS = ("diarize", "num_speakers", "min_speakers", "max_speakers")
 
 
 def format_of(asked: str | None, kind: JsonValue, file: Path | None) -> str:
@@ -47,16 +47,27 @@ def ending_of(form: str) -> str:
     return _ENDINGS[form]
 
 
-def fetched(client: JobClient, job_id: str, form: str, fields: Json) -> str:
-    """The result of a job with ``fields``. Text has a line for each turn if there are speakers."""
-    told_apart = (
-        fields.get("kind") != "translation"
-        and not fields.get("translate_to")  # which the format with speakers does not have
-        and (any(fields.get(name) for name in _SPEAKERS) or fields.get("channels") == "separate")
-    )
-    if form == "text" and told_apart:
-        return dialogue(client.result(job_id, "diarized_json"))
-    return client.result(job_id, form)
+def format_of_file(file: Path) -> str | None:
+    """The format that the ending of ``file`` says; None: the job's own.
+
+    Raises:
+        InvalidRequest: no format has this ending.
+    """
+    found = _by_ending(file) if file.suffix else None
+    return None if found == "json" else found
+
+
+def fetched(client: JobClient, job_id: str, form: str | None, *, partial: bool = False) -> str:
+    """The result of a job. Text has a line for each turn where the job has told speakers apart.
+
+    What is translated has no such lines.
+    """
+    if form == "text":
+        with suppress(UpstreamFailed):  # where no speakers were told apart
+            turns = client.result(job_id, "diarized_json", partial=partial)
+            if json.loads(turns).get("translation") is None:
+                return dialogue(turns)
+    return client.result(job_id, form, partial=partial)
 
 
 def dialogue(diarized_json: str) -> str:

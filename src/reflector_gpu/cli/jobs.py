@@ -18,8 +18,9 @@ from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.console import print_table
 from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.job_client import JobClient, Json, key_of
-from reflector_gpu.cli.job_results import ending_of, fetched, format_of
+from reflector_gpu.cli.job_results import ending_of, fetched, format_of, format_of_file
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
+from reflector_gpu.cli.voices import reference, voices_of
 from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between looks
@@ -58,6 +59,21 @@ def metadata_of(typed: Sequence[str]) -> dict[str, JsonValue]:
             raise InvalidRequest(f"--metadata: '{one}' is not NAME=TEXT.")
         found[name] = text
     return found
+
+
+def voice_fields(typed: Sequence[str]) -> dict[str, JsonValue]:
+    """The fields of jobs that tell known voices apart, each of which is NAME=FILE.
+
+    Raises:
+        InvalidRequest: as `voices_of`.
+    """
+    voices = voices_of(typed)
+    if not voices:
+        return {}
+    return {
+        "known_speaker_names": list(voices),
+        "known_speaker_references": [reference(audio) for audio in voices.values()],
+    }
 
 
 def submit(
@@ -101,7 +117,7 @@ def submit(
                 client,
                 entries,
                 bars,
-                lambda job_id: fetched(client, job_id, form, fields),
+                lambda job_id: fetched(client, job_id, form),
             )
     for entry in entries:
         if entry.problem:
@@ -146,12 +162,24 @@ def show(*, server: str, key: str | None, status: str | None, limit: int, as_jso
 
 
 def result(
-    job_id: str, *, server: str, key: str | None, form: str | None, output: Path | None
+    job_id: str,
+    *,
+    server: str,
+    key: str | None,
+    form: str | None,
+    output: Path | None,
+    partial: bool,
 ) -> int:
-    """Write the result of a job; 1 if there is no such job."""
+    """Write the result of a job; 1 if there is no such job.
+
+    Raises:
+        InvalidRequest: no format has the ending of ``output``.
+    """
+    if form is None and output:
+        form = format_of_file(output)
     with JobClient(server, key) as client:
         try:
-            text = client.result(job_id, "text" if form == "txt" else form)
+            text = fetched(client, job_id, "text" if form == "txt" else form, partial=partial)
         except NotFound as error:
             sys.stderr.write(f"{job_id}  {error.message}\n")
             return 1

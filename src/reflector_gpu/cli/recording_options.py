@@ -46,6 +46,23 @@ MaxSpeakers: TypeAlias = Annotated[
     int | None,
     typer.Option(metavar="NUMBER", min=1, help="Largest number of people; implies --diarize."),
 ]
+SpeakerVoices: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--speaker",
+        metavar="NAME=FILE",
+        show_default=False,
+        help="A speaker's name, and a recording of their voice; implies --diarize. Repeatable.",
+    ),
+]
+Strict: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        show_default=False,
+        help="Fail if the model fails on a part of a recording, instead of warning of it.",
+    ),
+]
 Track: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
 import math
@@ -24,6 +23,7 @@ from reflector_gpu import __version__
 from reflector_gpu.cli.server_address import base_url, first_key
 from reflector_gpu.cli.server_errors import explained, refusal
 from reflector_gpu.cli.sources import Report, Source
+from reflector_gpu.cli.voices import reference
 from reflector_gpu.errors import InvalidRequest, UpstreamFailed
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import DiarizedSegment, SpokenWord, Warnings
@@ -118,8 +118,7 @@ def _form_of(parameters: RecordingParameters) -> dict[str, str | list[str]]:
     if parameters.voices:
         form["known_speaker_names"] = list(parameters.voices)
         form["known_speaker_references"] = [
-            f"data:audio;base64,{base64.b64encode(audio).decode()}"
-            for audio in parameters.voices.values()
+            reference(audio) for audio in parameters.voices.values()
         ]
     return form
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
-from pathlib import Path
 from typing import cast
 
 from reflector_gpu import logs
@@ -19,6 +18,7 @@ from reflector_gpu.cli.progress import ProgressBars
 from reflector_gpu.cli.server_transcription import RemoteTranscriber
 from reflector_gpu.cli.sources import STANDARD_INPUT, RecordingTranscriber, Source
 from reflector_gpu.cli.transcript_warnings import warnings
+from reflector_gpu.cli.voices import voices_of
 from reflector_gpu.errors import InvalidRequest, ReflectorError
 from reflector_gpu.pipeline.transcription import collect
 from reflector_gpu.settings import load_settings
@@ -32,25 +32,10 @@ def options_of(voices: Sequence[str], **typed: object) -> Options:
     Raises:
         InvalidRequest: a voice has no name, the name of another, or cannot be read.
     """
-    known: dict[str, bytes] = {}
-    for name, audio in map(_voice, voices):
-        if name in known:
-            raise InvalidRequest(f"--speaker: '{name}' is there twice; give each voice its name.")
-        known[name] = audio
     given = {name: value for name, value in typed.items() if value is not None}
-    return cast("Options", {**given, "voices": known})  # the command line has checked their types
-
-
-def _voice(typed: str) -> tuple[str, bytes]:
-    """A speaker's name, and the file with their voice."""
-    name, _, file = typed.partition("=")
-    name = name.strip()
-    if not name or not file:
-        raise InvalidRequest(f"--speaker: '{typed}' is not NAME=FILE.")
-    try:
-        return name, Path(file).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"--speaker: '{file}' cannot be read: {error.strerror}.") from error
+    return cast(
+        "Options", {**given, "voices": voices_of(voices)}
+    )  # the command line has checked their types
 
 
 def run(

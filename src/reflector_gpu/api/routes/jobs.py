@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,7 @@ from reflector_gpu.formats.response_format import EVENT_STREAM
 from reflector_gpu.jobs.folder import Arriving, digest_of
 from reflector_gpu.jobs.job import Draft, Job, Status
 from reflector_gpu.jobs.jobs import Jobs
+from reflector_gpu.jobs.records import TRANSCRIPT
 from reflector_gpu.pipeline.transcription import Gathered
 from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority, Transcript
@@ -176,12 +178,15 @@ async def get_job_result(
 ) -> Response:
     """Give the result of a job that is completed, in any `format` of the synchronous call.
 
-    A job that failed or was cancelled has none. GET the job itself for the words until then.
+    A job that failed or was cancelled has none. `partial=true` gives what it had recognised.
     """
     job = await jobs.store.get(owner, job_id)
-    if job.status is not Status.COMPLETED:
+    if job.status is Status.COMPLETED:
+        packed = await jobs.result(job)
+    elif asked.partial and _has_words(job):
+        packed = TRANSCRIPT.pack(replace(await _so_far(jobs, job), duration=job.position))
+    else:
         raise InvalidRequest(_no_result(job), param="job_id")
-    packed = await jobs.result(job)
     body, media_type = await asyncio.to_thread(kinds[job.kind].render, job, packed, asked)
     response = responses.of_body(body)
     response.headers["content-type"] = media_type
@@ -339,11 +344,19 @@ def _last_event(request: Request) -> int:
     return int(told)
 
 
+def _has_words(job: Job) -> bool:
+    """Whether something was recognised of a job that is not completed."""
+    return job.kind in SPOKEN and job.position > 0
+
+
 def _words_so_far(job: Job) -> str:
     """Where the words of a job are that has no result, if it has any."""
-    if job.kind == "diarization" or not job.position:
+    if not _has_words(job):
         return ""
-    return f" What it had recognised is the 'text' of /v1/jobs/{job.id}; ?words=true adds times."
+    return (
+        " 'partial=true' gives what it had recognised, in any format, and the 'text' of "
+        f"/v1/jobs/{job.id} is that as well."
+    )
 
 
 def _no_result(job: Job) -> str:
@@ -354,4 +367,7 @@ def _no_result(job: Job) -> str:
         case Status.CANCELLED:
             return f"The job was cancelled.{_words_so_far(job)}"
         case _:
-            return "The job is not done; GET it to see how far it has come, or watch its events."
+            return (
+                "The job is not done; GET it to see how far it has come, or watch its events. "
+                "'partial=true' gives what is recognised by now, if anything is."
+            )

@@ -140,7 +140,8 @@ class JobList {
    * @param {string} name
    */
   async #open(id, name) {
-    this.openEditor(fromJson(await text(`v1/jobs/${id}/result?${RESULT}`)), this.#sources.get(id) ?? null, name);
+    const result = await text(`v1/jobs/${id}/result?${RESULT}&partial=true`); // the list says how far it came
+    this.openEditor(fromJson(result), this.#sources.get(id) ?? null, name);
   }
 
   /** @param {string} id */
@@ -188,7 +189,7 @@ function update({ item, state, progress, open, save, cancel, remove }, job) {
   if (state.textContent !== said) state.textContent = said;
   item.dataset.status = job.status;
   const completed = job.status === "completed";
-  open.hidden = !completed || job.kind === "diarization";
+  open.hidden = !ended(job) || job.kind === "diarization" || !(completed || job.progress.audio_seconds);
   save.hidden = !completed || job.kind !== "diarization";
   cancel.hidden = ended(job);
   remove.hidden = completed || !ended(job);
@@ -209,7 +210,7 @@ function stateOf({ status, error, progress, finished_at: finished }) {
     return percent === null ? "Starting" : `${Math.floor(percent)} %${rest}`;
   }
   if (status === "failed") return error?.message ?? "Failed";
-  if (status === "cancelled") return "Cancelled";
+  if (status === "cancelled") return percent ? `Cancelled at ${Math.floor(percent)} %` : "Cancelled";
   const when = new Date(finished * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   return duration === null ? when : `${clock(duration)}, ${when}`;
 }

@@ -81,6 +81,13 @@ def test_a_body_of_json_does_not_excuse_the_query(http: httpx.Client) -> None:
     assert (answer.status_code, answer.headers[IGNORED_HEADER]) == (200, "nope")
 
 
+@pytest.mark.parametrize("name", ["q", "source", "target", "language"])
+def test_names_of_other_translators_are_told_ours(http: httpx.Client, name: str) -> None:
+    """Without them, the answer would be French, or lack the text."""
+    error = error_of(http.post("/translate", params={"text": "Hello", name: "es"}), 400)
+    assert (error["param"], "is not a field of this route" in error["message"]) == (name, True)
+
+
 def test_a_file_for_batches_may_have_unknown_fields(
     http: httpx.Client, strict: httpx.Client
 ) -> None:

@@ -85,6 +85,9 @@ TRANSLATE = AcceptedFields(
     TranslateFields,
     misplaced={
         "language": "'source_language' is the text's.",
+        "source": "'source_language' is the text's.",
+        "target": "'target_language' is the language to translate to.",
+        "q": "'text' is what to translate.",
         "translate_to": "'target_language' is the language to translate to.",
     },
 )

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Tried one after the other while a row looks wrong, beginning with the client's."""
 
+LIVE_TEMPERATURES = (0.0, 0.4)
+"""The same for live audio. A text that loops takes seconds at each of them, because it goes on to
+the decoder's limit, and meanwhile nobody gets words."""
+
 MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
 MIN_AVG_LOGPROB = -1.0  # below: the model guesses
 
@@ -203,12 +207,12 @@ class Decoder:
     ) -> None:
         """Try ``rows`` at one temperature after the other while they look wrong.
 
-        Of live audio, only what repeats itself is tried again: six tries take seconds, in which
-        nobody gets words.
+        Of live audio, only what repeats itself is tried again.
         """
         open_rows = list(rows)
         first = options.temperature or 0.0
-        for temperature in (first, *(higher for higher in TEMPERATURES if higher > first)):
+        temperatures = LIVE_TEMPERATURES if options.live else TEMPERATURES
+        for temperature in (first, *(higher for higher in temperatures if higher > first)):
             if not open_rows:
                 break
             longest = max(len(batch[row]) for row in open_rows) / SAMPLE_RATE

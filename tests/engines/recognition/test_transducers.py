@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx_asr
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_asr.models.nemo import NemoConformerTdt
 from onnxruntime import OrtValue
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from reflector_gpu.engines.recognition.parakeet import tdt
 from reflector_gpu.engines.recognition.parakeet.bound import BoundTdt
-from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead
+from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead, preferred
+from reflector_gpu.errors import ModelNotInstalled
 from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
 from tests.engines.tiny import PARAKEET, clips
 from tests.engines.transducers import (
@@ -116,6 +122,39 @@ def test_bound_to_a_device_words_are_the_same_and_hotwords_as_well() -> None:
             assert [(w.text, w.start, w.end) for w in one] == [
                 (w.text, w.start, w.end) for w in other
             ]
+
+
+def in_halves(folder: Path, *, decoder: bool) -> Path:
+    """The tiny Parakeet with an encoder in float16, from its inputs to its outputs."""
+    for name in ("vocab.txt", "config.json"):
+        shutil.copy(PARAKEET / name, folder)
+    for name, halved in (("encoder-model", True), ("decoder_joint-model", decoder)):
+        model = onnx.load(PARAKEET / f"{name}.onnx")
+        if halved:
+            model = convert_float_to_float16(model, keep_io_types=False)
+        onnx.save(model, folder / f"{name}.fp16.onnx")
+    return folder
+
+
+def test_an_encoder_in_float16_is_taken_on_gpus_and_hears_the_same(tmp_path: Path) -> None:
+    folder = in_halves(tmp_path, decoder=False)
+    assert (preferred(folder, "cuda"), preferred(folder, "cpu")) == ("fp16", None)
+    assert preferred(PARAKEET, "cuda") is None
+    model = onnx_asr.load_model("nemo-conformer-tdt", folder, quantization="fp16").asr
+    assert isinstance(model, NemoConformerTdt)
+    batch = [clip.samples for clip in clips("en")[:5]]
+    for one, other in zip(
+        TdtHead(model, "cpu").words(batch), TdtHead(load(PARAKEET)).words(batch), strict=True
+    ):
+        assert [word.text for word in one] == [word.text for word in other]
+
+
+def test_a_decoder_that_takes_float16_is_refused(tmp_path: Path) -> None:
+    folder = in_halves(tmp_path, decoder=True)
+    model = onnx_asr.load_model("nemo-conformer-tdt", folder, quantization="fp16").asr
+    assert isinstance(model, NemoConformerTdt)
+    with pytest.raises(ModelNotInstalled, match="keep_io_types"):
+        TdtHead(model, "cpu")
 
 
 def _same_logprobs(decoded: list[tdt.Decoded], theirs: list[list[float]]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reflector_gpu.engines.recognition.parakeet import ctc, steps, tdt
+from reflector_gpu.errors import ModelNotInstalled
 
 if TYPE_CHECKING:
     from onnx_asr.models.nemo import NemoConformerCtc, NemoConformerTdt
@@ -53,6 +54,11 @@ class BoundTdt:
         def session(graph: bytes) -> InferenceSession:
             return InferenceSession(graph, **model.runtime_config)
 
+        if _takes_halves(model._decoder_joint):
+            raise ModelNotInstalled(
+                "The decoder of this Parakeet model takes float16; export it with inputs and "
+                "outputs in float32 (keep_io_types)."
+            )
         self._model = model
         self._device = device
         self._halves = _takes_halves(model._encoder)

@@ -38,7 +38,7 @@ class ParakeetRecogniser:
     """``weights`` is a folder in onnx-asr's form: NeMo's ONNX export, vocab.txt, config.json.
 
     ``quantization`` picks the files, ``int8`` for ``encoder-model.int8.onnx`` and so on.
-    ``device`` is ``cpu``, ``cuda`` or ``tensorrt``.
+    ``device`` is ``cpu``, ``cuda`` or ``tensorrt``. On GPUs, files in ``fp16`` are preferred.
     """
 
     def __init__(self, weights: str, device: str = "cpu", quantization: str = "") -> None:
@@ -61,7 +61,7 @@ class ParakeetRecogniser:
             adapter = onnx_asr.load_model(
                 kind,
                 self._weights,
-                quantization=self._quantization,
+                quantization=self._quantization or preferred(self._weights, self._device),
                 sess_options=options,
                 providers=onnx_providers(self._device, longest, ENGLISH_SPEC.max_batch),
             )
@@ -208,6 +208,13 @@ class CtcHead:
             raised = boosts(hotwords, self._vocabulary, model._blank_idx)
             found = ctc.greedy(logprobs, lengths, model._blank_idx, raised)
         return [words_of(pieces_of(one, self._vocabulary, self._frame)) for one in found]
+
+
+def preferred(weights: Path, device: str) -> str | None:
+    """The precision of the files to load: that of half of the memory, if a GPU can have it."""
+    whole = ({"encoder-model", "decoder_joint-model"}, {"model"})
+    halves = {path.name.removesuffix(".fp16.onnx") for path in weights.glob("*.fp16.onnx")}
+    return "fp16" if device != "cpu" and any(names <= halves for names in whole) else None
 
 
 def _vocabulary(model: NemoConformerTdt | NemoConformerCtc) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-_SHARE = 0.8  # of the free memory; the rest is for graphs, and for others on the card
+_SHARE = 0.6  # of the free memory; the rest is for graphs, and for the engine of live requests
 _LEAST = 31.0  # seconds: one chunk of the longest has to fit
 
 

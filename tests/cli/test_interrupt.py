@@ -26,6 +26,7 @@ def test_while_a_server_works(clip: Path) -> None:
         assert running.errors == []
 
 
+@pytest.mark.slow
 def test_while_this_machine_works(clip: Path) -> None:
     recording = clip.read_bytes()
     waiting = Answer(recording, pause_at=len(recording) // 2)

@@ -41,7 +41,9 @@ def test_the_program_writes_a_table_of_words(clip: Path) -> None:
     assert word.isalpha()
 
 
-@pytest.mark.parametrize("form", [OutputFormat.JSON, OutputFormat.VERBOSE_JSON])
+@pytest.mark.parametrize(
+    "form", [OutputFormat.JSON, pytest.param(OutputFormat.VERBOSE_JSON, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("spaces", "joint"), [("leading", ""), ("none", " ")])
 def test_words_of_json_have_the_spaces_that_are_set(
     form: OutputFormat,
@@ -56,7 +58,9 @@ def test_words_of_json_have_the_spaces_that_are_set(
     assert joint.join(word["word"] for word in answer["words"]).strip() == answer["text"]
 
 
-@pytest.mark.parametrize("form", [OutputFormat.VERBOSE_JSON, OutputFormat.SRT])
+@pytest.mark.parametrize(
+    "form", [OutputFormat.VERBOSE_JSON, pytest.param(OutputFormat.SRT, marks=pytest.mark.slow)]
+)
 def test_a_server_writes_what_this_machine_writes(
     form: OutputFormat, typed: Typed, clip: Path, scripted: LiveServer
 ) -> None:
@@ -330,7 +334,7 @@ def test_every_format_says_who_speaks(
         assert comparable(away) == comparable(here)
 
 
-@pytest.mark.parametrize("where", ["here", "server"])
+@pytest.mark.parametrize("where", [pytest.param("here", marks=pytest.mark.slow), "server"])
 def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveServer) -> None:
     there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
     done = typed("transcribe", MEETING, "--diarize", *there)

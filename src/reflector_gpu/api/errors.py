@@ -99,7 +99,7 @@ def error_response(error: errors.ReflectorError) -> JSONResponse:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(status_of(error), error_detail(error), headers)
+    return _ErrorResponse(status_of(error), error_detail(error), headers)
 
 
 def install(app: FastAPI, routes: RouteTable) -> None:
@@ -136,7 +136,7 @@ async def _on_http_exception(routes: RouteTable, request: Request, error: Except
         headers = {**(headers or {}), "Allow": ", ".join(allowed)}
         message = f"{path} does not take {request.method}; send {' or '.join(allowed)}."
     detail = _detail(error.status_code, message, None, None)
-    return _response(error.status_code, detail, headers)
+    return _ErrorResponse(error.status_code, detail, headers)
 
 
 async def _on_disconnect(_: Request, error: Exception) -> Response:
@@ -150,7 +150,7 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 def bug_response(scope: Scope, error: Exception) -> Response:
     """The response to a request that ran into a bug of ours. Only the log says which."""
     logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-    return _response(500, _detail(500, "The server failed on this request.", None, None))
+    return _ErrorResponse(500, _detail(500, "The server failed on this request.", None, None))
 
 
 def _detail(status: int, message: str, param: str | None, code: str | None) -> ErrorDetail:
@@ -158,18 +158,14 @@ def _detail(status: int, message: str, param: str | None, code: str | None) -> E
     return ErrorDetail(message=message, type=kind, param=param, code=code)
 
 
-def _response(
-    status: int, detail: ErrorDetail, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    return _ErrorResponse(status, detail, headers or {})
-
-
 class _ErrorResponse(JSONResponse):
     """An `ErrorBody`. Its message also goes into the request's line of the log."""
 
-    def __init__(self, status: int, detail: ErrorDetail, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, status: int, detail: ErrorDetail, headers: Mapping[str, str] | None = None
+    ) -> None:
         body = ErrorBody(error=detail, detail=detail.message)
-        super().__init__(body.model_dump(), status, headers=dict(headers))
+        super().__init__(body.model_dump(), status, headers=headers)
         self._detail = detail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

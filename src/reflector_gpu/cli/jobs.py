@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reflector_gpu.cli import interrupt
-from reflector_gpu.cli.console import print_table
+from reflector_gpu.cli.console import print_json, print_table
 from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.job_client import JobClient, Json, key_of
 from reflector_gpu.cli.job_results import ending_of, fetched, format_of, format_of_file
@@ -150,7 +149,7 @@ def show(*, server: str, key: str | None, status: str | None, limit: int, as_jso
     with JobClient(server, key) as client:
         jobs = client.listed(status, limit)
     if as_json:
-        sys.stdout.write(f"{json.dumps(jobs, indent=1, ensure_ascii=False)}\n")
+        print_json(jobs)
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "status", "kind", "done", "file", "why"):

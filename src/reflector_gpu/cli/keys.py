@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from functools import partial
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu.cli.console import print_table
+from reflector_gpu.cli.console import print_json, print_table
 from reflector_gpu.errors import ConfigurationError, InvalidRequest
 from reflector_gpu.settings import Settings, load_settings
 from reflector_gpu.store import keys
@@ -50,7 +49,7 @@ def show(*, as_json: bool) -> None:
         for key in found
     ]
     if as_json:
-        sys.stdout.write(f"{json.dumps(rows, indent=1)}\n")
+        print_json(rows)
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "id", "scopes", "hours a day", "created", "revoked"):

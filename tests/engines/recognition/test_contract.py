@@ -176,6 +176,7 @@ def test_no_chunks_no_results(engine: Recogniser) -> None:
     assert list(engine.transcribe([], ENGLISH)) == []
 
 
+@pytest.mark.slow
 def test_the_longest_chunk(
     engine: Recogniser, model: RecogniserModel, pieces: list[Samples]
 ) -> None:

@@ -43,6 +43,7 @@ def matches(turn: Spoken, words: list[Word]) -> Iterator[tuple[tuple[str, float,
             yield turn.words[block.a + i], words[block.b + i]
 
 
+@pytest.mark.slow
 def test_most_words_are_right(heard: list[tuple[Spoken, list[Word]]]) -> None:
     right = sum(len(list(matches(turn, words))) for turn, words in heard)
     assert right / sum(len(turn.words) for turn, _ in heard) > 0.8

@@ -151,6 +151,26 @@ def test_the_list_tells_how_far_jobs_are_and_cancels_them(browser: Any, server: 
         queued.wait_for(state="detached")
 
 
+def test_what_a_cancelled_job_has_recognised_opens(page: Any) -> None:
+    job_id = submitted(page).get_attribute("data-job")
+    has_status(page.locator(f"li[data-job={job_id}]"), "completed")
+    told = _job("cancelled", percent=40.2, duration=66.0, audio_seconds=26.5)
+    jobs = {"data": [told | {"id": job_id}], "has_more": False}
+    page.route("**/v1/jobs?*", lambda route: route.fulfill(json=jobs))
+    page.reload()
+    line = page.locator(f"li[data-job={job_id}]")
+    has_status(line, "cancelled")
+    assert line.locator(".state").inner_text() == "Cancelled at 40 %"
+    with page.expect_request("**/result?*") as asked:
+        line.get_by_role("button", name="Open").click()
+    assert "partial=true" in asked.value.url
+    page.locator("#result h1", has_text="cancelled.wav").wait_for()
+    jobs["data"] = [_job("cancelled")]
+    page.goto(page.url.partition("#")[0])
+    has_status(page.locator("li[data-job=job_cancelled]"), "cancelled")
+    assert not page.get_by_role("button", name="Open cancelled.wav").is_visible()
+
+
 def test_a_server_that_keeps_no_jobs_offers_none(
     browser: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -21,8 +21,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     XDG_CACHE_HOME=/models/cache \
     REFLECTOR_HOST=0.0.0.0
 EXPOSE 8000
+# Docker may give a container its client's proxies, which know nothing of 127.0.0.1.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15m \
-    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:%s/health/ready' % os.environ.get('REFLECTOR_PORT', 8000), timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:%s/health/ready' % os.environ.get('REFLECTOR_PORT', 8000), timeout=4)"]
 ENTRYPOINT ["reflector-gpu"]
 CMD ["serve"]
 

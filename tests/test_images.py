@@ -127,7 +127,7 @@ def test_the_health_check_asks_the_server() -> None:
     [check] = given("HEALTHCHECK")
     assert [path for path in HEALTH if f"{path}'" in check] == ["/health/ready"]
     code = re.findall(r'"([^"]*)"', check)[-1]
-    env = {**os.environ, "REFLECTOR_PORT": "1"}
+    env = {**os.environ, "REFLECTOR_PORT": "1", "http_proxy": "http://proxy.invalid:3128"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
     assert b"Connection refused" in done.stderr
 

@@ -36,7 +36,7 @@ test-torch: .venv/torch/installed  ## Run the tests of Parakeet on PyTorch (on t
 	@OMP_NUM_THREADS=1 .venv/torch/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
 
 test-ray: .venv/ray/installed  ## Run the tests of the application on Ray (pip fetches 140 MB)
-	@.venv/ray/bin/python -m pytest -p no:warnings --numprocesses 2 --dist loadgroup tests/ray
+	@.venv/ray/bin/python -m pytest -p no:warnings --numprocesses 2 --dist loadfile tests/ray
 
 docs: .venv/docs  ## Build the documentation into build/docs, to be read without a network
 	@$(BIN)/python -m manual

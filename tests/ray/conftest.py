@@ -1,28 +1,11 @@
-"""The application on a cluster of two nodes on this machine, where Ray is installed."""
+"""What runs where Ray is installed, and how two processes share the work."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.api.llms import LLM
-from tests.live import KEY
-from tests.postgresql import binaries
-from tests.postgresql import cluster as postgresql
-
-if TYPE_CHECKING:
-    from tests.ray.cluster import RayCluster
-
-__all__ = ["postgresql"]  # a fixture
-
-OTHER_KEY = "other-key"
-KEY_REQUESTS = 40
-"""Of each key, at once."""
 
 _RAY = {
     "RAY_AUTH_MODE": "disabled",
@@ -34,28 +17,21 @@ collect_ignore_glob: list[str] = []
 if find_spec("ray"):
     os.environ.update(_RAY)  # Ray reads them when it is imported
 else:
-    collect_ignore_glob.append("test_*.py")
+    collect_ignore_glob += ["test_*.py", "nodes"]
 
 
-@pytest.fixture(scope="session")
-def jobs(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings that jobs need; none if this machine has no PostgreSQL."""
-    if not binaries():
-        return {}
-    programs, port = request.getfixturevalue("postgresql")
-    where = ["-h", "127.0.0.1", "-p", str(port), "-U", "tests"]
-    subprocess.run([str(programs / "createdb"), *where, "jobs"], check=True)
-    return {"REFLECTOR_DATABASE_URL": f"postgresql://tests@127.0.0.1:{port}/jobs"}
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> object:
+    """One process runs all tests in ``nodes``, so that their cluster starts only once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduler = LoadFileScheduling(config)
+    scheduler._split_scope = _scope
+    return scheduler
 
 
-@pytest.fixture(scope="session")
-def cluster(jobs: dict[str, str]) -> Iterator[RayCluster]:
-    """Two nodes, two servers, and two replicas of each recogniser, `sphinx` and `scripted`, and of
-    the tiny language model."""
-    from tests.ray.cluster import RayCluster
-
-    keys = {"APIKEY": f"{KEY},{OTHER_KEY}", "KEY_REQUESTS": f"{KEY_REQUESTS}"}
-    settings = {**keys, "LLM_ENGINE": "ctranslate2", "LLM_MODEL": f"{LLM}"}
-    named = {f"REFLECTOR_{name}": value for name, value in settings.items()}
-    with RayCluster({**jobs, **named}) as cluster:
-        yield cluster
+def _scope(test: str) -> str:
+    """What a process takes as a whole: the folder of a test of the cluster, or else its file."""
+    file = test.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder.endswith("/nodes") else file

@@ -16,8 +16,6 @@ from tests.live import KEY, LiveServer
 from tests.ray.cluster import RayCluster
 from tests.waiting import until
 
-pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
-
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 HALF_AN_HOUR = 27  # times the sample meeting
 UPLOADS = [

@@ -16,8 +16,6 @@ from tests.api.support import eventually, wav
 from tests.ray.cluster import RayCluster, engine_of, kill, node_of
 from tests.waiting import until
 
-pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
-
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 DURING_REDEPLOY = 160
 DURING_KILL = 20

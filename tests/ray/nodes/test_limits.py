@@ -5,14 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import httpx
-import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import error_of, eventually, send_raw, wav
 from tests.ray.cluster import RayCluster
-from tests.ray.conftest import KEY_REQUESTS, OTHER_KEY
-
-pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
+from tests.ray.nodes.conftest import KEY_REQUESTS, OTHER_KEY
 
 
 def test_requests_of_a_key_count_on_all_servers(cluster: RayCluster, speech: Samples) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.api.llms import COUNT, SUMMARY, user
 from tests.live import KEY
 from tests.ray.cluster import RayCluster, kill
 from tests.waiting import until
-
-pytestmark = pytest.mark.xdist_group("cluster")  # it takes long to start
 
 LLM = "llm-llm-tiny"
 AT_ONCE = 12

@@ -119,13 +119,12 @@ def predicted(cluster: RayCluster) -> list[Figure]:
     """What the simulation says of 1, 2 and 4 replicas, and what they do."""
     from ray import serve
 
-    from benchmarks.paced import paced
-    from reflector_gpu.deploy.on_ray.options import APPLICATION
+    from benchmarks import paced
 
     figures, delay = [], None
     for replicas in (1, 2, 4):
-        serve.run(paced(replicas, PACED_SECONDS), name=APPLICATION)
-        handle = serve.get_deployment_handle("recogniser-scripted", APPLICATION)
+        cluster.keep(paced.run(replicas, PACED_SECONDS))
+        handle = serve.get_deployment_handle(paced.RECOGNISER, paced.RECOGNISER)
         with cluster.client(KEY) as client:
             quiet = [_ask(client, "scripted", number) / 1000 for number in range(12)][2:]
         if delay is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ray import serve
 
-from reflector_gpu.deploy.on_ray.options import SERVER, deployments, ongoing
+from reflector_gpu.deploy.on_ray.options import APPLICATION, SERVER, deployments, ongoing
 from reflector_gpu.deploy.on_ray.settings import load_ray_settings
 from reflector_gpu.deploy.ray_app import Ingress, shared
 from reflector_gpu.engines.recognition.catalog import MODELS
@@ -40,17 +40,29 @@ class PacedReplica:
         return self._times
 
 
-def paced(replicas: int, seconds: float) -> serve.Application:
-    """The application with so many replicas, each of which takes so many ``seconds`` a call."""
+RECOGNISER = "recogniser-scripted"
+
+
+def run(replicas: int, seconds: float) -> list[str]:
+    """Deploy so many replicas, each of which takes so many ``seconds`` a call, and servers.
+
+    Returns the names of the applications.
+    """
     settings, given = load_settings(), load_ray_settings()
     model = MODELS["scripted"]
-    name = "recogniser-scripted"
     engine = serve.deployment(PacedReplica).options(
-        name=name,
+        name=RECOGNISER,
         num_replicas=replicas,
         max_ongoing_requests=ongoing(model, settings, given),
         ray_actor_options={"num_cpus": 0.1},
     )
     options = deployments([], settings, given)
     ingress = serve.deployment(serve.ingress()(Ingress)).options(name=SERVER, **options[SERVER])
-    return ingress.bind({name: engine.bind(seconds)}, shared(options))
+    server = ingress.bind([RECOGNISER], shared(options))
+    serve.run_many(
+        [
+            serve.RunTarget(engine.bind(seconds), RECOGNISER, None),
+            serve.RunTarget(server, APPLICATION),
+        ]
+    )
+    return [RECOGNISER, APPLICATION]

@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -20,8 +20,8 @@ from openai import OpenAI
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from reflector_gpu.deploy.on_ray.options import APPLICATION, SERVER
-from reflector_gpu.deploy.ray_app import app
+from reflector_gpu.deploy import ray_app
+from reflector_gpu.deploy.on_ray.options import APPLICATION, ENVIRONMENT, SERVER
 from tests.live import KEY
 from tests.waiting import until
 
@@ -55,7 +55,7 @@ class RayCluster:
 
     def __init__(self, settings: Mapping[str, str], nodes: int = NODES) -> None:
         self._count = nodes
-        self._settings = {**SETTINGS, **settings}
+        self._settings = {**ENVIRONMENT, **SETTINGS, **settings}
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -100,11 +100,17 @@ class RayCluster:
     def deploy(self, settings: Mapping[str, str] | None = None) -> None:
         """Deploy the application, or update it with further ``settings``, and wait."""
         with patch.dict(os.environ, settings or {}):
-            serve.run(app(), name=APPLICATION)
+            self.keep(ray_app.run())
+
+    def keep(self, applications: Collection[str]) -> None:
+        """Delete all others."""
+        for name in serve.status().applications.keys() - applications:
+            serve.delete(name)
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """The processes of the replicas of a deployment on all nodes."""
-        return _titled(f"ray::ServeReplica:{APPLICATION}:{deployment}")
+        application = APPLICATION if deployment == SERVER else deployment
+        return _titled(f"ray::ServeReplica:{application}:{deployment}")
 
     def servers(self) -> list[psutil.Process]:
         return self.replicas(SERVER)
@@ -117,7 +123,7 @@ class RayCluster:
 
     def settled(self) -> None:
         """Wait until all replicas run that are wanted."""
-        until(lambda: serve.status().applications[APPLICATION].status == "RUNNING")
+        until(lambda: {one.status for one in serve.status().applications.values()} == {"RUNNING"})
 
     def kill_node(self) -> None:
         """Kill a node that is not the head, with everything that runs there."""

@@ -18,7 +18,7 @@ from reflector_gpu.deploy.on_ray.options import (
     engine_options,
 )
 from reflector_gpu.deploy.on_ray.settings import load_ray_settings
-from reflector_gpu.deploy.ray_app import app
+from reflector_gpu.deploy.ray_app import app, engine
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
@@ -38,9 +38,13 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_serve_takes_the_configuration_and_the_application_has_its_deployments() -> None:
     config: dict[str, Any] = yaml.safe_load(serve_config())
-    (application,) = ServeDeploySchema.parse_obj(config).applications
-    assert [one.name for one in application.deployments] == [SERVER, *ENGINES]
-    assert app(application.args)
+    server, *engines = ServeDeploySchema.parse_obj(config).applications
+    assert [one.name for one in server.deployments] == [SERVER]
+    assert server.args == {"engines": ENGINES}
+    assert app(server.args)
+    for name, application in zip(ENGINES, engines, strict=True):
+        assert [one.name for one in application.deployments] == [name] == [application.name]
+        assert engine(application.args)
     assert KEY not in serve_config()
 
 
@@ -53,6 +57,8 @@ def test_the_rayservice_has_the_same_configuration() -> None:
 def test_an_engine_that_the_settings_do_not_name_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="recogniser-whisper"):
         app({"engines": ["recogniser-whisper"]})
+    with pytest.raises(ConfigurationError, match="recogniser-whisper"):
+        engine({"engine": "recogniser-whisper"})
 
 
 def test_a_cluster_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from reflector_gpu.deploy.deployment_settings import carried
 from reflector_gpu.deploy.on_ray.options import (
     APPLICATION,
+    ENVIRONMENT,
     SERVER,
     SHARED,
     Options,
@@ -18,7 +19,7 @@ from reflector_gpu.deploy.on_ray.options import (
 from reflector_gpu.deploy.on_ray.settings import PREFIX, load_ray_settings
 from reflector_gpu.settings import load_settings, variables
 
-IMPORT_PATH = "reflector_gpu.deploy.ray_app:app"
+_MODULE = "reflector_gpu.deploy.ray_app"
 RAY_VERSION = "2.60.0"
 SECRET = "reflector-gpu"  # noqa: S105  a name
 
@@ -59,7 +60,7 @@ def serve_config() -> str:
     Raises:
         ReflectorError: a setting does not work on a cluster.
     """
-    return _HEAD.format(secrets=_secrets()) + yaml(_application())
+    return _HEAD.format(secrets=_secrets()) + yaml(_applications())
 
 
 def kubernetes_config(image: str) -> str:
@@ -68,13 +69,13 @@ def kubernetes_config(image: str) -> str:
     Raises:
         ReflectorError: as `serve_config`.
     """
-    application = _application()
+    applications = _applications()
     service = {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
         "metadata": {"name": APPLICATION},
         "spec": {
-            "serveConfigV2": yaml(application),
+            "serveConfigV2": yaml(applications),
             "rayClusterConfig": {
                 "rayVersion": RAY_VERSION,
                 "enableInTreeAutoscaling": True,
@@ -85,7 +86,7 @@ def kubernetes_config(image: str) -> str:
                         "ray-head", image, cpus=2.0, gpus=0, gigabytes=8, ports=_HEAD_PORTS
                     ),
                 },
-                "workerGroupSpecs": _groups(application, image),
+                "workerGroupSpecs": _groups(applications, image),
             },
         },
     }
@@ -93,31 +94,42 @@ def kubernetes_config(image: str) -> str:
     return head + yaml(service)
 
 
-def _application() -> dict[str, Any]:
+def _applications() -> dict[str, Any]:
     settings, given = load_settings(), load_ray_settings()
     options = dict(deployments(chosen(None, settings), settings, given))
     options.pop(SHARED, None)  # the keys of the nodes decide whether it is there
+    server = {"name": SERVER, **options.pop(SERVER)}
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": _PORT},  # noqa: S104  clients are elsewhere
         "applications": [
-            {
-                "name": APPLICATION,
-                "route_prefix": "/",
-                "import_path": IMPORT_PATH,
-                "args": {"engines": [name for name in options if name != SERVER]},
-                "runtime_env": {"env_vars": carried(PREFIX, _LEFT_OUT)},
-                "deployments": [{"name": name, **one} for name, one in options.items()],
-            }
+            _application(APPLICATION, "/", "app", {"engines": [*options]}, server),
+            *(
+                _application(name, None, "engine", {"engine": name}, {"name": name, **one})
+                for name, one in options.items()
+            ),
         ],
     }
 
 
-def _groups(application: Mapping[str, Any], image: str) -> list[dict[str, Any]]:
+def _application(
+    name: str, route: str | None, function: str, args: Mapping[str, Any], deployment: Options
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "route_prefix": route,
+        "import_path": f"{_MODULE}:{function}",
+        "args": args,
+        "runtime_env": {"env_vars": carried(PREFIX, _LEFT_OUT)},
+        "deployments": [deployment],
+    }
+
+
+def _groups(applications: Mapping[str, Any], image: str) -> list[dict[str, Any]]:
     """Nodes for servers and engines on CPUs, and nodes with a GPU if engines need any."""
-    (one,) = application["applications"]
-    on_gpus = [each for each in one["deployments"] if _gpus(each)]
-    on_cpus = [each for each in one["deployments"] if not _gpus(each)]
+    found = [each for one in applications["applications"] for each in one["deployments"]]
+    on_gpus = [each for each in found if _gpus(each)]
+    on_cpus = [each for each in found if not _gpus(each)]
     groups = [_group("cpu", on_cpus, _pod("worker", image, cpus=4.0, gpus=0, gigabytes=16))]
     if on_gpus:
         gpus = _pod("worker", image, cpus=4.0, gpus=1, gigabytes=24)
@@ -168,7 +180,7 @@ def _pod(
     container = {
         "name": name,
         "image": image,
-        "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
+        "env": [{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
         "envFrom": [{"secretRef": {"name": SECRET}}],
         "ports": [{"containerPort": port, "name": one} for one, port in ports.items()],
         "resources": {"requests": size, "limits": size},

@@ -15,6 +15,11 @@ from reflector_gpu.settings import Settings
 from reflector_gpu.types import Priority
 
 APPLICATION = "reflector-gpu"
+"""The application that takes requests.
+
+Each engine is an application of its own, with the name of its deployment. So the servers can end
+first, while the engines finish what the servers have begun."""
+
 SERVER = "server"
 """The deployment that takes requests."""
 
@@ -23,12 +28,27 @@ SHARED = "limits"
 
 Options: TypeAlias = Mapping[str, Any]
 
+ENVIRONMENT: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports nothing home
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
+}
+"""What Ray finds in its environment.
+
+By default, Serve looks ten times a second what there is to do, and every replica records its
+metrics as often, which are exported every ten seconds. That takes more of a core than it is worth.
+"""
+
 _BATCHES = 3
 """Batches that a replica has at once: with fewer, the next is not full when one ends."""
 
 _MOST_CALLS = 64  # of one engine by one server and class of requests; a thread waits for each
 _MOST_RECORDINGS = 2  # the same, for calls with whole recordings, which are in memory twice
 _UNLIMITED = 100_000
+_ASK_AGAIN_SECONDS = 0.2
+"""How soon a server asks a replica that was full for a place. Two batches keep it busy meanwhile,
+and each question takes the CPU of both."""
+
 _CONSTRUCTIONS = 3  # tries to build a replica, until the deployment has failed
 
 
@@ -121,6 +141,8 @@ def engine_options(model: AnyModel, settings: Settings, given: RaySettings) -> O
         "ray_actor_options": {"num_cpus": given.cpus, "num_gpus": gpus},
         "max_ongoing_requests": ongoing(model, settings, given),
         "max_queued_requests": given.queued,
+        "request_router_config": {"initial_backoff_s": _ASK_AGAIN_SECONDS},
+        "logging_config": {"enable_access_log": False},  # that of the servers has the requests
         "autoscaling_config": {
             "min_replicas": given.replicas,
             "max_replicas": max(given.replicas, given.most_replicas),

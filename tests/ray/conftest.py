@@ -21,11 +21,11 @@ else:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> object:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """One process runs all tests in ``nodes``, so that their cluster starts only once."""
     from xdist.scheduler import LoadFileScheduling
 
-    scheduler = LoadFileScheduling(config)
+    scheduler = LoadFileScheduling(config, log)
     scheduler._split_scope = _scope
     return scheduler
 

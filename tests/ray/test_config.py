@@ -63,7 +63,7 @@ def test_an_engine_that_the_settings_do_not_name_is_refused() -> None:
 
 def test_a_cluster_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REFLECTOR_APIKEY")
-    with pytest.raises(ConfigurationError, match="REFLECTOR_APIKEY"):
+    with pytest.raises(ConfigurationError, match=r"set REFLECTOR_APIKEY\.$"):
         app()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import Settings, load_settings
 from reflector_gpu.store.configured import has_keys
 
@@ -21,5 +22,6 @@ def served(cores: int, **chosen: object) -> Settings:
         trusted_proxies=(),
         **chosen,
     )
-    settings.check_exposed(named_keys=has_keys(settings))
+    if not (settings.keys or settings.insecure or has_keys(settings)):
+        raise ConfigurationError("Clients of this deployment need a key: set REFLECTOR_APIKEY.")
     return settings

@@ -98,6 +98,7 @@ def shares_of_recording(path: Path) -> dict[str, float]:
         expect: Callable[[float], None],
         track: TrackWish,
         notice: Callable[[Condition], None],
+        ahead: object,
     ) -> Iterator[Samples]:
         blocks = decode(reader, max_seconds=max_seconds, expect=expect, track=track, notice=notice)
         following = noted("decoding", blocks.__next__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -53,6 +54,9 @@ _AS_WANTED = [(name, "mono", SAMPLE_RATE) for name in ("s16", "s16p", "flt", "fl
 _Shape: TypeAlias = tuple[str, str, int]
 """Of a frame: sample format, layout and rate."""
 
+Piece: TypeAlias = Samples | Callable[[], Iterable[Samples]]
+"""A block, or what makes blocks of samples that have been decoded and are still to be resampled."""
+
 
 def decode(
     reader: SpoolReader,
@@ -61,6 +65,7 @@ def decode(
     expect: Callable[[float], None] = lambda _: None,
     track: TrackWish = ANY_TRACK,
     notice: Callable[[Condition], None] = lambda _: None,
+    ahead: Callable[[Iterator[Piece]], Iterator[Piece]] = lambda pieces: pieces,
 ) -> Iterator[Samples]:
     """Yield blocks of at most `BLOCK_SAMPLES` while the bytes still arrive.
 
@@ -69,7 +74,7 @@ def decode(
 
     ``expect`` gets the length in seconds: first the one that the header claims, if the file is
     large enough for it, and the true one in the end. ``notice`` gets what is wrong with the file,
-    in the end.
+    in the end. ``ahead`` may have another thread decode pieces before they are needed here.
 
     Raises:
         UndecodableAudio: nothing in the file can be decoded to audio.
@@ -83,7 +88,7 @@ def decode(
     def claimed(seconds: float) -> None:
         expect(min(seconds, max_seconds, least))
 
-    for block in _blocks(reader, claimed, track, notice):
+    for block in _blocks(reader, claimed, track, notice, ahead):
         produced += len(block)
         if produced > max_seconds * SAMPLE_RATE:
             raise TooLarge(
@@ -110,18 +115,19 @@ def _blocks(
     expect: Callable[[float], None],
     track: TrackWish,
     notice: Callable[[Condition], None],
+    ahead: Callable[[Iterator[Piece]], Iterator[Piece]],
 ) -> Iterator[Samples]:
     """The blocks of one file, or of several WAV files joined into one."""
     found = list[Condition]()
     seconds = 0.0
-    for block in _blocks_of_one(reader, expect, track, found.append):
+    for block in _blocks_of_one(reader, expect, track, found.append, ahead):
         seconds += len(block) / SAMPLE_RATE
         yield block
     same = TrackWish(channel=track.channel)
     while (end := wav_end(reader)) is not None:
         reader, begin = reader.behind(end), seconds
         try:
-            for block in _blocks_of_one(reader, lambda _: None, same, found.append):
+            for block in _blocks_of_one(reader, lambda _: None, same, found.append, ahead):
                 seconds += len(block) / SAMPLE_RATE
                 yield block
         except UndecodableAudio:  # it only begins
@@ -145,6 +151,7 @@ def _blocks_of_one(
     expect: Callable[[float], None],
     track: TrackWish,
     notice: Callable[[Condition], None],
+    ahead: Callable[[Iterator[Piece]], Iterator[Piece]],
 ) -> Iterator[Samples]:
     if plain := PlainWav.of(reader):
         chosen(ONLY_TRACK, track)
@@ -152,7 +159,11 @@ def _blocks_of_one(
         yield from plain.blocks(BLOCK_SAMPLES)
         notice(SOUND)
     else:
-        yield from _decoded(reader, expect, track, notice)
+        for piece in ahead(_decoded(reader, expect, track, notice)):
+            if callable(piece):
+                yield from piece()
+            else:
+                yield piece
 
 
 def _decoded(
@@ -160,7 +171,7 @@ def _decoded(
     expect: Callable[[float], None],
     track: TrackWish,
     notice: Callable[[Condition], None],
-) -> Iterator[Samples]:
+) -> Iterator[Piece]:
     with opened(reader) as container:
         if seconds := claimed_seconds(container):
             expect(seconds)
@@ -197,8 +208,8 @@ class _Resampler:
         self._phase = Phase()
         self._enough = self._missing = BLOCK_SAMPLES
 
-    def push(self, frame: AudioFrame) -> Iterable[Samples]:
-        """The blocks that ``frame`` completes; no generator for each of the many that do not."""
+    def push(self, frame: AudioFrame) -> Iterable[Piece]:
+        """The pieces that ``frame`` completes; no generator for each of the many that do not."""
         if self._channel is not None:
             try:
                 frame = channel_of(frame, self._channel)
@@ -210,15 +221,16 @@ class _Resampler:
             return self._changed(frame, shape)
         return self._taken(frame)
 
-    def _changed(self, frame: AudioFrame, shape: _Shape) -> Iterator[Samples]:
+    def _changed(self, frame: AudioFrame, shape: _Shape) -> Iterator[Piece]:
         """Begin with frames of another ``shape``."""
         yield from self.flush()
         self._begin(shape)
         yield from self._taken(frame)
 
-    def _taken(self, frame: AudioFrame) -> Iterable[Samples]:
+    def _taken(self, frame: AudioFrame) -> Iterable[Piece]:
         if not self._planes:
-            return self._resampled(frame)
+            assert self._resampler  # at once: there may be many frames, each with a few samples
+            return tuple(_resampled(self._resampler, frame))
         samples, planes = frame.samples, frame.planes
         size = samples * self._stride
         # All planes have the same room. Damage makes frames of no possible shape.
@@ -229,14 +241,14 @@ class _Resampler:
         enough = self._missing <= 0 or len(self._parts) >= _MOST_FRAMES
         return self._gathered() if enough else ()
 
-    def flush(self) -> Iterator[Samples]:
+    def flush(self) -> Iterator[Piece]:
         while self._parts:
             yield from self._gathered()
         if self._resampler:
-            yield from self._resampled(None)
+            yield partial(_resampled, self._resampler, None)
         self._resampler = self._shape = None
 
-    def silence(self, seconds: float) -> Iterator[Samples]:
+    def silence(self, seconds: float) -> Iterator[Piece]:
         left = round(seconds * SAMPLE_RATE)
         if left:
             yield from self.flush()
@@ -258,20 +270,16 @@ class _Resampler:
             self._resampler = AudioResampler("s32", "mono", SAMPLE_RATE, BLOCK_SAMPLES)
         self._missing = self._enough
 
-    def _gathered(self) -> Iterator[Samples]:
+    def _gathered(self) -> Iterator[Piece]:
         """What has been gathered. What is left behind the last whole block waits for more."""
         assert self._shape
-        sample_format, layout, rate = self._shape
+        sample_format, *_ = self._shape
         planes = chain.from_iterable(zip(*self._parts, strict=True))
         joined = np.frombuffer(b"".join(planes), _FORMATS[sample_format])
         array = joined.reshape(len(self._parts[0]), -1)
         self._parts, self._missing = [], self._enough
-        if layout == "stereo":
-            array = self._phase.aligned(array)
         if self._resampler:
-            frame = AudioFrame.from_ndarray(array, sample_format, layout)
-            frame.sample_rate = rate
-            yield from self._resampled(frame)
+            yield partial(_resampled_array, self._resampler, self._phase, array, self._shape)
             return
         (samples,) = array
         whole = len(samples) // BLOCK_SAMPLES * BLOCK_SAMPLES or len(samples)
@@ -281,10 +289,21 @@ class _Resampler:
             self._parts = [[samples[whole:]]]
             self._missing -= len(samples) - whole
 
-    def _resampled(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        assert self._resampler
-        for out in resampled(self._resampler, frame):
-            yield _scaled(out.to_ndarray().reshape(-1), 2.0**-31)
+
+def _resampled_array(
+    resampler: AudioResampler, phase: Phase, array: NDArray[Any], shape: _Shape
+) -> Iterator[Samples]:
+    sample_format, layout, rate = shape
+    if layout == "stereo":
+        array = phase.aligned(array)
+    frame = AudioFrame.from_ndarray(array, sample_format, layout)
+    frame.sample_rate = rate
+    return _resampled(resampler, frame)
+
+
+def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Samples]:
+    for out in resampled(resampler, frame):
+        yield _scaled(out.to_ndarray().reshape(-1), 2.0**-31)
 
 
 def _converted(samples: NDArray[Any]) -> Samples:

@@ -5,6 +5,7 @@ A task may also count the channels. Tasks run inside of a decoder.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import numpy as np
 
 from reflector_gpu.audio.channels import layout_of
 from reflector_gpu.audio.chunk import chunker
-from reflector_gpu.audio.decode import decode
+from reflector_gpu.audio.decode import Piece, decode
 from reflector_gpu.audio.padding import BEGINNING, WebmFile, pad
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.speech import speech_spans
@@ -30,6 +31,7 @@ from reflector_gpu.types import PLAIN, SAMPLE_RATE, SOUND, Chunk, Condition, Sam
 
 _SHORT = 30  # blocks, of about a second; what is longer is worth a thread, and larger blocks
 _TOGETHER, _AHEAD = 4, 4  # the detector is fastest with four at once
+_PIECES_AHEAD = 8  # of about a second, before they are resampled
 _SAMPLE_BYTES = np.dtype(np.float32).itemsize
 _SAY_SECONDS = 30.0  # of audio without speech, after which the position is sent all the same
 
@@ -248,8 +250,8 @@ class _Source:
         self._passed = passed
         self._condition = SOUND
         self._samples = 0
-        self._decoding = 0.0  # seconds of CPU
-        self._detecting = 0.0
+        self._resampling = 0  # the thread that does it
+        self._reading = self._decoding = self._detecting = 0.0  # seconds of CPU
 
     @property
     def seconds(self) -> float:
@@ -259,7 +261,7 @@ class _Source:
     def blocks(self) -> Iterator[Samples]:
         """The recording, larger blocks once all bytes have arrived.
 
-        A thread decodes a long one ahead of the consumer.
+        Threads decode and resample a long one ahead of the consumer.
         """
         found = decode(
             self._reader,
@@ -267,6 +269,7 @@ class _Source:
             expect=self._expect,
             track=self._track,
             notice=self._notice,
+            ahead=self._read_ahead,
         )
         found = self._decoded(found)
         complete = lambda: self._reader.total is not None  # noqa: E731
@@ -288,12 +291,36 @@ class _Source:
 
     def ended(self) -> Ended:
         return Ended(
-            self.seconds, self._condition, decoding=self._decoding, detecting=self._detecting
+            self.seconds,
+            self._condition,
+            decoding=self._reading + self._decoding,
+            detecting=self._detecting,
         )
+
+    def _read_ahead(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """``pieces``. If they are to be resampled, which takes as long, a thread decodes ahead."""
+        piece: Piece | None = None
+        for piece in islice(pieces, _SHORT):
+            yield piece
+        if callable(piece):
+            pieces = prefetched(self._read(pieces), after=0, ahead=_PIECES_AHEAD)
+        yield from pieces
+
+    def _read(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """``pieces``. What it takes to decode them is counted here if another thread does it."""
+        while True:
+            began = time.thread_time()
+            piece = next(pieces, None)
+            if threading.get_ident() != self._resampling:
+                self._reading += time.thread_time() - began
+            if piece is None:
+                return
+            yield piece
 
     def _decoded(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
         """``blocks``, whose time is counted: that of the CPU, for they may wait for bytes."""
         while True:
+            self._resampling = threading.get_ident()
             began = time.thread_time()
             block = next(blocks, None)
             self._decoding += time.thread_time() - began

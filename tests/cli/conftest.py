@@ -37,10 +37,11 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
             monkeypatch.delenv(name)
 
     def run(*arguments: object, **settings: str) -> Done:
+        # It stays after the run: messages name commands by it, also those that the test expects.
+        monkeypatch.setattr(sys, "argv", ["reflector-gpu", *map(str, arguments)])
         with monkeypatch.context() as patch:
             for name, value in settings.items():
                 patch.setenv(f"REFLECTOR_{name}", value)
-            patch.setattr(sys, "argv", ["reflector-gpu", *map(str, arguments)])
             with pytest.raises(SystemExit) as ended:
                 main()
         captured = capsys.readouterr()

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from uvicorn.server import ServerState
 
 from reflector_gpu.api import connection, server
-from reflector_gpu.api.server import Config, Connection, ConnectionLimits, Seldom
+from reflector_gpu.api.server import Config, Connection, ConnectionLimits, Seldom, Server
 from reflector_gpu.settings import load_settings
 from tests.api.support import (
     TRANSCRIPTIONS,
@@ -305,3 +305,34 @@ def test_a_warning_is_repeated_after_a_minute(caplog: pytest.LogCaptureFixture) 
     for now in (0.0, 1.0, 59.0, 60.0, 61.0):
         warn("at %g", now)
     assert [record.getMessage() for record in caplog.records] == ["at 0", "at 60"]
+
+
+def test_a_server_that_ends_without_files_to_open_does_not_fill_its_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """asyncio listens again a second after it could open no file, once for each connection that it
+    could not accept. By then the socket may be closed."""
+    config = Config(FastAPI(), ConnectionLimits.of(load_settings()), shutdown_seconds=1)
+    config.port = 0
+    config.load()
+    ending = Server(config)
+    ending.lifespan = config.lifespan_class(config)
+    with closing(socket.create_server(("127.0.0.1", 0))) as closed:
+        pass
+
+    async def listen_again() -> str:
+        caplog.clear()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop._start_serving, None, closed)  # type: ignore[attr-defined]  # as it does
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return caplog.text
+
+    async def end() -> None:
+        await ending.startup()
+        assert "_start_serving" in await listen_again()
+        ending.should_exit = True
+        assert not await listen_again()
+        await ending.shutdown()
+
+    asyncio.run(end())

@@ -103,8 +103,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not (isinstance(error, OSError) and "accept() out of" in str(context.get("message"))):
+        error, message = context.get("exception"), str(context.get("message"))
+        if self.should_exit and "._start_serving(" in message:
+            return  # it could accept nothing and tries again after a second, but has been closed
+        if not (isinstance(error, OSError) and "accept() out of" in message):
             loop.default_exception_handler(context)
             return
         # asyncio says so for each connection that it could accept, many times a second.

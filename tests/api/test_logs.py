@@ -212,5 +212,5 @@ def test_workers_log_as_the_server_does(capfd: pytest.CaptureFixture[str]) -> No
     assert isinstance(failed, ReflectorError)
     objects = _objects(capfd.readouterr().err)
     [found] = [one for one in objects if one["logger"] == "reflector_gpu.runtime.worker_process"]
-    assert found["message"] == "a batch of 1 failed"
+    assert found["message"] == "a batch failed"
     assert "a secret path" in found["exception"]

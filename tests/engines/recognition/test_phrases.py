@@ -131,7 +131,7 @@ def test_nothing_is_heard_in_silence(engine: ParakeetRecogniser) -> None:
 
 @pytest.mark.slow
 def test_a_server_takes_the_same_field_as_for_whisper() -> None:
-    samples = misheard(SUMMARY.recording, 10.0, 0)
+    samples = misheard(SUMMARY.recording, 10.0, 4)
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 2, 16_000, 0, "NONE", ""))
@@ -146,7 +146,7 @@ def test_a_server_takes_the_same_field_as_for_whisper() -> None:
             .text
             for fields in ({}, {"hotwords": "please,share,project,summary"})
         ]
-    assert heard == ["please share project tomorrow", SUMMARY.said]
+    assert heard == ["review project summary", SUMMARY.said]
 
 
 NUMBERS = {

@@ -17,8 +17,7 @@ _COPIED_AT_ONCE = 1 << 20  # bytes
 def spool_of(file: IO[bytes], directory: os.PathLike[str] | None = None) -> Spool:
     """A spool of what ``file`` has from its position on. The file stays open.
 
-    A file on disk that nobody has read from is read in place. Others are copied, which takes as
-    long as reading them; ``directory`` has the copy.
+    A file on disk at its first byte is read in place. Any other file is copied to ``directory``.
 
     Raises:
         TypeError: it gives text.

@@ -70,7 +70,7 @@ def _readable(samples: Samples) -> Samples | Recognition:
 
 
 def recognition(words: Sequence[Word], samples: Samples, language: str | None) -> Recognition:
-    """``words`` without those where nobody speaks in ``samples``."""
+    """What was said: those of ``words`` that fall on speech in ``samples``."""
     said = list(compress(words, spoken(words, samples)))
     return Recognition((Segment.of(said),) if said else (), language)
 

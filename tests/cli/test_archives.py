@@ -51,7 +51,7 @@ def test_a_file_that_is_there_is_replaced_only_if_told_to(hub: Hub, tmp_path: Pa
 def test_what_cannot_be_exported_or_imported_says_so(hub: Hub, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     for arguments, told in (
-        (("export", "tiny", str(archive)), "is not complete here; pull it first"),
+        (("export", "tiny", str(archive)), "reflector-gpu models pull tiny"),
         (("export", "sphinx", str(archive)), "has no weights to export"),
         (("export", "nothing", str(archive)), "'nothing' does not exist"),
         (("import", str(archive)), "cannot be read: No such file or directory"),

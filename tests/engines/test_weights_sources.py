@@ -314,7 +314,7 @@ def test_weights_that_are_not_pinned_travel_as_well(
 
 
 def test_what_is_not_here_cannot_be_exported() -> None:
-    with pytest.raises(ModelNotInstalled, match="pull it first"):
+    with pytest.raises(ModelNotInstalled, match="is not complete here"):
         archive.export(WEIGHTS, io.BytesIO())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from reflector_gpu.cli.console import agreed
 from reflector_gpu.cli.inventory import Inventory
 from reflector_gpu.engines.weights import archive, size
-from reflector_gpu.errors import InvalidRequest, ReflectorError
+from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, ReflectorError
 from reflector_gpu.settings import load_settings
 
 
@@ -33,6 +33,11 @@ def export(name: str, path: Path, *, sure: bool) -> None:
         with beside.open("wb") as file:
             archive.export(model.weights, file)
         beside.replace(path)
+    except ModelNotInstalled as error:
+        beside.unlink()
+        raise ModelNotInstalled(
+            f"{error.message} Fetch it first: reflector-gpu models pull {model.name}"
+        ) from None
     except OSError as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, ReflectorError):

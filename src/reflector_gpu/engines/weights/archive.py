@@ -115,7 +115,7 @@ def _contents(weights: Weights) -> Iterator[tuple[str, Pins, Path]]:
     for one in _with_beside(weights):
         folder = one.folder
         if folder is None:
-            raise ModelNotInstalled(f"{one.repository} is not complete here; pull it first.")
+            raise ModelNotInstalled(f"{one.repository} is not complete here.")
         names = sorted(path.name for path in folder.iterdir() if one.wants(path.name))
         yield (
             one.repository,

@@ -166,10 +166,11 @@ class _Sqlite:
             self._connection.execute("BEGIN" if kind is Kind.READ else "BEGIN IMMEDIATE")
             try:
                 yield _SqliteTransaction(self._connection)
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def close(self) -> None:
         self._connection.close()

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
+from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually, upload
+from tests.audio.media import Form, encode
 from tests.live import KEY, LiveServer
 
 
@@ -94,6 +96,14 @@ def test_lines_are_answered_as_the_routes_answer(
     [error] = output(client, done.error_file_id)
     assert error["response"]["status_code"] == 404
     assert error["error"]["code"] == "audio_not_found"
+
+
+def test_answers_say_what_is_missing(client: OpenAI, speech: Samples) -> None:
+    whole = encode(speech[: 12 * SAMPLE_RATE], Form("flac", "flac"))
+    audio = {"data": base64.b64encode(whole[: len(whole) // 2]).decode(), "format": "flac"}
+    batch = submit(client, [line("cut", {"input_audio": audio, "response_format": "json"})])
+    [found] = output(client, ended(client, batch).output_file_id)
+    assert found["response"]["warnings"]["truncated"]["expected"] == 12.0
 
 
 def test_a_batch_is_listed_but_not_among_jobs(client: OpenAI, server: LiveServer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     FROM_URL,
@@ -20,6 +21,7 @@ from tests.api.support import (
     eventually,
     upload,
 )
+from tests.audio.media import Form, encode
 from tests.live import KEY, LiveServer
 
 JOBS = "/v1/jobs"
@@ -105,6 +107,18 @@ def test_one_run_has_every_format(server: LiveServer, http: httpx.Client, clip: 
     synchronous = upload(server, clip, data={**asked, "diarize": "true"})
     words = result(http, job, format="verbose_json", timestamp_granularities=["word", "segment"])
     assert words.json() == synchronous.json()
+
+
+@pytest.mark.parametrize("kind", ["transcription", "diarization"])
+def test_results_warn_of_what_is_missing_as_the_synchronous_calls_do(
+    http: httpx.Client, speech: Samples, kind: str
+) -> None:
+    whole = encode(speech[: 12 * SAMPLE_RATE], Form("flac", "flac"))
+    job = submit(http, whole[: len(whole) // 2], kind=kind)
+    assert ended(http, job)["status"] == "completed"
+    for name in ("text", "srt") if kind == "transcription" else ("rttm",):
+        told = json.loads(result(http, job, format=name).headers["X-Reflector-Warnings"])
+        assert told["truncated"]["expected"] == 12.0
 
 
 def test_a_url_is_fetched(

@@ -37,8 +37,10 @@ WITHOUT_A_PLACE = [
     (TRANSCRIPTIONS, {"response_format": form}) for form in ("json", "text", "srt", "vtt")
 ]
 WITHOUT_A_PLACE += [("/v1/audio/diarization", {"response_format": "rttm"}), ("/asr", {})]
+TITLE = "Ton Ä \U0001f3b5\x7f"
+"""With characters that no header can have."""
 TRACKS = {
-    "taken": {"number": 0, "language": "eng", "title": "Ton Ä"},
+    "taken": {"number": 0, "language": "eng", "title": TITLE},
     "left": [{"number": 1, "language": "ger"}],
 }
 
@@ -47,7 +49,7 @@ TRACKS = {
 def film(speech: Samples) -> bytes:
     """Two tracks in two languages."""
     one, other = speech[: 6 * SAMPLE_RATE], speech[6 * SAMPLE_RATE : 8 * SAMPLE_RATE]
-    return with_tracks("matroska", "libopus", Heard(one, "eng", "Ton Ä"), Heard(other, "ger"))
+    return with_tracks("matroska", "libopus", Heard(one, "eng", TITLE), Heard(other, "ger"))
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +112,11 @@ def test_a_stream_tells_it_at_its_end_and_the_client_reads_every_form(
 
 
 def test_each_of_several_files_says_it(scripted: LiveServer, cut: bytes, clip: bytes) -> None:
-    first, second = upload(scripted, cut, clip).json()["results"]
-    assert first["warnings"]["truncated"]
-    assert "warnings" not in second
+    for form in ("", "json", "text", "verbose_json"):
+        fields = {"response_format": form}
+        first, second = upload(scripted, cut, clip, data=fields).json()["results"]
+        assert first["warnings"]["truncated"], form
+        assert "warnings" not in second
 
 
 @pytest.mark.parametrize(("route", "fields"), FORMS)
@@ -153,7 +157,7 @@ def test_a_track_that_is_not_there_is_a_400_that_lists_those_that_are(
     answer = upload(scripted, film, route=route, data={**fields, "track": "fr"})
     problem = error_of(answer, 400)
     assert problem["param"] == "track"
-    assert "0 (eng, 'Ton Ä'); 1 (ger)" in problem["message"]
+    assert f"0 (eng, '{TITLE}'); 1 (ger)" in problem["message"]
 
 
 def test_diarize_reads_the_track_from_its_query(

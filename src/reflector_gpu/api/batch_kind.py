@@ -17,6 +17,7 @@ from reflector_gpu.api.job_fields import ResultFields
 from reflector_gpu.api.job_kinds import Rendered
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ShuttingDown
+from reflector_gpu.formats.audio_warnings import WARNINGS_HEADER
 from reflector_gpu.jobs.batch_answers import Answer
 from reflector_gpu.jobs.job import Job, Options
 from reflector_gpu.jobs.journal import Journal
@@ -83,11 +84,11 @@ class BatchKind:
         if self._owners:
             self._owners.check_key(job.owner)
             self._owners.check_quota(job.owner)
-        status, body = await self._ask(job.owner, line)
-        told = await asyncio.to_thread(_told, f"{job.id}-{number}", line, status, body)
-        return Answer(number, status >= 400, told)
+        answer = await self._ask(job.owner, line)
+        told = await asyncio.to_thread(_told, f"{job.id}-{number}", line, answer)
+        return Answer(number, answer.is_error, told)
 
-    async def _ask(self, owner: str, line: Line) -> tuple[int, bytes]:
+    async def _ask(self, owner: str, line: Line) -> httpx.Response:
         transport = httpx.ASGITransport(_as_owner(self.app, owner), raise_app_exceptions=False)
         by_url = line.url == _UPLOADED and "audio_file_url" in line.body
         url = _FROM_URL if by_url else line.url
@@ -104,7 +105,7 @@ class BatchKind:
                     break
                 wait = float(answer.headers.get("retry-after", 1))
                 await asyncio.sleep(min(wait, _LONGEST_WAIT))
-        return answer.status_code, answer.content
+        return answer
 
 
 def _next_unknown(lines: Numbered, known: set[int]) -> tuple[int, Line] | None:
@@ -117,13 +118,15 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)  # a long body must not keep others waiting
 
 
-def _told(request_id: str, line: Line, status: int, content: bytes) -> str:
+def _told(request_id: str, line: Line, answer: httpx.Response) -> str:
     try:
-        body: JsonValue = from_json(content)
+        body: JsonValue = from_json(answer.content)
     except ValueError:
-        body = content.decode(errors="replace")
-    response = {"status_code": status, "request_id": request_id, "body": body}
-    error = body.get("error") if status >= 400 and isinstance(body, dict) else None
+        body = answer.content.decode(errors="replace")
+    response = {"status_code": answer.status_code, "request_id": request_id, "body": body}
+    if warnings := answer.headers.get(WARNINGS_HEADER):
+        response["warnings"] = from_json(warnings)
+    error = body.get("error") if answer.is_error and isinstance(body, dict) else None
     whole = {"id": request_id, "custom_id": line.custom_id, "response": response, "error": error}
     return json.dumps(whole, ensure_ascii=False)
 

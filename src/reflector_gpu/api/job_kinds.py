@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -22,8 +22,9 @@ from reflector_gpu.api.wanted import model_for, transcription_request
 from reflector_gpu.audio.guard import URL_FIELD
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled, Unavailable, blaming
-from reflector_gpu.formats import diarization
+from reflector_gpu.formats import audio_warnings, diarization
 from reflector_gpu.formats.response_format import MEDIA_TYPES, Format
+from reflector_gpu.formats.schemas import Warnings
 from reflector_gpu.jobs.job import Job, Options, Status
 from reflector_gpu.jobs.journal import Journal
 from reflector_gpu.jobs.records import DIARIZED, TRANSCRIPT
@@ -32,10 +33,16 @@ from reflector_gpu.service import Service
 from reflector_gpu.service.parameters import explained
 from reflector_gpu.types import Priority, Task, Transcript
 
-Rendered = tuple[BaseModel | str, str]
-"""A result, and its media type."""
-
 _JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A result as it is sent, and the ``warnings`` about its recording, if there are any."""
+
+    body: BaseModel | str
+    media_type: str
+    warnings: Warnings | None
 
 
 class JobKind(Protocol):
@@ -116,15 +123,16 @@ class TranscriptionKind:
                 "completed; ask for another format.",
                 param="format",
             )
-        spaces = self._service.settings.word_spaces
-        renderer = TranscriptRenderer(fields, spaces, fields.timestamp_offset)
+        spaces, offset = self._service.settings.word_spaces, fields.timestamp_offset
+        renderer = TranscriptRenderer(fields, spaces, offset)
         if self._task == "translate":
             body = renderer.translation(transcript)
-        elif not fields.timestamp_offset:
+        elif not offset:
             body = renderer.file(transcript, job.name)
         else:
             body = renderer.body(transcript)
-        return body, MEDIA_TYPES[form] if form else _JSON
+        media_type = MEDIA_TYPES[form] if form else _JSON
+        return Rendered(body, media_type, audio_warnings.of_transcript(transcript, offset))
 
     def _format(self, fields: TranscriptionJobFields, asked: ResultFields) -> Format | None:
         if asked.format == "rttm":
@@ -189,15 +197,17 @@ class DiarizationKind:
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
         fields = self._fields(job.options)
         found = DIARIZED.unpack(result)
+        warnings = audio_warnings.of_condition(found.condition, fields.timestamp)
         form = asked.format or fields.response_format or "json"
         if form == "rttm":
             text = diarization.rttm(found, job.name, offset=fields.timestamp)
-            return text, MEDIA_TYPES[Format.TEXT]
+            return Rendered(text, MEDIA_TYPES[Format.TEXT], warnings)
         if form != "json":
             raise InvalidRequest(
                 "Jobs of the kind 'diarization' have the formats 'json' and 'rttm'.", param="format"
             )
-        return diarization.segments(found, offset=fields.timestamp), _JSON
+        body = diarization.segments(found, offset=fields.timestamp)
+        return Rendered(body, _JSON, warnings)
 
     @staticmethod
     def _fields(options: Options) -> AudioDiarizeFields:

@@ -90,10 +90,15 @@ def _rendered_entry(transcript: Transcript, filename: str, renderer: TranscriptR
     body = renderer.file(transcript, filename)
     if isinstance(body, ReflectorFile):
         return body.model_dump_json(exclude_none=True)
-    if isinstance(body, str):
-        return json.dumps({"filename": filename, "text": body}, ensure_ascii=False)
-    dumped = body.model_dump(exclude_none=True, mode="json")
-    return json.dumps({"filename": filename, **dumped}, ensure_ascii=False)
+    entry: dict[str, object] = {"filename": filename}
+    entry |= {"text": body} if isinstance(body, str) else _dumped(body)
+    if warnings := audio_warnings.of_transcript(transcript):  # a header would not say whose
+        entry["warnings"] = _dumped(warnings)
+    return json.dumps(entry, ensure_ascii=False)
+
+
+def _dumped(body: BaseModel) -> dict[str, object]:
+    return body.model_dump(exclude_none=True, mode="json")
 
 
 def transcript_events(parts: Parts, renderer: TranscriptRenderer) -> AsyncGenerator[str, None]:

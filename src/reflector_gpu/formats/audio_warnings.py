@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
@@ -44,9 +45,9 @@ def headers(found: Warnings | None) -> dict[str, str]:
         "unheard": (found.unheard or ())[:_MOST_IN_HEADER] or None,
         "damaged": (found.damaged or ())[:_MOST_IN_HEADER] or None,
     }
-    told = found.model_copy(update=first).model_dump_json(exclude_none=True)
-    # Titles of tracks may have any characters, but a header is ASCII.
-    return {WARNINGS_HEADER: "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in told)}
+    told = found.model_copy(update=first).model_dump(mode="json", exclude_none=True)
+    # Titles of tracks may have any characters, but a header has printable ASCII alone.
+    return {WARNINGS_HEADER: json.dumps(told, separators=(",", ":"))}
 
 
 def condition_of(found: Warnings) -> Condition:

@@ -44,6 +44,7 @@ from reflector_gpu.api.job_views import (
 from reflector_gpu.api.request_context import RequestContext
 from reflector_gpu.audio.guard import URL_FIELD, parse_url
 from reflector_gpu.errors import InvalidRequest, UndecodableAudio, blaming
+from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.response_format import EVENT_STREAM
 from reflector_gpu.jobs.folder import Arriving, digest_of
 from reflector_gpu.jobs.job import Draft, Job, Status
@@ -184,12 +185,14 @@ async def get_job_result(
     if job.status is Status.COMPLETED:
         packed = await jobs.result(job)
     elif asked.partial and _has_words(job):
-        packed = TRANSCRIPT.pack(replace(await _so_far(jobs, job), duration=job.position))
+        so_far = replace(await _so_far(jobs, job), duration=job.position)
+        packed = await asyncio.to_thread(TRANSCRIPT.pack, so_far)
     else:
         raise InvalidRequest(_no_result(job), param="job_id")
-    body, media_type = await asyncio.to_thread(kinds[job.kind].render, job, packed, asked)
-    response = responses.of_body(body)
-    response.headers["content-type"] = media_type
+    found = await asyncio.to_thread(kinds[job.kind].render, job, packed, asked)
+    response = responses.of_body(found.body)
+    response.headers["content-type"] = found.media_type
+    response.headers.update(audio_warnings.headers(found.warnings))
     return response
 
 

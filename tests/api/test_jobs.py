@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +418,22 @@ def test_formats_that_a_job_does_not_have(http: httpx.Client, clip: bytes) -> No
     assert "diarize" in error_of(result(http, job, format="diarized_json"), 400)["message"]
     assert error_of(result(http, job, format="rttm"), 400)["param"] == "format"
     assert error_of(result(http, job, format="pdf"), 400)["param"] == "format"
+
+
+def test_a_job_that_cannot_be_read_holds_the_others_up_no_longer_than_it_is_there(
+    http: httpx.Client, data: Path, clip: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of a newer version of the server, say."""
+    job = submit(http, clip)
+    ended(http, job)
+    with closing(sqlite3.connect(data / "reflector.db", timeout=60)) as database:
+        changed = "UPDATE jobs SET status = 'queued', options = '{', priority = 9 WHERE id = ?"
+        database.execute(changed, [job["id"]])
+        database.commit()
+        eventually(lambda: "no job could be taken" in caplog.text)
+        database.execute("DELETE FROM jobs WHERE id = ?", [job["id"]])
+        database.commit()
+    assert ended(http, submit(http, clip))["status"] == "completed"
 
 
 def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip: bytes) -> None:

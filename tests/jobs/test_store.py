@@ -205,11 +205,11 @@ def test_a_job_that_ended_stays_as_it_is(store: JobStore) -> None:
         await store.add("job_1", draft())
         job = await store.take("one")
         assert job
-        await store.cancel(job)
+        assert await store.cancel(job)
         with pytest.raises(Lost):
             await store.complete(job, b"", 1.0, 0.0)
         assert (await get(store, "job_1")).status is Status.CANCELLED
-        await store.cancel(job)
+        assert not await store.cancel(job)
         assert (await get(store, "job_1")).finished == 1000.0
 
     asyncio.run(run())

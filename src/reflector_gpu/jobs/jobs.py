@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.errors import NotFound, Overloaded, ReflectorError
+from reflector_gpu.errors import NotFound, Overloaded
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.batch_answers import Answers
@@ -30,8 +29,7 @@ from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database
-
-logger = logging.getLogger(__name__)
+from reflector_gpu.store.repeated import repeat
 
 Show = Callable[[Job, float | None], bytes]
 """What a webhook says about a job, which will be erased at that time."""
@@ -124,7 +122,9 @@ class Jobs:
                 self._folder.remove(job_id)
         self._runner.start()
         self.webhooks.start()
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._sweeping = asyncio.create_task(
+            repeat(self._sweep, _SWEEP_SECONDS, "not all that has expired was removed")
+        )
 
     async def aclose(self) -> None:
         """Stop. The next server goes on with what is not done."""
@@ -225,12 +225,13 @@ class Jobs:
         """
         job = await self.store.get(owner, job_id)
         if not job.status.ended:
-            await self.store.cancel(job)
+            ended = await self.store.cancel(job)
             self._runner.stop(job_id)
             self._folder.remove(job_id)
             self._news.about(job_id)
             job = await self.store.get(owner, job_id)
-            self._has_ended(job.kind, job.status)
+            if ended:  # and has not ended by itself meanwhile
+                self._has_ended(job.kind, job.status)
         return job
 
     async def erase(self, owner: str, job_id: str) -> None:
@@ -278,17 +279,10 @@ class Jobs:
         return self._show(job, self.expires(job))
 
     async def _sweep(self) -> None:
-        while True:
-            try:
-                await self.uploads.sweep()
-                await self.files.sweep()
-                await self._folder.sweep()
-                while expired := await self.store.expired(time.time() - self._keep_seconds):
-                    await self.store.erase(expired)
-                    for job_id in expired:
-                        self._folder.remove(job_id)
-            except ReflectorError:
-                pass  # it was logged, and is tried again
-            except Exception:  # whatever it is, what expires later has to go
-                logger.exception("not all that has expired was removed")
-            await asyncio.sleep(_SWEEP_SECONDS)
+        await self.uploads.sweep()
+        await self.files.sweep()
+        await self._folder.sweep()
+        while expired := await self.store.expired(time.time() - self._keep_seconds):
+            await self.store.erase(expired)
+            for job_id in expired:
+                self._folder.remove(job_id)

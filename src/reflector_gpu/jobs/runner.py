@@ -28,6 +28,7 @@ from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.store.repeated import repeat, surviving
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class Runner:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._keep())]
+        keeping = repeat(self._keep, LEASE_SECONDS / 3, "this server did not say that it lives")
+        self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(keeping)]
 
     async def aclose(self) -> None:
         """Stop. Jobs that run go on where they were when a server takes them again."""
@@ -99,29 +101,23 @@ class Runner:
         while True:
             await self._places.acquire()
             job = await self._next()
-            task = asyncio.create_task(self._work(job))
+            task = asyncio.create_task(self._work(job), name=job.id)
             assert job.worker, "a job that was taken has a worker"
             self._running[job.worker] = task
 
     async def _next(self) -> Job:
         while True:
             self._taken += 1
-            try:
-                job = await self._store.take(f"{self._server}-{self._taken}")
-            except Unavailable:
-                job = None  # it was logged, and the database may come back
-            if job:
-                return job
+            with surviving("no job could be taken"):
+                if job := await self._store.take(f"{self._server}-{self._taken}"):
+                    return job
             await heard(self._news.queued, _LOOK_SECONDS)
 
     async def _keep(self) -> None:
         """Say that this server lives, and stop work on jobs that were taken away."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with suppress(Unavailable):
-                for worker in await self._store.renew(self._running):
-                    if task := self._running.get(worker):
-                        task.cancel()
+        for worker in await self._store.renew(self._running):
+            if task := self._running.get(worker):
+                task.cancel()
 
     def stop(self, job_id: str) -> None:
         """End the work on a job that was cancelled, at once if it is done here."""
@@ -130,9 +126,6 @@ class Runner:
                 task.cancel()
 
     async def _work(self, job: Job) -> None:
-        task = asyncio.current_task()
-        assert task
-        task.set_name(job.id)
         try:
             await self._attempt(job)
         except Lost:

@@ -283,11 +283,11 @@ class JobStore:
         told = _json(asdict(error))
         await self._database.write(lambda c: self._end(c, job, Status.FAILED, "error = ?", told))
 
-    async def cancel(self, job: Job) -> None:
-        """End a job that has not ended. What it has recognised so far stays."""
+    async def cancel(self, job: Job) -> bool:
+        """End a job, of which what it has recognised stays. False if it has ended already."""
         now = self._clock()
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
             ended = connection.change(
                 "UPDATE jobs SET status = ?, finished = ?, worker = NULL, url = NULL"
                 f" WHERE id = ? AND status IN ({_marks(_UNENDED)})",
@@ -299,8 +299,9 @@ class JobStore:
             _forget(connection, job)
             if ended:
                 add_delivery(connection, job.id, job.webhook_url, now)
+            return ended > 0
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def erase(self, job_ids: Collection[str]) -> None:
         """Keep nothing of these jobs."""

@@ -16,7 +16,6 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import httpx
 
@@ -29,9 +28,10 @@ from reflector_gpu.audio.guard import (
     parse_url,
     port_of,
 )
-from reflector_gpu.errors import NotFound, ReflectorError, Unavailable
+from reflector_gpu.errors import NotFound, ReflectorError
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.news import heard
+from reflector_gpu.store.repeated import surviving
 
 logger = logging.getLogger(__name__)
 
@@ -110,18 +110,15 @@ class Webhooks:
     async def _next(self) -> Delivery:
         while True:
             busy = [host for host, count in self._hosts.items() if count >= _PER_HOST]
-            with suppress(Unavailable):  # it was logged, and the database may come back
+            with surviving("no webhook could be taken"):
                 if delivery := await self._deliveries.take(busy):
                     return delivery
             await heard(self.added, _LOOK_SECONDS)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
-            await self._attempt(delivery)
-        except Unavailable:
-            pass  # the lease ends, and then it is tried again
-        except Exception:  # a bug of ours must not keep the others from being told
-            logger.exception("a webhook of %s was not sent", delivery.job)
+            with surviving(f"a webhook of {delivery.job} was not sent"):  # again after its lease
+                await self._attempt(delivery)
         finally:
             self._places.release()
             self._hosts[delivery.host] -= 1

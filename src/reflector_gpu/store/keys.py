@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import secrets
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reflector_gpu.errors import InvalidRequest, NotFound, Unavailable
+from reflector_gpu.errors import InvalidRequest, NotFound
 from reflector_gpu.store.database import Connection, Database, Row
-
-logger = logging.getLogger(__name__)
+from reflector_gpu.store.repeated import repeat
 
 PREFIX = "rgpu-"
 """What keys begin with, so that people and scanners of leaks recognise them."""
@@ -79,7 +77,9 @@ class KeyRing:
         self._take(database.write_now(all_keys))
 
     def start(self) -> None:
-        self._refreshing = asyncio.create_task(self._refresh())
+        self._refreshing = asyncio.create_task(
+            repeat(self._refresh, _REFRESH_SECONDS, "the keys could not be read")
+        )
 
     def close(self) -> None:
         if self._refreshing:
@@ -110,14 +110,7 @@ class KeyRing:
         self._revoked = {key.id for key in keys if key.revoked is not None}
 
     async def _refresh(self) -> None:
-        while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
-            try:
-                self._take(await self._database.read(all_keys))
-            except Unavailable:
-                pass  # it was logged, and the database may come back
-            except Exception:  # whatever it is, keys that are revoked later have to be noticed
-                logger.exception("the keys could not be read")
+        self._take(await self._database.read(all_keys))
 
 
 def all_keys(connection: Connection) -> list[ApiKey]:

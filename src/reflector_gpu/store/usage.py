@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from reflector_gpu.errors import Unavailable
 from reflector_gpu.store.database import Connection, Database
+from reflector_gpu.store.repeated import repeat
 
 _WRITE_SECONDS = 2.0
 _DAY = 24 * 3600.0
@@ -68,7 +69,9 @@ class Usage:
     async def start(self) -> None:
         """Read what was used today, and begin to write."""
         await self._look()
-        self._writing = asyncio.create_task(self._write())
+        self._writing = asyncio.create_task(
+            repeat(self._look, _WRITE_SECONDS, "what keys have used could not be written down")
+        )
 
     async def aclose(self) -> None:
         if self._writing:
@@ -164,9 +167,3 @@ class Usage:
     @property
     def _day(self) -> str:
         return day_of(self._clock())
-
-    async def _write(self) -> None:
-        while True:
-            await asyncio.sleep(_WRITE_SECONDS)
-            with suppress(Unavailable):
-                await self._look()

@@ -91,7 +91,7 @@ class JobFolder:
         return await asyncio.to_thread(self._keep, job_id, path)
 
     def _keep(self, job_id: str, path: Path) -> int:
-        try:
+        with storing():
             sync(path)
             folder = self._jobs / job_id
             folder.mkdir(mode=0o700)
@@ -99,25 +99,28 @@ class JobFolder:
             sync(folder)
             sync(self._jobs)
             return path.stat().st_size
-        except FileNotFoundError as error:
-            raise NotFound("The recording was deleted; upload it again.") from error
-        except OSError as error:
-            raise StorageFull("The server has no room for the recording; try later.") from error
 
     @asynccontextmanager
     async def recording(
         self, job_id: str, fetch: Callable[[Spool], Awaitable[None]]
     ) -> AsyncIterator[Spool]:
-        """The recording of a job. If it is not here yet, ``fetch`` fills the spool meanwhile."""
+        """The recording of a job. If it is not here yet, ``fetch`` fills the spool meanwhile.
+
+        Raises:
+            StorageFull
+        """
         folder = self._jobs / job_id
         audio, partial = folder / _AUDIO, folder / _PARTIAL
-        if audio.exists():
-            with Spool.of(audio) as spool:
-                yield spool
+        with storing():
+            kept = Spool.of(audio) if audio.exists() else None
+        if kept:
+            with kept:
+                yield kept
             return
-        folder.mkdir(mode=0o700, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        file = partial.open("xb+", buffering=0)
+        with storing():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            file = partial.open("xb+", buffering=0)
         with Spool.onto(file, self.limit) as spool:
 
             async def fetched() -> None:
@@ -130,8 +133,9 @@ class JobFolder:
                         else Unavailable("The recording did not arrive.")
                     )
                     raise
-                await asyncio.to_thread(sync, partial)
-                partial.replace(audio)
+                with storing():
+                    await asyncio.to_thread(sync, partial)
+                    partial.replace(audio)
 
             fetching = asyncio.create_task(fetched())
             try:
@@ -179,10 +183,8 @@ class Arriving:
             StorageFull
         """
         path = self._folder / os.urandom(12).hex()
-        try:
+        with storing():
             file = path.open("xb+", buffering=0)
-        except OSError as error:
-            raise StorageFull("The server has no room for the recording; try later.") from error
         self._paths.append(path)
         return Spool.onto(file, self._limit)
 
@@ -195,6 +197,24 @@ class Arriving:
         """Remove the files that are still here."""
         for path in self._paths:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Have what goes wrong with the files of recordings make their jobs wait, and not fail.
+
+    Raises:
+        NotFound: a file was deleted.
+        StorageFull
+    """
+    try:
+        yield
+    except ReflectorError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFound("The recording was deleted; upload it again.") from error
+    except OSError as error:
+        raise StorageFull("The server has no room for the recording; try later.") from error
 
 
 async def digest_of(path: Path) -> str:

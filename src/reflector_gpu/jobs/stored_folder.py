@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import NotFound, ReflectorError, StorageFull, Unavailable
-from reflector_gpu.jobs.folder import JobFolder
+from reflector_gpu.errors import Unavailable
+from reflector_gpu.jobs.folder import JobFolder, storing
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.store.database import Database
 
@@ -42,15 +42,8 @@ class StoredFolder(JobFolder):
         self._temporary.cleanup()
 
     async def keep(self, job_id: str, path: Path) -> int:
-        try:
-            with await asyncio.to_thread(path.open, "rb") as file:
-                return await self._store(job_id, file)
-        except FileNotFoundError as error:
-            raise NotFound("The recording was deleted; upload it again.") from error
-        except ReflectorError:
-            raise
-        except OSError as error:
-            raise StorageFull("The server has no room for the recording; try later.") from error
+        with storing(), await asyncio.to_thread(path.open, "rb") as file:
+            return await self._store(job_id, file)
 
     async def forget(self, job_id: str) -> None:
         with suppress(Unavailable):  # then they are removed when all that is stray is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ class TranscriptionKind:
                     if part.duration is not None:
                         took = time.monotonic() - began
                         self._telemetry.metrics.recording(model.name, part.duration, took)
-        return TRANSCRIPT.pack(gathered.transcript)
+        return await asyncio.to_thread(TRANSCRIPT.pack, gathered.transcript)
 
     def render(self, job: Job, result: bytes, asked: ResultFields) -> Rendered:
         fields = self._fields(job.options)

@@ -50,9 +50,8 @@ class JobError:
 class Draft:
     """A job that a client wants. Its recording is at ``url``, or in the job's folder already.
 
-    By its ``fingerprint``, another draft with the same ``idempotency_key`` is the same request or
-    not.
-    ``source`` is the upload or the file that the recording was.
+    Two drafts with the same ``idempotency_key`` are the same request if they have the same
+    ``fingerprint``. ``source`` is the upload or the file that the recording comes from.
     """
 
     owner: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from reflector_gpu.jobs.job import Job
@@ -70,7 +71,8 @@ class Pieces:
                 most,
             )
         )
-        return [PART.unpack(_bytes(row["body"])) for row in found]
+        # In a thread: an hour of words would hold up other requests.
+        return await asyncio.to_thread(lambda: [PART.unpack(_bytes(row["body"])) for row in found])
 
     async def recognition(self, job: Job, digest: str) -> Recognition | None:
         """What was recognised in a chunk, if that was done before."""

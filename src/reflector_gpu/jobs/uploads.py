@@ -317,14 +317,13 @@ class Uploads:
             await self._erase([str(row["id"]) for row in found])
 
     async def _erase(self, upload_ids: list[str]) -> None:
-        def work(connection: Connection) -> None:
-            for upload_id in upload_ids:
-                connection.change("DELETE FROM uploads WHERE id = ?", upload_id)
-
         for upload_id in upload_ids:
             self._writing.pop(upload_id, None)
         await self._blobs.remove(upload_ids)
-        await self._database.write(work)
+        marks = ", ".join("?" * len(upload_ids))
+        await self._database.write(
+            lambda c: c.change(f"DELETE FROM uploads WHERE id IN ({marks})", *upload_ids)
+        )
 
 
 def _upload(row: Row, offset: int) -> Upload:

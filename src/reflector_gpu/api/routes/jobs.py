@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,24 +118,27 @@ async def list_jobs(jobs: AppJobs, owner: Owner, asked: Annotated[ListFields, Qu
     return page((view(job, expires=jobs.expires(job)) for job in found), asked.limit)
 
 
-@router.get("/{job_id}", responses=_FAILURES)
+@router.get("/{job_id}", responses=_FAILURES, response_model=JobView)
 async def get_job(
     job_id: str, jobs: AppJobs, owner: Owner, service: AppService, words: bool = False
-) -> JobView:
+) -> Response:
     """Say how far a job has come, and what words there are so far.
 
     With `words=true` they have times as well. While a job waits, `jobs_ahead` says how many come
     before it.
     """
     job = await jobs.store.get(owner, job_id)
-    transcript = await _so_far(jobs, job)
-    return view(
+    shown = partial(
+        view,
         job,
         expires=jobs.expires(job),
         ahead=await jobs.ahead(job),
-        transcript=transcript,
+        transcript=await _so_far(jobs, job),
         spaces=service.settings.word_spaces if words else None,
     )
+    # In a thread, as the result: an hour of words would hold up other requests.
+    body = await asyncio.to_thread(lambda: shown().model_dump_json())
+    return Response(body, media_type=_JSON)
 
 
 @router.get(

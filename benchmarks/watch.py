@@ -11,6 +11,26 @@ import psutil
 _SECONDS = 0.05
 
 
+def resident(root: psutil.Process) -> int:
+    """Bytes of memory of ``root`` and all processes below it.
+
+    Decoders are forked. What such a process has of its parent is there once, and counts once.
+    """
+    seen = dict[int, tuple[list[str], int]]()
+    """What each process runs, and its resident bytes."""
+    total = 0
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            command, own = process.cmdline(), process.memory_info().rss
+            parent = process.ppid()
+        except psutil.NoSuchProcess:
+            continue  # it ended since it was listed
+        seen[process.pid] = command, own
+        origin, shared = seen.get(parent, ([], 0))
+        total += max(0, own - shared) if command == origin else own
+    return total
+
+
 class Watch:
     """Looks as often as a peak of memory needs, which takes a few hundredths of a core."""
 
@@ -19,7 +39,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
         self.memory: list[tuple[float, int]] = []
-        """(monotonic time, resident bytes of the whole tree)."""
+        """(monotonic time, bytes of the whole tree)."""
 
     @property
     def peak(self) -> int:
@@ -40,10 +60,4 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(_SECONDS):
-            total = 0
-            for process in [self._root, *self._root.children(recursive=True)]:
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue  # it ended since it was listed
-            self.memory.append((time.monotonic(), total))
+            self.memory.append((time.monotonic(), resident(self._root)))

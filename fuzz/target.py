@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.watch import resident
 from fuzz.ways import HANGS_SECONDS
 
 KEY = "fuzz"
@@ -51,7 +52,7 @@ class Footprint:
     """What the whole tree of processes holds."""
 
     memory: int
-    """Resident bytes."""
+    """Bytes."""
     processes: int
     descriptors: int
     threads: int
@@ -61,8 +62,8 @@ class Footprint:
     def beyond(self, before: Footprint) -> list[str]:
         """What there is more of than ``before``, in words."""
         more = {
-            "processes": self.processes - before.processes,
-            "descriptors": self.descriptors - before.descriptors,
+            "processes": self.processes - before.processes - _SPARE_DECODERS,
+            "descriptors": self.descriptors - before.descriptors - _SPARE_DESCRIPTORS,
             "temporary files": self.files - before.files,
             "threads": self.threads - before.threads - _SPARE_THREADS,
         }
@@ -75,6 +76,12 @@ class Footprint:
 
 _SPARE_THREADS = 40
 """Those of pools, which grow with what was done at once and then stay."""
+
+_SPARE_DECODERS = 8
+"""Decoders that are kept for more plain recordings, and as many as were busy at once."""
+
+_SPARE_DESCRIPTORS = 5 * _SPARE_DECODERS
+"""A decoder has four, and the server one for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +111,13 @@ class Target:
                 return False
 
     def footprint(self) -> Footprint:
-        total = Footprint(0, 0, 0, 0, sum(1 for _ in self.folder.rglob("*")))
+        files = sum(1 for _ in self.folder.rglob("*"))
+        total = Footprint(resident(self.process), 0, 0, 0, files)
         for process in [self.process, *self.process.children(recursive=True)]:
             try:
                 links = _links(process.pid)
                 total = Footprint(
-                    total.memory + process.memory_info().rss,
+                    total.memory,
                     total.processes + 1,
                     total.descriptors + len(links),
                     total.threads + process.num_threads(),

@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 from fastapi.openapi.models import OpenAPI
 
@@ -279,3 +280,23 @@ def test_browsers_are_told_to_be_careful(scripted: LiveServer, path: str) -> Non
     [policy] = headers.get_list("Content-Security-Policy")
     assert "frame-ancestors 'none'" in policy
     assert ("default-src 'none'" in policy) == (path != "/docs")
+
+
+def test_every_route_says_how_it_can_fail(schema: dict[str, Any]) -> None:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            assert {"default", "401"} & operation["responses"].keys(), f"{method} {path}"
+
+
+@pytest.mark.parametrize("response_format", ["", "json", "text", "verbose_json", "diarized_json"])
+def test_answers_for_several_files_are_those_of_the_document(
+    scripted: LiveServer, schema: dict[str, Any], clip: bytes, response_format: str
+) -> None:
+    form = {"response_format": response_format} if response_format else {}
+    with connect(scripted) as client:
+        answer = client.post(
+            TRANSCRIPTIONS, data=form, files=[("files", clip), ("files", b"no audio")]
+        )
+    told = schema["paths"][TRANSCRIPTIONS]["post"]["responses"]["200"]["content"]
+    jsonschema.validate(answer.json(), told["application/json"]["schema"])
+    assert [result["filename"] for result in answer.json()["results"]] == ["upload", "upload"]

@@ -41,6 +41,7 @@ def test_a_secret_opens_sessions_with_its_settings(scripted: LiveServer) -> None
             begun = client.next()["session"]
         assert begun["audio"] == secret["session"]["audio"]
         assert begun["audio"]["input"]["turn_detection"] is None
+        assert begun.keys() == secret["session"].keys()
 
 
 def test_a_page_sends_its_secret_as_a_subprotocol(scripted: LiveServer) -> None:
@@ -107,6 +108,7 @@ def test_a_secret_of_the_beta(scripted: LiveServer) -> None:
     assert answer["input_audio_format"] == "g711_ulaw"
     assert answer["input_audio_transcription"]["language"] == "en"
     assert answer["turn_detection"]["silence_duration_ms"] == 200
+    assert answer["input_audio_noise_reduction"] is None
     with Client(scripted, key=answer["client_secret"]["value"]) as client:
         begun = client.next()["session"]["audio"]["input"]
     assert begun["format"] == {"type": "audio/pcmu"}

@@ -11,7 +11,7 @@ from reflector_gpu.api import route_fields
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.asr_fields import AUDIO_FILE, AsrFields, DetectFields
 from reflector_gpu.api.completion_fields import ChatFields, LlmFields
-from reflector_gpu.api.errors import ErrorBody
+from reflector_gpu.api.errors import ErrorBody, ErrorDetail
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
     DiarizeFields,
@@ -23,6 +23,7 @@ from reflector_gpu.api.padding_fields import Padded, PadFields
 from reflector_gpu.formats.chat import ChatCompletion, ChatRenderer, LlmText
 from reflector_gpu.formats.diarization import SpeakerSegments
 from reflector_gpu.formats.schemas import (
+    Body,
     Diarization,
     DiarizedTranscription,
     ReflectorFile,
@@ -155,6 +156,34 @@ def json_in(model: type[BaseModel]) -> Extra:
     return {"required": True, "content": {"application/json": {"schema": inlined(model)}}}
 
 
+class _NamedText(Body):
+    """One of several files in a format that is no JSON."""
+
+    filename: str
+    text: str
+
+
+class _FailedFile(Body):
+    """One of several files for which there is no transcript."""
+
+    filename: str
+    error: ErrorDetail
+
+
+class _Files(Body):
+    """The answer for several files, in the order in which they were sent."""
+
+    results: tuple[
+        ReflectorFile
+        | Transcription
+        | VerboseTranscription
+        | DiarizedTranscription
+        | _NamedText
+        | _FailedFile,
+        ...,
+    ]
+
+
 TRANSCRIPTIONS: Extra = {
     "requestBody": _form(route_fields.TRANSCRIPTIONS, "file", "files"),
     "responses": answers(
@@ -162,6 +191,7 @@ TRANSCRIPTIONS: Extra = {
         Transcription,
         VerboseTranscription,
         DiarizedTranscription,
+        _Files,
         texts=_TEXTS,
         example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
         errors=ERRORS,

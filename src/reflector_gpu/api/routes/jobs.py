@@ -64,7 +64,13 @@ _LONGEST_NAME = 255
 _LONGEST_WATCH = 12 * 3600.0  # seconds
 
 
-@router.post("", status_code=202, openapi_extra=job_openapi.CREATE, response_model=JobView)
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=job_openapi.CREATE,
+    response_model=JobView,
+    responses=_FAILURES,
+)
 async def create_job(
     request: Request, intake: AppIntake, jobs: AppJobs, kinds: AppJobKinds, owner: Owner
 ) -> Response:

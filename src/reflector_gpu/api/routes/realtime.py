@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from reflector_gpu.api import realtime_openapi, responses, route_fields, sessions
@@ -95,7 +96,7 @@ async def create_client_secret(
         fields = intake.fields(request, route_fields.CLIENT_SECRETS, values)
         secret = await _secret(request, service, known, fields.session or {}, fields.seconds)
     shown = ShownSession.of(new_id("sess"), _ends(service), secret.configuration)
-    return responses.of_body(
+    return _with_nulls(
         ClientSecretAnswer(value=secret.value, expires_at=secret.expires_at, session=shown)
     )
 
@@ -113,7 +114,12 @@ async def create_transcription_session(
         secret = await _secret(request, service, known, told, fields.seconds)
     shown = BetaSession.of(new_id("sess"), _ends(service), secret.configuration)
     made = BetaSecret(value=secret.value, expires_at=secret.expires_at)
-    return responses.of_body(BetaSessionAnswer(**dict(shown), client_secret=made))
+    return _with_nulls(BetaSessionAnswer(**dict(shown), client_secret=made))
+
+
+def _with_nulls(answer: BaseModel) -> Response:
+    """``answer`` as the events of a session show it: no ``turn_detection`` is null, not absent."""
+    return Response(answer.model_dump_json(), media_type=responses.JSON)
 
 
 async def _secret(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
+from reflector_gpu.api import batch_kind
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually, upload
@@ -96,6 +97,31 @@ def test_lines_are_answered_as_the_routes_answer(
     [error] = output(client, done.error_file_id)
     assert error["response"]["status_code"] == 404
     assert error["error"]["code"] == "audio_not_found"
+
+
+def test_lines_wait_for_a_place_as_long_as_that_takes(
+    server: LiveServer,
+    client: OpenAI,
+    host: AudioHost,
+    clips: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_kind, "_TRIES", 1)
+    monkeypatch.setattr(batch_kind, "_LONGEST_WAIT", 0.05)
+    gate = Gate(server, monkeypatch)
+    gate.free = 0
+    url = host.put("/busy.wav", Answer(clips[0]))
+    batch = submit(client, [line(name, {"audio_file_url": url}) for name in ("one", "two")])
+    with connect(server) as http:
+
+        def refused() -> bool:
+            told = http.get("/metrics").text.splitlines()
+            return any('status="429"' in one and float(one.split()[-1]) > 2 for one in told)
+
+        eventually(refused)
+    gate.open()
+    counts = ended(client, batch).request_counts
+    assert (counts.completed, counts.failed) == (2, 0)
 
 
 def test_answers_say_what_is_missing(client: OpenAI, speech: Samples) -> None:

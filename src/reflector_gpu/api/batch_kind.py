@@ -34,8 +34,8 @@ ENDPOINTS = (
 
 _UPLOADED, _FROM_URL = ENDPOINTS[:2]
 _AT_ONCE = 2  # requests of one batch
-_TRIES = 6
-_BUSY = (429, 503)
+_TRIES = 6  # of a line for which an engine is not there, or fails
+_BUSY, _UNAVAILABLE = 429, 503
 _LONGEST_WAIT = 60.0
 _PIECE = 65_536  # bytes of a request's body
 
@@ -89,6 +89,7 @@ class BatchKind:
         return Answer(number, answer.is_error, told)
 
     async def _ask(self, owner: str, line: Line) -> httpx.Response:
+        """What the route answers to ``line``, which waits for a place as long as that takes."""
         transport = httpx.ASGITransport(_as_owner(self.app, owner), raise_app_exceptions=False)
         by_url = line.url == _UPLOADED and "audio_file_url" in line.body
         url = _FROM_URL if by_url else line.url
@@ -99,13 +100,14 @@ class BatchKind:
             base_url="http://batch",
             timeout=None,  # noqa: S113  the server's
         ) as client:
-            for left in reversed(range(_TRIES)):
+            failures = 0
+            while True:
                 answer = await client.post(url, content=_pieces(body), headers=headers)
-                if answer.status_code not in _BUSY or not left:
-                    break
+                failures += answer.status_code == _UNAVAILABLE
+                if answer.status_code not in (_BUSY, _UNAVAILABLE) or failures == _TRIES:
+                    return answer
                 wait = float(answer.headers.get("retry-after", 1))
                 await asyncio.sleep(min(wait, _LONGEST_WAIT))
-        return answer
 
 
 def _next_unknown(lines: Numbered, known: set[int]) -> tuple[int, Line] | None:

@@ -11,7 +11,10 @@ import pytest
 
 from reflector_gpu.cli import job_client
 from reflector_gpu.cli import jobs as jobs_module
+from reflector_gpu.cli.job_client import JobClient
+from reflector_gpu.errors import InvalidRequest
 from tests.cli.conftest import Typed
+from tests.cli.stub import Reply, StubServer
 from tests.live import LiveServer
 
 
@@ -173,7 +176,41 @@ def test_there_is_no_such_job(typed: Typed, server: LiveServer, command: str) ->
 def test_a_server_that_needs_a_key_says_how_to_pass_one(typed: Typed, tmp_path: Path) -> None:
     with LiveServer(model="scripted", apikey="secret", data_dir=tmp_path) as server:
         done = typed("jobs", "list", "--server", server.url)
-    assert "--key or REFLECTOR_APIKEY" in done.err
+    assert done.err.count("--key or REFLECTOR_APIKEY") == done.err.count("--key") == 1
+
+
+LOOKS = {
+    status: Reply(json.dumps({"id": "job_1", "status": status, "progress": {}}))
+    for status in ("running", "completed")
+}
+AWAY = Reply(status=503)
+
+
+def test_a_job_is_waited_for_while_its_server_starts_anew(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "_FIRST_PAUSE", 0.01)
+    with StubServer([LOOKS["running"], AWAY, AWAY, LOOKS["completed"]]) as stub:
+        done = typed("jobs", "watch", "job_1", "--server", stub.url)
+    assert (done.status, done.out) == (0, "job_1  completed\n")
+
+
+def test_a_server_that_does_not_come_back_is_given_up(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(jobs_module, "_MOST_UNANSWERED", 2)
+    with StubServer([LOOKS["running"], AWAY, AWAY]) as stub:
+        done = typed("jobs", "watch", "job_1", "--server", stub.url)
+    assert done.status == 1
+    assert "503" in done.err
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent(server: LiveServer, tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(bytes(1000))
+    with JobClient(server.url, None) as client, pytest.raises(InvalidRequest, match="shorter"):
+        client.upload(path, lambda _: path.open("wb").close())
 
 
 def test_a_job_that_takes_long_is_looked_at_seldom() -> None:

@@ -249,7 +249,8 @@ def test_a_servers_refusal_is_told_in_its_words(
     assert wrong == (
         1,
         "",
-        f"{clip}: Incorrect API key provided. Pass the server's key with --key.\n",
+        f"{clip}: Incorrect API key provided. Pass the server's key with --key or "
+        "REFLECTOR_APIKEY.\n",
     )
     unknown = typed("transcribe", clip, "--server", scripted.url, "--key", KEY, "--model", "no")
     assert unknown.status == 1

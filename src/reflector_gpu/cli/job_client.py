@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 from pydantic import JsonValue
 
-from reflector_gpu import __version__
-from reflector_gpu.cli.server_address import base_url, first_key
+from reflector_gpu.cli.server_address import base_url, headers
 from reflector_gpu.cli.server_errors import explained, refusal
 from reflector_gpu.errors import InvalidRequest, NotFound, UpstreamFailed, UpstreamTimeout
 
@@ -32,13 +31,9 @@ class JobClient:
         Raises:
             InvalidRequest: the address or the key cannot be right.
         """
-        headers = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
-        if first := first_key(key):
-            headers["Authorization"] = f"Bearer {first}"
-        try:
-            self._http = httpx.Client(base_url=base_url(server), headers=headers, timeout=_TIMEOUTS)
-        except httpx.InvalidURL as error:
-            raise InvalidRequest(f"The server's URL is not valid: {error}") from None
+        self._http = httpx.Client(
+            base_url=base_url(server), headers=headers(key), timeout=_TIMEOUTS
+        )
 
     def __enter__(self) -> JobClient:
         return self
@@ -88,12 +83,13 @@ class JobClient:
 
         Raises:
             UpstreamFailed, UpstreamTimeout: it broke too often.
+            InvalidRequest: the file became shorter meanwhile.
         """
         size = path.stat().st_size
         name = base64.b64encode(path.name.encode()).decode()
-        headers = {**_TUS, "Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
+        told = {**_TUS, "Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
         with explained(self._http.base_url):
-            made = self._http.post("/v1/uploads", headers=headers)
+            made = self._http.post("/v1/uploads", headers=told)
         if not made.is_success:
             raise refusal(made.status_code, made.content)
         where, offset, failures = made.headers["Location"], 0, 0
@@ -101,9 +97,11 @@ class JobClient:
             while offset < size:
                 report(f"sending {100 * offset // size}%")
                 file.seek(offset)
+                if not (piece := file.read(_PIECE)):
+                    raise InvalidRequest("it became shorter while it was sent")
                 try:
                     with explained(self._http.base_url):
-                        offset = self._append(where, offset, file.read(_PIECE))
+                        offset = self._append(where, offset, piece)
                     failures = 0
                 except (UpstreamFailed, UpstreamTimeout):
                     failures += 1
@@ -114,12 +112,12 @@ class JobClient:
         return str(where).rsplit("/", 1)[1]
 
     def _append(self, where: str, offset: int, data: bytes) -> int:
-        headers = {
+        told = {
             **_TUS,
             "Content-Type": "application/offset+octet-stream",
             "Upload-Offset": str(offset),
         }
-        answer = self._http.patch(where, content=data, headers=headers)
+        answer = self._http.patch(where, content=data, headers=told)
         if not answer.is_success:
             raise refusal(answer.status_code, answer.content)
         return int(answer.headers["Upload-Offset"])
@@ -158,8 +156,6 @@ def _check(answer: httpx.Response) -> None:
     if answer.is_success:
         return
     error = refusal(answer.status_code, answer.content)
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        raise UpstreamFailed(f"{error.message} --key or REFLECTOR_APIKEY has the key to send.")
     raise NotFound(error.message) if answer.status_code == httpx.codes.NOT_FOUND else error
 
 

@@ -19,10 +19,12 @@ from reflector_gpu.cli.hints import message_of
 from reflector_gpu.cli.job_client import JobClient, Json, key_of
 from reflector_gpu.cli.job_results import ending_of, fetched, format_of, format_of_file
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
+from reflector_gpu.cli.server_errors import ServerAway
 from reflector_gpu.cli.voices import reference, voices_of
-from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError
+from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError, UpstreamTimeout
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between looks
+_MOST_UNANSWERED = 60  # looks in a row: five minutes, in which a server can start again
 _RECORDINGS = frozenset(
     ".3gp .aac .aif .aiff .amr .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mpga"
     " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
@@ -39,6 +41,8 @@ class _Entry:
     target: Path | None
     job: Json | None = None
     problem: str | None = None
+    unanswered: int = 0
+    """Looks in a row to which the server gave no answer."""
 
     @property
     def label(self) -> str:
@@ -293,6 +297,12 @@ def _watch(
                     elif fetch and not entry.problem:
                         with bars.hidden():
                             _keep(entry, fetch)
+                except (ServerAway, UpstreamTimeout) as error:  # jobs outlive their server
+                    entry.unanswered += 1
+                    if entry.unanswered < _MOST_UNANSWERED:
+                        still.append((entry, bar))
+                    else:
+                        entry.problem = message_of(error)
                 except ReflectorError as error:
                     entry.problem = message_of(error)
             waiting = still
@@ -303,6 +313,7 @@ def _watch(
 def _ended(client: JobClient, entry: _Entry, bar: Bar) -> bool:
     assert entry.job
     entry.job = job = client.get(str(entry.job["id"]))
+    entry.unanswered = 0
     bar.show(_percent(job), f"{job['status']} {_done(job)}")
     if failure := _failure(job):
         entry.problem = failure

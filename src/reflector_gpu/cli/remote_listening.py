@@ -11,8 +11,8 @@ from contextlib import aclosing, asynccontextmanager
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from reflector_gpu import __version__, pcm
-from reflector_gpu.cli.server_address import base_url, first_key
+from reflector_gpu import pcm
+from reflector_gpu.cli.server_address import base_url, headers
 from reflector_gpu.cli.server_errors import reason, refusal
 from reflector_gpu.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
 from reflector_gpu.live.base import Heard
@@ -38,12 +38,9 @@ async def session(
         UpstreamFailed, UpstreamTimeout: the server refuses, or cannot be reached.
     """
     base = base_url(server)
-    headers = {"User-Agent": f"reflector-gpu/{__version__}"}
-    if first := first_key(key):
-        headers["Authorization"] = f"Bearer {first}"
     address = f"ws{base[len('http') :]}{_PATH}"
     try:
-        opened = connect(address, additional_headers=headers, max_size=None)
+        opened = connect(address, additional_headers=headers(key), max_size=None)
         socket = await opened
     except InvalidURI as error:
         raise InvalidRequest(f"The server's URL is not valid: {error}") from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import httpx
+
+from reflector_gpu import __version__
 from reflector_gpu.errors import InvalidRequest
 
 
@@ -14,7 +17,23 @@ def base_url(server: str) -> str:
     base = server.rstrip("/").removesuffix("/v1")
     if not base.lower().startswith(("http://", "https://")):
         raise InvalidRequest(f"--server must begin with http:// or https://: {server}")
+    try:
+        httpx.URL(base)
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(f"The server's URL is not valid: {error}") from None
     return base
+
+
+def headers(keys: str | None) -> httpx.Headers:
+    """The headers of each request, with one of ``keys`` if there are any.
+
+    Raises:
+        InvalidRequest: no header can carry it.
+    """
+    found = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
+    if key := first_key(keys):
+        found["Authorization"] = f"Bearer {key}"
+    return found
 
 
 def first_key(keys: str | None) -> str:

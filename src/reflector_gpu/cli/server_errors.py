@@ -12,24 +12,29 @@ import httpx
 
 from reflector_gpu.errors import ReflectorError, UpstreamFailed, UpstreamTimeout
 
+_PASSING = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""Statuses of a server that starts, or of a proxy in front of one that is not there."""
+
+
+class ServerAway(UpstreamFailed):
+    """The server does not answer now, and may do so later."""
+
 
 @contextmanager
 def explained(server: httpx.URL) -> Iterator[None]:
     """Have failures to talk to ``server`` say what went wrong.
 
     Raises:
-        UpstreamFailed, UpstreamTimeout
+        ServerAway, UpstreamTimeout
     """
     try:
         yield
     except httpx.TimeoutException as error:
         raise UpstreamTimeout("The server does not answer in time.") from error
     except httpx.ConnectError as error:
-        raise UpstreamFailed(
-            f"The server at {server} cannot be reached: {reason(error)}."
-        ) from error
+        raise ServerAway(f"The server at {server} cannot be reached: {reason(error)}.") from error
     except httpx.HTTPError as error:
-        raise UpstreamFailed("The connection to the server broke.") from error
+        raise ServerAway("The connection to the server broke.") from error
 
 
 def refusal(status: int, body: bytes) -> ReflectorError:
@@ -39,8 +44,9 @@ def refusal(status: int, body: bytes) -> ReflectorError:
         message = answer["error"]["message"]
     except (ValueError, LookupError, TypeError):
         message = f"The server answered {status}; is it a reflector-gpu?"
-    hint = " Pass the server's key with --key." if status == HTTPStatus.UNAUTHORIZED else ""
-    return UpstreamFailed(f"{message}{hint}")
+    if status == HTTPStatus.UNAUTHORIZED:
+        message = f"{message} Pass the server's key with --key or REFLECTOR_APIKEY."
+    return ServerAway(message) if status in _PASSING else UpstreamFailed(message)
 
 
 def reason(error: BaseException) -> str:

@@ -19,12 +19,11 @@ from dataclasses import replace
 import httpx
 from pydantic import ValidationError
 
-from reflector_gpu import __version__
-from reflector_gpu.cli.server_address import base_url, first_key
+from reflector_gpu.cli.server_address import base_url, headers
 from reflector_gpu.cli.server_errors import explained, refusal
 from reflector_gpu.cli.sources import Report, Source
 from reflector_gpu.cli.voices import reference
-from reflector_gpu.errors import InvalidRequest, UpstreamFailed
+from reflector_gpu.errors import UpstreamFailed
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.schemas import DiarizedSegment, SpokenWord, Warnings
 from reflector_gpu.formats.stream_events import DeltaEvent, DoneEvent
@@ -51,14 +50,9 @@ class RemoteTranscriber:
             InvalidRequest: an option, the address or the key cannot be right.
         """
         self._form = _form_of(RecordingParameters.of(**options))
-        headers = httpx.Headers({"User-Agent": f"reflector-gpu/{__version__}"}, encoding="utf-8")
-        if first := first_key(key):
-            headers["Authorization"] = f"Bearer {first}"
-        base = base_url(server)
-        try:
-            self._client = httpx.AsyncClient(base_url=base, headers=headers, timeout=_TIMEOUTS)
-        except httpx.InvalidURL as error:
-            raise InvalidRequest(f"The server's URL is not valid: {error}") from None
+        self._client = httpx.AsyncClient(
+            headers=headers(key), base_url=base_url(server), timeout=_TIMEOUTS
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -360,6 +360,7 @@ def test_clients_that_come_no_more_are_forgotten(shared: Admission, clock: Clock
         clock.advance(3_700)
         for number in range(2_500):
             ask(f"new {number}")
+            shared.check(LIVE, f"session {number}")
         assert len(shared._in_work) == len(shared._used) < 4_000
         with shared.permit(LIVE, "busy"):
             assert "2 of 2" in refusal(shared, LIVE, "busy").message

@@ -39,7 +39,7 @@ class Died(Exception):
 
 
 class DecoderProcess:
-    """One decoder. It does one task."""
+    """One decoder. It does one task at a time."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid

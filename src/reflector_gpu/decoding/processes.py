@@ -158,7 +158,7 @@ class ProcessDecoders:
 
 
 class _News:
-    """What is new of a recording, which is decoded from its beginning again after a kill."""
+    """Tells what is new from what is repeated, where a recording is decoded again after a kill."""
 
     def __init__(self) -> None:
         self._deaths = self._deaths_without_news = 0

@@ -169,7 +169,7 @@ class Admission:
                 f"This client has {requests} of {limits.requests:g} requests in work.",
                 retry_after=kind.seconds / limits.requests,
             )
-        used = self._used[client]
+        used = self._used.get(client) or LastHour(self._clock)  # a question leaves nothing behind
         if used.seconds + elsewhere.audio_seconds >= limits.audio_seconds:
             raise Overloaded(
                 f"This client has used its {limits.audio_seconds:g} seconds of audio of this hour.",

@@ -26,7 +26,9 @@ def checked_offer(offer: str) -> str:
         InvalidRequest: it is not for one track of audio in Opus and a data channel.
     """
     lines = [line.strip() for line in offer.strip().splitlines()]
-    if not lines or lines[0] != "v=0" or len(lines) > _MOST_LINES:
+    if len(lines) > _MOST_LINES:
+        raise _refusal(f"it has more than {_MOST_LINES} lines")
+    if not lines or lines[0] != "v=0":
         raise _refusal("it does not begin with 'v=0'")
     sections = _sections(lines)
     kinds = sorted(_kind(section) for section in sections[1:])

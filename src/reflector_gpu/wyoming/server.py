@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -94,18 +94,19 @@ class WyomingServer:
         speech = ServiceSpeech(self._service, caller.client)
         async with aclosing(Conversation(speech, self._info, send)) as conversation:
             try:
-                async for event in self._events(reader, conversation):
-                    try:
-                        await conversation.take(event)
-                    except ReflectorError as error:
-                        release_frames(error)
-                        await send(failure(error))
+                async with aclosing(self._events(reader, conversation)) as events:
+                    async for event in events:
+                        try:
+                            await conversation.take(event)
+                        except ReflectorError as error:
+                            release_frames(error)
+                            await send(failure(error))
             except ReflectorError as error:  # what came is no event, and nothing more can be read
                 await send(failure(error))
 
     async def _events(
         self, reader: asyncio.StreamReader, conversation: Conversation
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """The client's events, as long as there is reason to wait for more."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._patience.silent

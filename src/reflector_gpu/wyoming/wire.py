@@ -68,9 +68,7 @@ def written(event: Event) -> bytes:
 def _object(data: bytes) -> dict[str, object]:
     try:
         found = json.loads(data)
-    except ValueError:
-        found = None
-    except RecursionError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise InvalidRequest("An event is a JSON object.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import runpy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +16,7 @@ from fastapi.openapi.models import OpenAPI
 from reflector_gpu import __version__
 from reflector_gpu.api import openapi, route_fields
 from reflector_gpu.api.accepted_fields import AcceptedFields
+from reflector_gpu.api.app import create_app
 from reflector_gpu.api.errors import ErrorBody
 from reflector_gpu.formats.schemas import (
     ReflectorFile,
@@ -21,6 +24,8 @@ from reflector_gpu.formats.schemas import (
     TranscribeTranscript,
     Translation,
 )
+from reflector_gpu.runtime.pool import PoolState
+from reflector_gpu.settings import load_settings
 from tests.api.support import (
     FROM_URL,
     TRANSCRIBE,
@@ -33,6 +38,19 @@ from tests.api.support import (
 from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
+
+
+def test_what_a_server_began_ends_if_its_start_fails(tmp_path: Path) -> None:
+    app = create_app(load_settings(model="scripted", data_dir=tmp_path))
+    (tmp_path / "lock").mkdir()  # where jobs want a file
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            raise AssertionError("it has started")
+
+    with pytest.raises(OSError, match="lock"):
+        asyncio.run(start())
+    assert [pool.state for pool in app.state.service.workers.pools] == [PoolState.CLOSED]
 
 
 # Health

@@ -135,11 +135,11 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
             settings.trusted_networks, settings.trusted_proxies, settings.url_allow
         ):
             logger.warning(warning)
-        service.start()
-        if kept and jobs_here:
-            await kept.start()
-            await jobs_here.start()
         try:
+            service.start()
+            if kept and jobs_here:
+                await kept.start()
+                await jobs_here.start()
             yield
         finally:
             await calls_here.aclose(min(settings.shutdown_seconds, _LAST_WORDS_SECONDS))

@@ -117,7 +117,12 @@ class Usage:
         await self.flush()
 
         def work(connection: Connection) -> list[DayOfUse]:
-            rows = connection.rows("SELECT * FROM used WHERE day >= ? ORDER BY day, owner", day)
+            rows = connection.rows(
+                "SELECT * FROM used WHERE day >= ? AND owner = coalesce(?, owner)"
+                " ORDER BY day, owner",
+                day,
+                owner,
+            )
             return [
                 DayOfUse(
                     str(row["owner"]),
@@ -126,7 +131,6 @@ class Usage:
                     float(row["audio_seconds"] or 0),
                 )
                 for row in rows
-                if owner is None or row["owner"] == owner
             ]
 
         return await self._database.read(work)

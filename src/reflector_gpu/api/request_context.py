@@ -46,7 +46,7 @@ class RequestContext:
 
     @property
     def owner(self) -> str:
-        """The owner of the request's key, whose remembered voices it may use."""
+        """The owner of the request's key, for whom voices may be remembered."""
         owner: str = getattr(self.request.state, "owner", "")
         return owner
 

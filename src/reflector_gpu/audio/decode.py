@@ -192,7 +192,7 @@ def _decoded(
 
 
 class _Resampler:
-    """Makes mono blocks of frames, whose rate, layout and sample format may change midway.
+    """Makes mono blocks of frames. Their rate, layout and sample format may change midway.
 
     Ordinary frames are gathered first. MP3 has 28 of them a second, and a call for each would cost
     more than the resampling itself.

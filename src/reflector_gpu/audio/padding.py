@@ -173,7 +173,7 @@ def _zeros(samples: int) -> Iterator[Stereo]:
 
 
 class _Resampler:
-    """Makes 48 kHz stereo of frames, whose rate, layout and sample format may change midway."""
+    """Makes 48 kHz stereo of frames. Their rate, layout and sample format may change midway."""
 
     def __init__(self) -> None:
         self._shape: tuple[str, str, int] | None = None

@@ -63,7 +63,7 @@ class Recorder:
             yield block
 
     def detector(self) -> Callable[[Samples], Samples]:
-        """A detector for the recording, whose findings are kept for `speech`."""
+        """A detector for the recording. What it finds is kept for `speech`."""
         voice = VoiceActivity()
 
         def probabilities(samples: Samples) -> Samples:

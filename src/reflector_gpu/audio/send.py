@@ -63,7 +63,7 @@ class Outgoing(Protocol):
         ...
 
     def whole(self) -> AsyncIterator[bytes]:
-        """All bytes of the complete file, of which there are `size`."""
+        """All `size` bytes of the complete file."""
         ...
 
 

@@ -52,7 +52,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Model(Generic[Item, Result]):
-    """A model by name, whose engine takes an ``Item`` and gives a ``Result``.
+    """A model by name. Its engine takes an ``Item`` and gives a ``Result``.
 
     ``engine`` is a ``module:Class``, which is built with ``arguments``. ``extra`` is the extra of
     this package that installs ``packages``. ``programs`` must be on the PATH; each has the command

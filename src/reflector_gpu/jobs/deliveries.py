@@ -19,7 +19,7 @@ _LEASE = 60.0  # seconds that a server has for one attempt
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message to a client's server, which has been tried so many ``attempts``."""
+    """One message to a client's server. It has been tried ``attempts`` times."""
 
     id: str
     job: str

@@ -72,9 +72,9 @@ class Job:
     """A job as the database has it. Times are seconds since 1970, positions of audio.
 
     ``owner`` is who may see it. ``resumed`` is when a server last took it, and it had come to
-    ``resumed_at`` then. It is not taken before ``due``. ``deaths`` and ``failures`` count how often
-    its server has died, and how often it failed for a while, since its last progress. The position
-    and the duration of a batch are lines, of which ``lines_failed`` have failed.
+    ``resumed_at`` then. It is not taken before ``due``. Since its last progress, its server has
+    died ``deaths`` times, and it has failed ``failures`` times for a reason that may pass. The
+    position and the duration of a batch are counted in lines; ``lines_failed`` of them have failed.
     """
 
     id: str

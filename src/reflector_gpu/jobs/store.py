@@ -284,7 +284,7 @@ class JobStore:
         await self._database.write(lambda c: self._end(c, job, Status.FAILED, "error = ?", told))
 
     async def cancel(self, job: Job) -> bool:
-        """End a job, of which what it has recognised stays. False if it has ended already."""
+        """End a job; what it has recognised stays. Returns False if it has ended already."""
         now = self._clock()
 
         def work(connection: Connection) -> bool:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Unbroken:
-    """Steps that change a file and a row, of which neither may be without the other."""
+    """Steps that change a file and a row: neither may be there without the other."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -39,7 +39,7 @@ _SWEPT = 500  # uploads at once
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload of ``length`` bytes, of which ``offset`` have come. It is removed at ``expires``.
+    """An upload of ``length`` bytes, removed at ``expires``. The first ``offset`` bytes have come.
 
     ``metadata`` is as the client wrote it.
     """

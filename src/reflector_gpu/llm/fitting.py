@@ -186,7 +186,7 @@ class _Budget:
 
 
 class _Pattern:
-    """A pattern for Rust's engine, whose time grows with the text and with the pattern's parts."""
+    """A pattern for Rust's engine. Its time grows with the text and with the pattern's parts."""
 
     def __init__(self, text: str, budget: _Budget) -> None:
         """

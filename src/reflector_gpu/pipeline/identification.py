@@ -13,7 +13,7 @@ from reflector_gpu.types import SpeakerTurn
 
 @dataclass(frozen=True, slots=True)
 class KnownSpeaker:
-    """Somebody whose voice is remembered, and how alike it is: 1 is the same voice."""
+    """Somebody who is remembered, and how alike the two voices are: 1 is the same voice."""
 
     name: str
     similarity: float
@@ -26,9 +26,9 @@ Identify = Callable[[Recorder, Sequence[SpeakerTurn]], Awaitable[Mapping[int, Kn
 def named(
     turns: Sequence[SpeakerTurn], names: Mapping[int, str], known: Mapping[int, KnownSpeaker]
 ) -> Mapping[int, str]:
-    """What to call everybody who has a turn. ``names`` are those whose voices the client sent.
+    """What to call everybody who has a turn. ``names`` are of those with a voice from the client.
 
-    Speakers who are neither among these nor ``known`` get letters that nobody else has.
+    Speakers who are neither among these nor ``known`` get letters that are no name of another.
     """
     called = {**names, **{who: one.name for who, one in known.items()}}
     letters = (letter for letter in map(label, count()) if letter not in called.values())

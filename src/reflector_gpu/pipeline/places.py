@@ -1,4 +1,4 @@
-"""Places for work of which several pieces are needed at once."""
+"""Places for work that needs several of them at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reflector_gpu.types import Priority
 
 
 class Places:
-    """A number of places. Whoever comes takes all that it needs at once, or waits and holds none:
-    so nobody waits for a place that only another waiter could free.
+    """A number of places. Work gets all the places that it needs at once, or waits and holds none.
+    So none waits for a place that only another waiter could free.
 
     Live requests come before waiting files; otherwise first come, first served. For one event loop.
     """
@@ -26,7 +26,7 @@ class Places:
 
     @asynccontextmanager
     async def taken(self, count: int, priority: Priority) -> AsyncIterator[TakenPlaces]:
-        """Hold ``count`` places, of which there must be so many for this ``priority``."""
+        """Hold ``count`` places: no more than there are for work of this ``priority``."""
         waiter = _Waiter(count, priority, asyncio.get_running_loop().create_future())
         insort(self._waiting, waiter, key=lambda one: one.priority)
         self._let_in()
@@ -58,13 +58,13 @@ class Places:
             self._free_for_files -= count
 
     def _room(self, priority: Priority) -> int:
-        """The places that somebody of this ``priority`` may take now."""
+        """The places that work of this ``priority`` may take now."""
         files = priority is Priority.FILE
         return min(self._free, self._free_for_files) if files else self._free
 
 
 class TakenPlaces:
-    """Places that somebody holds."""
+    """Places that are held."""
 
     def __init__(self, count: int, free_one: Callable[[], None]) -> None:
         self._count = count

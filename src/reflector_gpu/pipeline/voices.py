@@ -66,7 +66,7 @@ async def voice(name: str, spool: Spool, decoders: Decoders, param: str = _PARAM
 
 
 def allowing_for(options: DiarizeOptions, voices: Sequence[Voice]) -> DiarizeOptions:
-    """``options`` for the recording and the voices, of whom any number may be in it."""
+    """``options`` for the recording and the ``voices`` behind it, which may be new ones."""
     if not voices or options == DiarizeOptions():
         return options
     most = options.most

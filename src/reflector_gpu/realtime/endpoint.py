@@ -31,7 +31,7 @@ class Endpoint:
         self._asking: asyncio.Future[bool | None] | None = None
 
     def hear(self, samples: Samples, silent: int) -> None:
-        """Take the next ``samples`` of the turn, whose last ``silent`` windows are silent."""
+        """Take the next ``samples`` of the turn. Its last ``silent`` windows are silence."""
         self._heard.append(samples)
         if silent == 0:
             self._drop()

@@ -166,13 +166,15 @@ class Admission:
         requests = self._in_work[client] + elsewhere.requests
         if requests >= limits.requests:
             raise Overloaded(
-                f"This client has {requests} of {limits.requests:g} requests in work.",
+                f"This client has {requests} of {limits.requests:g} requests in work; try again "
+                "when one of them is done.",
                 retry_after=kind.seconds / limits.requests,
             )
         used = self._used.get(client) or LastHour(self._clock)  # a question leaves nothing behind
         if used.seconds + elsewhere.audio_seconds >= limits.audio_seconds:
             raise Overloaded(
-                f"This client has used its {limits.audio_seconds:g} seconds of audio of this hour.",
+                f"This client has used its {limits.audio_seconds:g} seconds of audio of this hour; "
+                "try again later.",
                 retry_after=used.until_below(limits.audio_seconds - elsewhere.audio_seconds),
             )
 

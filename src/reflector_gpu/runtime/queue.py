@@ -174,7 +174,7 @@ class BatchQueue(Generic[Item, Result]):
 
     @contextmanager
     def ringing(self, ring: Callable[[], None]) -> Iterator[None]:
-        """Call ``ring`` in the thread of whoever puts a job, for as long as the block lasts."""
+        """Within the block, call ``ring`` for each job that is put, in the thread that puts it."""
         with self._changed:
             self._bells.append(ring)
         try:

@@ -306,7 +306,7 @@ class Supervisor(Generic[Item, Result]):
         return [one for half in halves for one in self._outcomes(half, self._run)]
 
     def _without_begun(self, jobs: list[Job[Item, Result]]) -> list[_Outcome[Result]]:
-        """`_outcomes` of a failed batch: the jobs of which parts were heard fail, others run."""
+        """`_outcomes` of a failed batch: jobs that gave parts of their results fail, others run."""
         begun = [job.begun for job in jobs]
         others = iter(self._outcomes([job for job in jobs if not job.begun], self._run))
         message = "The engine failed in the middle of this answer."

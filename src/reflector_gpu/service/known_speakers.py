@@ -45,7 +45,7 @@ class KnownSpeakers:
         self._there()
 
     def check_wanted(self) -> None:
-        """Raise `InvalidRequest` if nobody whom a request names can be remembered here."""
+        """Raise `InvalidRequest` about the speakers of a request if none are remembered here."""
         try:
             self._there()
         except NotConfigured as error:

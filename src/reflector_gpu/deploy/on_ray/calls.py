@@ -42,7 +42,7 @@ class Handle(Protocol):
 def workers(
     model: AnyModel, handle: Handle, calls: Mapping[Priority, int]
 ) -> Mapping[Priority, Sequence[StarterElsewhere]]:
-    """Workers of ``model`` for a server, of which so many ``calls`` may run at once."""
+    """Workers of ``model`` for a server: one for each of its ``calls`` that may run at once."""
     return {
         priority: [_worker(model, handle, priority)] * count for priority, count in calls.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_a_recording_is_the_same_again_until_it_is_forgotten(
     asyncio.run(run())
     one.release()
     other.release()
+
+
+def test_what_a_killed_server_has_left_is_removed(
+    database: Database, tmp_path: Path, recording: Path
+) -> None:
+    first = StoredFolder(database, 10_000_000, tmp_path)
+    (left,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    copy = shutil.copytree(left, left.with_name(f"{left.name}-of-a-killed-server"))
+    second = StoredFolder(database, 10_000_000, tmp_path)
+    assert left.is_dir()
+    assert not copy.exists()
+    first.release()
+    second.release()
+    assert list(tmp_path.iterdir()) == [recording]
 
 
 def test_readers_get_an_error_if_a_recording_does_not_come(

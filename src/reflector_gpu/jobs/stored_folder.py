@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import Unavailable
+from reflector_gpu.errors import ConfigurationError, Unavailable
 from reflector_gpu.jobs.folder import JobFolder, storing
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.store.database import Database
@@ -21,8 +22,8 @@ _STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 
 
 class StoredFolder(JobFolder):
-    """Keeps everything in the database. What is in the folder itself is for this server alone, and
-    goes when it ends."""
+    """Keeps everything in the database. What is in the folder itself is for this server alone. It
+    goes when this server ends or, if that is killed, when the next one starts."""
 
     copies = True
 
@@ -33,13 +34,20 @@ class StoredFolder(JobFolder):
             ConfigurationError: it cannot be.
         """
         self._database = database
-        self._temporary = tempfile.TemporaryDirectory(prefix="reflector-jobs-", dir=directory)
-        super().__init__(Path(self._temporary.name), limit)
+        self._scratch = ScratchFolder(directory)
+        try:
+            root = Path(os.fspath(self._scratch))
+        except OSError as error:
+            raise ConfigurationError(
+                "REFLECTOR_SPOOL_DIR: no folder for the recordings of jobs can be made there: "
+                f"{error.strerror}."
+            ) from error
+        super().__init__(root, limit)
         self.uploads = self.files = self._blobs = StoredBlobs(database, self._incoming)
 
     def release(self) -> None:
         super().release()
-        self._temporary.cleanup()
+        self._scratch.close()
 
     async def keep(self, job_id: str, path: Path) -> int:
         with storing(), await asyncio.to_thread(path.open, "rb") as file:

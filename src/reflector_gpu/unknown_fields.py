@@ -45,10 +45,8 @@ def unknown_fields(
                 yield from unknown_fields(item, *inner, path=f"{path}{name}.")
 
 
-def check_spelling(
-    unknown: Iterable[UnknownField], neighbours: frozenset[str] = NEIGHBOURS
-) -> None:
-    """Raise `InvalidRequest` for a name that looks misspelled. ``neighbours`` never do."""
+def check_spelling(unknown: Iterable[UnknownField]) -> None:
+    """Raise `InvalidRequest` for a name that looks misspelled. `NEIGHBOURS` never do."""
     for field in islice(unknown, _MOST_COMPARED):
         meant = None if field.name in NEIGHBOURS else suggestion(field.name, field.known)
         if meant:

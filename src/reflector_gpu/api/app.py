@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 
 from reflector_gpu import __version__
@@ -150,13 +151,12 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
             await service.close()
             await asyncio.to_thread(telemetry.tracer.close)
 
-    app = FastAPI(
+    app = _Application(
         title="reflector-gpu",
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's own page loads its script from a CDN: see `routes.docs`
-        redoc_url=None,
+        openapi_url=None,  # `routes.docs` has it, and the pages: FastAPI's load scripts from a CDN
     )
     batches_here.app = app
     app.state.service = service
@@ -174,8 +174,23 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)
     access = Access(settings, trust, client_secrets, kept)
     _wrap(app, settings, access, telemetry, routes)
-    _describe(app.openapi())
     return app
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document. To make it takes longer than the rest of the app, and so it is made
+        when somebody first asks for it."""
+        if self.openapi_schema is None:
+            document = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+            )
+            _describe(document)
+            self.openapi_schema = document
+        return self.openapi_schema
 
 
 def _wrap(

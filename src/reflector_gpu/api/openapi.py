@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 
@@ -58,8 +59,10 @@ _WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81, "proba
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
 
 
+@functools.cache
 def inlined(model: type[BaseModel]) -> Extra:
-    """The JSON schema of ``model`` with its definitions written out in place."""
+    """The JSON schema of ``model`` with its definitions written out in place. It is not to be
+    changed: several routes share it."""
     schema: Extra = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     assert isinstance(definitions, dict)
@@ -114,11 +117,10 @@ def _form(accepted: AcceptedFields[TranscriptionFields], *file_fields: str) -> E
     files |= {
         name: {"type": "array", "items": _BINARY} for name in file_fields if name.endswith("s")
     }
-    schema["properties"] = {**files, **fields}
     return {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": schema},
+            "multipart/form-data": {"schema": {**schema, "properties": {**files, **fields}}},
             "application/json": {"schema": _WITH_AUDIO, "example": _AUDIO_EXAMPLE},
             "audio/*": {"schema": _BINARY},
         },

@@ -81,6 +81,11 @@ async def root(request: Request, service: AppService) -> Response:
     return JSONResponse(overview, headers={"Vary": "Accept"})
 
 
+def document(request: Request) -> Response:
+    """The OpenAPI document. This is no coroutine, so that others need not wait while it is made."""
+    return JSONResponse(request.app.openapi())
+
+
 async def page() -> Response:
     """Swagger UI."""
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
@@ -98,6 +103,7 @@ async def asset(path: str, service: AppService) -> Response:
 
 _METHODS = ["GET", "HEAD"]
 router.add_api_route(ROOT, root, methods=_METHODS)
+router.add_api_route("/openapi.json", document, methods=_METHODS)
 router.add_api_route("/docs", page, methods=_METHODS)
 router.add_api_route("/docs/{path:path}", asset, methods=_METHODS)
 

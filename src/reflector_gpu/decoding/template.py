@@ -102,11 +102,10 @@ class Template:
             if self._process is None or self._control is None:
                 return
             self._control.close()
-            try:
-                await asyncio.to_thread(self._process.wait, 5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            # It has nothing to finish, and may still be loading, which takes a second. Its decoders
+            # end with it.
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
             self._process = self._control = None
 
     async def _asked(self, kind: int, pid: int = 0, files: tuple[int, ...] = ()) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import TYPE_CHECKING
 
 import httpx
-from fastapi import FastAPI
-from openai import OpenAI
 
-from reflector_gpu.api.app import create_app
-from reflector_gpu.api.server import Config, ConnectionLimits, Server
-from reflector_gpu.service import Service
-from reflector_gpu.settings import load_settings
+if TYPE_CHECKING:  # most rooms need no server, and these take a second to import
+    from fastapi import FastAPI
+    from openai import OpenAI
+
+    from reflector_gpu.service import Service
 
 KEY = "test-key"
 
@@ -21,6 +21,9 @@ class LiveServer:
     """Settings go in as keywords; the server is ready inside the ``with`` block."""
 
     def __init__(self, *, wait: bool = True, **given: object) -> None:
+        from reflector_gpu.api.app import create_app
+        from reflector_gpu.settings import load_settings
+
         settings = {"port": 0, "workers": 2, "shutdown_seconds": 5, **given}
         self._serve(create_app(load_settings(**settings)), wait)
 
@@ -32,6 +35,8 @@ class LiveServer:
         return server
 
     def _serve(self, app: FastAPI, wait: bool) -> None:
+        from reflector_gpu.api.server import Config, ConnectionLimits, Server
+
         self._app = app
         self._wait = wait
         settings = self.service.settings
@@ -70,6 +75,8 @@ class LiveServer:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
 
     def openai(self) -> OpenAI:
+        from openai import OpenAI
+
         return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
 
     def __enter__(self) -> LiveServer:

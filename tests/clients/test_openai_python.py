@@ -1,6 +1,6 @@
 """openai-python, the newest: files in every form it takes, errors, retries, other ways to sign in.
 
-What the answers look like is tested in tests/api/test_openai_client.py.
+What the answers look like is tested in tests/api/transcription/test_openai_client.py.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.support import connect
-from tests.api.test_diarize import (  # noqa: F401  tests, and what they need
+from tests.api.diarization.test_diarize import (  # noqa: F401  tests, and what they need
     meeting,
     reference,
     test_400_for_no_audio_at_all,
@@ -16,6 +15,7 @@ from tests.api.test_diarize import (  # noqa: F401  tests, and what they need
     test_where_nobody_speaks_there_are_no_turns,
     turns,
 )
+from tests.api.support import connect
 from tests.live import LiveServer
 from tests.modal.conftest import Running, running
 

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.llms import COUNT, LLM
-from tests.api.support import connect, error_of
-from tests.api.test_chat import (  # noqa: F401
+from tests.api.completion.test_chat import (  # noqa: F401
     test_a_client_that_leaves_ends_the_work,
     test_a_streamed_answer_comes_in_pieces_with_its_usage,
     test_requests_share_batches_and_get_their_own_answers,
     test_stop_sequences,
     test_the_openai_client_gets_an_answer,
 )
-from tests.api.test_llm import (  # noqa: F401
+from tests.api.completion.test_llm import (  # noqa: F401
     test_a_bad_field_is_named,
     test_a_prompt_is_answered,
     test_a_prompt_over_the_context_is_told_both_numbers,
@@ -21,6 +19,8 @@ from tests.api.test_llm import (  # noqa: F401
     test_with_a_schema_the_text_is_json_that_fits,
     test_without_a_key_nothing_is_answered,
 )
+from tests.api.llms import COUNT, LLM
+from tests.api.support import connect, error_of
 from tests.live import LiveServer
 from tests.modal.conftest import Running, dies, running
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.support import connect, error_of
-from tests.api.test_pad import (  # noqa: F401
+from tests.api.padding.test_pad import (  # noqa: F401
     receiver,
     slow,
     test_a_receiver_of_chunks_gets_the_beginning_before_the_end_has_come,
@@ -13,6 +12,7 @@ from tests.api.test_pad import (  # noqa: F401
     test_the_padded_track_is_put_with_its_length_and_nothing_that_is_not_signed,
     track,
 )
+from tests.api.support import connect, error_of
 from tests.live import LiveServer
 from tests.modal.conftest import running
 

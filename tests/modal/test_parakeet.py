@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.test_openai_client import test_stream_ends_with_done  # noqa: F401
-from tests.api.test_operations import test_live_and_ready  # noqa: F401
-from tests.api.test_transcriptions import (  # noqa: F401
+from tests.api.operations.test_operations import test_live_and_ready  # noqa: F401
+from tests.api.transcription.test_openai_client import test_stream_ends_with_done  # noqa: F401
+from tests.api.transcription.test_transcriptions import (  # noqa: F401
     test_nobody_speaks,
     test_one_bad_file_fails_alone,
     test_reflectors_file_call,

@@ -2,25 +2,26 @@
 
 import pytest
 
-from tests.api.test_auth import (  # noqa: F401  tests
+from tests.api.access.test_auth import (  # noqa: F401  tests
     test_everything_but_health_needs_the_key,
     test_what_is_not_the_key_is_refused,
 )
-from tests.api.test_errors import (  # noqa: F401
+from tests.api.operations.test_operations import test_live_and_ready  # noqa: F401
+from tests.api.requests.test_errors import (  # noqa: F401
     test_400_not_audio,
     test_400_not_audio_behind_a_url,
     test_403_url_that_the_policy_blocks,
     test_404_audio_that_is_not_there,
     test_404_unknown_model,
 )
-from tests.api.test_from_url import (  # noqa: F401
+from tests.api.transcription.test_from_url import (  # noqa: F401
     halfway,
     test_a_stream_speaks_while_the_download_runs,
     test_the_bytes_decide,
     test_the_offset_is_added_to_every_time,
     test_the_same_words_as_from_an_upload,
 )
-from tests.api.test_openai_client import (  # noqa: F401
+from tests.api.transcription.test_openai_client import (  # noqa: F401
     test_diarized_json,
     test_diarized_stream,
     test_first_delta_leaves_before_the_last_chunk_is_recognised,
@@ -30,8 +31,7 @@ from tests.api.test_openai_client import (  # noqa: F401
     test_verbose_json,
     test_vtt,
 )
-from tests.api.test_operations import test_live_and_ready  # noqa: F401
-from tests.api.test_transcriptions import (  # noqa: F401
+from tests.api.transcription.test_transcriptions import (  # noqa: F401
     test_all_routes_hear_the_same,
     test_nobody_speaks,
     test_one_bad_file_fails_alone,

@@ -10,7 +10,7 @@ from reflector_gpu.deploy import modal_app
 from reflector_gpu.deploy.modal_app import Deployment
 from reflector_gpu.errors import UpstreamFailed
 from tests.api.support import connect
-from tests.api.test_translate import (  # noqa: F401
+from tests.api.translation.test_translate import (  # noqa: F401
     test_a_bad_field_is_named,
     test_a_long_text_keeps_its_shape,
     test_a_pair_after_its_opposite,

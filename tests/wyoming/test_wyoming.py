@@ -21,7 +21,7 @@ from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Samples
 from reflector_gpu.wyoming.server import Patience, WyomingServer
-from tests.api.realtime import pcm
+from tests.api.realtime.client import pcm
 from tests.cli.program import environment, started
 from tests.engines.tiny import PARAKEET, clips
 

@@ -1,6 +1,6 @@
 """What `engines.diarization.bic` promises, as a whole and by its parts.
 
-`tests/api/test_diarize.py` has the same diarizer behind the door.
+`tests/api/diarization/test_diarize.py` has the same diarizer behind the door.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.realtime import COMPLETED, Client
+from tests.api.realtime.client import COMPLETED, Client
 from tests.api.support import error_of, wav
 from tests.jobs.test_killed import recording
 from tests.live import KEY, LiveServer

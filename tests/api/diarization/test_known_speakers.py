@@ -6,7 +6,6 @@ import base64
 import json
 import wave
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from openai import OpenAI
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import TRANSCRIPTIONS, ask_url, connect, error_of, silence, upload, wav
+from tests.conftest import SAMPLES
 from tests.live import LiveServer
-
-SAMPLES_FOLDER = Path(__file__).parents[2] / "samples"
 
 VOICES: Mapping[str, tuple[float, float]] = {
     "Henry": (29.7, 37.6),
@@ -30,7 +28,7 @@ VOICES: Mapping[str, tuple[float, float]] = {
 
 @pytest.fixture(scope="module")
 def meeting() -> Samples:
-    with wave.open(str(SAMPLES_FOLDER / "standup.wav")) as file:
+    with wave.open(str(SAMPLES / "standup.wav")) as file:
         pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     return pcm.astype(np.float32) / np.float32(32768)
 
@@ -46,7 +44,7 @@ def voice(meeting: Samples, name: str) -> str:
 
 def wrong(words: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> float:
     """The share of ``words`` that have not the name of who said them; ``names`` stand for names."""
-    said = json.loads((SAMPLES_FOLDER / "standup.json").read_text())["words"]
+    said = json.loads((SAMPLES / "standup.json").read_text())["words"]
 
     def who(time: float) -> str:
         return str(min(said, key=lambda w: abs((w["start"] + w["end"]) / 2 - time))["speaker"])

@@ -18,7 +18,7 @@ from websockets.frames import Opcode
 
 from reflector_gpu.api import websocket_connection
 from reflector_gpu.types import Samples
-from tests.api.realtime import COMPLETED, SIXTEEN, Client, pcm, silence
+from tests.api.realtime.client import COMPLETED, SIXTEEN, Client, pcm, silence
 from tests.api.support import Gate, connect, error_of, eventually, running
 from tests.live import KEY, LiveServer
 

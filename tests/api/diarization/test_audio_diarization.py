@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +15,12 @@ from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import connect, error_of
+from tests.conftest import SAMPLES
 from tests.live import LiveServer
 
 pytestmark = pytest.mark.slow
 
 ROUTE = "/v1/audio/diarization"
-SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 @pytest.fixture(scope="module")

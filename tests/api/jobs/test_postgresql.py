@@ -17,9 +17,9 @@ from reflector_gpu.store.keys import Scope
 from reflector_gpu.store.postgresql import postgresql_at
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
+from tests.api.jobs.test_uploads import OCTETS, TUS, append, create, offset_of
+from tests.api.jobs.test_webhooks import Hooked
 from tests.api.support import Gate, connect, error_of, eventually, send_raw
-from tests.api.test_uploads import OCTETS, TUS, append, create, offset_of
-from tests.api.test_webhooks import Hooked
 from tests.jobs.counted import CountedServer, quiet
 from tests.jobs.test_killed import hung, recording, submit_batch
 from tests.live import LiveServer

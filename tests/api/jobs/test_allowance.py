@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.api.hosts import Answer, AudioHost
+from tests.api.jobs.test_uploads import TUS, UPLOADS, append, create
 from tests.api.support import Gate, connect, error_of, eventually, send_raw
-from tests.api.test_uploads import TUS, UPLOADS, append, create
 from tests.live import KEY, LiveServer
 
 JOBS, FILES = "/v1/jobs", "/v1/files"

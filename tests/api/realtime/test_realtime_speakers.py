@@ -15,7 +15,7 @@ from reflector_gpu import pcm
 from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.reader import READER
-from tests.api.realtime import COMPLETED, SEGMENT, SIXTEEN, Client, Event
+from tests.api.realtime.client import COMPLETED, SEGMENT, SIXTEEN, Client, Event
 from tests.conftest import SAMPLES
 from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer

@@ -16,10 +16,20 @@ from openai import AsyncOpenAI
 from websockets.exceptions import InvalidStatus
 
 from reflector_gpu.types import Priority
-from tests.api.realtime import COMPLETED, DELTA, SEGMENT, Client, silence
+from tests.api.realtime.client import COMPLETED, DELTA, SEGMENT, Client, silence
+from tests.api.realtime.test_realtime_hostile import messages
+from tests.api.realtime.webrtc import (
+    PATH,
+    Caller,
+    answered,
+    asked,
+    call,
+    caller,
+    client,
+    hung_up,
+    ice,
+)
 from tests.api.support import connect, error_of, eventually, metric
-from tests.api.test_realtime_hostile import messages
-from tests.api.webrtc import PATH, Caller, answered, asked, call, caller, client, hung_up, ice
 from tests.engines.tiny import PARAKEET, Clip, clips
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from reflector_gpu.errors import EngineNotLoaded
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.realtime import (
+from tests.api.realtime.client import (
     COMPLETED,
     DELTA,
     FAILED,

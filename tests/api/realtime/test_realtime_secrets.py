@@ -16,7 +16,7 @@ from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.types import Samples
 from tests.api.conftest import OTHER_KEY
-from tests.api.realtime import SIXTEEN, Client, silence
+from tests.api.realtime.client import SIXTEEN, Client, silence
 from tests.api.support import connect, error_of, eventually
 from tests.live import KEY, LiveServer
 

@@ -15,7 +15,7 @@ import pytest
 from av import AudioFrame
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.realtime import Event
+from tests.api.realtime.client import Event
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS
 

@@ -11,7 +11,7 @@ from openai.types.realtime import RealtimeTranscriptionSessionCreateRequestParam
 
 from reflector_gpu.realtime.audio_formats import mu_law_decoder
 from reflector_gpu.types import Samples
-from tests.api.realtime import pcm, silence
+from tests.api.realtime.client import pcm, silence
 
 SESSION: RealtimeTranscriptionSessionCreateRequestParam = {
     "type": "transcription",

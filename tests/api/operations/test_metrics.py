@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from reflector_gpu import __version__
 from reflector_gpu.types import Samples
 from tests.api.hosts import Answer, AudioHost
-from tests.api.realtime import SIXTEEN, Client, silence
+from tests.api.realtime.client import SIXTEEN, Client, silence
 from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,

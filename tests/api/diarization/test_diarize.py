@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,10 +20,10 @@ from tests.api.support import (
     error_of,
     upload,
 )
+from tests.conftest import SAMPLES
 from tests.live import KEY, LiveServer
 
 DIARIZE = "/diarize"
-SAMPLES = Path(__file__).parents[2] / "samples"
 START = Callable[..., LiveServer]
 
 

@@ -37,26 +37,30 @@ COMMANDS: list[list[str]] = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_imports_nothing_heavy(command: list[str]) -> None:
+def test_help_imports_nothing_heavy() -> None:
+    """One process shows one help after the other; what one imports stays for those after it."""
     script = (
-        "import atexit, json, sys\n"
+        "import json, sys\n"
         "from reflector_gpu.cli import main\n"
-        "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))\n"
-        "main()\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    sys.argv = ['reflector-gpu', *command, '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        "    print(json.dumps(list(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *command, "--help"],
+        [sys.executable, "-c", script],
         env=environment(),
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded = {name.partition(".")[0] for name in json.loads(done.stderr)}
-    # Typer itself imports pydantic to show the help of a command, but not that of the program.
-    allowed = {"pydantic"} if command else set()
-    assert not loaded & HEAVY - allowed
-    assert "Usage: reflector-gpu" in done.stdout
+    assert done.stdout.count("Usage: reflector-gpu") == len(COMMANDS)
+    for command, line in zip(COMMANDS, done.stderr.splitlines(), strict=True):
+        loaded = {name.partition(".")[0] for name in json.loads(line)}
+        # Typer itself imports pydantic to show the help of a command, but not that of the program.
+        allowed = {"pydantic"} if command else set()
+        assert not loaded & HEAVY - allowed, command
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -67,7 +71,7 @@ def test_h_shows_the_help(typed: Typed, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"),
+    ("line", "offered"),
     [
         ("models show ti", {"tiny", "tiny.en"}),
         ("models pull m2m", {"m2m100", "m2m100-1.2b"}),
@@ -77,15 +81,15 @@ def test_h_shows_the_help(typed: Typed, command: list[str]) -> None:
         ("transl", {"translate"}),
     ],
 )
-def test_the_shell_completes_commands_and_names(typed: str, offered: set[str]) -> None:
-    words = f"reflector-gpu {typed}"
-    asked = {
-        "_REFLECTOR_GPU_COMPLETE": "complete_bash",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }
-    done = run(env={**environment(), **asked})
-    assert (set(done.stdout.split()), done.stderr) == (offered, "")
+def test_the_shell_completes_commands_and_names(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, line: str, offered: set[str]
+) -> None:
+    words = f"reflector-gpu {line}"
+    monkeypatch.setenv("_REFLECTOR_GPU_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    done = typed()
+    assert (set(done.out.split()), done.err) == (offered, "")
 
 
 def test_version() -> None:
@@ -151,8 +155,8 @@ def test_help_says_what_the_setting_says(option: typer.core.TyperOption) -> None
     assert option.help == f"{description}. [env var: {variables(option.name)[0]}]"
 
 
-def test_choices_are_those_of_the_setting() -> None:
-    help_text = run("serve", "--help").stdout
+def test_choices_are_those_of_the_setting(typed: Typed) -> None:
+    help_text = typed("serve", "--help").out
     assert f"--profile <{'|'.join(PROFILES)}>" in help_text
     levels = get_args(Settings.model_fields["log_level"].annotation)
     assert f"--log-level <{'|'.join(levels)}>" in help_text

@@ -11,15 +11,14 @@ import pytest
 from reflector_gpu.cli.hints import here
 from reflector_gpu.deploy.on_ray.config import yaml
 from tests.cli.conftest import Typed
-from tests.cli.program import environment, run
 
 ENGINES = ["recogniser-sphinx", "diarizer-pyannet"]
 
 
-def test_the_configuration_has_the_engines_and_the_settings_and_no_secret() -> None:
+def test_the_configuration_has_the_engines_and_the_settings_and_no_secret(typed: Typed) -> None:
     settings = {"MODEL": "sphinx", "RAY_MOST_REPLICAS": "7", "DEVICES": "cuda"}
-    done = run("ray", "config", env=environment(APIKEY="mine-alone", **settings))
-    assert done.returncode == 0, done.stderr
+    done = typed("ray", "config", APIKEY="mine-alone", **settings)
+    assert done.status == 0, done.err
     for line in (
         *(f'- name: "{name}"' for name in ("server", *ENGINES)),
         'REFLECTOR_MODEL: "sphinx"',
@@ -27,8 +26,8 @@ def test_the_configuration_has_the_engines_and_the_settings_and_no_secret() -> N
         "max_replicas: 7",
         "num_gpus: 0.0",  # the recogniser cannot use one
     ):
-        assert line in done.stdout
-    assert "mine-alone" not in done.stdout
+        assert line in done.out
+    assert "mine-alone" not in done.out
 
 
 def test_an_engine_on_gpus_gets_its_share_of_one_and_nodes_that_have_them(typed: Typed) -> None:

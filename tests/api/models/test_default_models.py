@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,9 +25,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def client(cache: Path) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server on a machine that has downloaded nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with started() as client:
+            yield client
+
+
+@contextmanager
+def started() -> Iterator[httpx.Client]:
+    """A client of a server that is ready, and has no settings."""
     with LiveServer(apikey=KEY) as server, connect(server) as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         yield client
@@ -85,8 +95,7 @@ def test_english_needs_no_translation_into_english(client: httpx.Client) -> None
 def test_a_downloaded_whisper_answers_and_nothing_else_is_loaded(cache: Path) -> None:
     for name in ("base", "tiny.en"):
         download(cache, name)
-    with LiveServer(apikey=KEY) as server, connect(server) as client:
-        eventually(lambda: client.get("/health/ready").status_code == 200)
+    with started() as client:
         assert client.get("/health/ready").json() == {
             "status": "ready",
             "model": "base",
@@ -107,13 +116,13 @@ def test_a_downloaded_whisper_answers_and_nothing_else_is_loaded(cache: Path) ->
 
 def test_a_small_english_whisper_is_better_than_none(cache: Path) -> None:
     download(cache, "tiny.en")
-    with LiveServer(apikey=KEY) as server, connect(server) as client:
-        eventually(lambda: client.get("/health/ready").status_code == 200)
+    with started() as client:
         assert ask(client).headers[MODEL_HEADER] == "tiny.en"
         assert state(client, "sphinx") == "not loaded"
 
 
-def test_weights_that_arrive_are_used_without_a_restart(client: httpx.Client, cache: Path) -> None:
-    assert ask(client).headers[MODEL_HEADER] == "sphinx"
-    download(cache, "base")
-    assert ask(client).headers[MODEL_HEADER] == "base"
+def test_weights_that_arrive_are_used_without_a_restart(cache: Path) -> None:
+    with started() as client:
+        assert ask(client).headers[MODEL_HEADER] == "sphinx"
+        download(cache, "base")
+        assert ask(client).headers[MODEL_HEADER] == "base"

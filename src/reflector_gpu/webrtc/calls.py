@@ -67,8 +67,8 @@ class Calls:
                 f"The server has {self._most} WebRTC calls, which is its limit; try again later.",
                 retry_after=_RETRY_SECONDS,
             )
-        self._opening += 1
         peer = peer_class(self._patience)
+        self._opening += 1
         try:
             answer = await peer.answer(offer)
         except BaseException:

@@ -131,16 +131,15 @@ class EngineReplica:
         """As `EngineHost.stream`. If the caller leaves, the items are given up."""
         messages = self._host.stream(items, options, priority)
         loop = asyncio.get_running_loop()
-        while True:
-            coming = loop.run_in_executor(self._threads, next, messages, None)
-            try:
+        try:
+            while True:
+                coming = loop.run_in_executor(self._threads, next, messages, None)
                 message = await asyncio.shield(coming)
-            except asyncio.CancelledError:
-                messages.give_up()
-                raise
-            if message is None:
-                return
-            yield message
+                if message is None:
+                    return
+                yield message
+        finally:
+            messages.give_up()
 
     def check_health(self) -> None:
         """

@@ -6,6 +6,7 @@ What a model costs does not depend on its training, but on how many tokens it sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -19,16 +20,17 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 TOKENS_PER_SECOND = 3.0
 
 
-def random_model(*, small: bool) -> Loaded:
+def random_model(*, small: bool, layers: int = 24) -> Loaded:
     """A TDT model of random numbers, as large as v2 unless it is to be ``small``."""
     torch.manual_seed(0)
-    size = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128} if small else {}
+    size = {"hidden_size": 64, "intermediate_size": 128} if small else {}
     encoder = ParakeetEncoderConfig(
         num_mel_bins=128,
         attention_bias=False,
         convolution_bias=False,
         scale_input=False,
         subsampling_conv_channels=16 if small else 256,
+        num_hidden_layers=2 if small else layers,
         **size,
     )
     config = ParakeetTDTConfig(
@@ -85,18 +87,22 @@ def _spread(projector: torch.nn.Linear, encoded: torch.Tensor) -> torch.Tensor:
 def numpy_decoded(
     model: ParakeetForTDT, encoded: torch.Tensor, lengths: torch.Tensor
 ) -> list[tdt.Decoded]:
-    decoder, head, config = model.decoder, model.joint.head, model.config
-    device = head.weight.device
+    """What the decoder for CPUs finds, with copies of the networks there.
+
+    On a card, cuDNN's LSTM would compute in TF32.
+    """
+    decoder, joint_network = (deepcopy(one).cpu() for one in (model.decoder, model.joint))
+    config = model.config
 
     def joint(
         frames: tdt.Floats, last: tdt.Ints, states: tdt.States
     ) -> tuple[tdt.Floats, tdt.States]:
-        given = decoder.embedding(torch.from_numpy(last).to(device))[:, None]
-        before = tuple(torch.from_numpy(state.copy()).to(device) for state in states)
+        given = decoder.embedding(torch.from_numpy(last))[:, None]
+        before = tuple(torch.from_numpy(state.copy()) for state in states)
         output, after = decoder.lstm(given, before)
-        both = torch.from_numpy(frames).to(device) + decoder.decoder_projector(output)[:, 0]
-        logits = head(model.joint.activation(both)).cpu().numpy()
-        return logits, (after[0].cpu().numpy(), after[1].cpu().numpy())
+        both = torch.from_numpy(frames) + decoder.decoder_projector(output)[:, 0]
+        logits = joint_network.head(joint_network.activation(both)).numpy()
+        return logits, (after[0].numpy(), after[1].numpy())
 
     shape = (config.num_decoder_layers, len(lengths), config.decoder_hidden_size)
     return tdt.greedy(

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import linear
 from transformers import ParakeetForCTC, ParakeetForTDT
+
+FRAMES_AT_ONCE = 24_000
+"""The frames of features that the first convolutions see at once: four minutes.
+
+Theirs are by far the largest tensors. A batch need not have room for them all at the same time, nor
+may it: cuDNN and PyTorch count elements in 32 bits, which is not enough for 131,000 frames.
+"""
+
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Without cuDNN's, which PyTorch prefers on Hopper, and which plans for half a second whenever the
+longest chunk of a pack has a new length."""
+
+Projection: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Encoder:
@@ -17,9 +36,8 @@ class Encoder:
     ) -> None:
         self._encoder = model.encoder
         self._dtype = dtype
-        transducer = isinstance(model, ParakeetForTDT)
-        self._project = model.encoder_projector if transducer else model.ctc_head
         model.to(device)
+        self._project = _projection(model)
         _share_positions(self._encoder)
         self._encoder.to(dtype)
 
@@ -27,9 +45,37 @@ class Encoder:
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``float32[b, t, h]`` of ``features[b, frames, bands]``, and how many of ``t`` count."""
-        found = self._encoder(input_features=features.to(self._dtype), attention_mask=mask)
-        projected = self._project(found.last_hidden_state.float())
-        return projected.float(), found.attention_mask.sum(-1)
+        encoder = self._encoder
+        hidden = self._subsampled(features.to(self._dtype), mask) * encoder.input_scale
+        positions = encoder.encode_positions(hidden)
+        factor = encoder.config.subsampling_factor
+        lengths = (mask.sum(-1) + factor - 1) // factor
+        # Padding sees the sound, too, and a row of padding its first frame. Some kernels give NaN
+        # for a frame that sees nothing, and the next layer has that in every frame of the row.
+        frames = torch.arange(hidden.shape[1], device=hidden.device)
+        seen = (frames < lengths.clamp(min=1)[:, None])[:, None, None]
+        with sdpa_kernel(_ATTENTION):
+            for layer in encoder.layers:
+                hidden = layer(hidden, attention_mask=seen, position_embeddings=positions)
+        return self._project(hidden.float()), lengths
+
+    def _subsampled(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The fewer frames that the layers see."""
+        rows = max(1, FRAMES_AT_ONCE // features.shape[1])
+        parts = zip(features.split(rows), mask.split(rows), strict=True)
+        return torch.cat([self._encoder.subsampling(*part) for part in parts])
+
+
+def _projection(
+    model: ParakeetForTDT | ParakeetForCTC,
+) -> Projection:
+    if isinstance(model, ParakeetForTDT):
+        projector: Projection = model.encoder_projector
+        return projector
+    # A convolution over one frame. Left as such, cuDNN would compute it in TF32.
+    head = model.ctc_head
+    project: Projection = partial(linear, weight=head.weight[:, :, 0], bias=head.bias)
+    return project
 
 
 def _share_positions(encoder: torch.nn.Module) -> None:

@@ -31,9 +31,11 @@ def run(
 ) -> tuple[list[OrtValue], list[Array]]:
     """The outputs that are ``kept`` on the ``device``, and those that are ``fetched`` from it."""
     binding = session.io_binding()
+    borrowed = []  # by the binding, which does not keep them
     for name, value in inputs.items():
         if isinstance(value, np.ndarray):
-            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            borrowed.append(np.ascontiguousarray(value))
+            binding.bind_cpu_input(name, borrowed[-1])
         else:
             binding.bind_ortvalue_input(name, value)
     for name in kept:
@@ -65,6 +67,8 @@ class BoundTdt:
         self._turned = session(steps.frames_first(halves=_gives_halves(model._encoder)))
         self._picked = session(steps.picked())
         self._chosen = session(steps.chosen(model._vocab_size, model._blank_idx))
+        among_raised = steps.chosen_among_raised(model._vocab_size, model._blank_idx)
+        self._chosen_among_raised = session(among_raised)
 
     def encoded(self, features: tdt.Floats, lengths: tdt.Ints) -> tuple[OrtValue, tdt.Ints]:
         """``float32[b, t, d]`` on the device, and how many of ``t`` count."""
@@ -75,15 +79,21 @@ class BoundTdt:
         (turned,), _ = run(self._turned, {"outputs": kept[0]}, ["encoded"], [], self._device)
         return turned, np.minimum(counts.astype(np.int64), turned.shape()[1])
 
-    def decode(self, encoded: OrtValue, lengths: tdt.Ints) -> list[tdt.Decoded]:
-        """As `tdt.greedy` without phrases."""
+    def decode(
+        self, encoded: OrtValue, lengths: tdt.Ints, boosts: tdt.Boosts | None = None
+    ) -> list[tdt.Decoded]:
+        """As `tdt.greedy`."""
         model, rows = self._model, len(lengths)
         states: list[Array | OrtValue] = [
             np.repeat(state, rows, axis=1) for state in model._create_state()
         ]
         ones = np.ones(rows, np.int32)
+        raised = self._raised(boosts)
+        chosen = self._chosen if raised is None else self._chosen_among_raised
 
-        def step(time: tdt.Ints, last: tdt.Ints) -> tuple[tdt.Ints, tdt.Ints, tdt.Floats]:
+        def step(
+            time: tdt.Ints, last: tdt.Ints, nodes: tdt.Ints
+        ) -> tuple[tdt.Ints, tdt.Ints, tdt.Floats]:
             nonlocal states
             given: dict[str, Array | OrtValue] = {"encoded": encoded, "time": time[:, None]}
             (frames,), _ = run(self._picked, given, ["frames"], [], self._device)
@@ -103,9 +113,11 @@ class BoundTdt:
                 "before_2": states[1],
                 "after_2": second,
             }
+            if raised is not None:
+                given |= {"raised": raised, "node": nodes}
             fetched = ["token", "jump", "logprob"]
             after, (token, jump, logprob) = run(
-                self._chosen, given, ["state_1", "state_2"], fetched, self._device
+                chosen, given, ["state_1", "state_2"], fetched, self._device
             )
             states = [*after]
             return (
@@ -114,7 +126,17 @@ class BoundTdt:
                 logprob.astype(np.float32),
             )
 
-        return tdt.stepped(step, lengths, model._blank_idx, model._max_tokens_per_step)
+        symbols = model._max_tokens_per_step
+        return tdt.stepped(step, lengths, model._blank_idx, symbols, boosts)
+
+    def _raised(self, boosts: tdt.Boosts | None) -> OrtValue | None:
+        """What phrases raise, on the device."""
+        from onnxruntime import OrtValue
+
+        if boosts is None:
+            return None
+        table = boosts.table(self._model._vocab_size, self._model._blank_idx)
+        return OrtValue.ortvalue_from_numpy(table, self._device)
 
 
 class BoundCtc:

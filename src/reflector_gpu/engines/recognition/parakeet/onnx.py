@@ -130,11 +130,8 @@ class TdtHead:
         if self._bound is None:
             found = self.decode(*model._encode(*features), hotwords)
         else:
-            encoded, lengths = self._bound.encoded(*features)
-            if hotwords:  # phrases need all logits on the host
-                found = self.decode(encoded.numpy(), lengths, hotwords)
-            else:
-                found = self._bound.decode(encoded, lengths)
+            raised = boosts(hotwords, self._vocabulary, model._blank_idx)
+            found = self._bound.decode(*self._bound.encoded(*features), raised)
         return [words_of(pieces_of(one, self._vocabulary, self._frame)) for one in found]
 
     def decode(

@@ -52,13 +52,42 @@ def chosen(vocabulary: int, blank: int) -> bytes:
 
     States are ``[layers, b, hidden]``; rows with a blank keep those from before.
     """
+    likeliest = [
+        Node("ArgMax", ["tokens"], ["token"], {"axis": 1, "keepdims": 0}),
+        Node("ReduceMax", ["tokens"], ["best"], {"axes": [1], "keepdims": 0}),
+    ]
+    return _chosen(likeliest, vocabulary, blank, {})
+
+
+def chosen_among_raised(vocabulary: int, blank: int) -> bytes:
+    """As `chosen`, with two more inputs: ``(raised[nodes, vocabulary], node[b])``.
+
+    Where the likeliest token is not the blank, it is chosen anew, raised as at the node of the row.
+    """
+    likeliest = [
+        Node("ArgMax", ["tokens"], ["unraised"], {"axis": 1, "keepdims": 0}),
+        Node("Gather", ["raised", "node"], ["raise"], {"axis": 0}),
+        Node("Add", ["tokens", "raise"], ["boosted"]),
+        Node("ArgMax", ["boosted"], ["expected"], {"axis": 1, "keepdims": 0}),
+        Node("Equal", ["unraised", "blank"], ["mute"]),
+        Node("Where", ["mute", "blank", "expected"], ["token"]),
+        Node("Unsqueeze", ["token", "one"], ["place"]),
+        Node("GatherElements", ["tokens", "place"], ["found"], {"axis": 1}),
+        Node("Squeeze", ["found", "one"], ["best"]),
+    ]
+    return _chosen(likeliest, vocabulary, blank, {"raised": _FLOAT, "node": _INT64})
+
+
+def _chosen(
+    likeliest: Sequence[Node], vocabulary: int, blank: int, given: Mapping[str, int]
+) -> bytes:
+    """``likeliest`` makes ``token`` and its logit ``best`` of ``tokens`` and what is ``given``."""
     nodes = [
         Node("Flatten", ["logits"], ["flat"], {"axis": 1}),
         Node("Slice", ["flat", "zero", "size", "one"], ["tokens"]),
         Node("Slice", ["flat", "size", "end", "one"], ["durations"]),
-        Node("ArgMax", ["tokens"], ["token"], {"axis": 1, "keepdims": 0}),
+        *likeliest,
         Node("ArgMax", ["durations"], ["jump"], {"axis": 1, "keepdims": 0}),
-        Node("ReduceMax", ["tokens"], ["best"], {"axes": [1], "keepdims": 0}),
         Node("ReduceLogSumExp", ["tokens"], ["total"], {"axes": [1], "keepdims": 0}),
         Node("Sub", ["best", "total"], ["logprob"]),
         Node("Equal", ["token", "blank"], ["silent"]),
@@ -74,9 +103,10 @@ def chosen(vocabulary: int, blank: int) -> bytes:
         "blank": [blank],
         "outer_axes": [0, 2],
     }
-    inputs = ["logits", "before_1", "after_1", "before_2", "after_2"]
+    inputs = ["logits", "before_1", "after_1", "before_2", "after_2", *given]
     outputs = ["token", "jump", "logprob", "state_1", "state_2"]
-    return _model(nodes, inputs, outputs, {"token": _INT64, "jump": _INT64}, constants)
+    types = {"token": _INT64, "jump": _INT64, **given}
+    return _model(nodes, inputs, outputs, types, constants)
 
 
 def likeliest() -> bytes:

@@ -58,6 +58,13 @@ class Boosts:
         found: Ints = np.where(likeliest == blank, blank, boosted.argmax(axis=1))
         return found
 
+    def table(self, vocabulary: int, blank: int) -> Floats:
+        """``float32[nodes, vocabulary]``: what is added to all logits, so that none is a blank."""
+        found = np.zeros((len(self.raised), vocabulary), np.float32)
+        found[:, self.columns] = self.raised
+        found[:, blank] = -np.inf
+        return found
+
     def after(self, nodes: Ints, tokens: Ints) -> Ints:
         """The nodes that ``tokens`` lead to."""
         found: Ints = self.following[nodes, self.column[tokens]]
@@ -118,24 +125,29 @@ def greedy(
         emitted[advance > 0] = 0
 
 
-Step: TypeAlias = Callable[[Ints, Ints], tuple[Ints, Ints, Floats]]
-"""``(frames[b], last_tokens[b]) -> (tokens[b], jumps[b], logprobs[b])``: a frame of each row."""
+Step: TypeAlias = Callable[[Ints, Ints, Ints], tuple[Ints, Ints, Floats]]
+"""``(frames[b], last_tokens[b], nodes[b]) -> (tokens[b], jumps[b], logprobs[b])``: a frame of each
+row. ``nodes`` are those of `Boosts`."""
 
 
-def stepped(step: Step, ends: Ints, blank: int, max_symbols: int) -> list[Decoded]:
+def stepped(
+    step: Step, ends: Ints, blank: int, max_symbols: int, boosts: Boosts | None = None
+) -> list[Decoded]:
     """What `greedy` finds, where ``step`` keeps the states of all rows, even of finished ones.
 
-    Of row ``b``, ``ends[b]`` frames count.
+    Of row ``b``, ``ends[b]`` frames count. ``step`` raises what ``boosts`` say.
     """
     rows = np.arange(len(ends))
     time, emitted = np.zeros_like(rows), np.zeros_like(rows)
-    last = np.full_like(rows, blank)
+    last, nodes = np.full_like(rows, blank), np.zeros_like(rows)
     steps: list[tuple[Ints, Ints, Ints, Ints, Floats]] = []
     while (unfinished := time < ends).any():
-        tokens, jumps, logprobs = step(np.minimum(time, np.maximum(ends - 1, 0)), last)
+        tokens, jumps, logprobs = step(np.minimum(time, np.maximum(ends - 1, 0)), last, nodes)
         spoken = unfinished & (tokens != blank)
         steps.append((rows[spoken], tokens[spoken], time[spoken], jumps[spoken], logprobs[spoken]))
         last = np.where(spoken, tokens, last)
+        if boosts:
+            nodes = np.where(spoken, boosts.after(nodes, tokens), nodes)
         emitted += spoken
         advance = np.where(unfinished, np.maximum(jumps, ~spoken | (emitted >= max_symbols)), 0)
         time = time + advance

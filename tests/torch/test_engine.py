@@ -316,3 +316,29 @@ def test_loud_and_quiet_rows_do_not_touch_each_other(ours: Recogniser, spoken: l
     clip = spoken[0].samples
     loud = np.concatenate([clip, clip]) * 20
     assert hear(ours, [clip, loud])[0] == hear(ours, [clip])[0]
+
+
+def broken_by(engine: TorchParakeet, reason: str) -> None:
+    def encode(features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raise torch.AcceleratorError(f"CUDA error: {reason}\nCompile with …")
+
+    assert engine._loaded is not None
+    engine._loaded.network.encoder = encode
+
+
+def test_a_card_that_fails_for_good_ends_the_process(
+    tiny: Path, spoken: list[Clip], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every later call would fail, and in a new process the next may not."""
+    engine = loaded(tiny)
+    broken_by(engine, "an illegal memory access was encountered")
+    with pytest.raises(SystemExit):
+        engine.transcribe([spoken[0].samples], ENGLISH)
+    assert "an illegal memory access" in caplog.text
+
+
+def test_memory_that_runs_out_elsewhere_is_no_end(tiny: Path, spoken: list[Clip]) -> None:
+    engine = loaded(tiny)
+    broken_by(engine, "out of memory")
+    with pytest.raises(EngineFailed, match="memory"):
+        engine.transcribe([spoken[0].samples], ENGLISH)

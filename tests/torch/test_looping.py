@@ -135,10 +135,10 @@ def test_a_block_after_the_end_changes_nothing() -> None:
     decoder = Decoder(transducer(2))
     encoded, ends = torch.randn(2, 5, WIDTH), torch.tensor([5, 3])
     state, room = decoder.start(ends), decoder.room(2, 5)
-    while not bool(state.finished):
+    while int(state.most) < 0:
         state = decoder.block(encoded, state, room)
     found, count = room.clone(), state.count.clone()
     state = decoder.block(encoded, state, room)
     assert torch.equal(state.count, count)
     for row, number in enumerate(count.tolist()):
-        assert torch.equal(room[row, :number], found[row, :number])
+        assert torch.equal(room[row, : 1 + number], found[row, : 1 + number])

@@ -43,13 +43,13 @@ EUROPEAN_SPEC = replace(ENGLISH_SPEC, languages=EUROPEAN)
 
 
 _MAX_TORCH_SECONDS = 3840.0
-"""Padded seconds of one batch on PyTorch: 128 chunks of 30 s, about 31 GB in half precision.
+"""Padded seconds of one batch on PyTorch: 128 chunks of 30 s, about 10 GB in half precision.
 
 On a card with less free memory, the engine cuts a batch into packs that fit (`pytorch.budget`).
 """
 
 _MAX_LIVE_SECONDS = 480.0
-"""The same for live requests, which have a worker of their own on a card: 4 GB, and soon done."""
+"""The same for live requests, which have a worker of their own on a card: 3 GB, and soon done."""
 
 TORCH_SPEC = replace(
     ENGLISH_SPEC,

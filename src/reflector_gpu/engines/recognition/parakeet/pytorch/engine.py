@@ -27,7 +27,7 @@ from reflector_gpu.engines.recognition.parakeet.pieces import (
 from reflector_gpu.engines.recognition.parakeet.pytorch.budget import Budget
 from reflector_gpu.engines.recognition.parakeet.tdt import Decoded
 from reflector_gpu.errors import EngineFailed, ReflectorError
-from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from reflector_gpu.types import SAMPLE_RATE, Recognition, Samples, TranscribeOptions
 
 if TYPE_CHECKING:
     from reflector_gpu.engines.recognition.parakeet.pytorch.network import Network
@@ -51,6 +51,8 @@ class TorchParakeet:
         record = running.CudaGraphs() if self._device == "cuda" else None
         longest = TORCH_SPEC.max_chunk_seconds + 1
         network = Network(weights.load(self._weights), self._device, longest, record)
+        # Libraries set themselves up and the first graphs are recorded before anybody waits.
+        network.decoded(network.prepare([np.zeros(SAMPLE_RATE, np.float32)], longest))
         self._loaded = Loaded.of(network, Budget(network, TORCH_SPEC.max_batch_seconds))
 
     def transcribe(

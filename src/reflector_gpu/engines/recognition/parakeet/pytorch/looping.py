@@ -55,13 +55,13 @@ class State:
             getattr(self, one.name).copy_(getattr(other, one.name))
 
     @property
-    def finished(self) -> torch.Tensor:
-        """Whether all rows have ended: ``bool[]``, on the device."""
-        return (self.time >= self.ends).all()
+    def most(self) -> torch.Tensor:
+        """The most tokens of a row, or -1 until all rows have ended: ``int64[]``, on the device."""
+        return torch.where((self.time >= self.ends).all(), self.count.max(), -1)
 
 
 Block: TypeAlias = Callable[[torch.Tensor, State, torch.Tensor], State]
-"""``(encoded[b, t, h], state, found[b, most + 1, 4]) -> state``: `STEPS` steps."""
+"""``(encoded[b, t, h], state, found[b, most + 2, 4]) -> state``: `STEPS` steps."""
 
 
 class DeviceBoosts:
@@ -124,12 +124,13 @@ class Decoder:
         )
 
     def room(self, rows: int, frames: int) -> torch.Tensor:
-        """Where tokens are written: ``int32[b, most + 1, 4]``; the last is for those not found.
+        """Where tokens are written: ``int32[b, most + 2, 4]``.
 
-        The four are the token, its frame, its duration in frames, and the bits of its logprob.
+        Of a row, the first place is for how many there are, and the last for those not found. The
+        four are the token, its frame, its duration in frames, and the bits of its logprob.
         """
-        most = frames * self.max_symbols
-        return torch.zeros(rows, most + 1, 4, dtype=torch.int32, device=self._head.weight.device)
+        places = 1 + frames * self.max_symbols + 1
+        return torch.zeros(rows, places, 4, dtype=torch.int32, device=self._head.weight.device)
 
     def block(
         self,
@@ -141,6 +142,7 @@ class Decoder:
         """`STEPS` steps. A row that has ended stays as it is."""
         for _ in range(STEPS):
             state = self._step(encoded, state, found, boosts)
+        found[:, 0, 0] = state.count
         return state
 
     def _step(
@@ -167,8 +169,8 @@ class Decoder:
             spoken = looks & (token != self._blank)
             jump = self._durations[logits[:, self._vocabulary :].argmax(dim=1)]
             logprob = (best - tokens.logsumexp(dim=1)).view(torch.int32)
-            slot = torch.where(spoken, count, found.shape[1] - 1)
-            found[rows, slot] = torch.stack([token.int(), time.int(), jump.int(), logprob], dim=1)
+            place = torch.where(spoken, count + 1, found.shape[1] - 1)
+            found[rows, place] = torch.stack([token.int(), time.int(), jump.int(), logprob], dim=1)
             count = count + spoken
             last = torch.where(spoken, token, last)
             if boosts:
@@ -202,11 +204,10 @@ class Decoder:
 _LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def read(found: torch.Tensor, count: torch.Tensor) -> list[Decoded]:
-    """What was found in each row: one copy from the device."""
-    counts = count.cpu().numpy()
-    table = found[:, : max(1, int(counts.max(initial=0)))].cpu().numpy()
-    return [_decoded(table[row, :number]) for row, number in enumerate(counts)]
+def read(found: torch.Tensor, most: int) -> list[Decoded]:
+    """What was found in each row, at ``most`` so many tokens: one copy from the device."""
+    table = found[:, : 1 + most].cpu().numpy()
+    return [_decoded(row[1 : 1 + row[0, 0]]) for row in table]
 
 
 def _decoded(found: npt.NDArray[np.int32]) -> Decoded:

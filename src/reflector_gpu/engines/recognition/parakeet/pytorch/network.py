@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -13,7 +15,7 @@ from transformers import ParakeetForCTC, ParakeetForTDT
 
 from reflector_gpu.engines.recognition.parakeet import ctc
 from reflector_gpu.engines.recognition.parakeet.phrases import boosts
-from reflector_gpu.engines.recognition.parakeet.pytorch.encoder import Encoder
+from reflector_gpu.engines.recognition.parakeet.pytorch.encoder import FRAMES_AT_ONCE, Encoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.features import HOP, LogMel
 from reflector_gpu.engines.recognition.parakeet.pytorch.looping import Decoder
 from reflector_gpu.engines.recognition.parakeet.pytorch.packing import packed
@@ -29,10 +31,18 @@ from reflector_gpu.engines.recognition.parakeet.tdt import Boosts, Decoded
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled
 from reflector_gpu.types import SAMPLE_RATE, Samples
 
+logger = logging.getLogger(__name__)
+
 _OVERHEAD = {"cpu": 1.0, "cuda": 60.0}
 """Seconds of padding that cost about as much as another pack."""
 
-_LIVE_TENSORS = 5  # of the first convolution's size at once, attention counted in
+_CONVOLVED = 5  # tensors as large as the output of the first convolution, at the same time
+_BYTES_PER_CHANNEL = 2000
+"""For a second of padded audio, in half precision, while the layers of the encoder have it.
+
+In values: relative positions of attention and their copies 400, feed-forward layers 100, all others
+100. That makes 1,200 bytes, and the rest is for what the allocator cannot use.
+"""
 
 Decoding: TypeAlias = Callable[[torch.Tensor, torch.Tensor, Boosts | None], list[Decoded]]
 """``(encoded[b, t, h], frames[b], phrases to expect) -> pieces``."""
@@ -105,15 +115,19 @@ class Network:
 
     @property
     def free_bytes(self) -> int | None:
-        """See `budget.Memory`."""
-        return torch.cuda.mem_get_info()[0] if self._device == "cuda" else None
+        """See `budget.Memory`. What the first convolutions need is left out."""
+        if self._device != "cuda":
+            return None
+        config = self._encoder_config
+        values = config.subsampling_conv_channels * config.num_mel_bins // 4 * FRAMES_AT_ONCE
+        taken: int = _CONVOLVED * values * precision(self._device).itemsize
+        free: int = torch.cuda.mem_get_info()[0]
+        return max(0, free - taken)
 
     @property
     def bytes_per_second(self) -> float:
-        """See `budget.Memory`. Most goes to a few tensors as large as the first convolution's."""
-        config = self._encoder_config
-        values = config.subsampling_conv_channels * config.num_mel_bins / 2 * 50
-        return float(_LIVE_TENSORS * values * precision(self._device).itemsize)
+        """See `budget.Memory`."""
+        return float(_BYTES_PER_CHANNEL * self._encoder_config.hidden_size)
 
     def prepare(
         self, batch: Sequence[Samples], most_seconds: float, hotwords: Sequence[str] = ()
@@ -128,7 +142,8 @@ class Network:
         overhead = _OVERHEAD[self._device] * SAMPLE_RATE
         packs = packed([len(one) for one in batch], most_seconds * SAMPLE_RATE, overhead)
         try:
-            sent = [self.uploaded(batch, indices) for indices in packs]
+            with _ending_if_broken():
+                sent = [self.uploaded(batch, indices) for indices in packs]
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(len(batch)) from error
         return Prepared(sent, boosts(hotwords, self.vocabulary, self._blank))
@@ -140,7 +155,7 @@ class Network:
             EngineFailed: the device has not enough memory.
         """
         try:
-            with torch.inference_mode():
+            with _ending_if_broken(), torch.inference_mode():
                 return self._decoded(prepared)
         except torch.OutOfMemoryError:
             pass  # the error holds the tensors that were there; without it they can be freed
@@ -178,6 +193,24 @@ class Network:
                 counts.pin_memory().to(self._device, non_blocking=True),
                 self._uploads.record_event(),
             )
+
+
+@contextmanager
+def _ending_if_broken() -> Iterator[None]:
+    """End this process if the device fails in such a way that it does nothing for it any more.
+
+    Raises:
+        torch.OutOfMemoryError: memory has run out, of whichever kind.
+        SystemExit: a new process may have more luck.
+    """
+    try:
+        yield
+    except torch.AcceleratorError as error:
+        reason = str(error).partition("\n")[0]
+        if "out of memory" in reason:  # pinned memory's, or a graph's
+            raise torch.OutOfMemoryError(reason) from None
+        logger.error("Parakeet ends, because its GPU failed: %s", reason)
+        raise SystemExit(1) from error
 
 
 def _out_of_memory(items: int) -> EngineFailed:

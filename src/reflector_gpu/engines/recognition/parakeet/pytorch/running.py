@@ -39,35 +39,67 @@ _GRAPHED = 6_000  # frames of features in all: a larger batch keeps the device b
 class CudaGraphs:
     """Records work as CUDA graphs.
 
-    They share their memory: no two run at once, and none leaves results there.
+    They share their memory: no two run at once, and none leaves results there. They share a stream,
+    too: cuBLAS keeps 32 MB for each stream that it has been used in.
     """
 
     def __init__(self) -> None:
+        self._stream: torch.cuda.Stream | None = None
         self._pool: tuple[int, int] | None = None
+        self._failed = False
 
     def __call__(self, work: Work) -> Work:
         """``work`` as a graph. If it cannot be one, it stays as it is, and the log says so."""
+        if self._failed:
+            return work
+        self._stream = self._stream or torch.cuda.Stream()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries set themselves up, which no graph may hold
-            for _ in range(2):
-                work()
-        torch.cuda.current_stream().wait_stream(stream)
+        try:
+            _rehearse(work, self._stream)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            return _unrecorded(work, error)
         graph = torch.cuda.CUDAGraph()
         try:
             # Another thread may allocate memory for the next batch, which the default forbids.
             mode = "thread_local"
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode=mode):
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode):
                 work()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # an operator that this version cannot record
-            reason = str(error).partition("\n")[0]
-            logger.warning("Parakeet runs without CUDA graphs, and so more slowly: %s", reason)
-            return work
+            self._failed = True  # before 2.13, PyTorch loses memory whenever it fails to record
+            # Leaving the block fails as well then, and says less.
+            return _unrecorded(work, error.__context__ or error)
         replay: Work = graph.replay
         return replay
+
+
+def _rehearse(work: Work, stream: torch.cuda.Stream) -> None:
+    """Do ``work`` twice: libraries set themselves up, which no graph may hold, and then it is seen
+    whether the host waits for the device.
+
+    Raises:
+        RuntimeError: it does. Finding that out while recording would leave PyTorch in disorder.
+    """
+    before = torch.cuda.current_stream()
+    stream.wait_stream(before)
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with torch.cuda.stream(stream):
+            work()
+            torch.cuda.set_sync_debug_mode("error")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+        before.wait_stream(stream)
+
+
+def _unrecorded(work: Work, error: BaseException) -> Work:
+    reason = str(error).partition("\n")[0]
+    logger.warning("Parakeet runs without CUDA graphs, and so more slowly: %s", reason)
+    return work
 
 
 def decode(
@@ -76,9 +108,9 @@ def decode(
     """Decode ``encoded[b, t, h]``, of which ``ends[b]`` frames count, without graphs."""
     raised = DeviceBoosts(boosts, encoded.device) if boosts else None
     state, found = decoder.start(ends), decoder.room(len(encoded), encoded.shape[1])
-    while not bool(state.finished):
+    while (most := int(state.most)) < 0:
         state = decoder.block(encoded, state, found, raised)
-    return read(found, state.count)
+    return read(found, most)
 
 
 class RecordedEncoder:
@@ -160,7 +192,7 @@ class _DecoderGraph:
         self._ends = torch.zeros(len(encoded), dtype=torch.long, device=encoded.device)
         self._state = _copied(decoder.start(self._ends))
         self._found = decoder.room(len(encoded), encoded.shape[1])
-        self._finished = self._state.finished.clone()
+        self._most = self._state.most.clone()
         self._signals = [_Signal(encoded.device.type) for _ in range(2)]
         self._run = record(self._block)
 
@@ -171,36 +203,36 @@ class _DecoderGraph:
         self._state.copy_(self._decoder.start(self._ends))
         before, after = self._signals
         self._run()
-        before.send(self._finished)
+        before.send(self._most)
         while True:
             self._run()
-            after.send(self._finished)
-            if before.received():
-                return read(self._found[:rows], self._state.count[:rows])
+            after.send(self._most)
+            if (most := before.received()) >= 0:
+                return read(self._found[:rows], most)
             before, after = after, before
 
     def _block(self) -> None:
         self._state.copy_(self._decoder.block(self._encoded, self._state, self._found))
-        self._finished.copy_(self._state.finished)
+        self._most.copy_(self._state.most)
 
 
 class _Signal:
-    """Tells the host what a flag on the device was, while the device goes on."""
+    """Tells the host what a number on the device was, while the device goes on."""
 
     def __init__(self, device: str) -> None:
         cuda = device == "cuda"
-        self._flag = torch.zeros((), dtype=torch.bool, pin_memory=cuda)
+        self._number = torch.zeros((), dtype=torch.long, pin_memory=cuda)
         self._event = torch.cuda.Event() if cuda else None
 
-    def send(self, flag: torch.Tensor) -> None:
-        self._flag.copy_(flag, non_blocking=True)
+    def send(self, number: torch.Tensor) -> None:
+        self._number.copy_(number, non_blocking=True)
         if self._event is not None:
             self._event.record()
 
-    def received(self) -> bool:
+    def received(self) -> int:
         if self._event is not None:
             self._event.synchronize()
-        return bool(self._flag)
+        return int(self._number)
 
 
 def _power_of_two(rows: int) -> int:

@@ -51,9 +51,12 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
 
     @contextmanager
     def stream(chosen: Stream) -> Iterator[None]:
+        before = list(current)
         current.append(chosen)
-        yield
-        current.pop()
+        try:
+            yield
+        finally:
+            current[:] = before
 
     class Graph:
         def replay(self) -> None:
@@ -63,14 +66,16 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
     def graph(_: Graph, pool: str, on: Stream, *, capture_error_mode: str) -> Iterator[None]:
         card.calls.append(f"record in {pool} on {on.name}, {capture_error_mode}")
         card.recording = True
+        current.append(on)
         try:
             yield
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:
+        except RuntimeError:  # PyTorch forgets to go back to the stream from before
             card.fail("operation failed due to a previous error during capture")
         finally:
             card.recording = False
+        current.pop()
 
     def set_mode(mode: str) -> None:
         card.waiting_is = mode
@@ -104,7 +109,7 @@ def test_work_is_done_twice_before_it_is_recorded(card: Card) -> None:
         "work on stream 1, error",
         "current waits for stream 1",
         "record in the pool on stream 1, thread_local",
-        "work on current, default",
+        "work on stream 1, default",
         "replay",
     ]
 
@@ -143,6 +148,7 @@ def test_after_a_failed_recording_nothing_is_recorded(
     with caplog.at_level(logging.WARNING):
         assert record(work) is work
     assert "this operator cannot be recorded" in caplog.text
+    assert torch.cuda.current_stream().name == "current"
     assert record(other) is other
     assert sum("record" in call for call in card.calls) == 1
 

@@ -64,7 +64,11 @@ class CudaGraphs:
         try:
             # Another thread may allocate memory for the next batch, which the default forbids.
             mode = "thread_local"
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode):
+            # The outer block goes back to this stream, which the inner one forgets if it fails.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode),
+            ):
                 work()
         except torch.OutOfMemoryError:
             raise

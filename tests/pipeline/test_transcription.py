@@ -465,8 +465,11 @@ def test_a_long_upload_takes_its_place_among_the_files(speech: Samples, priority
         one = Plan(OPTIONS, priority, 8, 1)
         short = await heard(speech[: int(LIVE_SECONDS) * SAMPLE_RATE], one)
         assert {who for _, who in short} == {priority}
-        long = await heard(np.concatenate([speech, speech]), one)
-        assert [who for _, who in long] == [priority] + [Priority.FILE] * (len(long) - 1)
+        twice = np.concatenate([speech, speech])
+        assert {who for _, who in await heard(twice, one)} == {Priority.FILE}
+        awaited = replace(one, schedule=Schedule((3.0,)))
+        streamed = [who for _, who in await heard(twice, awaited)]
+        assert streamed == [priority] + [Priority.FILE] * (len(streamed) - 1)
 
     run(scene)
 

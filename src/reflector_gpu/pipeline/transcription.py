@@ -38,8 +38,8 @@ from reflector_gpu.types import (
 )
 
 LIVE_SECONDS = 60.0
-"""An upload that is longer waits with the long files from its second chunk on: otherwise it would
-hold up the live requests."""
+"""An upload that is longer waits with the long files: otherwise it would hold up the live requests.
+The first chunk of a stream does not, since a client waits for its words."""
 
 Submit = Callable[[Chunk, TranscribeOptions, Priority], Awaitable[Recognition]]
 """The seam between what to compute and where it runs: a local pool, a GPU class, a replica."""
@@ -111,7 +111,7 @@ async def transcribe(
     )
     source = Reading(decoders, cutting, spool, plan.tally, plan.recorder)
     in_flight: deque[tuple[Chunk, asyncio.Task[Heard]]] = deque()
-    tongues, first = Tongues(), True
+    tongues, awaited = Tongues(), bool(plan.schedule.early_seconds)
 
     def start(
         chunk: Chunk,
@@ -148,9 +148,9 @@ async def transcribe(
                     unheard=tuple((chunk.start + a, chunk.start + b) for a, b in heard.unheard),
                 )
             while len(in_flight) < plan.ahead and (cut := source.taken()) is not None:
-                long = not first and max(cut.end, source.claimed) > LIVE_SECONDS
-                priority = Priority.FILE if long else plan.priority
-                first = False
+                long = max(cut.end, source.claimed) > LIVE_SECONDS
+                priority = Priority.FILE if long and not awaited else plan.priority
+                awaited = False
                 start(cut, plan.options, priority, in_flight.append)
         losses.end()
         seconds = source.seconds

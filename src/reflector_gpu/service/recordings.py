@@ -48,7 +48,6 @@ from reflector_gpu.service.worker_pools import WorkerPools
 from reflector_gpu.settings import Settings
 from reflector_gpu.stages import stage
 from reflector_gpu.types import (
-    PLAIN,
     Chunk,
     DiarizeOptions,
     Priority,
@@ -174,7 +173,7 @@ class Recordings:
             track=request.track,
             vad=request.vad,
             tally=tally,
-            schedule=spec.streamed if request.streamed else PLAIN,
+            schedule=spec.streamed if request.streamed else spec.whole,
             strict=request.strict,
         )
         if request.separate:

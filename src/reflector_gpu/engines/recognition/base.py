@@ -14,6 +14,7 @@ from reflector_gpu.engines.capability import Batching, Capability
 from reflector_gpu.errors import InvalidRequest, ReflectorError, UnsupportedLanguage
 from reflector_gpu.languages import match_spoken, not_a_language, read
 from reflector_gpu.types import (
+    PLAIN,
     SAMPLE_RATE,
     Recognition,
     Samples,
@@ -28,6 +29,9 @@ RECOGNITION = Capability(
 
 FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause after so much speech."""
+
+_FULL = 0.75
+"""The share of a window that a chunk fills at least before it is cut."""
 
 _MOST_LISTED = 30
 """Languages that an error lists; those of a model that knows more would be all that one reads."""
@@ -85,17 +89,26 @@ class RecogniserSpec(EngineSpec):
         return replace(self, max_batch=most, lanes=most if self.cpu_lanes else 1)
 
     @property
+    def whole(self) -> Schedule:
+        """How to cut a recording whose words are told all at once.
+
+        If every chunk costs a whole window, chunks fill their windows.
+        """
+        return Schedule(earliest_cut=_FULL) if self.window_seconds else PLAIN
+
+    @property
     def streamed(self) -> Schedule:
         """How to cut a recording whose words are streamed.
 
         The length of chunks doubles, so that words appear early, and chunks are soon so long that
-        recognition is accurate. If every chunk costs a whole window, only the first is shorter. The
-        others then fill their windows better to make up for it, and a recording of up to one and a
-        half windows has no short chunk.
+        recognition is accurate. If every chunk costs a whole window, only the first is shorter, and
+        a recording of up to one and a half windows has no short chunk.
         """
         if self.window_seconds:
-            whole = 1.5 * self.window_seconds
-            return Schedule((FIRST_CHUNK_SECONDS,), whole_seconds=whole, earliest_cut=0.75)
+            unhurried = 1.5 * self.window_seconds
+            return replace(
+                self.whole, early_seconds=(FIRST_CHUNK_SECONDS,), whole_seconds=unhurried
+            )
         doublings = max(0, math.ceil(math.log2(self.max_chunk_seconds / FIRST_CHUNK_SECONDS)))
         early = (math.ldexp(FIRST_CHUNK_SECONDS, power) for power in range(doublings))
         return Schedule(tuple(early))

@@ -15,6 +15,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from reflector_gpu.version import __version__
+
 if TYPE_CHECKING:
     from reflector_gpu.errors import ReflectorError
     from reflector_gpu.pipeline.transcription import Part
@@ -45,8 +47,6 @@ __all__ = [
     "transcribe_async",
     "transcribe_parts",
 ]
-
-__version__ = "0.1.0"
 
 # These libraries report their use to their makers unless these variables forbid it. They read the
 # variables when they are first imported.

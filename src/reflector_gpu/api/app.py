@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 
-from reflector_gpu import __version__
 from reflector_gpu.api import errors
 from reflector_gpu.api.access import Access, RequireKey
 from reflector_gpu.api.batch_kind import KIND, BatchKind
@@ -54,6 +53,7 @@ from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.configured import open_database
 from reflector_gpu.store.kept import Kept
+from reflector_gpu.version import __version__
 from reflector_gpu.webrtc.calls import Calls
 
 logger = logging.getLogger(__name__)

@@ -21,13 +21,13 @@ from prometheus_client import (
     generate_latest,
 )
 
-from reflector_gpu import __version__
 from reflector_gpu.api.gauges import JobGauges, ServiceGauges
 from reflector_gpu.jobs.job import Status
 from reflector_gpu.runtime.watching import BatchDone
 from reflector_gpu.service import Service
 from reflector_gpu.stages import Done
 from reflector_gpu.types import Completion, Priority
+from reflector_gpu.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

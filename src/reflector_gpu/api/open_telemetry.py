@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 
-from reflector_gpu import __version__
 from reflector_gpu.stages import Done
+from reflector_gpu.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import httpx
 
-from reflector_gpu import __version__
 from reflector_gpu.audio.guard import (
     URL_FIELD,
     AddressGuard,
@@ -37,6 +36,7 @@ from reflector_gpu.errors import (
     UpstreamTimeout,
 )
 from reflector_gpu.settings import Settings
+from reflector_gpu.version import __version__
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from urllib.parse import unquote
 
 import httpx
 
-from reflector_gpu import __version__
 from reflector_gpu.audio.fetch import FetchLimits
 from reflector_gpu.audio.guard import (
     AddressGuard,
@@ -29,6 +28,7 @@ from reflector_gpu.audio.guard import (
 )
 from reflector_gpu.audio.urls import credentials, origin_of, redirected
 from reflector_gpu.errors import ReflectorError, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.version import __version__
 
 _log = logging.getLogger(__name__)
 

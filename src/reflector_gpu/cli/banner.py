@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from reflector_gpu import __version__
 from reflector_gpu.cli.console import console, print_table
 from reflector_gpu.cli.hints import here
 from reflector_gpu.engines.recognition.resolution import Recognisers
 from reflector_gpu.profiles import PROFILES
 from reflector_gpu.service import Service
 from reflector_gpu.settings import Settings
+from reflector_gpu.version import __version__
 
 
 def show(settings: Settings, service: Service, url: str, *, named_keys: bool = False) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from reflector_gpu import __version__
 from reflector_gpu.cli.job_commands import jobs
 from reflector_gpu.cli.key_commands import keys
 from reflector_gpu.cli.modal_commands import modal
@@ -42,6 +41,7 @@ from reflector_gpu.cli.recording_options import (
     Strict,
     Track,
 )
+from reflector_gpu.version import __version__
 
 
 class _Program(typer.core.TyperGroup):

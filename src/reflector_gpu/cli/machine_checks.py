@@ -13,7 +13,6 @@ from pathlib import Path
 
 import onnxruntime
 
-from reflector_gpu import __version__
 from reflector_gpu.cli.banner import key_state
 from reflector_gpu.cli.checks import Check, Status
 from reflector_gpu.cli.listen import AlreadyServed, listen
@@ -24,6 +23,7 @@ from reflector_gpu.service.worker_pools import available_cores
 from reflector_gpu.settings import Settings
 from reflector_gpu.store.configured import has_keys
 from reflector_gpu.types import TranscribeOptions
+from reflector_gpu.version import __version__
 
 _GIB = 2**30
 _LITTLE_MEMORY = _GIB

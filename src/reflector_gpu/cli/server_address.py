@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 
-from reflector_gpu import __version__
 from reflector_gpu.errors import InvalidRequest
+from reflector_gpu.version import __version__
 
 
 def base_url(server: str) -> str:

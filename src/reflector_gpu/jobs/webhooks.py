@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from reflector_gpu import __version__
 from reflector_gpu.audio.guard import (
     SETTING,
     AddressGuard,
@@ -32,6 +31,7 @@ from reflector_gpu.errors import NotFound, ReflectorError
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.news import heard
 from reflector_gpu.store.repeated import surviving
+from reflector_gpu.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from typing import Literal, Self
 
 import httpx
 
-from reflector_gpu import __version__
 from reflector_gpu.errors import (
     ConfigurationError,
     ContextExceeded,
@@ -32,6 +31,7 @@ from reflector_gpu.llm.bodies import body_of
 from reflector_gpu.llm.chunks import CompletionChunk, ToolCalls, Usage, characters
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import Completion
+from reflector_gpu.version import __version__
 
 logger = logging.getLogger(__name__)
 

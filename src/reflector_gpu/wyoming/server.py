@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from reflector_gpu import __version__
 from reflector_gpu.errors import ReflectorError, Unauthorized, release_frames
 from reflector_gpu.networks import Trust
 from reflector_gpu.realtime.recognition import ServiceSpeech
 from reflector_gpu.service import Service
+from reflector_gpu.version import __version__
 from reflector_gpu.wyoming.conversation import Conversation, failure
 from reflector_gpu.wyoming.wire import LINE_BYTES, Event, read, written
 

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from reflector_gpu import __version__
 from reflector_gpu.api.dependencies import AppService
 from reflector_gpu.api.routes import console
+from reflector_gpu.version import __version__
 
 _SWAGGER_UI = "5.35.0"
 """The files' version. It is part of their paths, so that browsers may cache them forever."""

@@ -6,9 +6,9 @@ No label has a value that a client could make up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache
 
 from prometheus_client import (
     CollectorRegistry,
@@ -49,8 +49,16 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        counter = partial(Counter, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        # Metrics are looked up by their labels, which takes longer than to count.
+
+        def counter(name: str, about: str, labels: Sequence[str]) -> Callable[..., Counter]:
+            return cache(Counter(name, about, labels, registry=registry).labels)
+
+        def histogram(
+            name: str, about: str, labels: Sequence[str], buckets: Sequence[float]
+        ) -> Callable[..., Histogram]:
+            return cache(Histogram(name, about, labels, registry=registry, buckets=buckets).labels)
+
         build = Info("reflector_build", "The version that runs", registry=registry)
         build.info({"version": __version__})
         self._requests = counter(
@@ -136,45 +144,45 @@ class Metrics:
     # Requests
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._requests(method, route, str(status)).inc()
+        self._request_seconds(route).observe(seconds)
 
     def first_word(self, route: str, seconds: float) -> None:
-        self._first_word.labels(route).observe(seconds)
+        self._first_word(route).observe(seconds)
 
     def stage(self, done: Done) -> None:
         if not done.failed:
-            self._stages.labels(done.stage).observe(done.busy)
+            self._stages(done.stage).observe(done.busy)
 
     def audio(self, model: str, seconds: float) -> None:
-        self._audio.labels(model).inc(seconds)
+        self._audio(model).inc(seconds)
 
     def recording(self, model: str, seconds: float, took: float) -> None:
         """A recording of so many seconds was transcribed; it ``took`` some."""
         self.audio(model, seconds)
         if seconds and took > 0:
-            self._rtfx.labels(model).observe(seconds / took)
+            self._rtfx(model).observe(seconds / took)
 
     def completion(self, model: str, done: Completion) -> None:
-        self._tokens.labels(model, "prompt").inc(done.prompt_tokens)
-        self._tokens.labels(model, "completion").inc(done.completion_tokens)
+        self._tokens(model, "prompt").inc(done.prompt_tokens)
+        self._tokens(model, "completion").inc(done.completion_tokens)
 
     # Workers
 
     def waited(self, pool: str, priority: Priority, seconds: float) -> None:
-        self._queue_wait.labels(pool, priority.name.lower()).observe(seconds)
+        self._queue_wait(pool, priority.name.lower()).observe(seconds)
 
     def worked(self, pool: str, batch: BatchDone) -> None:
-        self._batch_size.labels(pool).observe(batch.items)
-        self._batch_fill.labels(pool).observe(batch.items / batch.room)
-        self._batch_seconds.labels(pool).observe(batch.seconds)
+        self._batch_size(pool).observe(batch.items)
+        self._batch_fill(pool).observe(batch.items / batch.room)
+        self._batch_seconds(pool).observe(batch.seconds)
 
     def loaded(self, pool: str, seconds: float) -> None:
-        self._load_seconds.labels(pool).observe(seconds)
-        self._restarts.labels(pool)  # shows 0, or the first restart would be no increase
+        self._load_seconds(pool).observe(seconds)
+        self._restarts(pool)  # shows 0, or the first restart would be no increase
 
     def died(self, pool: str) -> None:
-        self._restarts.labels(pool).inc()
+        self._restarts(pool).inc()
 
     # Realtime sessions and jobs
 
@@ -183,10 +191,10 @@ class Metrics:
         return self._sessions.track_inprogress()
 
     def word_delay(self, model: str, seconds: float) -> None:
-        self._word_delay.labels(model).observe(seconds)
+        self._word_delay(model).observe(seconds)
 
     def job_ended(self, kind: str, status: Status) -> None:
-        self._jobs_ended.labels(kind, status.value).inc()
+        self._jobs_ended(kind, status.value).inc()
 
     def jobs(self, counts: Mapping[Status, int]) -> None:
         """So many jobs have each status now."""

@@ -132,13 +132,17 @@ class Pool(Generic[Item, Result]):
 
     async def ready(self, patience: float) -> None:
         """`wait_ready` for an event loop; ``patience`` in seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while not self._readiness.settled:
-                    change = self._readiness.next_change()
-                    if not self._readiness.settled:  # it may have changed in between
-                        await asyncio.wrap_future(change)
+        if not self._readiness.settled:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._settled()
         self._check()
+
+    async def _settled(self) -> None:
+        while not self._readiness.settled:
+            change = self._readiness.next_change()
+            if not self._readiness.settled:  # it may have changed in between
+                await asyncio.wrap_future(change)
 
     def _check(self) -> None:
         if self._readiness.closing.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from reflector_gpu.errors import (
     ReflectorError,
     TooLarge,
 )
-from reflector_gpu.runtime.pool import PoolState
+from reflector_gpu.runtime.pool import Pool, PoolState
 from reflector_gpu.runtime.pool_options import PoolOptions
+from reflector_gpu.runtime.watching import BatchDone
+from reflector_gpu.types import Priority
 from tests.processes import workers
 from tests.runtime import engines
 from tests.runtime.engines import recipe
@@ -195,3 +198,38 @@ def test_a_hang_does_not_hold_up_the_other_worker() -> None:
     with pooled(engines.Obedient, workers=2) as pool:
         pool.start()
         assert asyncio.run(scene(pool)) == "A"
+
+
+class FaultyWatcher:
+    """Fails when the first batch is done."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def waited(self, pool: str, priority: Priority, seconds: float) -> None: ...
+    def loaded(self, pool: str, seconds: float) -> None: ...
+    def died(self, pool: str) -> None: ...
+
+    def worked(self, pool: str, batch: BatchDone) -> None:
+        self.batches += 1
+        if self.batches == 1:
+            raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_bug_of_the_server_fails_its_batch_and_not_the_pool(
+    lanes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(pool: TextPool) -> object:
+        with pytest.raises(EngineFailed, match="its log says why"):
+            await submit(pool, "a")
+        return await submit(pool, "b")
+
+    made = replace(recipe(engines.Obedient, memory=0), lanes=lanes)
+    pool: TextPool = Pool("test", [made], PoolOptions(), FaultyWatcher())
+    pool.start()
+    try:
+        assert asyncio.run(asyncio.wait_for(scene(pool), PATIENCE_SECONDS)) == "B"
+    finally:
+        pool.close()
+    assert "RuntimeError: a bug" in caplog.text

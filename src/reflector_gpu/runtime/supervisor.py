@@ -54,6 +54,7 @@ _Outcome: TypeAlias = "Result | ReflectorError"
 
 
 _NOBODY_WAITS = "Nobody waits for this result."
+_FAULT = "The server failed on this piece of work; its log says why."
 
 
 class Supervisor(Generic[Item, Result]):
@@ -122,7 +123,15 @@ class Supervisor(Generic[Item, Result]):
     def _answer(self, batch: list[Job[Item, Result]]) -> None:
         for job in batch:
             self._took(job)
-        outcomes = self._outcomes(batch, self._run_in_lanes if self._has_lanes else self._run)
+        run = self._run_in_lanes if self._has_lanes else self._run
+        try:
+            outcomes = self._outcomes(batch, run)
+        except Exception:  # a bug in this server: clients wait for these jobs and for the next
+            logger.exception("%s: a fault of the server ends %d items", self._name, len(batch))
+            if self._worker is not None:  # what it does now is not known
+                self._drop_worker()
+            batch = [job for job in batch if not job.future.done()]
+            outcomes = all_fail(batch, EngineFailed(_FAULT))
         for job, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, ReflectorError):
                 job.future.set_exception(outcome)

@@ -17,11 +17,14 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import httpx
+import numpy as np
 import pytest
 
+from benchmarks.audio import read, wav
 from benchmarks.wer import errors
 from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.catalog import MODELS
+from reflector_gpu.types import SAMPLE_RATE
 from samples.demo import comparable
 from tests.api.support import TRANSCRIPTIONS, connect
 from tests.cli.program import PROGRAM, environment
@@ -40,6 +43,10 @@ SHARES = {"jfk.flac": 0.05, "memoirs.flac": 0.08, "standup.mp3": 0.05}
 """Share of the words that may be wrong; tiny.en has one of them wrong in the second."""
 
 QUICK = "jfk.flac"
+ONE_WORD = "country"
+ONE_WORD_IN_QUICK = (5.71, 6.29)
+"""From when to when it is said there, in seconds."""
+
 RECORDINGS = [
     pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in SHARES
 ]
@@ -95,20 +102,26 @@ def heard(request: pytest.FixtureRequest, known: dict[str, Transcript]) -> Hear:
     def hear(name: str) -> Transcript:
         if name not in known:
             with connect(server) as client:
-                known[name] = ask(client, name)
+                known[name] = ask(client, recording(name))
         return known[name]
 
     return hear
 
 
-def ask(client: httpx.Client, name: str) -> Transcript:
-    with (SAMPLES / name).open("rb") as file:
-        answer = client.post(
-            TRANSCRIPTIONS,
-            files={"file": file},
-            data={"response_format": "verbose_json", "timestamp_granularities[]": "word"},
-            timeout=300,
-        )
+def recording(name: str) -> bytes:
+    if name != ONE_WORD:
+        return (SAMPLES / name).read_bytes()
+    first, last = (int(seconds * SAMPLE_RATE) for seconds in ONE_WORD_IN_QUICK)
+    return wav(np.pad(read(SAMPLES / QUICK)[first:last], SAMPLE_RATE))
+
+
+def ask(client: httpx.Client, data: bytes) -> Transcript:
+    answer = client.post(
+        TRANSCRIPTIONS,
+        files={"file": data},
+        data={"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+        timeout=300,
+    )
     assert answer.headers[MODEL_HEADER] in NAMES
     found: Transcript = answer.raise_for_status().json()
     return found
@@ -123,6 +136,10 @@ def reference(name: str) -> Transcript:
 def test_few_words_are_wrong(name: str, heard: Hear) -> None:
     spoken, text = comparable(reference(name)["text"]), heard(name)["text"]
     assert errors(spoken, comparable(text)) <= SHARES[name] * len(spoken), text
+
+
+def test_a_word_by_itself_between_two_silences_is_heard(heard: Hear) -> None:
+    assert comparable(heard(ONE_WORD)["text"])[-1:] == [ONE_WORD]  # tiny.en hears "our country"
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

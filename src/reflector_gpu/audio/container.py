@@ -23,7 +23,10 @@ from reflector_gpu.errors import UndecodableAudio
 ANOTHER_CLOCK = 600.0
 """Seconds. A longer jump of a broadcast's time stamps means that they have started anew."""
 
-READABLE = "wav, mp3, mp4, m4a, mov, webm, ogg, opus, flac, aac, au, wv, flv, ac3"
+READABLE = (
+    "wav, mp3, mp4, m4a, mov, mkv, webm, ogg, opus, flac, aac, ac3, aiff, amr, au, avi, caf, flv, "
+    "mp2, mpeg, ts, w64, wma, wv"
+)
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"

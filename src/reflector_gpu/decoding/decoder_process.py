@@ -75,6 +75,12 @@ def template(descriptor: int, memory: int) -> None:
             "This platform cannot confine the processes that decode recordings; a recording that"
             " makes use of a fault in FFmpeg could do what this server may do."
         )
+    with suppress(BrokenPipeError, ConnectionResetError):  # a killed server reads no answers
+        _obey(control, children)
+
+
+def _obey(control: socket.socket, children: _Children) -> None:
+    """Do what the other end orders, until it closes."""
     while True:
         order, files, _, _ = socket.recv_fds(control, ORDER.size, 1)
         if len(order) < ORDER.size:

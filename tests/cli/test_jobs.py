@@ -97,6 +97,21 @@ def test_texts_say_who_speaks(jobs: Callable[..., str], folder: Path, tmp_path: 
     assert (tmp_path / "a").read_text().startswith("A: ")
 
 
+def test_what_a_result_may_lack_is_told_on_standard_error(
+    typed: Typed, server: LiveServer, folder: Path, tmp_path: Path
+) -> None:
+    recording = folder / "monday.wav"  # it was cut off: its header promises more
+    command = ("submit", recording, "-w", "-f", "srt", "-o", tmp_path / "a.srt", "-q")
+    done = typed("jobs", *command, "--server", server.url)
+    assert done.status == 0
+    assert "monday.wav: warning: the file is truncated: it holds" in done.err
+    job_id = json.loads(typed("jobs", "list", "--json", "--server", server.url).out)[0]["id"]
+    for form in ("text", "vtt", "json"):
+        shown = typed("jobs", "result", job_id, "-f", form, "--server", server.url)
+        assert f"{job_id}: warning: the file is truncated" in shown.err
+        assert "warning" not in shown.out or form == "json"
+
+
 def test_known_voices_have_their_names(
     jobs: Callable[..., str], typed: Typed, folder: Path, tmp_path: Path
 ) -> None:

@@ -7,13 +7,16 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from pydantic import JsonValue
 
 from reflector_gpu.cli.server_address import base_url, headers
 from reflector_gpu.cli.server_errors import explained, refusal
+from reflector_gpu.cli.transcript_warnings import warnings_of_header
 from reflector_gpu.errors import InvalidRequest, NotFound, UpstreamFailed, UpstreamTimeout
+from reflector_gpu.formats.audio_warnings import WARNINGS_HEADER
 
 Json = Mapping[str, JsonValue]
 
@@ -21,6 +24,12 @@ _TIMEOUTS = httpx.Timeout(60.0, connect=10.0)
 _PIECE = 8 << 20  # bytes of one request
 _TRIES = 5  # to send a piece
 _TUS = {"Tus-Resumable": "1.0.0"}
+
+
+class Result(NamedTuple):
+    text: str
+    warnings: list[str]
+    """What it may lack."""
 
 
 class JobClient:
@@ -70,13 +79,14 @@ class JobClient:
         self._asked("DELETE", f"/v1/jobs/{job_id}")
         return "deleted"
 
-    def result(self, job_id: str, form: str | None, *, partial: bool = False) -> str:
+    def result(self, job_id: str, form: str | None, *, partial: bool = False) -> Result:
         """The result in this format, or in the job's own. ``partial``: what there is of it."""
         query = {**({"format": form} if form else {}), **({"partial": "true"} if partial else {})}
         with explained(self._http.base_url):
             answer = self._http.get(f"/v1/jobs/{job_id}/result", params=query)
         _check(answer)
-        return answer.text
+        header = answer.headers.get(WARNINGS_HEADER)
+        return Result(answer.text, warnings_of_header(header) if header else [])
 
     def upload(self, path: Path, report: Callable[[str], None]) -> str:
         """The ``upload_id`` of a file. After a broken connection, it goes on where it was.

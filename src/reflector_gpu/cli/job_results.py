@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from reflector_gpu.cli.job_client import JobClient
+from reflector_gpu.cli.job_client import JobClient, Result
 from reflector_gpu.errors import InvalidRequest, UpstreamFailed
 
 _ENDINGS = {
@@ -57,16 +57,16 @@ def format_of_file(file: Path) -> str | None:
     return None if found == "json" else found
 
 
-def fetched(client: JobClient, job_id: str, form: str | None, *, partial: bool = False) -> str:
+def fetched(client: JobClient, job_id: str, form: str | None, *, partial: bool = False) -> Result:
     """The result of a job. Text has a line for each turn where the job has told speakers apart.
 
     What is translated has no such lines.
     """
     if form == "text":
         with suppress(UpstreamFailed):  # where no speakers were told apart
-            turns = client.result(job_id, "diarized_json", partial=partial)
+            turns, warnings = client.result(job_id, "diarized_json", partial=partial)
             if json.loads(turns).get("translation") is None:
-                return dialogue(turns)
+                return Result(dialogue(turns), warnings)
     return client.result(job_id, form, partial=partial)
 
 

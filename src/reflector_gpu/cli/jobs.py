@@ -16,7 +16,7 @@ from rich.text import Text
 from reflector_gpu.cli import interrupt
 from reflector_gpu.cli.console import print_json, print_table
 from reflector_gpu.cli.hints import message_of
-from reflector_gpu.cli.job_client import JobClient, Json, key_of
+from reflector_gpu.cli.job_client import JobClient, Json, Result, key_of
 from reflector_gpu.cli.job_results import ending_of, fetched, format_of, format_of_file
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
 from reflector_gpu.cli.server_errors import ServerAway
@@ -182,11 +182,12 @@ def result(
         form = format_of_file(output)
     with JobClient(server, key) as client:
         try:
-            text = fetched(client, job_id, "text" if form == "txt" else form, partial=partial)
+            found = fetched(client, job_id, "text" if form == "txt" else form, partial=partial)
         except NotFound as error:
             sys.stderr.write(f"{job_id}  {error.message}\n")
             return 1
-    _write(text, output)
+    _write(found.text, output)
+    _warn(job_id, found)
     return 0
 
 
@@ -278,7 +279,7 @@ def _watch(
     client: JobClient,
     entries: Sequence[_Entry],
     bars: ProgressBars,
-    fetch: Callable[[str], str] | None = None,
+    fetch: Callable[[str], Result] | None = None,
 ) -> None:
     """Wait for all jobs, and write the results that ``fetch`` gives for their ids."""
     with ExitStack() as shown:
@@ -322,13 +323,20 @@ def _ended(client: JobClient, entry: _Entry, bar: Bar) -> bool:
     return job["status"] in ("completed", "failed", "cancelled")
 
 
-def _keep(entry: _Entry, fetch: Callable[[str], str]) -> None:
+def _keep(entry: _Entry, fetch: Callable[[str], Result]) -> None:
     assert entry.job
-    text = fetch(str(entry.job["id"]))
+    found = fetch(str(entry.job["id"]))
     try:
-        _write(text, entry.target)
+        _write(found.text, entry.target)
     except OSError as error:
         entry.problem = f"the result cannot be written: {error.strerror}"
+    _warn(entry.label or entry.typed, found)
+
+
+def _warn(name: str, found: Result) -> None:
+    """Say on standard error what the result may lack."""
+    for warning in found.warnings:
+        sys.stderr.write(f"{name}: warning: {warning}\n")
 
 
 def _write(text: str, target: Path | None) -> None:

@@ -108,7 +108,12 @@ def test_a_batch_is_heard_as_its_chunks_alone(engine: ParakeetRecogniser) -> Non
     batch = [case.samples for case in MISHEARD]
     words = [case.hotword for case in MISHEARD]
     together = hear(engine, batch, *words)
-    assert together == [hear(engine, [samples], *words)[0] for samples in batch]
+    alone = [hear(engine, [samples], *words)[0] for samples in batch]
+    # Some processors round sums of a batch differently, which probabilities show.
+    for one, other in zip(map(words_of, together), map(words_of, alone), strict=True):
+        assert [(w.text, w.start, w.end) for w in one] == [(w.text, w.start, w.end) for w in other]
+        chances = [word.probability for word in other]
+        assert [word.probability for word in one] == pytest.approx(chances, abs=1e-3)
 
 
 @pytest.mark.slow

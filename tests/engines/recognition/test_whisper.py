@@ -625,5 +625,6 @@ def test_text_that_is_longer_than_the_decoder_may_write_is_heard_to_its_end(
     assert len(words_of(stopped)) < len(words)
     voiced = ((words[0].start, words[-1].end),)
     found = asyncio.run(unheard.hear(Chunk(samples, 0.0, voiced), ENGLISH, recognise))
-    assert text_of(found.recognition).split()[-3:] == text_of(untroubled).split()[-3:]
-    assert len(words_of(found.recognition)) >= 0.8 * len(words)
+    heard = words_of(found.recognition)
+    assert heard[-1].end == pytest.approx(words[-1].end, abs=1.0)
+    assert len(heard) >= 0.8 * len(words)

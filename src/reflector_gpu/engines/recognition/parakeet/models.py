@@ -8,11 +8,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reflector_gpu.engines.recognition.base import RecogniserModel, RecogniserSpec
 from reflector_gpu.engines.recognition.parakeet import tensorrt
 from reflector_gpu.engines.weights import Weights
-from reflector_gpu.setting_types import ParakeetRuntime
+
+if TYPE_CHECKING:  # it needs pydantic, without which a card can be measured
+    from reflector_gpu.setting_types import ParakeetRuntime
 
 EUROPEAN = frozenset(
     "bg hr cs da nl en et fi fr de el hu it lv lt mt pl pt ro sk sl es sv ru uk".split()

@@ -70,6 +70,8 @@ class RayCluster:
         held.callback(shutil.rmtree, folder, ignore_errors=True)
         held.enter_context(patch.dict(os.environ, self._settings))
         head = {**_NODE, "temp_dir": folder}
+        # A cluster with a folder of its own writes its address into the usual one all the same.
+        Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)
         self._nodes = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         held.callback(self._nodes.shutdown)
         self._workers = [self._nodes.add_node(**_NODE) for _ in range(self._count - 1)]

@@ -67,7 +67,9 @@ export async function openCaptions(rate, options, listener) {
   };
   const close = () => {
     closed = true;
-    socket.close();
+    // Browsers report a socket that is closed while it opens as an error.
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
   };
   return {
     send(samples) {

@@ -610,8 +610,11 @@ def test_silence_is_doubted_where_somebody_was_heard(
 
 
 def test_text_that_is_longer_than_the_decoder_may_write_is_heard_to_its_end(
-    engine: WhisperRecogniser, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # In int8, some processors hear other words.
+    engine = WhisperRecogniser(str(WHISPER), compute_type="float32")
+    engine.load()
     spoken = list({clip.text: clip for clip in clips("en")}.values())[:6]
     samples = np.concatenate([clip.samples for clip in spoken])[: 30 * SAMPLE_RATE]
     (untroubled,) = hear(engine, [samples], ENGLISH)
@@ -625,6 +628,5 @@ def test_text_that_is_longer_than_the_decoder_may_write_is_heard_to_its_end(
     assert len(words_of(stopped)) < len(words)
     voiced = ((words[0].start, words[-1].end),)
     found = asyncio.run(unheard.hear(Chunk(samples, 0.0, voiced), ENGLISH, recognise))
-    heard = words_of(found.recognition)
-    assert heard[-1].end == pytest.approx(words[-1].end, abs=1.0)
-    assert len(heard) >= 0.8 * len(words)
+    assert text_of(found.recognition).split()[-3:] == text_of(untroubled).split()[-3:]
+    assert len(words_of(found.recognition)) >= 0.8 * len(words)

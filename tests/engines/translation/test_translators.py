@@ -32,7 +32,7 @@ from tests.engines.tongues import OPUS, TRANSLATION, sentences
 EN_FR = TranslateOptions("en", "fr")
 
 EXACT = "float32"
-"""int8 saturates on processors that have neither VNNI nor Intel's library, and words change."""
+"""In int8, which is the default on CPUs, some processors translate some sentences differently."""
 
 
 @pytest.fixture(scope="module")

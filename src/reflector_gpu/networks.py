@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -149,6 +150,7 @@ def holds_everyone(entries: Iterable[str]) -> bool:
     return any(one.prefixlen == 0 for one in fours) or any(one.prefixlen == 0 for one in sixes)
 
 
+@lru_cache(1000)
 def _address_of(text: str) -> Address | None:
     try:
         address = ip_address(text)

@@ -157,6 +157,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         description=_DESCRIPTION,
         lifespan=lifespan,
         openapi_url=None,  # `routes.docs` has it, and the pages: FastAPI's load scripts from a CDN
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `Observe` does that
     )
     batches_here.app = app
     app.state.service = service

@@ -93,8 +93,7 @@ async def body_of(
             another request needed the place.
         ClientDisconnect: the client left.
     """
-    stream = request.stream()
-    began, got = clock(), 0
+    began, got, more_comes = clock(), 0, True
     waiting: asyncio.Timeout | None = None
     left = False
 
@@ -105,12 +104,11 @@ async def body_of(
             waiting.reschedule(0)
 
     with permit.arriving(lambda: got, leave):
-        while True:
+        while more_comes:
             try:
                 async with asyncio.timeout(patience) as waiting:
-                    data = await anext(stream, None)
+                    message = await request.receive()
             except TimeoutError:
-                data = b""
                 if not left:
                     raise ClientTooSlow(
                         f"No byte of the request came for {patience:g} seconds; send it again."
@@ -121,14 +119,15 @@ async def body_of(
                     f"Less than {STEADY_RATE:g} bytes of the request came a second, and others "
                     "needed its place; send it again."
                 )
-            if data is None:
-                return
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            data, more_comes = message.get("body", b""), message.get("more_body", False)
             got += len(data)
             if got < SLOWEST_RATE * (clock() - began - patience):
                 raise ClientTooSlow(
                     f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
                 )
-            if data:  # the end of a body comes by itself
+            if data:  # the end of a body may come by itself
                 yield data
 
 

@@ -201,15 +201,18 @@ class Intake:
         """What ``fields`` ask for, once its model is loaded. The body must have been read."""
         model = wanted.model_for(self._service, fields, task)
         context.answered_by(model.name)
-        asking = wanted.transcription_request(
-            self._service, model, fields, task, context.priority, context.owner
-        )
-        asked = await unless_disconnected(context.request, asking)
-        began = time.monotonic()
-        await unless_disconnected(context.request, self._service.loaded(asked.model))
-        if (took := time.monotonic() - began) > _AT_ONCE:
-            context.log("load", f"{took:.3f}s")
-        return asked
+
+        async def when_loaded() -> TranscriptionRequest:
+            asked = await wanted.transcription_request(
+                self._service, model, fields, task, context.priority, context.owner
+            )
+            began = time.monotonic()
+            await self._service.loaded(asked.model)
+            if (took := time.monotonic() - began) > _AT_ONCE:
+                context.log("load", f"{took:.3f}s")
+            return asked
+
+        return await unless_disconnected(context.request, when_loaded())
 
     def renderer(self, fields: TranscriptionFields, offset: float = 0.0) -> TranscriptRenderer:
         """What writes the transcript that ``fields`` ask for."""

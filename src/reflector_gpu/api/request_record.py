@@ -43,5 +43,7 @@ class RequestRecord:
 def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:
     """The record of the request with this ASGI ``scope``."""
     state = scope.setdefault("state", {})
-    found: RequestRecord = state.setdefault(_STATE_KEY, RequestRecord())
+    if _STATE_KEY not in state:
+        state[_STATE_KEY] = RequestRecord()
+    found: RequestRecord = state[_STATE_KEY]
     return found

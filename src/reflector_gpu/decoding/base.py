@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from typing import Protocol
 
 from reflector_gpu.audio.spool import Spool, SpoolReader
 from reflector_gpu.decoding.messages import Told
 
 
-class DecodeTask(Protocol):
+class DecodeTask(Hashable, Protocol):
     """Decodes one recording. It must be picklable: it may run in another process."""
 
     @property

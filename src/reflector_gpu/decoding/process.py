@@ -7,6 +7,7 @@ import logging
 import pickle
 import socket
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.decoding.base import DecodeTask
@@ -31,6 +32,7 @@ from reflector_gpu.errors import EngineFailed, ReflectorError
 logger = logging.getLogger(__name__)
 
 _PIECE = 65_536  # bytes to receive at once
+_pickled = lru_cache(100)(pickle.dumps)  # most recordings have the same task
 _AT_ONCE = 64  # messages of one decoder, after which the other tasks have their turn
 
 
@@ -61,20 +63,20 @@ class DecoderProcess:
         """What the task tells, up to `Ended` or `Failed`. Raises `Died`."""
         loop = asyncio.get_running_loop()
         answering: asyncio.Task[None] | None = None
-        body, inline, complete = pickle.dumps(task), spool.in_memory, spool.complete
+        body, inline, complete = _pickled(task), spool.in_memory, spool.complete
         files = [] if inline is not None else [spool.fileno()]
         files += [output.fileno()] if output else []
         head = TASK_HEAD.pack(
             len(body), spool.size, complete, inline is not None, output is not None
         )
-        check = MessageCheck(with_samples=output is None)
+        check, most_data = MessageCheck(with_samples=output is None), task.most_data
         try:
             whole = head + body + (inline or b"")
             sent = socket.send_fds(self._socket, [whole], files)
             if sent < len(whole):
                 await loop.sock_sendall(self._socket, whole[sent:])
             while True:
-                message, data = await self._inbox.message(task.most_data)
+                message, data = await self._inbox.message(most_data)
                 check(message, data)
                 if isinstance(message, Needs):
                     if answering and not answering.done():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 
 from reflector_gpu.formats.schemas import AudioTrack, TracksOfFile, TruncatedFile, Warnings
 from reflector_gpu.formats.words import seconds
-from reflector_gpu.types import Condition, Span, Track, Transcript, Truncation
+from reflector_gpu.types import SOUND, Condition, Span, Track, Transcript, Truncation
 
 WARNINGS_HEADER = "X-Reflector-Warnings"
 """The header with the warnings as JSON, for formats that have no place for them."""
@@ -22,11 +22,13 @@ def of_transcript(transcript: Transcript, offset: float = 0.0) -> Warnings | Non
 
 
 def of_condition(
-    condition: Condition, offset: float = 0.0, unheard: Iterable[Span] = ()
+    condition: Condition, offset: float = 0.0, unheard: Collection[Span] = ()
 ) -> Warnings | None:
     """The warnings about a recording, if any. ``offset`` is added to every time."""
+    if condition == SOUND and not unheard:
+        return None
     cut, taken = condition.truncated, condition.taken
-    found = Warnings(
+    return Warnings(
         unheard=_spans(unheard, offset),
         damaged=_spans(condition.damaged, offset),
         truncated=_truncated(cut) if cut else None,
@@ -34,7 +36,6 @@ def of_condition(
         if taken
         else None,
     )
-    return None if found == Warnings() else found
 
 
 def headers(found: Warnings | None) -> dict[str, str]:

@@ -173,6 +173,8 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
 
 def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:
     """Whether most of ``words`` are copied from the client's prompt or hotwords."""
+    if not (options.hotwords or options.prompt):
+        return False
     told = " ".join([*options.hotwords, options.prompt or ""])
     said = _plain(" ".join(word.text for word in words))
     runs = (said[i : i + _ECHO] for i in range(len(said) - _ECHO + 1))

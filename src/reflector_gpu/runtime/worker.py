@@ -33,11 +33,11 @@ from reflector_gpu.runtime.worker_environment import WithEnvironment
 from reflector_gpu.runtime.worker_process import (
     STOPPING,
     Answered,
-    Filed,
     GivenUp,
     InLane,
     Said,
     SharedArray,
+    filed,
     is_waveform,
     serve,
     shared_memory,
@@ -234,9 +234,8 @@ class Worker:
         try:
             packed = self._pack(batch.items, place)
             self._pipe.send((packed, batch.options, frozenset(batch.listeners)))
-            for item in batch.items:
-                if isinstance(item, Filed):
-                    send_handle(self._pipe, item.fileno(), self.pid)
+            for item in filed(packed):
+                send_handle(self._pipe, item.fileno(), self.pid)
         except OSError as error:
             raise self.death() from error
         except Exception as error:  # pickling may raise anything, and has sent nothing then

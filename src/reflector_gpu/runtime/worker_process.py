@@ -90,6 +90,14 @@ class Filed(Protocol):
         """The same item where the file has this ``descriptor``."""
 
 
+def filed(packed: Sequence[object]) -> list[Filed]:
+    """Those of the items that are `Filed`.
+
+    Whether an object fulfils a Protocol is found out slowly, so arrays are not asked.
+    """
+    return [one for one in packed if not isinstance(one, SharedArray) and isinstance(one, Filed)]
+
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 """What Ctrl-C and service managers send to a whole process group."""
 
@@ -190,7 +198,7 @@ def _work(
 ) -> None:
     """Answer one batch."""
     packed, options, heard = batch
-    files = [recv_handle(pipe) for item in packed if isinstance(item, Filed)]
+    files = [recv_handle(pipe) for _ in filed(packed)]
     try:
         items = _unpacked(packed, array, files)
         progress = [PipeProgress(pipe, heard)] if streams else []

@@ -25,7 +25,7 @@ from reflector_gpu.runtime.pool import Pool
 from reflector_gpu.runtime.pool_options import PoolOptions
 from reflector_gpu.runtime.recipe import Recipe
 from reflector_gpu.types import Priority, Recognition, Samples, TranscribeOptions
-from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
+from tests.engines.recognition.parakeet.test_phrases import FRIDAY, MISHEARD
 from tests.engines.sounds import STEADY
 from tests.engines.tiny import PARAKEET, Clip, text_of
 from tests.live import LiveServer

@@ -20,7 +20,7 @@ from reflector_gpu.engines.recognition.parakeet import tdt
 from reflector_gpu.engines.recognition.parakeet.bound import BoundTdt
 from reflector_gpu.engines.recognition.parakeet.onnx import TdtHead, preferred
 from reflector_gpu.errors import ModelNotInstalled
-from tests.engines.recognition.test_phrases import FRIDAY, MISHEARD
+from tests.engines.recognition.parakeet.test_phrases import FRIDAY, MISHEARD
 from tests.engines.tiny import PARAKEET, clips
 from tests.engines.transducers import (
     FRAMES_PER_SECOND,

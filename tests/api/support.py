@@ -81,11 +81,7 @@ def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
 
 
 def connect(server: LiveServer, key: str | None = KEY) -> httpx.Client:
-    """`LiveServer.client` without the certificates, which take longer than most tests."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.Client(
-        base_url=server.url, headers=headers, timeout=60, trust_env=False, verify=False
-    )
+    return server.client(key)
 
 
 def upload(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import select
 import socket
 import threading
 import time
@@ -161,6 +162,19 @@ def send_raw(server: object, request: httpx.Request, *, share: float = 1.0) -> s
     connection = socket.create_connection((request.url.host, request.url.port or 80), timeout=60)
     connection.sendall(b"\r\n".join([*head, b"", b""]) + body[: int(len(body) * share)])
     return connection
+
+
+def trickled(server: object, request: httpx.Request) -> bytes:
+    """What the server says when a body comes byte by byte, but never stops coming."""
+    body = request.read()
+    with send_raw(server, request, share=0.5) as line:
+
+        def answered() -> bool:
+            line.sendall(body[-1:])
+            return bool(select.select([line], [], [], 0.1)[0])
+
+        eventually(answered)
+        return line.recv(1_000)
 
 
 def does_everything(folder: Path) -> LiveServer:

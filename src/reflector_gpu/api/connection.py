@@ -123,12 +123,23 @@ async def body_of(
                 raise ClientDisconnect
             data, more_comes = message.get("body", b""), message.get("more_body", False)
             got += len(data)
-            if got < SLOWEST_RATE * (clock() - began - patience):
-                raise ClientTooSlow(
-                    f"Less than {SLOWEST_RATE:g} bytes of the request came a second; send it again."
-                )
+            check_rate(got, clock() - began, patience, "send it again")
             if data:  # the end of a body may come by itself
                 yield data
+
+
+def check_rate(got: int, seconds: float, patience: float, advice: str) -> None:
+    """Check whether ``got`` bytes are enough after ``seconds``, of which ``patience`` are for free.
+
+    ``advice`` is what a client that is too slow can do.
+
+    Raises:
+        ClientTooSlow
+    """
+    if got < SLOWEST_RATE * (seconds - patience):
+        raise ClientTooSlow(
+            f"Less than {SLOWEST_RATE:g} bytes of the request came a second; {advice}."
+        )
 
 
 async def read_body(request: Request, patience: float, permit: Permit, most: int) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.support import connect, error_of, eventually, send_raw
+from reflector_gpu.api import connection
+from tests.api.support import connect, error_of, eventually, send_raw, trickled
 from tests.live import KEY, LiveServer
 
 UPLOADS = "/v1/uploads"
@@ -139,6 +140,21 @@ def test_a_client_that_comes_back_takes_over(server: LiveServer, http: httpx.Cli
         dead.sendall(b"y" * 100_000)
         assert b"409" in dead.recv(1000)
     assert offset_of(http, where) == 150_000
+
+
+def test_a_client_that_trickles_has_to_go_on_later(
+    bare: Callable[..., LiveServer], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SLOWEST_RATE", 1e9)
+    server = bare(model="scripted", apikey=KEY, data_dir=data, body_seconds=0.5)
+    with connect(server) as http:
+        where = create(http, 100_000)
+        request = http.build_request(
+            "PATCH", where, headers={**OCTETS, "Upload-Offset": "0"}, content=b"x" * 100_000
+        )
+        said = trickled(server, request)
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert offset_of(http, where) >= 50_000
 
 
 def test_a_wrong_checksum_leaves_the_upload_as_it_was(http: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from email.utils import formatdate
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reflector_gpu.api.checked_query import CheckedQuery
+from reflector_gpu.api.connection import check_rate
 from reflector_gpu.api.dependencies import AppJobs, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.errors import (
@@ -28,6 +30,7 @@ _EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 _OCTETS = "application/offset+octet-stream"
 _LONGEST_METADATA = 4000
 _LONGEST_NAME = 255
+_ADVICE = "go on where the upload is"
 
 router = APIRouter(
     prefix="/v1/uploads",
@@ -116,17 +119,17 @@ async def _append(
 
 
 async def _pieces(request: Request, patience: float) -> AsyncGenerator[bytes, None]:
-    stream = request.stream()
+    stream, began, got = request.stream(), time.monotonic(), 0
     while True:
         try:
             async with asyncio.timeout(patience):
                 piece = await anext(stream, None)
         except TimeoutError:
-            raise ClientTooSlow(
-                f"No byte came for {patience:g} seconds; go on where the upload is."
-            ) from None
+            raise ClientTooSlow(f"No byte came for {patience:g} seconds; {_ADVICE}.") from None
         if piece is None:
             return
+        got += len(piece)
+        check_rate(got, time.monotonic() - began, patience, _ADVICE)
         yield piece
 
 

@@ -242,11 +242,12 @@ def test_long_recordings_leave_decoders_to_others(
         gate = Gate(server, monkeypatch)
         gate.free = 0
         waiting = others.submit(words, server, long, **SEPARATE)
-        eventually(lambda: gate.arrived == 32)  # two chunks of each channel: decoders wait for them
+        eventually(lambda: gate.arrived >= 16 * 2)  # decoders wait for what is held
         gate.free = 1_000_000  # what has arrived is still held
         found = words(server, short, **SEPARATE)
         assert {word["speaker"] for word in found} == {"A"}
         assert not waiting.done()
+        assert gate.arrived < 16 * 7  # they do not run ahead to the end
         gate.open()
         assert {word["speaker"] for word in waiting.result()} == set("ABCDEFGHIJKLMNOP")
 
@@ -276,7 +277,8 @@ def test_a_client_that_reads_nothing_gives_its_decoders_back(
     before = gate.arrived
     with ThreadPoolExecutor(2) as clients:
         asked = [clients.submit(words, server, many, **SEPARATE) for _ in range(2)]
-        eventually(lambda: gate.arrived == before + 64)  # two chunks of each channel
+        eventually(lambda: gate.arrived >= before + 2 * 16 * 2)
+        assert gate.arrived < before + 2 * 16 * 6
         gate.open()
         assert all(one.result() for one in asked)
 

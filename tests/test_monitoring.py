@@ -14,7 +14,6 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.support import connect
 from tests.live import LiveServer
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +31,7 @@ SUFFIXES = {
 
 @pytest.fixture(scope="module")
 def families(scripted: LiveServer) -> list[Metric]:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         text = client.get("/metrics").text
     return list(text_string_to_metric_families(text))
 

@@ -11,7 +11,6 @@ import httpx
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from reflector_gpu.formats.openai import STREAM_END
-from tests.api.support import connect
 from tests.engines.tiny import FIXTURES
 from tests.live import KEY, LiveServer
 
@@ -69,7 +68,7 @@ def user(text: str) -> list[ChatCompletionUserMessageParam]:
 def chat(server: LiveServer, text: str, **fields: object) -> httpx.Response:
     """The answer to one message; the likeliest, unless ``fields`` say otherwise."""
     body = {"messages": user(text), "temperature": 0, **fields}
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(CHAT, json=body)
 
 

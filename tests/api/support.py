@@ -81,10 +81,6 @@ def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
     return value
 
 
-def connect(server: LiveServer, key: str | None = KEY) -> httpx.Client:
-    return server.client(key)
-
-
 def upload(
     server: LiveServer,
     *files: bytes,
@@ -94,12 +90,12 @@ def upload(
     """Send one file as ``file``, several as ``files``."""
     name = "file" if len(files) == 1 else "files"
     parts = [(name, (f"{number}.wav", content)) for number, content in enumerate(files)]
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(route, files=parts, data=data)
 
 
 def ask_url(server: LiveServer, url: str, **fields: object) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(FROM_URL, json={"audio_file_url": url, **fields})
 
 
@@ -143,7 +139,7 @@ def check_words(words: Sequence[Mapping[str, Any]], text: str, name: str = "word
 
 def metric(server: LiveServer, line: str) -> float:
     """The value of a line in /metrics; ``line`` is everything before it. 0 if there is none."""
-    with connect(server) as client:
+    with server.client() as client:
         text = client.get("/metrics").text
     found = [rest for rest in text.splitlines() if rest.startswith(f"{line} ")]
     return float(found[0].rsplit(" ", 1)[1]) if found else 0.0

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Priority, Samples, TranscribeOptions
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually
+from tests.api.support import TRANSCRIPTIONS, Gate, eventually
 from tests.jobs.counted import HELD, noted, quiet
 from tests.jobs.test_killed import recording
 from tests.live import LiveServer
@@ -41,7 +41,7 @@ def test_live_requests_pass_jobs_that_came_first(
     """One worker, which is busy with the first of many chunks of two jobs when they come."""
     sentence = {"file": ("live.wav", recording(speech[: 2 * SAMPLE_RATE], 1))}
     meeting = {"file": ("talk.wav", recording(speech, 1))}
-    with LiveServer(**quiet(tmp_path, monkeypatch)) as server, connect(server, None) as http:
+    with LiveServer(**quiet(tmp_path, monkeypatch)) as server, server.client(None) as http:
         queued = Queued(server, monkeypatch)
         http.post(TRANSCRIPTIONS, files=sentence).raise_for_status()
         live = set(noted(tmp_path))
@@ -54,7 +54,7 @@ def test_live_requests_pass_jobs_that_came_first(
         answers: list[httpx.Response] = []
 
         def ask() -> None:
-            with connect(server, None) as client:
+            with server.client(None) as client:
                 answers.append(client.post(TRANSCRIPTIONS, files=sentence))
 
         threads = [threading.Thread(target=ask) for _ in range(LIVE)]

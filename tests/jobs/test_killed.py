@@ -17,7 +17,7 @@ import pytest
 
 from reflector_gpu.store.database import FILE
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import TRANSCRIPTIONS, connect, eventually
+from tests.api.support import TRANSCRIPTIONS, eventually
 from tests.jobs.counted import CountedServer, given, quiet
 from tests.live import LiveServer
 
@@ -78,7 +78,7 @@ def test_a_job_survives_kills_and_recognises_no_finished_chunk_again(
     before = given(tmp_path)
     with (
         LiveServer(**quiet(tmp_path, monkeypatch)) as following,
-        connect(following, None) as http,
+        following.client(None) as http,
     ):
         eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed")
         found = http.get(f"/v1/jobs/{job}/result").json()
@@ -108,7 +108,7 @@ def test_a_job_is_there_once_it_was_accepted_and_once_only(
         server.client.post("/v1/jobs", files=files, data=form)
     with (
         LiveServer(**quiet(tmp_path, monkeypatch)) as following,
-        connect(following, None) as http,
+        following.client(None) as http,
     ):
         again = http.post("/v1/jobs", files=files, data=form)
         assert again.status_code == 200  # and not 202: it was there
@@ -130,7 +130,7 @@ def test_a_batch_survives_a_kill_and_asks_no_answered_line_again(
     before = given(tmp_path).total()
     with (
         LiveServer(**quiet(tmp_path, monkeypatch)) as following,
-        connect(following, None) as http,
+        following.client(None) as http,
     ):
         eventually(lambda: http.get(path).json()["status"] == "completed")
         done = http.get(path).json()

@@ -15,7 +15,6 @@ from tests.api.diarization.test_diarize import (  # noqa: F401  tests, and what 
     test_where_nobody_speaks_there_are_no_turns,
     turns,
 )
-from tests.api.support import connect
 from tests.live import LiveServer
 from tests.modal.conftest import Running, running
 
@@ -38,19 +37,19 @@ def scripted(app: Running) -> LiveServer:
 
 def test_the_work_is_done_in_a_container(app: Running, quiet: bytes) -> None:
     before = app.containers["Engine"].done
-    with connect(app.server) as client:
+    with app.server.client() as client:
         assert client.post("/diarize", files={"file": quiet}).json() == {"diarization": []}
     assert app.containers["Engine"].done == before + 1
     assert [pool.name for pool in app.server.service.workers.pools] == ["bic (live)"]
 
 
 def test_it_is_ready_though_it_recognises_nothing(app: Running) -> None:
-    with connect(app.server, key=None) as client:
+    with app.server.client(key=None) as client:
         answer = client.get("/health/ready")
     assert answer.json() == {"status": "ready", "model": None, "caveat": None}
 
 
 def test_few_recordings_are_held_at_once(app: Running, quiet: bytes) -> None:
-    with connect(app.server) as client:
+    with app.server.client() as client:
         client.post("/diarize", files={"file": quiet})
     assert [pool.workers for pool in app.server.service.workers.pools] == [2]

@@ -7,7 +7,7 @@ import pytest
 from reflector_gpu.deploy.on_modal.server import ServerDeployment
 from reflector_gpu.deploy.on_modal.settings import carried
 from reflector_gpu.errors import ConfigurationError
-from tests.api.support import connect, error_of, eventually
+from tests.api.support import error_of, eventually
 from tests.live import LiveServer
 from tests.modal.conftest import SCRIPTED, running
 from tests.postgresql import cluster, url
@@ -24,8 +24,8 @@ def test_a_job_is_done_wherever_it_was_given(url: str, clip: bytes) -> None:
     with (
         running("reflector_transcriber", where) as one,
         running("reflector_transcriber", where) as other,
-        connect(one.server) as http,
-        connect(other.server) as elsewhere,
+        one.server.client() as http,
+        other.server.client() as elsewhere,
     ):
         answer = http.post(JOBS, files={"file": ("a.wav", clip)})
         assert answer.status_code == 202, answer.text
@@ -35,7 +35,7 @@ def test_a_job_is_done_wherever_it_was_given(url: str, clip: bytes) -> None:
 
 
 def test_without_a_database_there_are_no_jobs(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as http:
+    with scripted.client() as http:
         for answer in (http.get(JOBS), http.post(JOBS, files={"file": ("a.wav", clip)})):
             message = error_of(answer, 404)["message"]
             assert "REFLECTOR_DATABASE_URL" in message

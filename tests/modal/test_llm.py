@@ -20,7 +20,7 @@ from tests.api.completion.test_llm import (  # noqa: F401
     test_without_a_key_nothing_is_answered,
 )
 from tests.api.llms import COUNT, LLM
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.live import LiveServer
 from tests.modal.conftest import Running, dies, running
 
@@ -49,7 +49,7 @@ def either(app: Running) -> LiveServer:
 
 def test_the_work_is_done_in_a_container(app: Running) -> None:
     before = app.containers["Engine"].done
-    with connect(app.server) as client:
+    with app.server.client() as client:
         answer = client.post("/llm", json={"prompt": "Count to ten.", "temperature": 0})
     assert answer.json() == {"text": COUNT}
     assert app.containers["Engine"].done == before + 1
@@ -57,7 +57,7 @@ def test_the_work_is_done_in_a_container(app: Running) -> None:
 
 def test_a_container_that_dies_before_it_has_said_anything_is_not_noticed(app: Running) -> None:
     app.containers["Engine"].faults.append(dies)
-    with connect(app.server) as client:
+    with app.server.client() as client:
         answer = client.post("/llm", json={"prompt": "Count to ten.", "temperature": 0})
     assert answer.json() == {"text": COUNT}
 
@@ -65,7 +65,7 @@ def test_a_container_that_dies_before_it_has_said_anything_is_not_noticed(app: R
 def test_one_that_dies_in_the_middle_of_a_stream_ends_it_with_an_error(app: Running) -> None:
     asked = {"messages": [{"role": "user", "content": "Count to ten."}], "stream": True}
     app.containers["Engine"].halfway.append(dies)
-    with connect(app.server) as client:
+    with app.server.client() as client:
         lines = client.post("/v1/chat/completions", json=asked).text.splitlines()
     events = [line for line in lines if line.startswith("data: ")]
     assert "one" in events[0] + events[1]
@@ -75,7 +75,7 @@ def test_one_that_dies_in_the_middle_of_a_stream_ends_it_with_an_error(app: Runn
 
 def test_without_a_model_in_the_volume_the_server_says_so() -> None:
     with running("reflector_llm", {"REFLECTOR_MODAL_LLM_MODEL": "/models/none"}) as app:
-        with connect(app.server) as client:
+        with app.server.client() as client:
             answer = client.post("/llm", json={"prompt": "Count to ten."})
         assert error_of(answer, 404)["code"] == "not_configured"
         assert not app.containers["Engine"].running

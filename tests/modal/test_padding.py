@@ -12,7 +12,7 @@ from tests.api.padding.test_pad import (  # noqa: F401
     test_the_padded_track_is_put_with_its_length_and_nothing_that_is_not_signed,
     track,
 )
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.live import LiveServer
 from tests.modal.conftest import running
 
@@ -27,8 +27,8 @@ def server() -> Iterator[LiveServer]:
 
 
 def test_it_is_ready_without_a_model_and_says_that_it_has_none(server: LiveServer) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         assert client.get("/health/ready").status_code == 200
         assert error_of(client.post("/pad", json={}), 400)["param"] == "track_url"
-    with connect(server, None) as client:
+    with server.client(None) as client:
         error_of(client.post("/pad", json={}), 401)

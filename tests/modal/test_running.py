@@ -23,7 +23,7 @@ from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.service import service
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import ask_url, connect, error_of, upload, wav
+from tests.api.support import ask_url, error_of, upload, wav
 from tests.engines.tiny import PARAKEET, WHISPER, clips
 from tests.live import KEY
 from tests.modal.conftest import SCRIPTED, Running, declared, dies, running
@@ -246,7 +246,7 @@ def test_the_server_asks_for_no_container_before_there_is_work(
     transcriber: Running, host: AudioHost
 ) -> None:
     with running("reflector_transcriber", SCRIPTED) as app:
-        with connect(app.server) as client:
+        with app.server.client() as client:
             assert client.get("/health/ready").status_code == 200
         assert not app.containers["Live"].running
         assert not app.containers["File"].running

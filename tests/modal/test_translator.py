@@ -9,7 +9,6 @@ import pytest
 from reflector_gpu.deploy import modal_app
 from reflector_gpu.deploy.modal_app import Deployment
 from reflector_gpu.errors import UpstreamFailed
-from tests.api.support import connect
 from tests.api.translation.test_translate import (  # noqa: F401
     test_a_bad_field_is_named,
     test_a_long_text_keeps_its_shape,
@@ -48,7 +47,7 @@ def server(app: Running) -> LiveServer:
 
 def test_the_work_is_done_in_a_container(app: Running) -> None:
     before = app.containers["Engine"].done
-    with connect(app.server) as client:
+    with app.server.client() as client:
         answer = client.post("/translate", params={"text": "Thank you."})
     assert answer.json() == {"text": {"en": "Thank you.", "fr": "Merci."}}
     assert app.containers["Engine"].done == before + 1
@@ -90,7 +89,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 @pytest.mark.usefixtures("hub")
 def test_the_server_fetches_the_weights_that_it_reads() -> None:
-    with running("reflector_translator", M2M100) as app, connect(app.server) as client:
+    with running("reflector_translator", M2M100) as app, app.server.client() as client:
         answer = client.post("/translate", params={"text": "Thank you."})
     assert answer.json() == {"text": {"en": "Thank you.", "fr": "Merci."}}
 
@@ -98,7 +97,7 @@ def test_the_server_fetches_the_weights_that_it_reads() -> None:
 def test_and_goes_on_trying(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modal_app, "_FETCH_SECONDS", 0.05)
     hub.there = False
-    with running("reflector_translator", M2M100) as app, connect(app.server) as client:
+    with running("reflector_translator", M2M100) as app, app.server.client() as client:
         asked = {"text": "Thank you."}
         assert client.post("/translate", params=asked).status_code == 503
         hub.there = True

@@ -14,7 +14,7 @@ from reflector_gpu.deploy.on_ray.shared import Share, Shared
 from reflector_gpu.runtime.limits import Use
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import connect, error_of, eventually, retry_after, send_raw, upload, wav
+from tests.api.support import error_of, eventually, retry_after, send_raw, upload, wav
 from tests.live import KEY, LiveServer
 
 
@@ -64,7 +64,7 @@ def test_what_a_client_has_in_work_on_one_server_counts_on_the_other(
     servers: list[LiveServer], clip: bytes
 ) -> None:
     one, other = servers
-    with connect(one) as http:
+    with one.client() as http:
         request = http.build_request("POST", "/v1/audio/transcriptions", files={"file": clip})
         half = send_raw(one, request, share=0.5)
     eventually(lambda: upload(other, clip).status_code == 429)

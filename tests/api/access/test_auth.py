@@ -19,7 +19,6 @@ from tests.api.support import (
     TRANSCRIBE,
     TRANSCRIPTIONS,
     TRANSLATIONS,
-    connect,
     error_of,
     eventually,
     send_raw,
@@ -49,7 +48,7 @@ GUARDED = [
 
 def ask(server: LiveServer, path: str, header: str | bytes | None, method: str = "GET") -> int:
     headers = {} if header is None else {b"Authorization": _bytes(header)}
-    with connect(server, key=None) as client:
+    with server.client(key=None) as client:
         return client.request(method, path, headers=headers).status_code
 
 
@@ -59,7 +58,7 @@ def _bytes(header: str | bytes) -> bytes:
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 def test_everything_but_health_needs_the_key(scripted: LiveServer, method: str, path: str) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         missing = client.request(method, path)
         wrong = client.request(method, path, headers={"Authorization": "Bearer wrong"})
     for response in (missing, wrong):
@@ -127,7 +126,7 @@ OTHER_HEADERS = ["api-key", "X-API-Key", "x-api-key", "API-KEY"]
 def test_the_key_may_be_in_a_header_of_its_own(
     scripted: LiveServer, name: str, value: bytes, status: int
 ) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         answer = client.get("/v1/models", headers={name.encode(): value})
     assert answer.status_code == status, answer.text
 
@@ -145,7 +144,7 @@ def test_one_right_key_among_several_is_enough(
     scripted: LiveServer, headers: list[tuple[str, str]]
 ) -> None:
     """A gateway may add its own credentials to those of its client, or the other way round."""
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         assert client.get("/v1/models", headers=headers).status_code == 200
 
 
@@ -171,7 +170,7 @@ def test_a_key_may_have_any_letters(bare: START) -> None:
 def test_a_key_is_taken_in_utf_8_and_in_latin_1(bare: START, header: str) -> None:
     server = bare(apikey="other, clé, end\xa0")
     scheme = b"Bearer " if header == "authorization" else b""
-    with connect(server, key=None) as client:
+    with server.client(key=None) as client:
 
         def status(key: bytes) -> int:
             return client.get("/v1/models", headers={header.encode(): scheme + key}).status_code
@@ -184,7 +183,7 @@ def test_a_key_is_taken_in_utf_8_and_in_latin_1(bare: START, header: str) -> Non
 
 def test_the_log_says_which_key_it_was(bare: START, caplog: pytest.LogCaptureFixture) -> None:
     server = bare(apikey="first, second, third")
-    with caplog.at_level(logging.INFO, "reflector_gpu.access"), connect(server, None) as client:
+    with caplog.at_level(logging.INFO, "reflector_gpu.access"), server.client(None) as client:
         for number, sent in enumerate(([b"third"], [b"wrong", b"second", b"third"], [b"wrong"])):
             client.headers["X-Request-ID"] = f"keys-{number}"
             client.get("/v1/models", headers=[(b"api-key", key) for key in sent])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.api.support import TRANSCRIPTIONS, connect
+from tests.api.support import TRANSCRIPTIONS
 from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
@@ -16,7 +16,7 @@ SITE = "https://app.example.org"
 
 
 def test_browsers_may_not_ask_from_other_sites_unless_told(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.get("/v1/models", headers={"Origin": SITE})
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
@@ -29,7 +29,7 @@ def test_browsers_may_ask_from_the_sites_that_are_named(bare: START, allowed: st
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,api-key,content-type,x-stainless-os",
     }
-    with connect(server, key=None) as client:
+    with server.client(key=None) as client:
         preflight = client.options(TRANSCRIPTIONS, headers=headers)
         refused = client.post(TRANSCRIPTIONS, headers={"Origin": SITE})
         missing = client.get("/no/such", headers={"Origin": SITE, "api-key": KEY})

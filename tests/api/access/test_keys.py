@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, eventually, send_raw, wav
+from tests.api.support import TRANSCRIPTIONS, Gate, error_of, eventually, send_raw, wav
 from tests.cli.conftest import Typed, typed
 from tests.jobs.test_killed import submit_batch
 from tests.live import KEY, LiveServer
@@ -75,10 +75,10 @@ def send(http: httpx.Client, audio: bytes, route: str = TRANSCRIPTIONS) -> httpx
 
 
 def test_client_secrets_end_with_the_key_that_made_them(server: LiveServer, keys: Keys) -> None:
-    with connect(server, keys("create", "bob")) as http:
+    with server.client(keys("create", "bob")) as http:
         eventually(lambda: http.get("/v1/usage").status_code == 200)
         made = http.post("/v1/realtime/client_secrets", json={}).json()["value"]
-    with connect(server, made) as http:
+    with server.client(made) as http:
         assert http.get("/v1/realtime").status_code == 400  # no WebSocket, but let in
         keys("revoke", "bob")
         eventually(lambda: http.get("/v1/realtime").status_code == 401)
@@ -87,7 +87,7 @@ def test_client_secrets_end_with_the_key_that_made_them(server: LiveServer, keys
 def test_a_batch_needs_the_scope_of_its_endpoint(server: LiveServer, keys: Keys) -> None:
     secret = keys("create", "batches", "--scopes", "jobs,transcribe")
     asked = {"input_file_id": "file-none", "completion_window": "24h"}
-    with connect(server, secret) as http:
+    with server.client(secret) as http:
         eventually(lambda: http.get("/v1/batches").status_code == 200)
         chat = http.post("/v1/batches", json=asked | {"endpoint": "/v1/chat/completions"})
         assert "does not have the scope 'llm'" in error_of(chat, 403)["message"]
@@ -99,11 +99,11 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(
     server: LiveServer, keys: Keys, clip: bytes, folder: Path
 ) -> None:
     secret = keys("create", "alice")
-    with connect(server, secret) as http:
+    with server.client(secret) as http:
         eventually(lambda: send(http, clip).status_code == 200)
         keys("revoke", "alice")
         eventually(lambda: send(http, clip).status_code == 401)
-    with connect(server) as http:
+    with server.client() as http:
         assert send(http, clip).status_code == 200  # REFLECTOR_APIKEY keeps working
     listed = keys("list")
     assert "alice" in listed
@@ -115,7 +115,7 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(
 
 def test_a_key_is_for_its_scopes_only(server: LiveServer, keys: Keys, clip: bytes) -> None:
     secret = keys("create", "bob", "--scopes", "diarize,jobs")
-    with connect(server, secret) as http:
+    with server.client(secret) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
         assert send(http, clip, "/v1/audio/diarization").status_code == 200
         assert http.get("/v1/jobs").status_code == 200
@@ -130,7 +130,7 @@ def test_a_key_is_for_its_scopes_only(server: LiveServer, keys: Keys, clip: byte
 
 def test_each_key_has_its_own_jobs(server: LiveServer, keys: Keys, clip: bytes) -> None:
     alice, bob = keys("create", "alice"), keys("create", "bob")
-    with connect(server, alice) as one, connect(server, bob) as other:
+    with server.client(alice) as one, server.client(bob) as other:
         eventually(lambda: other.get("/v1/jobs").status_code == 200)
         job = send(one, clip, "/v1/jobs").json()["id"]
         assert one.get(f"/v1/jobs/{job}").status_code == 200
@@ -150,7 +150,7 @@ def test_what_a_key_has_used_is_counted_and_limited(
         "create", "alice", "--daily-audio-hours", "0.001", "--scopes", "transcribe,jobs"
     )
     where: dict[str, Any] = {"model": "scripted", "apikey": KEY, "data_dir": tmp_path}
-    with LiveServer(**where) as server, connect(server, secret) as http:
+    with LiveServer(**where) as server, server.client(secret) as http:
         assert send(http, clip).status_code == 200
         [today] = usage(http)
         assert today["requests"] == 1, "and not the look at what was used"
@@ -165,9 +165,9 @@ def test_what_a_key_has_used_is_counted_and_limited(
         assert 0 < int(full.headers["Retry-After"]) <= 24 * 3600
         assert http.get(f"/v1/jobs/{job}").status_code == 200
     with LiveServer(**where) as server:
-        with connect(server, secret) as http:
+        with server.client(secret) as http:
             error_of(send(http, clip), 429)
-        with connect(server) as http:
+        with server.client() as http:
             assert send(http, clip).status_code == 200
             everybody = usage(http, everybody=True)
             assert len({day["key"] for day in everybody}) == 2
@@ -179,7 +179,7 @@ def test_the_words_of_a_client_that_leaves_count(
     server: LiveServer, keys: Keys, speech: Samples, held: Gate
 ) -> None:
     held.free = 1
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
         files, fields = {"file": wav(speech)}, {"stream": "true"}
         with http.stream("POST", TRANSCRIPTIONS, files=files, data=fields) as answer:
@@ -204,7 +204,7 @@ def test_the_audio_of_a_client_that_leaves_a_diarizer_counts(
         await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(server.service.workers.pool(server.service.diarizer), "submit", never)
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
         request = http.build_request("POST", route, files={"file": wav(speech)})
         with send_raw(server, request):
@@ -222,7 +222,7 @@ def stored(folder: Path, statement: str) -> Any:
 
 @pytest.mark.usefixtures("held")
 def test_the_events_of_a_job_end_with_its_key(server: LiveServer, keys: Keys, clip: bytes) -> None:
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         job = eventually(lambda: send(http, clip, "/v1/jobs").json().get("id"))
         with http.stream("GET", f"/v1/jobs/{job}/events") as events:
             lines = events.iter_lines()
@@ -234,7 +234,7 @@ def test_the_events_of_a_job_end_with_its_key(server: LiveServer, keys: Keys, cl
 def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
     server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
         send(http, clip, "/v1/jobs")
         eventually(lambda: held.arrived == 2)  # no more at once
@@ -251,7 +251,7 @@ def test_a_job_that_waits_is_not_begun_for_a_revoked_key(
 def test_a_batch_stops_when_its_key_is_revoked(
     server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
         lines = submit_batch(http, clip, 4)
         eventually(lambda: held.arrived == 2)  # no more lines at once
@@ -267,7 +267,7 @@ def test_jobs_beyond_the_share_of_a_key_wait_for_the_next_day(
     server: LiveServer, keys: Keys, clip: bytes, held: Gate, folder: Path
 ) -> None:
     """The clip has more than a second, of which the key has 0.36."""
-    with connect(server, keys("create", "alice", "--daily-audio-hours", "0.0001")) as http:
+    with server.client(keys("create", "alice", "--daily-audio-hours", "0.0001")) as http:
         eventually(lambda: send(http, clip, "/v1/jobs").status_code == 202)
         lines = submit_batch(http, clip, 4)
         eventually(lambda: held.arrived == 3)
@@ -286,7 +286,7 @@ def test_the_audio_of_a_cancelled_job_counts(
     server: LiveServer, keys: Keys, pauses: bytes, held: Gate
 ) -> None:
     held.free = 1
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         job = eventually(lambda: send(http, pauses, "/v1/jobs").json().get("id"))
         path = f"/v1/jobs/{job}"
         done = eventually(lambda: http.get(path).json()["progress"]["audio_seconds"])
@@ -295,7 +295,7 @@ def test_the_audio_of_a_cancelled_job_counts(
 
 
 def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip: bytes) -> None:
-    with connect(server, keys("create", "alice")) as http:
+    with server.client(keys("create", "alice")) as http:
         eventually(lambda: http.get("/v1/models").status_code == 200)
         sent: list[httpx.Request] = []
         http.event_hooks["request"].append(sent.append)
@@ -310,7 +310,7 @@ def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip
 def test_named_keys_close_a_server_that_was_open(tmp_path: Path, own_keys: Keys) -> None:
     own_keys("create", "alice")
     own_keys("revoke", "alice")
-    with LiveServer(model="scripted", data_dir=tmp_path) as server, connect(server, None) as http:
+    with LiveServer(model="scripted", data_dir=tmp_path) as server, server.client(None) as http:
         error_of(http.get("/v1/models"), 401)
 
 
@@ -320,7 +320,7 @@ def test_named_keys_leave_trusted_networks_open_and_close_insecure_servers(
     own_keys("create", "alice")
     for more, status in (({"trusted_networks": "127.0.0.1"}, 200), ({"insecure": True}, 401)):
         where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, **more}
-        with LiveServer(**where) as server, connect(server, None) as http:
+        with LiveServer(**where) as server, server.client(None) as http:
             assert http.get("/v1/jobs").status_code == status
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.settings import load_settings
-from tests.api.support import TRANSCRIPTIONS, connect, error_of, upload
+from tests.api.support import TRANSCRIPTIONS, error_of, upload
 from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
@@ -26,7 +26,7 @@ STRANGER = "203.0.113.9"
 def models(
     server: LiveServer, key: str | None = None, headers: Sequence[tuple[str, str]] = ()
 ) -> httpx.Response:
-    with connect(server, key) as client:
+    with server.client(key) as client:
         return client.get("/v1/models", headers=list(headers))
 
 
@@ -56,7 +56,7 @@ def test_reflector_comes_in_whatever_it_sends(bare: START, clip: bytes, key: str
     """Its compose file makes up a key for speech, and its translator has none."""
     for more in ({}, {"apikey": KEY}):
         server = bare(model="scripted", host=EVERYWHERE, trusted_networks=HERE, **more)
-        with connect(server, key) as client:
+        with server.client(key) as client:
             assert client.post(TRANSCRIPTIONS, files={"file": clip}).status_code == 200
 
 
@@ -145,7 +145,7 @@ def test_each_trusted_address_is_a_client_of_its_own(bare: START, clip: bytes) -
     )
 
     def send(address: str) -> httpx.Response:
-        with connect(server, None) as client:
+        with server.client(None) as client:
             client.headers[FORWARDED] = address
             return client.post(TRANSCRIPTIONS, files={"file": clip})
 
@@ -167,7 +167,7 @@ def test_each_address_is_a_client_of_its_own_where_nobody_needs_a_key(
     )
 
     def send(address: str) -> int:
-        with connect(server, None) as client:
+        with server.client(None) as client:
             client.headers[FORWARDED] = address
             return client.post(TRANSCRIPTIONS, files={"file": clip}).status_code
 
@@ -184,5 +184,5 @@ def test_a_key_counts_as_such_from_a_trusted_network_too(bare: START, clip: byte
     )
     assert upload(server, clip).status_code == 200
     assert upload(server, clip).status_code == 429
-    with connect(server, None) as client:
+    with server.client(None) as client:
         assert client.post(TRANSCRIPTIONS, files={"file": clip}).status_code == 200

@@ -17,7 +17,6 @@ from reflector_gpu.engines.completion.catalog import completer_of
 from tests.api import llms
 from tests.api.llms import CHAT, COUNT, ITEMS, SCHEMA, SUMMARY, chat, events, said, user
 from tests.api.support import (
-    connect,
     error_of,
     eventually,
     metric,
@@ -124,7 +123,7 @@ def test_stop_sequences(either: LiveServer, stop: object, text: str) -> None:
 
 def test_the_roles_of_messages_reach_the_model(either: LiveServer) -> None:
     def answered(*messages: dict[str, object]) -> str:
-        with connect(either) as client:
+        with either.client() as client:
             return said(client.post(CHAT, json={"messages": messages, "temperature": 0}))
 
     who: dict[str, object] = {"role": "user", "content": "Who are you?"}
@@ -265,7 +264,7 @@ def test_a_client_that_leaves_ends_the_work(
     either: LiveServer, llm: LiveServer, stream: bool
 ) -> None:
     body = {"messages": user("Never stop."), "temperature": 0, "stream": stream}
-    with connect(either) as client:
+    with either.client() as client:
         connection = send_raw(either, client.build_request("POST", CHAT, json=body))
     eventually(lambda: running(either, "live") == 1)
     if stream:
@@ -276,7 +275,7 @@ def test_a_client_that_leaves_ends_the_work(
 
 
 def test_a_deadline_ends_a_stream(llm: LiveServer) -> None:
-    with connect(llm) as client:
+    with llm.client() as client:
         answer = client.post(
             CHAT,
             json={"messages": user("Never stop."), "temperature": 0, "stream": True},
@@ -290,7 +289,7 @@ def test_a_stream_whose_worker_dies_ends_with_an_error() -> None:
     before = workers(engine)
     with llms.local() as server:
         body = {"messages": user("Never stop."), "temperature": 0, "stream": True}
-        with connect(server) as client, client.stream("POST", CHAT, json=body) as answer:
+        with server.client() as client, client.stream("POST", CHAT, json=body) as answer:
             texts = answer.iter_text()
             text = next(texts)
             for worker in workers(engine) - before:
@@ -322,7 +321,7 @@ def test_when_the_other_server_is_down_the_client_is_told() -> None:
 def test_requests_beyond_the_limit_are_told_when_to_come_back() -> None:
     with Stub(Reply(holds=True)) as stub, llms.relay(stub.url, live_requests=1) as server:
         body = {"messages": user("Say hello."), "stream": True}
-        with connect(server) as client:
+        with server.client() as client:
             first = send_raw(server, client.build_request("POST", CHAT, json=body))
         eventually(lambda: running(server, "live") == 1)
         answer: httpx.Response = chat(server, "Say hello.")

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 
 from tests.api import llms
 from tests.api.llms import CHAT, chat, events, user
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.live import LiveServer
 from tests.llm.stub import Reply, Stub
 
@@ -173,7 +173,7 @@ def test_the_forms_of_langchain_and_litellm() -> None:
         {"role": "tool", "content": "", "tool_call_id": "c"},
     ]
     extras = {"tools": None, "tool_choice": None, "parallel_tool_calls": None, "functions": None}
-    with Stub() as stub, llms.relay(stub.url) as server, connect(server) as client:
+    with Stub() as stub, llms.relay(stub.url) as server, server.client() as client:
         answer = client.post(CHAT, json={"messages": messages, **extras})
     assert answer.status_code == 200, answer.text
     assert "tool_calls" not in answer.json()["choices"][0]["message"]

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from tests.api.llms import COUNT, ITEMS, SCHEMA, SUMMARY
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.live import LiveServer
 
 
 def ask(server: LiveServer, prompt: str, **fields: object) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         return client.post("/llm", json={"prompt": prompt, "temperature": 0, **fields})
 
 
@@ -76,13 +76,13 @@ def test_a_bad_field_is_named(llm: LiveServer, fields: dict[str, Any], param: st
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_in_a_schema_are_finite(either: LiveServer, number: str) -> None:
     body = f'{{"prompt": "Say hello.", "gen_schema": {{"maximum": {number}}}}}'
-    with connect(either) as client:
+    with either.client() as client:
         assert error_of(client.post("/llm", content=body), 400)["param"] == "gen_schema"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"prompt"', b'{"prompt": "\xff"}'])
 def test_a_body_that_is_no_object_is_told_so(llm: LiveServer, body: bytes) -> None:
-    with connect(llm) as client:
+    with llm.client() as client:
         error_of(client.post("/llm", content=body), 400)
 
 
@@ -103,7 +103,7 @@ def test_a_prompt_far_over_the_context_is_not_even_read(llm: LiveServer) -> None
 
 def test_without_a_key_nothing_is_answered(llm: LiveServer) -> None:
     for path in ("/llm", "/v1/chat/completions"):
-        with connect(llm, key=None) as client:
+        with llm.client(key=None) as client:
             error_of(client.post(path, json={"prompt": "Say hello."}), 401)
 
 

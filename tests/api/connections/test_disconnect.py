@@ -23,7 +23,6 @@ from tests.api.support import (
     TRANSLATIONS,
     Gate,
     ask_url,
-    connect,
     eventually,
     metric,
     running,
@@ -77,7 +76,7 @@ def begin(
 ) -> socket.socket:
     """Send files and do not wait for the answer."""
     sent = [("files", content) for content in files]
-    with connect(server) as client:
+    with server.client() as client:
         request = client.build_request("POST", path, files=sent, data={"model": "scripted", **data})
     return send_raw(server, request, share=share)
 
@@ -85,7 +84,7 @@ def begin(
 def begin_url(
     server: LiveServer, url: str, *, share: float = 1.0, **fields: object
 ) -> socket.socket:
-    with connect(server) as client:
+    with server.client() as client:
         json = {"audio_file_url": url, **fields}
         request = client.build_request("POST", FROM_URL, json=json)
     return send_raw(server, request, share=share)

@@ -13,7 +13,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     UPLOAD_ROUTES,
     Gate,
-    connect,
     error_of,
     eventually,
     metric,
@@ -61,7 +60,7 @@ def test_429_for_a_key_that_has_its_requests_in_work_and_for_no_other(
         eventually(lambda: gate.arrived)
         assert "This client" in error_of(upload(server, clip), 429)["message"]
         gate.open()
-        with connect(server, "other") as client:
+        with server.client("other") as client:
             answer = client.post(TRANSCRIPTIONS, files={"file": clip})
         assert answer.status_code == 200
         assert first.result().status_code == 200
@@ -73,7 +72,7 @@ def test_429_for_a_key_that_has_used_its_audio_of_the_hour(bare: START, clip: by
     response = upload(server, clip)
     assert "of this hour" in error_of(response, 429)["message"]
     assert 3_500 <= retry_after(response) <= 3_600
-    with connect(server, "other") as client:
+    with server.client("other") as client:
         assert client.post(TRANSCRIPTIONS, files={"file": clip}).status_code == 200
 
 
@@ -85,7 +84,7 @@ def test_429_for_a_key_that_has_used_its_audio_of_the_hour(bare: START, clip: by
 def test_400_for_a_timeout_that_is_no_number_of_seconds(
     scripted: LiveServer, route: str, value: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(route, headers={"X-Request-Timeout": value})
     assert error_of(response, 400)["param"] == "X-Request-Timeout"
 
@@ -102,7 +101,7 @@ def test_504_when_the_clients_time_is_over_and_its_work_ends(
     stuck: tuple[LiveServer, Gate], clip: bytes
 ) -> None:
     server, gate = stuck
-    with connect(server) as client:
+    with server.client() as client:
         client.headers["X-Request-Timeout"] = "0.3"
         response = client.post(TRANSCRIPTIONS, files={"file": clip})
     assert error_of(response, 504)["code"] == "deadline_exceeded"
@@ -116,7 +115,7 @@ def test_a_stream_whose_time_is_over_says_so_and_ends(
     events: list[str] = []
     for seconds in ("1", "4", "20"):  # the first chunk has to be done by then
         gate.free = 1
-        with connect(server) as client:
+        with server.client() as client:
             client.headers["X-Request-Timeout"] = seconds
             response = client.post(TRANSCRIPTIONS, files={"file": pauses}, data={"stream": "true"})
         events = [line for line in response.text.splitlines() if line]
@@ -134,14 +133,14 @@ def test_the_servers_own_limit_holds_however_long_a_client_would_wait(
 ) -> None:
     server = bare(model="scripted", apikey=KEY, request_seconds=0.3)
     Gate(server, monkeypatch).free = 0
-    with connect(server) as client:
+    with server.client() as client:
         client.headers["X-Request-Timeout"] = "1e9"
         response = client.post(TRANSCRIPTIONS, files={"file": clip})
     assert "0.3 seconds" in error_of(response, 504)["message"]
 
 
 def test_a_request_that_is_done_in_time_does_not_notice(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         client.headers["X-Request-Timeout"] = "60"
         assert client.post(TRANSCRIPTIONS, files={"file": clip}).status_code == 200
 
@@ -151,7 +150,7 @@ def test_408_for_a_body_that_trickles(
 ) -> None:
     monkeypatch.setattr(connection, "SLOWEST_RATE", 1e9)
     server = bare(model="scripted", apikey=KEY, body_seconds=1)
-    with connect(server) as client:
+    with server.client() as client:
         request = client.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
     assert trickled(server, request).startswith(b"HTTP/1.1 408 ")
     eventually(lambda: not running(server, "live"))

@@ -29,7 +29,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     TRANSLATIONS,
     Gate,
-    connect,
     eventually,
     running,
     send_raw,
@@ -109,7 +108,7 @@ def post(
     server: LiveServer, route: str, meeting: bytes, data: Mapping[str, str] | None = None
 ) -> httpx.Response:
     name = "audio_file" if route in ("/asr", "/detect-language") else "file"
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(route, files={name: meeting}, data=data)
 
 
@@ -140,7 +139,7 @@ def test_after_a_recording_by_url(
     leftovers: Leftovers, meeting: bytes, host: AudioHost, diarize: bool
 ) -> None:
     url = host.put("/meeting.wav", Answer(meeting))
-    with leftovers.none(), connect(leftovers.server) as client:
+    with leftovers.none(), leftovers.server.client() as client:
         body = {"audio_file_url": url, "diarize": diarize}
         assert client.post(FROM_URL, json=body).status_code == 200
 
@@ -160,7 +159,7 @@ def test_after_audio_that_cannot_be_used(
 @pytest.mark.parametrize("route", [FROM_URL, "/diarize", "/pad"])
 def test_after_a_download_that_fails(leftovers: Leftovers, host: AudioHost, route: str) -> None:
     cut = host.put("/cut.wav", Answer(bytes(200_000), cut_at=100_000))
-    with connect(leftovers.server) as client:
+    with leftovers.server.client() as client:
         for url in (NOBODY, cut):
             with leftovers.none():
                 fields = {"audio_file_url": url, "track_url": url}
@@ -178,7 +177,7 @@ def test_after_a_receiver_that_takes_nothing(
 ) -> None:
     url = host.put("/meeting.wav", Answer(meeting))
     fields = {"track_url": url, "output_url": NOBODY, "start_time_seconds": 1}
-    with leftovers.none(), connect(leftovers.server) as client:
+    with leftovers.none(), leftovers.server.client() as client:
         assert client.post("/pad", json=fields).status_code == 502
 
 
@@ -190,7 +189,7 @@ def test_after_an_engine_that_fails(
     gate = Gate(leftovers.server, monkeypatch)
     gate.free = 0
     with leftovers.none():
-        with connect(leftovers.server) as client:
+        with leftovers.server.client() as client:
             data = {"stream": stream, "diarize": "true"}
             request = client.build_request(
                 "POST", TRANSCRIPTIONS, files={"file": meeting}, data=data
@@ -208,7 +207,7 @@ def test_after_a_client_that_leaves(
     gate = Gate(leftovers.server, monkeypatch)
     gate.free = 0
     with leftovers.none():
-        with connect(leftovers.server) as client:
+        with leftovers.server.client() as client:
             request = client.build_request("POST", TRANSCRIPTIONS, files={"file": meeting})
         with send_raw(leftovers.server, request):
             eventually(lambda: gate.arrived)

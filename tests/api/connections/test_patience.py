@@ -23,7 +23,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
     ask_url,
-    connect,
     error_of,
     eventually,
     metric,
@@ -40,7 +39,7 @@ from tests.waiting import PATIENCE_SECONDS
 @pytest.mark.parametrize("path", [TRANSCRIPTIONS, FROM_URL])
 def test_a_body_that_stops_arriving_gives_its_place_back(clip: bytes, path: str) -> None:
     with LiveServer(model="scripted", apikey=KEY, body_seconds=0.2) as server:
-        with connect(server) as client:
+        with server.client() as client:
             body = {"files": {"file": clip}} if path == TRANSCRIPTIONS else {"json": {"a": "b"}}
             request = client.build_request("POST", path, **body)
         connection = send_raw(server, request, share=0.5)
@@ -93,7 +92,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_upload_that_comes_slowly_gives_its_place_to_another(
     small: LiveServer, clip: bytes, text: str, share: float
 ) -> None:
-    with connect(small, OTHER_KEY) as client:
+    with small.client(OTHER_KEY) as client:
         request = client.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
     with send_raw(small, request, share=share) as slow:
         eventually(lambda: running(small, "live"))
@@ -110,7 +109,7 @@ def test_a_download_that_comes_slowly_gives_its_place_to_another(
     small: LiveServer, clip: bytes, text: str, host: AudioHost
 ) -> None:
     slow = Answer(clip, pause_at=len(clip) // 2)
-    with ThreadPoolExecutor() as threads, connect(small, OTHER_KEY) as other:
+    with ThreadPoolExecutor() as threads, small.client(OTHER_KEY) as other:
         url = host.put("/slow.wav", slow)
         first = threads.submit(other.post, FROM_URL, json={"audio_file_url": url})
         assert slow.paused.wait(PATIENCE_SECONDS)
@@ -138,9 +137,9 @@ def test_what_a_stopping_server_cuts_off_is_told_to_come_back(
 def test_made_up_methods_do_not_grow_the_metrics(scripted: LiveServer) -> None:
     line = 'reflector_requests_total{method="other",route="unmatched",status="401"}'
     before = metric(scripted, line)
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         for number in range(3):
             client.request(f"EVIL{number}", "/x")
     assert eventually(lambda: metric(scripted, line) == before + 3)
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert "EVIL" not in client.get("/metrics").text

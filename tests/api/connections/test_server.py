@@ -23,7 +23,6 @@ from reflector_gpu.settings import load_settings
 from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
-    connect,
     error_of,
     eventually,
     retry_after,
@@ -151,7 +150,7 @@ def test_the_work_for_a_stream_that_nobody_reads_ends(
     to.narrow()
     gate = Gate(to, monkeypatch)
     gate.free = 0
-    with connect(to) as client:
+    with to.client() as client:
         request = client.build_request(
             "POST", TRANSCRIPTIONS, files={"file": clip}, data={"stream": "true"}
         )
@@ -267,7 +266,7 @@ def test_503_when_all_connections_have_requests(
     with ThreadPoolExecutor() as threads:
         first = threads.submit(upload, to, clip)
         eventually(lambda: gate.arrived)
-        with connect(to) as client:
+        with to.client() as client:
             response = client.get("/health")
             assert error_of(response, 503)["code"] == "unavailable"
             assert retry_after(response) == 1

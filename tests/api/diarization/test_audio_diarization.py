@@ -14,7 +14,7 @@ from reflector_gpu.formats import diarization
 from reflector_gpu.pipeline.diarization import Diarized
 from reflector_gpu.types import SpeakerTurn
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.conftest import SAMPLES
 from tests.live import LiveServer
 
@@ -29,7 +29,7 @@ def meeting() -> bytes:
 
 
 def ask(server: LiveServer, audio: bytes, **fields: object) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         files = {"file": ("stand up.ogg", audio)}
         return client.post(ROUTE, files=files, data=fields)
 
@@ -37,7 +37,7 @@ def ask(server: LiveServer, audio: bytes, **fields: object) -> httpx.Response:
 @pytest.fixture(scope="module")
 def turns(scripted: LiveServer, meeting: bytes) -> list[dict[str, Any]]:
     """The turns that /diarize finds in it."""
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post("/diarize", files={"file": meeting})
     found: list[dict[str, Any]] = answer.json()["diarization"]
     return found
@@ -120,7 +120,7 @@ def test_known_speakers_bear_their_names(scripted: LiveServer, meeting: bytes) -
 
 def test_a_recording_by_its_url(scripted: LiveServer, meeting: bytes, host: AudioHost) -> None:
     url = host.put("/meeting", Answer(meeting))
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(ROUTE, params={"audio_file_url": url, "response_format": "rttm"})
     assert answer.text.startswith("SPEAKER audio 1 ")
 

@@ -16,7 +16,6 @@ from tests.api.support import (
     TRANSLATIONS,
     Gate,
     ask_url,
-    connect,
     error_of,
     upload,
 )
@@ -39,7 +38,7 @@ def reference() -> dict[str, Any]:
 
 
 def diarize(server: LiveServer, audio: bytes, **query: str | float) -> list[dict[str, Any]]:
-    with connect(server) as client:
+    with server.client() as client:
         answer = client.post(DIARIZE, files={"file": audio}, params=query)
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"diarization"}
@@ -90,7 +89,7 @@ def test_by_url_and_with_an_offset(
     scripted: LiveServer, host: AudioHost, meeting: bytes, turns: list[dict[str, Any]]
 ) -> None:
     url = host.put("/meeting.ogg", Answer(meeting))
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(DIARIZE, params={"audio_file_url": url, "timestamp": 100})
     assert answer.json()["diarization"] == [
         {
@@ -138,13 +137,13 @@ def test_where_nobody_speaks_there_are_no_turns(scripted: LiveServer, quiet: byt
 def test_400_names_the_query_parameter_that_is_wrong(
     scripted: LiveServer, quiet: bytes, query: dict[str, str | int], param: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(DIARIZE, files={"file": quiet}, params=query)
     assert error_of(answer, 400)["param"] == param
 
 
 def test_400_for_no_audio_at_all(scripted: LiveServer, host: AudioHost) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert error_of(client.post(DIARIZE), 400)
         assert error_of(client.post(DIARIZE, files={"file": b"no audio"}), 400)["param"] == "file"
         url = host.put("/no-audio", Answer(b"no audio"))
@@ -155,7 +154,7 @@ def test_400_for_no_audio_at_all(scripted: LiveServer, host: AudioHost) -> None:
 
 
 def test_401_without_a_key(scripted: LiveServer, quiet: bytes) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         assert error_of(client.post(DIARIZE, files={"file": quiet}), 401)
 
 

@@ -15,7 +15,7 @@ from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import SpeakerTurn
-from tests.api.support import connect, error_of, eventually, upload, wav
+from tests.api.support import error_of, eventually, upload, wav
 from tests.engines.conversations import OVERLAPPING, THREE, conversation, error_rate
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION, WHISPER
@@ -44,7 +44,7 @@ def turns_of(answer: httpx.Response) -> list[SpeakerTurn]:
 
 
 def test_a_meeting_of_three_is_told_apart(own: LiveServer, meeting: bytes) -> None:
-    with connect(own) as client:
+    with own.client() as client:
         turns = turns_of(client.post("/diarize", files={"file": meeting}))
     assert list(dict.fromkeys(turn.speaker for turn in turns)) == [0, 1, 2]
     assert error_rate(turns, conversation(THREE)[1]) < 0.15
@@ -52,7 +52,7 @@ def test_a_meeting_of_three_is_told_apart(own: LiveServer, meeting: bytes) -> No
 
 def test_people_who_speak_at_once_have_turns_that_overlap(own: LiveServer) -> None:
     sound, truth = conversation(OVERLAPPING)
-    with connect(own) as client:
+    with own.client() as client:
         turns = turns_of(client.post("/diarize", files={"file": wav(sound)}))
     assert any(one.end > other.start + 0.5 for one, other in pairwise(turns))
     assert error_rate(turns, truth) < 0.15
@@ -64,18 +64,18 @@ def test_words_name_their_speakers(own: LiveServer, meeting: bytes) -> None:
 
 
 def test_the_number_of_speakers_is_respected(own: LiveServer, meeting: bytes) -> None:
-    with connect(own) as client:
+    with own.client() as client:
         answer = client.post("/diarize", files={"file": meeting}, params={"num_speakers": 2})
     assert {turn["speaker"] for turn in answer.json()["diarization"]} == {0, 1}
 
 
 def test_where_nobody_speaks_there_are_no_turns(own: LiveServer, quiet: bytes) -> None:
-    with connect(own) as client:
+    with own.client() as client:
         assert client.post("/diarize", files={"file": quiet}).json() == {"diarization": []}
 
 
 def test_the_list_says_that_a_model_is_a_diarizer(own: LiveServer) -> None:
-    with connect(own) as client:
+    with own.client() as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
         assert client.get("/v1/models/pair").json() == cards["pair"]
@@ -89,7 +89,7 @@ def test_it_recognises_no_words(own: LiveServer, meeting: bytes) -> None:
 
 
 def test_a_diarizer_without_a_model_is_not_waited_for(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert client.get("/health/ready").status_code == 200
         assert client.get("/v1/models/pyannet").json()["type"] == "diarizer"
 
@@ -135,7 +135,7 @@ def test_it_is_downloaded_at_the_start_and_waited_for(
     hub = diarizer_hub
     hub.stops_after = 1000
     server = start(auto_pull=True)
-    with connect(server) as client:
+    with server.client() as client:
         eventually(lambda: hub.downloads)
         for answer in (
             client.get("/health/ready"),
@@ -162,7 +162,7 @@ def test_it_is_downloaded_at_the_start_and_waited_for(
 def test_nothing_is_downloaded_unless_that_is_allowed(
     diarizer_hub: Hub, start: START, meeting: bytes
 ) -> None:
-    with connect(start(auto_pull=False)) as client:
+    with start(auto_pull=False).client() as client:
         eventually(lambda: client.get("/v1/models/scripted").json()["state"] == "ready")
         for answer in (
             client.get("/health/ready"),

@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import TRANSCRIPTIONS, ask_url, connect, error_of, silence, upload, wav
+from tests.api.support import TRANSCRIPTIONS, ask_url, error_of, silence, upload, wav
 from tests.conftest import SAMPLES
 from tests.live import LiveServer
 
@@ -157,7 +157,7 @@ def test_400_for_voices_that_cannot_be_used(
         "known_speaker_names[]": names,
         "known_speaker_references[]": references,
     }
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(TRANSCRIPTIONS, files={"file": quiet}, data=data)
     error = error_of(answer, 400)
     assert error["param"] == param

@@ -17,7 +17,7 @@ import pytest
 from reflector_gpu import pcm
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import connect, error_of, eventually, silence, upload, wav
+from tests.api.support import error_of, eventually, silence, upload, wav
 from tests.conftest import SAMPLES
 from tests.live import KEY, LiveServer
 
@@ -47,7 +47,7 @@ def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Li
 @pytest.fixture
 def http(server: LiveServer) -> Iterator[httpx.Client]:
     """A client of a server that remembers nobody yet."""
-    with connect(server) as client:
+    with server.client() as client:
         for one in client.get(ROUTE).json()["data"]:
             client.delete(f"{ROUTE}/{one['name']}")
         yield client
@@ -201,7 +201,7 @@ def test_voices_are_those_of_the_key_that_sent_them(
     server: LiveServer, http: httpx.Client, halves: dict[str, tuple[Samples, Samples]]
 ) -> None:
     remember(http, "Anna", clip(halves, "Anna"))
-    with connect(server, "other") as other:
+    with server.client("other") as other:
         assert other.get(ROUTE).json()["data"] == []
         assert error_of(other.delete(f"{ROUTE}/Anna"), 404)
     assert len(http.get(ROUTE).json()["data"]) == 1
@@ -221,7 +221,7 @@ def test_bad_voices_are_refused(
 
 
 def test_a_server_without_a_place_remembers_nobody(bare: Callable[..., LiveServer]) -> None:
-    with connect(bare(apikey=KEY)) as client:
+    with bare(apikey=KEY).client() as client:
         error = error_of(client.get(ROUTE), 404)
         assert error["code"] == "not_configured"
         assert "REFLECTOR_SPEAKER_STORE" in error["message"]
@@ -235,7 +235,7 @@ def test_a_server_without_a_place_remembers_nobody(bare: Callable[..., LiveServe
 def test_a_job_for_people_whom_nobody_remembers_is_refused_at_once(
     bare: Callable[..., LiveServer], tmp_path: Path, kind: str
 ) -> None:
-    with connect(bare(apikey=KEY, data_dir=tmp_path)) as client:
+    with bare(apikey=KEY, data_dir=tmp_path).client() as client:
         fields = {"kind": kind, "known_speakers": "all"}
         answer = client.post("/v1/jobs", files={"file": wav(silence(1))}, data=fields)
         assert error_of(answer, 400)["param"] == "known_speakers"
@@ -251,7 +251,7 @@ def test_another_key_does_not_open_the_files(
 ) -> None:
     remember(http, "Anna", clip(halves, "Anna"))
     other = bare(apikey=KEY, speaker_store=store, speaker_store_key="another secret, as long")
-    with connect(other) as client:
+    with other.client() as client:
         assert "REFLECTOR_SPEAKER_STORE_KEY" in error_of(client.get(ROUTE), 503)["message"]
 
 

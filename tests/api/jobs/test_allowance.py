@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.hosts import Answer, AudioHost
 from tests.api.jobs.test_uploads import TUS, UPLOADS, append, create
-from tests.api.support import Gate, connect, error_of, eventually, send_raw
+from tests.api.support import Gate, error_of, eventually, send_raw
 from tests.live import KEY, LiveServer
 
 JOBS, FILES = "/v1/jobs", "/v1/files"
@@ -36,13 +36,13 @@ def server(data: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with connect(server) as client:
+    with server.client() as client:
         yield client
 
 
 @pytest.fixture
 def other(server: LiveServer) -> Iterator[httpx.Client]:
-    with connect(server, OTHER) as client:
+    with server.client(OTHER) as client:
         yield client
 
 

@@ -14,7 +14,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from reflector_gpu.api import batch_kind
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually, upload
+from tests.api.support import TRANSCRIPTIONS, Gate, eventually, upload
 from tests.audio.media import Form, encode
 from tests.live import KEY, LiveServer
 
@@ -112,7 +112,7 @@ def test_lines_wait_for_a_place_as_long_as_that_takes(
     gate.free = 0
     url = host.put("/busy.wav", Answer(clips[0]))
     batch = submit(client, [line(name, {"audio_file_url": url}) for name in ("one", "two")])
-    with connect(server) as http:
+    with server.client() as http:
 
         def refused() -> bool:
             told = http.get("/metrics").text.splitlines()
@@ -135,7 +135,7 @@ def test_answers_say_what_is_missing(client: OpenAI, speech: Samples) -> None:
 def test_a_batch_is_listed_but_not_among_jobs(client: OpenAI, server: LiveServer) -> None:
     batch = submit(client, [line("a", {"input_audio": {"data": ""}})])
     assert batch.id in [one.id for one in client.batches.list(limit=2)]
-    with connect(server) as http:
+    with server.client() as http:
         assert batch.id not in http.get("/v1/jobs").text
         assert http.get(f"/v1/jobs/{batch.id}").json()["kind"] == "batch"
     assert ended(client, batch).request_counts.failed == 1

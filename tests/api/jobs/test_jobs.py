@@ -18,7 +18,6 @@ from tests.api.support import (
     FROM_URL,
     TRANSLATIONS,
     Gate,
-    connect,
     error_of,
     eventually,
     upload,
@@ -44,7 +43,7 @@ def server(data: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with connect(server) as client:
+    with server.client() as client:
         yield client
 
 
@@ -200,7 +199,7 @@ def test_nobody_sees_the_jobs_of_another_key(
     server: LiveServer, http: httpx.Client, clip: bytes
 ) -> None:
     job = submit(http, clip)
-    with connect(server, OTHER) as other:
+    with server.client(OTHER) as other:
         for answer in (
             other.get(f"{JOBS}/{job['id']}"),
             other.get(f"{JOBS}/{job['id']}/result"),
@@ -437,7 +436,7 @@ def test_a_job_that_cannot_be_read_holds_the_others_up_no_longer_than_it_is_ther
 
 
 def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         for answer in (client.get(JOBS), client.post(JOBS, files={"file": ("a.wav", clip)})):
             assert "REFLECTOR_DATA_DIR" in error_of(answer, 404)["message"]
 
@@ -446,7 +445,7 @@ def test_a_server_without_a_folder_says_what_it_lacks(scripted: LiveServer, clip
 def test_expired_jobs_and_uploads_are_erased(tmp_path: Path, clip: bytes) -> None:
     where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path}
     first = LiveServer(**where, uploads_keep_hours=1e-9)
-    with first as server, connect(server, None) as http:
+    with first as server, server.client(None) as http:
         job = submit(http, clip)
         ended(http, job)
         sent = {"Tus-Resumable": "1.0.0", "Upload-Length": "10"}
@@ -454,7 +453,7 @@ def test_expired_jobs_and_uploads_are_erased(tmp_path: Path, clip: bytes) -> Non
         assert http.head(upload, headers=sent).status_code == 404
         assert list((tmp_path / "uploads").iterdir())
     brief = LiveServer(**where, jobs_keep_hours=1e-9)
-    with brief as server, connect(server, None) as http:
+    with brief as server, server.client(None) as http:
         eventually(lambda: http.get(f"{JOBS}/{job['id']}").status_code == 404)
         eventually(lambda: not list((tmp_path / "uploads").iterdir()))
 
@@ -466,14 +465,14 @@ def test_a_job_goes_on_when_its_server_starts_again(
     with LiveServer(model="scripted", data_dir=tmp_path) as server:
         gate = Gate(server, monkeypatch)
         gate.free = 1
-        with connect(server, None) as http:
+        with server.client(None) as http:
             job = submit(http, pauses)
             eventually(lambda: get(http, job)["progress"]["audio_seconds"] > 0)
             before = get(http, job)
     server = LiveServer(model="scripted", data_dir=tmp_path)
     gate = Gate(server, monkeypatch)  # before the server goes on with the job
     with server:
-        with connect(server, None) as http:
+        with server.client(None) as http:
             done = ended(http, job)
             assert done["text"].startswith(before["text"])
             assert gate.arrived == 2

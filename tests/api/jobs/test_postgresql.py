@@ -19,7 +19,7 @@ from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.jobs.test_uploads import OCTETS, TUS, append, create, offset_of
 from tests.api.jobs.test_webhooks import Hooked
-from tests.api.support import Gate, connect, error_of, eventually, send_raw
+from tests.api.support import Gate, error_of, eventually, send_raw
 from tests.jobs.counted import CountedServer, quiet
 from tests.jobs.test_killed import hung, recording, submit_batch
 from tests.live import LiveServer
@@ -43,7 +43,7 @@ def test_two_servers_share_the_queue_and_one_may_be_killed(
     with (
         CountedServer(tmp_path, chunks=2, database_url=url) as doomed,
         LiveServer(**where, database_url=url, jobs_at_once=1) as other,
-        connect(other, None) as http,
+        other.client(None) as http,
     ):
         made = [doomed.client.post("/v1/jobs", files=audio).json()["id"] for _ in range(4)]
         hung(doomed, 1)
@@ -60,7 +60,7 @@ def test_a_webhook_is_sent(url: str, tmp_path: Path, clip: bytes) -> None:
     with (
         Hooked() as hooked,
         LiveServer(**where, url_allow="127.0.0.1") as server,
-        connect(server, None) as http,
+        server.client(None) as http,
     ):
         sent = http.post(
             "/v1/jobs", files={"file": ("a.wav", clip)}, data={"webhook_url": hooked.url}
@@ -76,8 +76,8 @@ def test_a_key_made_on_one_server_counts_on_all(url: str, tmp_path: Path, clip: 
     with (
         LiveServer(**where) as one,
         LiveServer(**where) as other,
-        connect(one, secret) as http,
-        connect(other, secret) as elsewhere,
+        one.client(secret) as http,
+        other.client(secret) as elsewhere,
     ):
         files = {"file": ("a\0b.wav", clip)}
         job = http.post("/v1/jobs", files=files, data={"idempotency_key": "x"}).json()["id"]
@@ -102,8 +102,8 @@ def test_an_upload_has_one_server_at_a_time(url: str, tmp_path: Path) -> None:
     with (
         LiveServer(**where) as one,
         LiveServer(**where) as other,
-        connect(one, None) as http,
-        connect(other, None) as elsewhere,
+        one.client(None) as http,
+        other.client(None) as elsewhere,
     ):
         upload = create(http, len(content))
         sent = {**OCTETS, "Upload-Offset": "0"}
@@ -123,7 +123,7 @@ def test_many_at_once_with_one_key_make_one_job(url: str, tmp_path: Path, clip: 
     with LiveServer(**where, apikey="k") as one, LiveServer(**where, apikey="k") as other:
 
         def submit(server: LiveServer) -> None:
-            with connect(server, "k") as http:
+            with server.client("k") as http:
                 files = {"file": ("a.wav", clip)}
                 answer = http.post("/v1/jobs", files=files, data={"idempotency_key": "once"})
                 found.append(answer.json()["id"])
@@ -144,8 +144,8 @@ def test_servers_share_jobs_without_a_common_folder(
     with (
         LiveServer(**settings, url_allow="127.0.0.1") as one,
         LiveServer(**settings, url_allow="127.0.0.1") as other,
-        connect(one, None) as http,
-        connect(other, None) as elsewhere,
+        one.client(None) as http,
+        other.client(None) as elsewhere,
     ):
         gates = [Gate(server, monkeypatch) for server in (one, other)]
         for gate in gates:

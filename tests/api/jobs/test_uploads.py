@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from reflector_gpu.api import connection
-from tests.api.support import connect, error_of, eventually, send_raw, trickled
+from tests.api.support import error_of, eventually, send_raw, trickled
 from tests.live import KEY, LiveServer
 
 UPLOADS = "/v1/uploads"
@@ -30,7 +30,7 @@ def server(data: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with connect(server) as client:
+    with server.client() as client:
         yield client
 
 
@@ -147,7 +147,7 @@ def test_a_client_that_trickles_has_to_go_on_later(
 ) -> None:
     monkeypatch.setattr(connection, "SLOWEST_RATE", 1e9)
     server = bare(model="scripted", apikey=KEY, data_dir=data, body_seconds=0.5)
-    with connect(server) as http:
+    with server.client() as http:
         where = create(http, 100_000)
         request = http.build_request(
             "PATCH", where, headers={**OCTETS, "Upload-Offset": "0"}, content=b"x" * 100_000
@@ -178,7 +178,7 @@ def test_an_upload_is_terminated(http: httpx.Client, data: Path) -> None:
 
 def test_an_upload_belongs_to_its_key(server: LiveServer, http: httpx.Client) -> None:
     where = create(http, 10)
-    with connect(server, "other") as other:
+    with server.client("other") as other:
         assert other.head(where, headers=TUS).status_code == 404
         assert append(other, where, 0, b"0").status_code == 404
         assert other.delete(where, headers=TUS).status_code == 404

@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from reflector_gpu.jobs import webhooks
-from tests.api.support import connect, error_of, eventually
+from tests.api.support import error_of, eventually
 from tests.live import KEY, LiveServer
 from tests.loopback import Loopback, Quiet
 
@@ -56,7 +56,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     settings: dict[str, Any] = {"model": "scripted", "apikey": f"{KEY},other", "data_dir": folder}
     with (
         LiveServer(**settings, url_allow="127.0.0.1,localhost") as server,
-        connect(server) as client,
+        server.client() as client,
     ):
         yield client
 
@@ -162,7 +162,7 @@ def test_messages_wait_for_the_next_server(tmp_path: Path, clip: bytes) -> None:
     with Hooked(*[500] * 1000) as refusing:
         where: dict[str, Any]
         where = {"model": "scripted", "data_dir": tmp_path, "url_allow": "127.0.0.1"}
-        with LiveServer(**where) as server, connect(server, None) as client:
+        with LiveServer(**where) as server, server.client(None) as client:
             submit(client, clip, refusing.url)
             eventually(lambda: refusing.got)
         before = len(refusing.got)

@@ -11,7 +11,7 @@ import pytest
 
 from reflector_gpu.engines.recognition import catalog
 from tests.api.engines import ABSENT
-from tests.api.support import connect, error_of, eventually, retry_after
+from tests.api.support import error_of, eventually, retry_after
 from tests.engines.hub import Hub
 from tests.engines.tiny import PARAKEET, clips
 from tests.live import KEY, LiveServer
@@ -44,7 +44,7 @@ def state(client: httpx.Client, model: str = "tiny") -> str:
 
 def test_a_configured_model_is_downloaded_at_the_start(hub: Hub, start: START) -> None:
     hub.stops_after = 1000
-    with connect(start(model="tiny")) as client:
+    with start(model="tiny").client() as client:
         eventually(lambda: hub.downloads)
         for answer in (client.get("/health/ready"), ask(client)):
             error = error_of(answer, 503)
@@ -62,7 +62,7 @@ def test_a_configured_model_is_downloaded_at_the_start(hub: Hub, start: START) -
 
 
 def test_a_model_that_a_request_names_is_downloaded_for_it(hub: Hub, start: START) -> None:
-    with connect(start(model="scripted")) as client:
+    with start(model="scripted").client() as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         assert hub.looked_up == []
         assert state(client) == "not installed"
@@ -72,7 +72,7 @@ def test_a_model_that_a_request_names_is_downloaded_for_it(hub: Hub, start: STAR
 
 
 def test_nothing_is_downloaded_unless_that_is_allowed(hub: Hub, start: START) -> None:
-    with connect(start(model="tiny", auto_pull=False)) as client:
+    with start(model="tiny", auto_pull=False).client() as client:
         for answer in (client.get("/health/ready"), ask(client)):
             error = error_of(answer, 503)
             assert error["code"] == "model_not_installed"
@@ -82,7 +82,7 @@ def test_nothing_is_downloaded_unless_that_is_allowed(hub: Hub, start: START) ->
 
 
 def test_nothing_is_downloaded_for_a_request_that_cannot_work(hub: Hub, start: START) -> None:
-    with connect(start(model="scripted")) as client:
+    with start(model="scripted").client() as client:
         answer = ask(client, model="tiny.en", language="fr")
         assert error_of(answer, 400)["code"] == "unsupported_language"
         assert state(client, "tiny.en") == "not installed"
@@ -92,7 +92,7 @@ def test_no_package_is_ever_installed(
     hub: Hub, start: START, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))
-    with connect(start(model=ABSENT.name)) as client:
+    with start(model=ABSENT.name).client() as client:
         for answer in (client.get("/health/ready"), ask(client)):
             error = error_of(answer, 503)
             assert error["code"] == "model_not_installed"
@@ -105,7 +105,7 @@ def test_auto_works_with_what_is_here_meanwhile(hub: Hub, start: START) -> None:
     server = start(
         model="auto", auto_models="parakeet,tiny", model_paths={"parakeet": str(PARAKEET)}
     )
-    with connect(server) as client:
+    with server.client() as client:
         eventually(lambda: state(client, "parakeet") == "ready")
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
         assert error_of(client.get("/health/ready"), 503)["code"] == "engine_loading"
@@ -117,7 +117,7 @@ def test_auto_leaves_out_what_cannot_be_downloaded(
     hub: Hub, start: START, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))
-    with connect(start(model="auto", auto_models=f"{ABSENT.name},tiny")) as client:
+    with start(model="auto", auto_models=f"{ABSENT.name},tiny").client() as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         assert ask(client, language="en").json()["text"] == clips("en")[0].text
 
@@ -127,14 +127,14 @@ def test_the_error_names_the_model_that_a_download_would_bring(
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, ABSENT.name, replace(ABSENT, weights=WEIGHTS))
     settings = {"model": "auto", "auto_models": f"{ABSENT.name},tiny", "auto_pull": False}
-    with connect(start(**settings)) as client:
+    with start(**settings).client() as client:
         for answer in (client.get("/health/ready"), ask(client, language="en")):
             assert "reflector-gpu models pull tiny" in error_of(answer, 503)["message"]
 
 
 def test_a_download_that_fails_says_why_and_what_to_do(hub: Hub, start: START) -> None:
     hub.refuses = 403
-    with connect(start(model="tiny")) as client:
+    with start(model="tiny").client() as client:
         eventually(lambda: state(client) == "not installed")
         for answer in (client.get("/health/ready"), ask(client)):
             error = error_of(answer, 503)

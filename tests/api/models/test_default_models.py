@@ -12,7 +12,7 @@ import pytest
 
 from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.catalog import MODELS
-from tests.api.support import TRANSLATIONS, connect, error_of, eventually
+from tests.api.support import TRANSLATIONS, error_of, eventually
 from tests.engines.tiny import WHISPER, clips
 from tests.live import KEY, LiveServer
 
@@ -37,7 +37,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @contextmanager
 def started() -> Iterator[httpx.Client]:
     """A client of a server that is ready, and has no settings."""
-    with LiveServer(apikey=KEY) as server, connect(server) as client:
+    with LiveServer(apikey=KEY) as server, server.client() as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
         yield client
 

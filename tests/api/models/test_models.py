@@ -21,7 +21,6 @@ from tests.api.support import (
     TRANSCRIBE,
     TRANSCRIPTIONS,
     TRANSLATIONS,
-    connect,
     error_of,
     eventually,
     upload,
@@ -49,7 +48,7 @@ def named() -> Iterator[LiveServer]:
 
 
 def listed(server: LiveServer, **query: str) -> dict[str, dict[str, object]]:
-    with connect(server) as client:
+    with server.client() as client:
         body = client.get("/v1/models", params=query).json()
     assert body["object"] == "list"
     ids = [card["id"] for card in body["data"]]
@@ -141,7 +140,7 @@ def test_a_model_answers_to_the_name_that_was_asked_for(named: LiveServer, name:
 
 
 def test_a_model_by_its_own_name_means_itself(named: LiveServer) -> None:
-    with connect(named) as client:
+    with named.client() as client:
         for name in ("scripted", "pyannet", "fünf"):
             card = client.get(f"/v1/models/{name}").json()
             assert (card["id"], card["means"]) == (name, None)
@@ -149,7 +148,7 @@ def test_a_model_by_its_own_name_means_itself(named: LiveServer) -> None:
 
 
 def test_names_with_slashes(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         for name in ("Systran/faster-whisper-base", "Systran%2Ffaster-whisper-base"):
             card = client.get(f"/v1/models/{name}").json()
             assert (card["id"], card["means"]) == ("Systran/faster-whisper-base", "base")
@@ -157,7 +156,7 @@ def test_names_with_slashes(scripted: LiveServer) -> None:
 
 
 def test_a_model_that_is_not_installed_says_so(bare: START) -> None:
-    with connect(bare()) as client:
+    with bare().client() as client:
         card = client.get("/v1/models/absent").json()
     assert (card["state"], card["default"]) == ("not installed", True)
 
@@ -188,7 +187,7 @@ def test_the_head_of_a_stream_says_which_model_it_is_from(named: LiveServer, cli
 
 
 def test_diarize_and_translate_say_which_model_answered(named: LiveServer, clip: bytes) -> None:
-    with connect(named) as client:
+    with named.client() as client:
         answer = client.post("/diarize", files={"file": clip})
         assert answer.headers[MODEL_HEADER] == "pyannet"
         fields = {"text": "Thank you.", "source_language": "en", "target_language": "fr"}
@@ -312,12 +311,12 @@ def test_a_translator_may_have_the_name_of_a_recogniser(clip: bytes, tmp_path: o
     folder = shutil.copytree(TRANSLATION, f"{tmp_path}/scripted")
     with LiveServer(model="scripted", translator=str(folder), workers=1, apikey=KEY) as server:
         assert upload(server, clip, data={"model": "scripted"}).status_code == 200
-        with connect(server) as client:
+        with server.client() as client:
             found = client.post("/translate", params={"text": "Thank you."}).json()
     assert found["text"]["fr"] == "Merci."
 
 
 def test_from_url(named: LiveServer) -> None:
-    with connect(named) as client:
+    with named.client() as client:
         body = {"audio_file_url": "http://127.0.0.1:1/a.wav", "model": "house"}
         assert client.post(FROM_URL, json=body).headers[MODEL_HEADER] == "scripted"

@@ -26,7 +26,7 @@ from reflector_gpu.api.request_record import MODEL_HEADER
 from reflector_gpu.engines.recognition.catalog import MODELS
 from reflector_gpu.types import SAMPLE_RATE
 from samples.demo import comparable
-from tests.api.support import TRANSCRIPTIONS, connect
+from tests.api.support import TRANSCRIPTIONS
 from tests.cli.program import PROGRAM, environment
 from tests.conftest import ORDINARY_CACHE, SAMPLES
 from tests.live import KEY, LiveServer
@@ -101,7 +101,7 @@ def heard(request: pytest.FixtureRequest, known: dict[str, Transcript]) -> Hear:
 
     def hear(name: str) -> Transcript:
         if name not in known:
-            with connect(server) as client:
+            with server.client() as client:
                 known[name] = ask(client, recording(name))
         return known[name]
 

@@ -18,7 +18,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     UPLOAD_ROUTES,
     ask_url,
-    connect,
     error_of,
     eventually,
     retry_after,
@@ -34,7 +33,7 @@ START = Callable[..., LiveServer]
 
 
 def test_429_queue_full(small: LiveServer, clip: bytes) -> None:
-    with connect(small) as client:
+    with small.client() as client:
         held = client.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
     with send_raw(small, held, share=0.5):
         eventually(lambda: running(small, "live") == 1)
@@ -50,7 +49,7 @@ def test_429_queue_full(small: LiveServer, clip: bytes) -> None:
 
 def test_429_queue_full_for_urls(small: LiveServer, clip: bytes, host: AudioHost) -> None:
     url = host.put("/fine.wav", Answer(clip))
-    with connect(small) as client:
+    with small.client() as client:
         held = client.build_request("POST", FROM_URL, json={"audio_file_url": url})
     with send_raw(small, held, share=0.5):
         eventually(lambda: running(small, "file") == 1)
@@ -86,7 +85,7 @@ def test_503_still_loading(
     monkeypatch.setitem(catalog.MODELS, "slow", model("Slow", str(pipe)))
     server = bare(model="slow", apikey=KEY, load_seconds=0)
     try:
-        with connect(server) as client:
+        with server.client() as client:
             asked = [client.get("/health/ready"), upload(server, clip), ask_url(server, NOBODY)]
             assert client.get("/health/live").status_code == 200
             assert client.get("/v1/models/slow").json()["state"] == "loading"
@@ -95,7 +94,7 @@ def test_503_still_loading(
             assert retry_after(response) >= 1
     finally:
         pipe.write_bytes(b"go on")
-    with connect(server) as client:
+    with server.client() as client:
         eventually(lambda: client.get("/health/ready").status_code == 200)
     assert upload(server, clip).status_code == 200
 
@@ -104,7 +103,7 @@ def test_a_request_waits_for_a_model_that_nobody_has_asked_for_yet(
     scripted: LiveServer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, "lazy", replace(catalog.MODELS["scripted"], name="lazy"))
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert client.get("/v1/models/lazy").json()["state"] == "not loaded"
         assert upload(scripted, clip, data={"model": "lazy"}).status_code == 200
         assert client.get("/v1/models/lazy").json()["state"] == "ready"
@@ -115,7 +114,7 @@ def test_no_request_fails_because_a_model_was_unloaded_for_want_of_work(
     bare: START, clip: bytes
 ) -> None:
     server = bare(model="scripted", apikey=KEY, idle_seconds=0.05, keep_default=False)
-    with connect(server) as client:
+    with server.client() as client:
         for _ in range(3):
             eventually(lambda: client.get("/v1/models/scripted").json()["state"] == "idle")
             assert client.get("/health/ready").status_code == 200
@@ -127,7 +126,7 @@ def test_no_request_fails_because_a_model_was_unloaded_for_want_of_work(
 def test_the_configured_model_stays_and_others_go(bare: START, clip: bytes) -> None:
     server = bare(model="scripted", apikey=KEY, idle_seconds=0.05)
     assert upload(server, clip, data={"model": "sphinx"}).status_code == 200
-    with connect(server) as client:
+    with server.client() as client:
         eventually(lambda: client.get("/v1/models/sphinx").json()["state"] == "idle")
         assert client.get("/v1/models/scripted").json()["state"] == "ready"
 
@@ -137,7 +136,7 @@ def test_503_engine_that_does_not_load(
 ) -> None:
     monkeypatch.setitem(catalog.MODELS, "broken", model("Broken"))
     server = bare(model="broken", apikey=KEY)
-    with connect(server) as client:
+    with server.client() as client:
         eventually(lambda: client.get("/v1/models/broken").json()["state"] == "failed")
         asked = [client.get("/health/ready"), upload(server, clip), ask_url(server, NOBODY)]
     for response in asked:

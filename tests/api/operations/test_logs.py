@@ -12,7 +12,7 @@ import pytest
 
 from reflector_gpu import logs
 from reflector_gpu.errors import ReflectorError
-from tests.api.support import TRANSCRIPTIONS, connect, eventually
+from tests.api.support import TRANSCRIPTIONS, eventually
 from tests.live import LiveServer
 from tests.runtime.engines import Obedient
 from tests.runtime.pools import outcomes, pooled
@@ -137,7 +137,7 @@ def test_a_request_is_an_object_with_numbers(
     scripted: LiveServer, capsys: pytest.CaptureFixture[str], clip: bytes
 ) -> None:
     logs.configure(JSON)
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(
             f"{TRANSCRIPTIONS}?secret=hush",
             files={"file": clip},
@@ -171,7 +171,7 @@ def test_an_error_has_the_id_of_its_request(
         raise RuntimeError("a bug")
 
     logs.configure(logs.LogOptions("info", form))
-    with monkeypatch.context() as patch, connect(scripted) as client:
+    with monkeypatch.context() as patch, scripted.client() as client:
         patch.setattr(scripted.service, "request", fail)
         client.headers["X-Request-ID"] = f"failing-{form}"
         client.post(TRANSCRIPTIONS, files={"file": clip})

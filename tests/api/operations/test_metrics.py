@@ -22,7 +22,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
     ask_url,
-    connect,
     does_everything,
     eventually,
     metric,
@@ -55,7 +54,7 @@ def worker(started: tuple[LiveServer, BaseProcess]) -> BaseProcess:
 
 def _values(server: LiveServer) -> dict[str, float]:
     """Everything that the server exposes, by the beginning of its line."""
-    with connect(server) as client:
+    with server.client() as client:
         text = client.get("/metrics").text
     lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in lines}
@@ -66,14 +65,14 @@ def _increase(server: LiveServer, before: dict[str, float], line: str) -> float:
 
 
 def _families(server: LiveServer) -> dict[str, Metric]:
-    with connect(server) as client:
+    with server.client() as client:
         text = client.get("/metrics").text
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def test_metrics_are_prometheus_text(scripted: LiveServer, clip: bytes) -> None:
     assert upload(scripted, clip).status_code == 200
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.get("/metrics")
     assert response.headers["Content-Type"].startswith("text/plain; version=")
     families = _families(scripted)
@@ -96,7 +95,7 @@ def test_metrics_are_prometheus_text(scripted: LiveServer, clip: bytes) -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's prometheus is not installed")
 def test_promtool_finds_nothing_to_criticise(server: LiveServer, clip: bytes) -> None:
     upload(server, clip)
-    with connect(server) as client:
+    with server.client() as client:
         text = client.get("/metrics").text
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
@@ -122,7 +121,7 @@ def test_requests_are_counted_by_route_and_status(server: LiveServer, clip: byte
 def test_a_path_that_a_client_makes_up_is_no_label(server: LiveServer) -> None:
     line = _requests("unmatched", 404, "GET")
     before = metric(server, line)
-    with connect(server) as client:
+    with server.client() as client:
         client.get("/made/up")
         client.get("/v1/models/made-up")
         text = client.get("/metrics").text
@@ -136,7 +135,7 @@ def test_a_key_that_is_wrong_is_counted(server: LiveServer) -> None:
     asked |= {"/made/up": "unmatched", "/health/x": "unmatched"}
     lines = [_requests(label, 401, "GET") for label in asked.values()]
     before = [metric(server, line) for line in lines]
-    with connect(server, key="wrong") as client:
+    with server.client(key="wrong") as client:
         for path in asked:
             assert client.get(path).status_code == 401
     expected = [a + lines.count(line) for a, line in zip(before, lines, strict=True)]
@@ -150,7 +149,7 @@ def test_a_key_that_is_wrong_is_counted(server: LiveServer) -> None:
 def test_every_route_has_its_label(server: LiveServer, method: str, path: str, status: int) -> None:
     line = _requests(path, status, method)
     before = metric(server, line)
-    with connect(server) as client:
+    with server.client() as client:
         assert client.request(method, path).status_code == status
     eventually(lambda: metric(server, line) == before + 1)
 
@@ -259,7 +258,7 @@ def test_jobs_are_counted_while_they_wait_and_when_they_end(
     gate = Gate(server, monkeypatch)
     gate.free = 0
     ended = 'reflector_jobs_ended_total{kind="transcription",status="%s"}'
-    with connect(server) as client:
+    with server.client() as client:
         jobs = [
             client.post("/v1/jobs", files={"file": ("a.wav", audio)}).json()["id"]
             for audio in (clip, clip, clip, b"no audio")
@@ -281,7 +280,7 @@ def test_jobs_are_counted_while_they_wait_and_when_they_end(
 
 
 def test_labels_have_no_value_that_a_client_has_made_up(server: LiveServer, clip: bytes) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         client.headers["X-Request-ID"] = "made-up-1"
         client.request("MADEUP", "/made-up-2")
         client.post(TRANSCRIPTIONS, files={"file": clip}, data={"model": "made-up-3"})

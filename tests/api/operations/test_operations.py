@@ -31,7 +31,6 @@ from tests.api.support import (
     TRANSCRIBE,
     TRANSCRIPTIONS,
     TRANSLATIONS,
-    connect,
     error_of,
     send_target,
 )
@@ -57,7 +56,7 @@ def test_what_a_server_began_ends_if_its_start_fails(tmp_path: Path) -> None:
 
 
 def test_live_and_ready(scripted: LiveServer) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         live, ready = client.get("/health/live"), client.get("/health/ready")
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
     assert ready.status_code == 200
@@ -65,7 +64,7 @@ def test_live_and_ready(scripted: LiveServer) -> None:
 
 
 def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: START) -> None:
-    with connect(bare(), key=None) as client:
+    with bare().client(key=None) as client:
         assert client.get("/health/live").status_code == 200
         response = client.get("/health/ready")
     assert error_of(response, 503)["code"] == "model_not_installed"
@@ -76,7 +75,7 @@ def test_a_server_whose_model_is_not_installed_lives_but_is_not_ready(bare: STAR
 def test_why_it_is_not_ready_is_for_those_with_a_key(bare: START, settings: dict[str, str]) -> None:
     server = bare(host="0.0.0.0", **settings)
     for key in (None, "wrong", KEY):
-        with connect(server, key=key) as client:
+        with server.client(key=key) as client:
             error = error_of(client.get("/health/ready"), 503)
         assert error["code"] == "model_not_installed"
         told = key is not None and key == settings.get("apikey")
@@ -88,13 +87,13 @@ def test_why_it_is_not_ready_is_for_those_with_a_key(bare: START, settings: dict
 
 @pytest.fixture(scope="module")
 def schema(scripted: LiveServer) -> dict[str, Any]:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         found: dict[str, Any] = client.get("/openapi.json").json()
     return found
 
 
 def test_docs_page_needs_nothing_from_elsewhere(scripted: LiveServer) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         page = client.get("/docs")
         assert page.headers["Content-Type"].startswith("text/html")
         assert "default-src 'self'" in page.headers["Content-Security-Policy"]
@@ -125,9 +124,9 @@ def test_nothing_else_is_open_below_docs(scripted: LiveServer, path: str) -> Non
 def test_private_docs_are_private_with_all_their_files(
     scripted: LiveServer, small: LiveServer
 ) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         addresses = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
-    with connect(small, key=None) as stranger, connect(small) as friend:
+    with small.client(key=None) as stranger, small.client() as friend:
         for address in ("docs", *addresses):
             assert stranger.get(f"/{address}").status_code == 401
             answer = friend.get(f"/{address}")
@@ -142,7 +141,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def test_browsers_get_the_console_and_all_its_files_without_a_key(small: LiveServer) -> None:
-    with connect(small, key=None) as client:
+    with small.client(key=None) as client:
         page = client.get("/", headers=BROWSER)
         assert page.status_code == 200
         assert page.headers["Cache-Control"] == "no-store"
@@ -152,7 +151,7 @@ def test_browsers_get_the_console_and_all_its_files_without_a_key(small: LiveSer
             file = client.get(f"/{address}")
             assert file.status_code == 200
             assert "immutable" in file.headers["Cache-Control"]
-    with connect(small) as client:
+    with small.client() as client:
         for address in ("console/app.js", "docs/5/start.js"):
             assert f"no /{address} here" in error_of(client.get(f"/{address}"), 404)["message"]
         routes = set(re.findall(r'route="(/(?:console|docs)/[^"]*)"', client.get("/metrics").text))
@@ -161,7 +160,7 @@ def test_browsers_get_the_console_and_all_its_files_without_a_key(small: LiveSer
 
 
 def test_the_console_runs_no_inline_script_and_no_other_style(scripted: LiveServer) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         pages = [client.get("/", headers=BROWSER) for _ in range(2)]
     policies = [page.headers["Content-Security-Policy"] for page in pages]
     assert policies[0] != policies[1]  # a nonce is for one page
@@ -176,7 +175,7 @@ def test_the_console_runs_no_inline_script_and_no_other_style(scripted: LiveServ
 def test_without_the_console_browsers_are_led_to_the_documentation() -> None:
     with (
         LiveServer(model="scripted", console=False, wait=False) as server,
-        connect(server, key=None) as client,
+        server.client(key=None) as client,
     ):
         browser = client.get("/", headers=BROWSER)
         assert (browser.status_code, browser.headers["Location"]) == (307, "docs")
@@ -184,7 +183,7 @@ def test_without_the_console_browsers_are_led_to_the_documentation() -> None:
 
 
 def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         browser = client.get("/", headers=BROWSER)
         other = client.get("/")
         assert other.json() == {
@@ -200,7 +199,7 @@ def test_the_root_leads_somewhere(scripted: LiveServer) -> None:
 
 def test_the_root_tells_no_version_where_docs_are_private(small: LiveServer) -> None:
     for key in (None, KEY):
-        with connect(small, key) as client:
+        with small.client(key) as client:
             answer = client.get("/")
         assert answer.status_code == 200
         assert answer.json() == {
@@ -291,7 +290,7 @@ def test_the_openapi_document_is_the_same_at_every_start() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health", "/metrics", "/a"])
 def test_browsers_are_told_to_be_careful(scripted: LiveServer, path: str) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         headers = client.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
@@ -311,7 +310,7 @@ def test_answers_for_several_files_are_those_of_the_document(
     scripted: LiveServer, schema: dict[str, Any], clip: bytes, response_format: str
 ) -> None:
     form = {"response_format": response_format} if response_format else {}
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(
             TRANSCRIPTIONS, data=form, files=[("files", clip), ("files", b"no audio")]
         )

@@ -10,7 +10,7 @@ import pytest
 
 from reflector_gpu.api.middleware import value_of
 from reflector_gpu.errors import EngineNotLoaded
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, eventually
+from tests.api.support import TRANSCRIPTIONS, Gate, eventually
 from tests.live import LiveServer
 
 
@@ -18,7 +18,7 @@ def test_a_request_has_an_id_and_one_line_in_the_log(
     scripted: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "reflector_gpu.access")
-    with connect(scripted) as client:
+    with scripted.client() as client:
         own = client.get("/v1/models?secret=hush", headers={"X-Request-ID": "mine-1"})
         made = client.get("/nowhere")
         client.get("/health/live")
@@ -50,7 +50,7 @@ def test_the_line_tells_what_became_of_the_request(
     scripted: LiveServer, caplog: pytest.LogCaptureFixture, clip: bytes, clips: list[bytes]
 ) -> None:
     caplog.set_level(logging.INFO, "reflector_gpu.access")
-    with connect(scripted) as client:
+    with scripted.client() as client:
         for one, data in {"plain": {}, "streamed": {"stream": "true"}}.items():
             client.headers["X-Request-ID"] = one
             client.post(TRANSCRIPTIONS, files={"file": clip}, data=data)
@@ -76,7 +76,7 @@ def test_a_stream_that_fails_midway_says_why_in_the_log(
     caplog.set_level(logging.INFO, "reflector_gpu.access")
     gate.free = 1
     with (
-        connect(scripted) as client,
+        scripted.client() as client,
         client.stream(
             "POST",
             TRANSCRIPTIONS,
@@ -116,7 +116,7 @@ def test_a_client_cannot_write_fields_of_its_own(
     scripted: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "reflector_gpu.access")
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.get("/a key=7%0Akey=8", headers={"X-Request-ID": "mine key=9"})
     (line,) = eventually(lambda: _lines(caplog, answer.headers["X-Request-ID"]))
     assert line.startswith(r'GET "/a key=7\x0akey=8" 404 ')
@@ -128,13 +128,13 @@ def test_a_client_cannot_write_fields_of_its_own(
 def test_an_id_that_could_be_mistaken_for_something_else_is_not_used(
     scripted: LiveServer, sent: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.get("/health", headers={b"X-Request-ID": sent.encode()})
     assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-ID"])
 
 
 @pytest.mark.parametrize("sent", ["7b3a/req:1+2=", "x" * 128])
 def test_an_id_of_the_client_is_used(scripted: LiveServer, sent: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.get("/health", headers={"X-Request-ID": sent})
     assert answer.headers["X-Request-ID"] == sent

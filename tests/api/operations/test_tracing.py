@@ -14,7 +14,7 @@ import pytest
 
 from reflector_gpu.api.tracing import NO_TRACER, configured_tracer
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import FROM_URL, TRANSCRIPTIONS, connect, does_everything, eventually
+from tests.api.support import FROM_URL, TRANSCRIPTIONS, does_everything, eventually
 from tests.live import LiveServer
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -101,7 +101,7 @@ def test_a_request_continues_the_trace_of_its_client_with_a_span_for_each_stage(
     server: LiveServer, collector: Collector, clip: bytes, host: AudioHost
 ) -> None:
     url = host.put("/traced.wav", Answer(clip))
-    with connect(server) as client:
+    with server.client() as client:
         answer = client.post(
             FROM_URL,
             json={"audio_file_url": url, "diarize": True, "translate_to": "fr"},
@@ -134,7 +134,7 @@ def test_a_request_continues_the_trace_of_its_client_with_a_span_for_each_stage(
 def test_a_trace_that_makes_no_sense_is_not_continued(
     server: LiveServer, collector: Collector, parent: str
 ) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         answer = client.get("/v1/models", headers={b"traceparent": parent.encode()})
     span = _span(collector, answer.headers["X-Request-ID"])
     assert not span.parent_span_id
@@ -147,7 +147,7 @@ def test_a_bug_of_ours_is_marked_and_a_mistake_of_a_client_is_not(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    with connect(server) as client, monkeypatch.context() as patch:
+    with server.client() as client, monkeypatch.context() as patch:
         wrong = client.post(TRANSCRIPTIONS, files={"file": b"no audio"})
         patch.setattr(server.service, "request", fail)
         failed = client.post(TRANSCRIPTIONS, files={"file": clip})
@@ -159,7 +159,7 @@ def test_a_bug_of_ours_is_marked_and_a_mistake_of_a_client_is_not(
 def test_a_job_has_a_trace_of_its_own(
     server: LiveServer, collector: Collector, clip: bytes
 ) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         job = client.post("/v1/jobs", files={"file": ("a.wav", clip)}).json()["id"]
         eventually(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "completed")
 
@@ -173,7 +173,7 @@ def test_a_job_has_a_trace_of_its_own(
 
 
 def test_requests_of_monitoring_are_not_traced(server: LiveServer, collector: Collector) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         for path in ("/health/ready", "/metrics", "/v1/models"):
             client.get(path, headers={"X-Request-ID": f"watch{path}"})
     _span(collector, "watch/v1/models")

@@ -19,7 +19,6 @@ from tests.api.hosts import Answer, AudioHost
 from tests.api.receivers import Receiver, Reception
 from tests.api.support import (
     NOBODY,
-    connect,
     encoded,
     error_of,
     eventually,
@@ -76,12 +75,12 @@ def fields(track_url: str, output_url: str, seconds: object = 2.5) -> dict[str, 
 
 
 def ask(server: LiveServer, body: object) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(PAD, json=body)
 
 
 def ask_raw(server: LiveServer, text: str) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(PAD, content=text)
 
 
@@ -392,7 +391,7 @@ def test_too_long_a_track(small: LiveServer, host: AudioHost, receiver: Receiver
 
 def test_padding_needs_a_key(small: LiveServer) -> None:
     for key, status in ((None, 401), ("wrong", 401), (OTHER_KEY, 400)):
-        with connect(small, key) as client:
+        with small.client(key) as client:
             error_of(client.post(PAD, json={}), status)
 
 
@@ -401,7 +400,7 @@ def test_a_timeout_of_the_client_ends_the_padding(
 ) -> None:
     body = fields(host.put("/slow.webm", slow), receiver.at("/late", Reception()))
     for seconds in ("0.4", "4", "20"):  # the download has to have begun by then
-        with connect(server) as client:
+        with server.client() as client:
             answer = client.post(PAD, json=body, headers={"X-Request-Timeout": seconds})
         assert error_of(answer, 504)["code"] == "deadline_exceeded"
         if slow.paused.is_set():
@@ -437,7 +436,7 @@ def test_a_client_that_leaves_ends_the_work(
         answer.pause_at = int(len(track) * stalls_at)
     source = host.put("/leaving.webm", answer)
     output = receiver.at(f"/leaving-{stalls_at}", reception)
-    with connect(server) as client:
+    with server.client() as client:
         request = client.build_request("POST", PAD, json=fields(source, output))
     connection = send_raw(server, request)
     if answer.pause_at is not None:

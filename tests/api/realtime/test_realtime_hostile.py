@@ -19,7 +19,7 @@ from websockets.frames import Opcode
 from reflector_gpu.api import websocket_connection
 from reflector_gpu.types import Samples
 from tests.api.realtime.client import COMPLETED, SIXTEEN, Client, pcm, silence
-from tests.api.support import Gate, connect, error_of, eventually, running
+from tests.api.support import Gate, error_of, eventually, running
 from tests.live import KEY, LiveServer
 
 TYPES = (
@@ -168,7 +168,7 @@ def test_a_head_that_is_too_long_for_a_websocket_is_refused(scripted: LiveServer
 
 
 def test_a_request_that_is_no_websocket_is_told_so(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert "WebSocket" in error_of(client.get("/v1/realtime"), 400)["message"]
 
 

@@ -17,14 +17,14 @@ from reflector_gpu.realtime.configuration import Configuration
 from reflector_gpu.types import Samples
 from tests.api.conftest import OTHER_KEY
 from tests.api.realtime.client import SIXTEEN, Client, silence
-from tests.api.support import connect, error_of, eventually
+from tests.api.support import error_of, eventually
 from tests.live import KEY, LiveServer
 
 SECRETS, BETA_SESSIONS = "/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"
 
 
 def made(server: LiveServer, path: str = SECRETS, key: str = KEY, **fields: object) -> Any:
-    with connect(server, key) as client:
+    with server.client(key) as client:
         answer = client.post(path, json=fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -53,7 +53,7 @@ def test_a_page_sends_its_secret_as_a_subprotocol(scripted: LiveServer) -> None:
 
 def test_a_secret_opens_nothing_but_sessions(scripted: LiveServer) -> None:
     secret = made(scripted)["value"]
-    with connect(scripted, secret) as client:
+    with scripted.client(secret) as client:
         assert client.get("/v1/models").status_code == 401
         error_of(client.post(SECRETS, json={}), 401)
 
@@ -90,7 +90,7 @@ def test_sessions_count_for_the_client_that_made_the_secret(
 def test_bad_fields_of_a_secret_are_named(
     scripted: LiveServer, fields: dict[str, object], param: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(SECRETS, json=fields)
     assert answer.status_code in (400, 404)
     assert error_of(answer, answer.status_code)["param"].startswith(param)
@@ -173,7 +173,7 @@ def test_a_changed_secret_is_refused(place: int, other: str) -> None:
 def test_settings_that_no_header_can_carry_are_refused(scripted: LiveServer) -> None:
     noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
     session = {"audio": {"input": {"transcription": {"prompt": noise}}}}
-    with connect(scripted) as client:
+    with scripted.client() as client:
         error = error_of(client.post(SECRETS, json={"session": session}), 400)
     assert error["param"] == "session"
     assert "session.update" in error["message"]

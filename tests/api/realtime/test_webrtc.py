@@ -29,7 +29,7 @@ from tests.api.realtime.webrtc import (
     hung_up,
     ice,
 )
-from tests.api.support import connect, error_of, eventually, metric
+from tests.api.support import error_of, eventually, metric
 from tests.engines.tiny import PARAKEET, Clip, clips
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS
@@ -262,7 +262,7 @@ def test_no_thread_is_left_of_a_call(narrow: LiveServer) -> None:
 
 
 def test_a_full_server_refuses_calls(offer: str, clip: bytes, small: LiveServer) -> None:
-    with small.service.admission.permit(Priority.LIVE, "somebody"), connect(small) as asking:
+    with small.service.admission.permit(Priority.LIVE, "somebody"), small.client() as asking:
         refused = asking.post(PATH, content=offer, headers=SDP)
     assert error_of(refused, 429)["code"] == "overloaded"
     assert int(refused.headers["retry-after"]) > 0
@@ -306,7 +306,7 @@ def test_an_offer_that_cannot_be_used(
     scripted: LiveServer, offer: str, old: str, new: str, told: str
 ) -> None:
     assert old in offer
-    with connect(scripted) as asking:
+    with scripted.client() as asking:
         refused = asking.post(PATH, content=offer.replace(old, new), headers=SDP)
     error = error_of(refused, 400)
     assert error["param"] == "sdp"
@@ -349,7 +349,7 @@ def offer() -> str:
 
 
 def test_bodies_that_are_no_offer(scripted: LiveServer, offer: str) -> None:
-    with connect(scripted) as asking:
+    with scripted.client() as asking:
         assert error_of(asking.post(PATH, json={"sdp": offer}), 415)
         assert error_of(asking.post(PATH, content=b"\xff\xfe", headers=SDP), 400)
         assert error_of(asking.post(PATH, content=offer * 400, headers=SDP), 413)
@@ -363,10 +363,10 @@ def test_bodies_that_are_no_offer(scripted: LiveServer, offer: str) -> None:
 
 
 def test_calls_need_the_key(scripted: LiveServer, offer: str) -> None:
-    with connect(scripted, key=None) as asking:
+    with scripted.client(key=None) as asking:
         error_of(asking.post(PATH, content=offer, headers=SDP), 401)
         error_of(asking.post(f"{PATH}/rtc_0/hangup"), 401)
-    with connect(scripted) as asking:
+    with scripted.client() as asking:
         error_of(asking.post(f"{PATH}/rtc_0/hangup"), 404)
 
 
@@ -375,7 +375,7 @@ def test_without_its_package_the_server_says_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "reflector_gpu.webrtc.peer", raising=False)
     monkeypatch.setitem(sys.modules, "aiortc", None)
-    with connect(scripted) as asking:
+    with scripted.client() as asking:
         error = error_of(asking.post(PATH, content=offer, headers=SDP), 503)
     assert "pip install 'reflector-gpu[webrtc]'" in error["message"]
 

@@ -24,7 +24,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     TRANSLATIONS,
     Gate,
-    connect,
     error_of,
     upload,
 )
@@ -56,7 +55,7 @@ def input_audio(audio: bytes, **fields: object) -> dict[str, Any]:
 def test_a_recording_as_the_body(
     scripted: LiveServer, clip: bytes, text: str, content_type: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, content=clip, headers={"Content-Type": content_type})
     body = response.raise_for_status().json()
     assert body["text"] == text
@@ -64,7 +63,7 @@ def test_a_recording_as_the_body(
 
 
 def test_its_fields_are_in_the_query(scripted: LiveServer, clip: bytes, gate: Gate) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(
             TRANSCRIPTIONS,
             content=clip,
@@ -77,7 +76,7 @@ def test_its_fields_are_in_the_query(scripted: LiveServer, clip: bytes, gate: Ga
 
 
 def test_a_recording_as_the_body_streams(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(
             TRANSCRIPTIONS,
             content=clip,
@@ -89,7 +88,7 @@ def test_a_recording_as_the_body_streams(scripted: LiveServer, clip: bytes) -> N
 
 @pytest.mark.parametrize("route", [TRANSCRIBE, "/diarize", "/v1/audio/diarization"])
 def test_other_routes_take_it_too(scripted: LiveServer, clip: bytes, route: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(route, content=clip, headers={"Content-Type": "audio/wav"})
         assert response.status_code == 200
         assert client.post(route, json=input_audio(clip)).json() == response.json()
@@ -114,13 +113,13 @@ def test_a_body_that_says_nothing_about_itself(
     scripted: LiveServer, clip: bytes, content_type: str
 ) -> None:
     """As curl sends it, if it is not told."""
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, content=clip, headers={"Content-Type": content_type})
     assert "audio/wav" in error_of(response, 400)["message"]
 
 
 def test_a_body_that_is_no_recording(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         for content in (b"", b"nothing"):
             response = client.post(
                 TRANSCRIPTIONS, content=content, headers={"Content-Type": "audio/wav"}
@@ -129,7 +128,7 @@ def test_a_body_that_is_no_recording(scripted: LiveServer) -> None:
 
 
 def test_a_recording_over_the_limit(small: LiveServer, clip: bytes) -> None:
-    with connect(small) as client:
+    with small.client() as client:
         raw = client.post(TRANSCRIPTIONS, content=clip * 20, headers={"Content-Type": "audio/wav"})
         error_of(raw, 413)
         error_of(client.post(TRANSCRIPTIONS, json=input_audio(clip * 20)), 413)
@@ -141,7 +140,7 @@ def test_a_recording_over_the_limit(small: LiveServer, clip: bytes) -> None:
 def test_a_recording_in_json_as_openrouters_clients_send_it(
     scripted: LiveServer, clip: bytes, text: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         body = client.post(TRANSCRIPTIONS, json=input_audio(clip, model="whisper-1")).json()
     assert body["text"] == text
     assert body["filename"] == "audio.wav"
@@ -155,7 +154,7 @@ def test_the_other_fields_are_beside_it(scripted: LiveServer, clip: bytes, gate:
         "timestamp_granularities": ["word"],
         "provider": {"options": {}},
     }
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, json={**fields, **input_audio(clip)})
     assert response.headers[IGNORED_HEADER] == "provider"
     assert response.json().keys() >= {"words", "language"}
@@ -164,7 +163,7 @@ def test_the_other_fields_are_beside_it(scripted: LiveServer, clip: bytes, gate:
 
 
 def test_misspelled_fields_beside_it(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, json=input_audio(clip, langauge="fr"))
     assert error_of(response, 400)["param"] == "langauge"
 
@@ -182,7 +181,7 @@ def test_misspelled_fields_beside_it(scripted: LiveServer, clip: bytes) -> None:
     ],
 )
 def test_json_without_a_recording(scripted: LiveServer, body: object) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         error = error_of(client.post(TRANSCRIPTIONS, json=body), 400)
     assert error["param"] == "input_audio"
     assert "transcriptions-from-url" in error["message"]
@@ -192,7 +191,7 @@ def test_json_without_a_recording(scripted: LiveServer, body: object) -> None:
     "body", [b"", b"{", b"[]", b'"x"', b"}}}", b"]", b'{"input_audio":{"data":"']
 )
 def test_what_is_no_json(scripted: LiveServer, body: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(
             TRANSCRIPTIONS, content=body, headers={"Content-Type": "application/json"}
         )
@@ -201,7 +200,7 @@ def test_what_is_no_json(scripted: LiveServer, body: bytes) -> None:
 
 @pytest.mark.parametrize("data", ["A", "A===", "AA=A", "====", "Ä", "AAAA=AAA", "data:audio/wav"])
 def test_broken_base64(scripted: LiveServer, data: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, json={"input_audio": {"data": data}})
     assert error_of(response, 400)["param"] == "input_audio.data"
 
@@ -211,7 +210,7 @@ def test_the_same_answers_as_an_upload(
 ) -> None:
     fields = {"response_format": "verbose_json", "model": "scripted"}
     for route in (TRANSCRIPTIONS, TRANSLATIONS):
-        with connect(scripted) as client:
+        with scripted.client() as client:
             answer = client.post(route, json=input_audio(clip, **fields))
         assert answer.status_code == upload(scripted, clip, route=route, data=fields).status_code
         assert answer.json() == upload(scripted, clip, route=route, data=fields).json()

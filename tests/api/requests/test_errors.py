@@ -14,7 +14,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     UPLOAD_ROUTES,
     ask_url,
-    connect,
     error_of,
     eventually,
     hurry,
@@ -107,7 +106,7 @@ def test_400_bad_field(scripted: LiveServer, clip: bytes, name: str, value: str)
 
 @pytest.mark.parametrize(("body", "param"), BAD_JSON)
 def test_400_bad_json(scripted: LiveServer, body: bytes, param: str | None) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert error_of(client.post(FROM_URL, content=body), 400)["param"] == param
 
 
@@ -152,13 +151,13 @@ def test_400_not_audio_behind_a_url(scripted: LiveServer, host: AudioHost) -> No
     ],
 )
 def test_400_no_file(scripted: LiveServer, route: str, sent: dict[str, object]) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         request = client.build_request("POST", route, **sent)  # type: ignore[arg-type]  # any arguments
         assert error_of(client.send(request), 400)["type"] == "invalid_request_error"
 
 
 def test_400_form_that_breaks_off(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         whole = client.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
         headers = {"Content-Type": whole.headers["Content-Type"]}
         cut = client.post(TRANSCRIPTIONS, content=whole.read()[:-10], headers=headers)
@@ -166,7 +165,7 @@ def test_400_form_that_breaks_off(scripted: LiveServer, clip: bytes) -> None:
 
 
 def test_400_file_under_another_name(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(TRANSCRIPTIONS, files={"audio": ("a.wav", clip)})
     assert error_of(response, 400)["param"] == "audio"
 
@@ -207,7 +206,7 @@ def test_404_audio_that_is_not_there(scripted: LiveServer, host: AudioHost) -> N
 def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None:
     answers = [upload(scripted, clip, route=route, data={"model": name}) for route in UPLOAD_ROUTES]
     answers.append(ask_url(scripted, NOBODY, model=name))
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answers.append(client.get(f"/v1/models/{name.strip()}x"))
     for answer in answers:
         error = error_of(answer, 404)
@@ -218,7 +217,7 @@ def test_404_unknown_model(scripted: LiveServer, clip: bytes, name: str) -> None
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/scripted"])
 def test_models_answer_to_head(scripted: LiveServer, path: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         asked, told = client.head(path), client.get(path)
     assert (asked.status_code, asked.content) == (200, b"")
     assert asked.headers["Content-Type"] == told.headers["Content-Type"]
@@ -226,7 +225,7 @@ def test_models_answer_to_head(scripted: LiveServer, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/nope", "/v1/audio", "/v1/audio/speech", "/health/dead"])
 def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         error = error_of(client.get(path), 404)
     assert error["type"] == "not_found_error"
     assert f"no {path} here" in error["message"]
@@ -243,7 +242,7 @@ def test_404_unknown_path(scripted: LiveServer, path: str) -> None:
     ],
 )
 def test_405_wrong_method(scripted: LiveServer, method: str, path: str, allowed: list[str]) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.request(method, path)
     message = error_of(response, 405)["message"]
     assert response.headers["Allow"] == ", ".join(allowed)
@@ -356,7 +355,7 @@ def test_a_bug_has_the_shape_and_tells_nothing(
 def test_400_says_what_is_wrong_in_the_words_of_the_api(
     scripted: LiveServer, message: object, said: str
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         messages = [message] if message else []
         answer = client.post("/v1/chat/completions", json={"messages": messages})
     assert error_of(answer, 400)["message"] == said
@@ -369,7 +368,7 @@ def test_400_says_that_there_is_no_number(scripted: LiveServer, clip: bytes) -> 
 
 @pytest.mark.parametrize("route", ["/pad", FROM_URL, TRANSCRIPTIONS])
 def test_400_says_that_the_body_is_empty(scripted: LiveServer, route: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         answer = client.post(route, headers={"Content-Type": "application/json"})
     assert error_of(answer, 400)["message"] == (
         "The body is empty; send a JSON object with the fields."

@@ -33,7 +33,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     ask_url,
     check_words,
-    connect,
     error_of,
     eventually,
     retry_after,
@@ -60,7 +59,7 @@ class Stage:
         return [int(line.rpartition(" ")[2]) for line in lines if line.startswith(what)]
 
     def get(self, path: str) -> httpx.Response:
-        with connect(self.server) as client:
+        with self.server.client() as client:
             return client.get(path)
 
     @property

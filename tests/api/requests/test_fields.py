@@ -20,7 +20,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
     ask_url,
-    connect,
     error_of,
     silence,
     upload,
@@ -304,7 +303,7 @@ def test_threshold_and_padding_reach_the_detector(
 @pytest.mark.parametrize("name", ["scripted", "whisper-1", "", "org/some-model", "sphinx"])
 def test_names_and_aliases(small: LiveServer, clip: bytes, text: str, name: str) -> None:
     assert upload(small, clip, data={"model": name}).json()["text"] == text
-    with connect(small) as client:
+    with small.client() as client:
         if name:
             card = client.get(f"/v1/models/{name}").json()
             assert card["id"] == name
@@ -315,7 +314,7 @@ def test_aliases_come_from_the_environment(
     bare: Callable[..., LiveServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REFLECTOR_MODEL_ALIASES", '{"large": "absent", "scripted": "absent"}')
-    with connect(bare()) as client:
+    with bare().client() as client:
         for name in ("large", "scripted"):
             card = client.get(f"/v1/models/{name}").json()
             assert (card["id"], card["means"]) == (name, "absent")
@@ -355,5 +354,5 @@ def test_a_model_that_knows_only_english_says_so_without_being_loaded(
 ) -> None:
     response: httpx.Response = upload(scripted, clip, data={"model": "sphinx", "language": "fr"})
     assert "only supports English" in error_of(response, 400)["message"]
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert client.get("/v1/models/sphinx").json()["state"] == "not loaded"

@@ -15,7 +15,6 @@ from tests.api.support import (
     NOBODY,
     TRANSCRIPTIONS,
     UPLOAD_ROUTES,
-    connect,
     error_of,
 )
 from tests.live import LiveServer
@@ -78,7 +77,7 @@ parts = st.tuples(names, st.none() | texts, texts.map(str.encode) | blobs)
 
 
 def post(server: LiveServer, path: str, body: bytes, content_type: str) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         headers = {b"Content-Type": content_type.encode()}
         return client.post(path, content=body, headers=headers)
 
@@ -173,7 +172,7 @@ def test_any_json_for_audio_that_is_there(
     path=st.sampled_from([TRANSCRIPTIONS, "/v1/models", "/metrics"]),
 )
 def test_any_authorization(scripted: LiveServer, header: bytes, path: str) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         response = client.get(path, headers={b"Authorization": b"Bearer " + header})
     error_of(response, 401)
 
@@ -181,7 +180,7 @@ def test_any_authorization(scripted: LiveServer, header: bytes, path: str) -> No
 @quickly
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_any_model_name(scripted: LiveServer, name: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         url = httpx.URL(scripted.url).copy_with(
             raw_path=b"/v1/models/" + b"".join(b"%%%02X" % byte for byte in name.encode())
         )

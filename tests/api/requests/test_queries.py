@@ -12,7 +12,7 @@ from reflector_gpu.api.accepted_fields import IGNORED_HEADER
 from reflector_gpu.api.app import ROUTERS
 from reflector_gpu.api.checked_query import CheckedQuery
 from reflector_gpu.api.routes import console, docs, operations, realtime
-from tests.api.support import connect, error_of
+from tests.api.support import error_of
 from tests.live import KEY, LiveServer
 
 READING = ["/v1/jobs", "/v1/batches", "/v1/files", "/v1/usage", "/v1/models"]
@@ -23,7 +23,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("data")
     with (
         LiveServer(model="scripted", apikey=KEY, workers=1, data_dir=folder, wait=False) as server,
-        connect(server) as http,
+        server.client() as http,
     ):
         yield http
 
@@ -35,7 +35,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         LiveServer(
             model="scripted", apikey=KEY, workers=1, data_dir=folder, strict=True, wait=False
         ) as server,
-        connect(server) as http,
+        server.client() as http,
     ):
         yield http
 

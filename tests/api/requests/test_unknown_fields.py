@@ -28,7 +28,6 @@ from tests.api.support import (
     UPLOAD_ROUTES,
     Gate,
     ask_url,
-    connect,
     error_of,
     eventually,
     upload,
@@ -138,7 +137,7 @@ def send(
     server: LiveServer, route: str, clip: bytes, fields: Mapping[str, object]
 ) -> httpx.Response:
     """``fields`` to ``route``, in the way that it reads them."""
-    with connect(server) as client:
+    with server.client() as client:
         if route == FROM_URL:
             return client.post(route, json={"audio_file_url": NOBODY, **fields})
         if route in ("/llm", "/v1/chat/completions"):
@@ -178,13 +177,13 @@ def test_the_error_about_a_misspelled_field_has_the_right_name(
 @pytest.mark.parametrize("route", [*UPLOAD_ROUTES, "/diarize"])
 def test_a_misspelled_query_parameter(scripted: LiveServer, clip: bytes, route: str) -> None:
     wrong = "min_speeker" if route == "/diarize" else "prompts"
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post(route, params={wrong: "x"}, files={"file": ("a.wav", clip)})
     assert "did you mean" in error_of(response, 400)["message"]
 
 
 def test_a_misspelled_query_parameter_of_a_translation(scripted: LiveServer) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post("/translate", params={"text": "x", "targetlanguage": "fr"})
     assert "did you mean 'target_language'?" in error_of(response, 400)["message"]
 
@@ -192,7 +191,7 @@ def test_a_misspelled_query_parameter_of_a_translation(scripted: LiveServer) -> 
 def test_fields_in_the_query_count_and_those_of_the_form_more(
     scripted: LiveServer, clip: bytes, gate: Gate
 ) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         client.post(
             TRANSCRIPTIONS,
             params={"language": "de", "prompt": "Minutes"},
@@ -319,7 +318,7 @@ def test_a_misspelled_key_of_an_object(
 
 def test_a_misspelled_key_of_a_message(scripted: LiveServer) -> None:
     messages = [{"role": "user", "content": "Hello", "name": "Ann"}, {"role": "user", "contnet": 1}]
-    with connect(scripted) as client:
+    with scripted.client() as client:
         response = client.post("/v1/chat/completions", json={"messages": messages})
     assert error_of(response, 400)["param"] == "messages.contnet"
 
@@ -368,7 +367,7 @@ def test_parts_of_a_form_that_are_declared_as_json(
         (name, (filename, json.dumps(value).encode(), "application/json"))
         for name, value in sent.items()
     ]
-    with connect(scripted) as client:
+    with scripted.client() as client:
         files = [("file", ("a.wav", clip, "audio/wav")), *parts]
         body = client.post(TRANSCRIPTIONS, files=files).raise_for_status().json()
     assert body["words"]

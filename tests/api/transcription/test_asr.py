@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.support import TRANSCRIPTIONS, Gate, connect, error_of, silence, upload, wav
+from tests.api.support import TRANSCRIPTIONS, Gate, error_of, silence, upload, wav
 from tests.live import LiveServer
 
 ASR = "/asr"
@@ -31,12 +31,12 @@ def as_bazarr(server: LiveServer, route: str, pcm: bytes, **params: str) -> http
         "User-Agent": "Subliminal/2.1.0",
         "Content-Type": f"multipart/form-data; boundary={boundary}",
     }
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(route, params=params, content=body, headers=headers)
 
 
 def post(server: LiveServer, audio: bytes, **params: str) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         files = {"audio_file": ("my film.mkv", audio)}
         return client.post(ASR, params=params, files=files)
 
@@ -176,6 +176,6 @@ def test_400_names_the_parameter_that_is_wrong(
 
 
 def test_a_key_is_needed_as_on_all_routes(scripted: LiveServer, clip: bytes) -> None:
-    with connect(scripted, key=None) as client:
+    with scripted.client(key=None) as client:
         for route in (ASR, DETECT, TRANSCRIPTIONS):
             error_of(client.post(route, files={"audio_file": clip}), 401)

@@ -20,7 +20,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
     check_words,
-    connect,
     error_of,
     eventually,
     running,
@@ -159,7 +158,7 @@ def test_one_channel_is_one_speaker(scripted: LiveServer, clip: bytes) -> None:
 @pytest.mark.slow
 def test_who_speaks_when_is_told_without_a_diarizer(bare: Any, call: bytes, left: Samples) -> None:
     server = bare(diarizer="segmentation", apikey="test-key")  # which is not installed
-    with connect(server) as client:
+    with server.client() as client:
         files = {"file": call}
         turns = client.post("/diarize", files=files, params=SEPARATE).json()["diarization"]
         rttm = client.post(
@@ -177,7 +176,7 @@ def test_who_speaks_when_is_told_without_a_diarizer(bare: Any, call: bytes, left
 
 @pytest.mark.parametrize("kind", ["transcription", "diarization"])
 def test_jobs_separate_channels_too(scripted: LiveServer, call: bytes, kind: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         sent = client.post("/v1/jobs", files={"file": call}, data={"kind": kind, **SEPARATE})
         address = f"/v1/jobs/{sent.json()['id']}"
         eventually(lambda: client.get(address).json()["status"] == "completed")
@@ -203,7 +202,7 @@ def test_every_channel_counts(scripted: LiveServer, call: bytes, left: Samples, 
         days = client.get("/v1/usage").json()["data"]
         return sum(float(day["audio_seconds"]) for day in days)
 
-    with connect(scripted) as client:
+    with scripted.client() as client:
         before = used()
         client.post(route, files={"file": call}, data=SEPARATE).raise_for_status()
         twice = pytest.approx(2 * len(left) / SAMPLE_RATE, abs=0.05)
@@ -265,7 +264,7 @@ def test_a_client_that_reads_nothing_gives_its_decoders_back(
     gate.free = 0
     pieces = in_pieces(snippets[0], 6, pause=3)
     call, many = interleaved(*[pieces] * 2), interleaved(*[pieces] * 16)
-    with connect(server) as client:
+    with server.client() as client:
         request = client.build_request(
             "POST", TRANSCRIPTIONS, files={"file": call}, data={**SEPARATE, "stream": "true"}
         )
@@ -295,7 +294,7 @@ def test_channels_and_speakers_contradict_each_other(
 ) -> None:
     error = error_of(upload(scripted, call, data={**SEPARATE, **fields}), 400)
     assert error["param"] == "channels"
-    with connect(scripted) as client:
+    with scripted.client() as client:
         route = "/v1/audio/diarization"
         sent = client.post(route, files={"file": call}, data={**SEPARATE, **fields})
     assert error_of(sent, 400)["param"] == "channels"
@@ -308,6 +307,6 @@ def test_what_cannot_be_separated_is_refused(scripted: LiveServer, clip: bytes) 
     assert "17 channels" in error["message"]
     assert error_of(upload(scripted, clip, data={"channels": "both"}), 400)["param"] == "channels"
     assert error_of(upload(scripted, b"no audio at all", data=SEPARATE), 400)["param"] == "file"
-    with connect(scripted) as client:
+    with scripted.client() as client:
         sent = client.post(TRANSCRIPTIONS, files={"file": clip}, data={**SEPARATE, "track": "3"})
     assert error_of(sent, 400)["param"] == "track"

@@ -17,7 +17,6 @@ from tests.api.support import (
     Gate,
     ask_url,
     check_words,
-    connect,
     encoded,
     error_of,
     eventually,
@@ -211,7 +210,7 @@ def test_recognition_begins_while_the_download_runs(
     scripted: LiveServer, halfway: tuple[str, Answer], gate: Gate
 ) -> None:
     url, answer = halfway
-    with connect(scripted) as client:
+    with scripted.client() as client:
         request = client.build_request("POST", FROM_URL, json={"audio_file_url": url})
     with send_raw(scripted, request) as connection:
         assert answer.paused.wait(PATIENCE_SECONDS)
@@ -227,7 +226,7 @@ def test_a_stream_speaks_while_the_download_runs(
 ) -> None:
     url, answer = halfway
     with (
-        connect(scripted) as client,
+        scripted.client() as client,
         client.stream("POST", FROM_URL, json={"audio_file_url": url, "stream": True}) as response,
     ):
         lines = (line for line in response.iter_lines() if line)

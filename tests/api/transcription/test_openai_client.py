@@ -27,7 +27,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     Gate,
     check_words,
-    connect,
     eventually,
     retry_after,
     running,
@@ -214,7 +213,7 @@ def test_a_failure_midway_has_the_one_shape(
 ) -> None:
     gate.free = 1
     with (
-        connect(scripted) as plain,
+        scripted.client() as plain,
         plain.stream(
             "POST", TRANSCRIPTIONS, files={"file": pauses}, data={"stream": "true"}
         ) as response,
@@ -248,7 +247,7 @@ def test_a_stream_keeps_its_connection_alive(
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.01)
     gate.free = 0
     with (
-        connect(scripted) as plain,
+        scripted.client() as plain,
         plain.stream(
             "POST", TRANSCRIPTIONS, files={"file": clip}, data={"stream": "true"}
         ) as response,
@@ -313,7 +312,7 @@ def test_url_errors_are_the_clients_own(client: OpenAI, host: AudioHost) -> None
 
 
 def test_a_full_server_is_a_rate_limit_error(small: LiveServer, clip: bytes) -> None:
-    with connect(small) as plain:
+    with small.client() as plain:
         held = plain.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
     with send_raw(small, held, share=0.5), small.openai() as client:
         eventually(lambda: running(small, "live") == 1)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.api.hosts import Answer, AudioHost
-from tests.api.support import FROM_URL, TRANSCRIPTIONS, Gate, connect, upload
+from tests.api.support import FROM_URL, TRANSCRIPTIONS, Gate, upload
 from tests.live import LiveServer
 
 FIRST_CHUNK = 6.0  # seconds, at most, and a little silence before it; the engine takes 30
@@ -22,7 +22,7 @@ Way: TypeAlias = Callable[[LiveServer, bytes, AudioHost], AbstractContextManager
 @contextmanager
 def uploaded(server: LiveServer, recording: bytes, _: AudioHost) -> Iterator[Iterator[str]]:
     with (
-        connect(server) as client,
+        server.client() as client,
         client.stream(
             "POST", TRANSCRIPTIONS, files={"file": recording}, data={"stream": "true"}
         ) as answer,
@@ -34,7 +34,7 @@ def uploaded(server: LiveServer, recording: bytes, _: AudioHost) -> Iterator[Ite
 def fetched(server: LiveServer, recording: bytes, host: AudioHost) -> Iterator[Iterator[str]]:
     url = host.put("/meeting.wav", Answer(recording))
     with (
-        connect(server) as client,
+        server.client() as client,
         client.stream("POST", FROM_URL, json={"audio_file_url": url, "stream": True}) as answer,
     ):
         yield answer.iter_lines()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reflector_gpu.formats import subtitles
 from reflector_gpu.formats.response_format import Format
 from reflector_gpu.types import Segment, Transcript, Word
-from tests.api.support import Gate, connect, eventually, upload
+from tests.api.support import Gate, eventually, upload
 from tests.live import LiveServer
 
 FORMS = ["srt", "vtt"]
@@ -66,7 +66,7 @@ def test_cues_come_while_the_rest_is_worked_on(
     gate.free = 2
     data = {"stream": "true", "response_format": "srt"}
     with (
-        connect(scripted) as client,
+        scripted.client() as client,
         client.stream(
             "POST", "/v1/audio/transcriptions", files={"file": pauses}, data=data
         ) as response,

@@ -16,7 +16,6 @@ from tests.api.support import (
     TRANSCRIBE,
     TRANSCRIPTIONS,
     Gate,
-    connect,
     error_of,
     eventually,
     metric,
@@ -57,7 +56,7 @@ def test_the_file_is_as_small_as_it_is_long() -> None:
 )
 def test_413_for_an_upload(narrow: LiveServer, route: str) -> None:
     name = "audio_file" if route == "/asr" else "file"
-    with connect(narrow) as client:
+    with narrow.client() as client:
         response = client.post(route, files={name: SIX_HOURS})
     check_refused(response)
     eventually(lambda: running(narrow, "live") == 0)
@@ -72,7 +71,7 @@ def test_413_with_speakers_or_as_a_stream(narrow: LiveServer, stream: str) -> No
 def test_413_for_a_url(narrow: LiveServer, host: AudioHost, route: str) -> None:
     field = FIELDS_OF_URLS[route]
     fields = {field: host.put("/six-hours.flac", Answer(SIX_HOURS))}
-    with connect(narrow) as client:
+    with narrow.client() as client:
         if route == "/pad":
             fields["output_url"] = fields[field]  # a host that takes nothing, which is known later
             response = client.post(route, json={**fields, "start_time_seconds": 1})
@@ -132,5 +131,5 @@ def test_a_client_pays_for_what_was_decoded_though_it_got_no_answer(
     )
     assert upload(server, SIX_HOURS).status_code == 413
     assert "of this hour" in error_of(upload(server, clip), 429)["message"]
-    with connect(server, OTHER_KEY) as client:
+    with server.client(OTHER_KEY) as client:
         assert client.post(TRANSCRIPTIONS, files={"file": clip}).status_code == 200

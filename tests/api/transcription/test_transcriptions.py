@@ -20,7 +20,6 @@ from tests.api.support import (
     Gate,
     ask_url,
     check_words,
-    connect,
     encoded,
     upload,
     wav,
@@ -98,7 +97,7 @@ def test_reflectors_file_call(scripted: LiveServer, clip: bytes, host: AudioHost
 def test_reflectors_test_suites_call(scripted: LiveServer, clips: list[bytes], count: int) -> None:
     name = "file" if count == 1 else "files"
     sent = [(name, (f"{i}.mp3", clip, "audio/mpeg")) for i, clip in enumerate(clips[:count])]
-    with connect(scripted) as client:
+    with scripted.client() as client:
         data = {"model": "scripted", "language": "en", "batch": "false"}
         body = client.post(TRANSCRIPTIONS, files=sent, data=data).json()
     for number, result in enumerate(body["results"] if count > 1 else [body]):
@@ -112,7 +111,7 @@ def test_reflectors_test_suites_call(scripted: LiveServer, clips: list[bytes], c
 def post(server: LiveServer, *parts: tuple[str, bytes], **data: str) -> Any:
     """Send files under the given field names; the file names are their numbers."""
     files = [(name, (f"{number}", clip)) for number, (name, clip) in enumerate(parts)]
-    with connect(server) as client:
+    with server.client() as client:
         response = client.post(TRANSCRIPTIONS, files=files, data=data)
     assert response.status_code == 200, response.text
     return response.json()
@@ -208,14 +207,14 @@ def test_a_browser_sends_inputs_without_a_choice(
     scripted: LiveServer, clip: bytes, text: str
 ) -> None:
     sent = [("file", ("", b"")), ("files", ("a.wav", clip)), ("files", ("", b""))]
-    with connect(scripted) as client:
+    with scripted.client() as client:
         body = client.post(TRANSCRIPTIONS, files=sent, data={"language": "", "model": ""}).json()
     assert (body["text"], body["filename"]) == (text, "a.wav")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_filename_is_the_clients_own(scripted: LiveServer, quiet: bytes, name: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         body = client.post(TRANSCRIPTIONS, files={"file": (name, quiet)}).json()
     assert body["filename"] == name
 
@@ -223,7 +222,7 @@ def test_filename_is_the_clients_own(scripted: LiveServer, quiet: bytes, name: s
 def test_a_file_without_a_name_has_one_in_the_answer(scripted: LiveServer, clip: bytes) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + clip + b"\r\n--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    with connect(scripted) as client:
+    with scripted.client() as client:
         assert client.post(TRANSCRIPTIONS, content=body, headers=headers).json()["filename"]
 
 
@@ -232,7 +231,7 @@ def test_the_bytes_decide_what_a_file_is(
     scripted: LiveServer, snippets: list[Samples], container: str, codec: str
 ) -> None:
     content = encoded(snippets[0], container, codec)
-    with connect(scripted) as client:
+    with scripted.client() as client:
         for name in (f"a.{container}", "a.txt"):
             fields = {"response_format": "verbose_json", "timestamp_granularities": "word"}
             sent = {"file": (name, content, "text/html")}
@@ -275,7 +274,7 @@ def test_nobody_speaks(scripted: LiveServer, quiet: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["file", "files", "files[]"])
 def test_transcribe(scripted: LiveServer, clip: bytes, text: str, name: str) -> None:
-    with connect(scripted) as client:
+    with scripted.client() as client:
         body = client.post(TRANSCRIBE, files={name: clip}, data={"language": "en"}).json()
     assert body.keys() == {"text", "words"}
     assert body["text"] == text

@@ -15,7 +15,6 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     TRANSLATIONS,
     ask_url,
-    connect,
     error_of,
     upload,
 )
@@ -164,7 +163,7 @@ def test_diarize_reads_the_track_from_its_query(
     scripted: LiveServer, film: bytes, host: AudioHost
 ) -> None:
     url = host.put("/film.mkv", Answer(film))
-    with connect(scripted) as client:
+    with scripted.client() as client:
         query = {"audio_file_url": url, "track": "7"}
         problem = error_of(client.post(DIARIZE, params=query), 400)
     assert problem["param"] == "track"

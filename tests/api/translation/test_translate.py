@@ -24,7 +24,6 @@ from tests.api.support import (
     FROM_URL,
     TRANSCRIBE,
     TRANSLATIONS,
-    connect,
     error_of,
     eventually,
     upload,
@@ -71,7 +70,7 @@ def ask(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> httpx.Response:
-    with connect(server) as client:
+    with server.client() as client:
         return client.post(TRANSLATE, params=query, json=body, headers=headers)
 
 
@@ -224,7 +223,7 @@ def test_a_bad_field_is_named(
 
 
 def test_a_body_that_is_not_json(server: LiveServer) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         error_of(client.post(TRANSLATE, params=TEXT, content=b"text=hello"), 400)
 
 
@@ -246,12 +245,12 @@ def test_any_text_has_a_translation(server: LiveServer, text: str) -> None:
 
 
 def test_half_a_character_is_no_text(server: LiveServer) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         error_of(client.post(TRANSLATE, content=b'{"text": "\\ud83d"}'), 400)
 
 
 def test_translation_needs_a_key(server: LiveServer) -> None:
-    with connect(server, key=None) as client:
+    with server.client(key=None) as client:
         error_of(client.post(TRANSLATE, params=TEXT), 401)
         error_of(client.get(LANGUAGES), 401)
 
@@ -261,7 +260,7 @@ def test_a_timeout_of_the_client_is_a_504(server: LiveServer) -> None:
 
 
 def test_the_languages(server: LiveServer) -> None:
-    with connect(server) as client:
+    with server.client() as client:
         (card,) = client.get(LANGUAGES).json()["data"]
     assert card["model"] == "translation-tiny"
     assert len(card["sources"]) == 100
@@ -278,7 +277,7 @@ def test_without_weights_the_download_is_named(
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     server = bare(translator="m2m100", apikey=KEY)
-    for answer in (ask(server, TEXT), connect(server).get(LANGUAGES)):
+    for answer in (ask(server, TEXT), server.client().get(LANGUAGES)):
         error = error_of(answer, 503)
         assert error["code"] == "model_not_installed"
         assert "reflector-gpu models pull m2m100" in error["message"]
@@ -334,7 +333,7 @@ def test_apertium(bare: START) -> None:
     )
     error = error_of(ask(server, {**TEXT, "target_language": "fr"}), 400)
     assert "es" in error["message"]
-    with connect(server) as client:
+    with server.client() as client:
         (card,) = client.get(LANGUAGES).json()["data"]
     assert ["en", "es"] in card["pairs"]
     assert ["es", "ca"] not in card["pairs"]
@@ -434,7 +433,7 @@ def test_all_routes_translate_the_transcript(
     english = upload(server, clip, route=TRANSLATIONS, data=fields).json()
     assert english == {"text": ENGLISH, "translation": FRENCH}
     url = host.put("/clip.wav", Answer(clip))
-    with connect(server) as client:
+    with server.client() as client:
         found = client.post(FROM_URL, json={"audio_file_url": url, **fields}).json()
     assert (found["text"], found["translation"]) == (ENGLISH, FRENCH)
 

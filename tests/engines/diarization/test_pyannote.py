@@ -20,7 +20,7 @@ from reflector_gpu.engines.diarization.catalog import DIARIZERS
 from reflector_gpu.engines.diarization.pyannote import COMMUNITY, PyannoteDiarizer
 from reflector_gpu.errors import EngineFailed, ModelNotInstalled, ReflectorError, TooLarge
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
-from tests.api.support import connect, upload, wav
+from tests.api.support import upload, wav
 from tests.engines.hub import Hub
 from tests.engines.sounds import noise, silence
 from tests.engines.test_weights import pull
@@ -409,7 +409,7 @@ def test_the_library_behind_the_door(tiny: Path, speech: Samples) -> None:
     folders, audio = {"ours": str(tiny)}, wav(speech[: 15 * SAMPLE_RATE])
     with (
         LiveServer(model="scripted", diarizer="ours", model_paths=folders, apikey=KEY) as server,
-        connect(server) as client,
+        server.client() as client,
     ):
         answer = client.post("/diarize", files={"file": audio}, params={"num_speakers": 2})
         turns = answer.raise_for_status().json()["diarization"]

@@ -21,13 +21,14 @@ import httpx
 
 from reflector_gpu.audio.guard import (
     SETTING,
+    URL_FIELD,
     AddressGuard,
     GuardedTransport,
     HostNotPublic,
     parse_url,
     port_of,
 )
-from reflector_gpu.errors import NotFound, ReflectorError
+from reflector_gpu.errors import NotFound, ReflectorError, UpstreamTimeout
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.news import heard
 from reflector_gpu.store.repeated import surviving
@@ -41,6 +42,7 @@ FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 4 * 3600.0
 _TRIED_SECONDS = 24 * 3600.0
 _ANSWER_SECONDS = 15.0  # that a receiver has
+_LOOKUP_SECONDS = 10.0  # that a name server has while a client waits
 _AT_ONCE = 64  # messages
 _PER_HOST = 4
 _LOOK_SECONDS = 1.0
@@ -86,16 +88,28 @@ class Webhooks:
         await self._transport.aclose()
 
     async def check(self, url: str) -> None:
-        """Raise `ReflectorError` unless messages may be sent to ``url``."""
+        """Check whether messages may be sent to ``url``.
+
+        Raises:
+            InvalidRequest: this is no absolute URL.
+            UrlForbidden: it leads where the policy does not allow.
+            UpstreamFailed, UpstreamTimeout: its host cannot be found.
+        """
         parsed = parse_url(url)
         host = parsed.raw_host.decode("ascii")
         try:
-            await self._guard.resolve(host, port_of(parsed))
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                await self._guard.resolve(host, port_of(parsed))
         except HostNotPublic as error:
             raise HostNotPublic(
                 f"The webhook's host {host} is not a public one. Use a URL that can be reached from"
                 f" outside; whoever runs this server can open the host with {SETTING}.",
                 param=error.param,
+            ) from None
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The webhook's host {host} cannot be looked up in time; try again later.",
+                param=URL_FIELD,
             ) from None
 
     async def _serve(self) -> None:

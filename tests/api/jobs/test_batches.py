@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from reflector_gpu.api import batch_kind
+from reflector_gpu.jobs.job import Job, Status
+from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.store.database import sqlite_in
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import TRANSCRIPTIONS, Gate, eventually, upload
@@ -20,11 +24,11 @@ from tests.live import KEY, LiveServer
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(data: Path) -> Iterator[LiveServer]:
     with LiveServer(
         model="scripted",
         apikey=f"{KEY},other",
-        data_dir=tmp_path_factory.mktemp("data"),
+        data_dir=data,
         url_allow="127.0.0.1",
         url_retries=0,
         file_requests=1,
@@ -213,6 +217,28 @@ def test_a_batch_is_cancelled_while_it_runs_and_keeps_what_is_done(
     assert (counts.total, counts.completed, counts.failed) == (5, 1, 0)
     assert len(output(client, done.output_file_id)) == 1
     assert held.arrived == 2
+
+
+def test_a_batch_that_waits_to_go_on_is_in_progress(
+    client: OpenAI, clips: list[bytes], held: Gate, data: Path
+) -> None:
+    """As after a restart, while older work is done first."""
+    batch = submit(client, [line("a", inline(clips[0]))])
+    eventually(lambda: held.arrived)
+    database = sqlite_in(data)
+
+    async def put_back() -> None:
+        store = JobStore(database, lease=1.0)
+        job = Job.of(
+            (await database.read(lambda c: c.rows("SELECT * FROM jobs WHERE id = ?", batch.id)))[0]
+        )
+        await store.put_back(job, wait=60.0, failed=False)
+        assert (await store.get(job.owner, job.id)).status is Status.QUEUED
+
+    asyncio.run(put_back())
+    database.close()
+    assert look(client, batch).status == "in_progress"
+    assert client.batches.cancel(batch.id).status == "cancelled"
 
 
 def test_counts_of_a_batch_are_kept_and_its_file_is_sized(

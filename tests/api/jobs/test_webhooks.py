@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,11 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.errors import UpstreamTimeout
 from reflector_gpu.jobs import webhooks
+from reflector_gpu.jobs.deliveries import Deliveries, Delivery
+from reflector_gpu.store.database import sqlite_in
 from tests.api.support import error_of, eventually
 from tests.live import KEY, LiveServer
 from tests.loopback import Loopback, Quiet
@@ -150,6 +155,26 @@ def test_webhooks_pass_the_address_guard(
     files = {"file": ("a.wav", clip)}
     answer = http.post(JOBS, files=files, data={"webhook_url": url})
     assert error_of(answer, status)["param"] == "webhook_url"
+
+
+def test_a_silent_name_server_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_LOOKUP_SECONDS", 0.01)
+
+    async def silent(host: str, port: int) -> list[str]:
+        await asyncio.get_running_loop().create_future()
+        raise NotImplementedError
+
+    async def nothing(_: Delivery) -> bytes:
+        raise NotImplementedError
+
+    database = sqlite_in(tmp_path)
+    guard = AddressGuard(resolver=silent)
+    checked = webhooks.Webhooks(Deliveries(database), guard, nothing)
+    with pytest.raises(UpstreamTimeout, match=r"webhook's host example\.com .* try again later"):
+        asyncio.run(checked.check("https://example.com/hook"))
+    database.close()
 
 
 def test_an_odd_address_keeps_no_job_from_its_end(http: httpx.Client, clip: bytes) -> None:

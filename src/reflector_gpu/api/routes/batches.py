@@ -296,6 +296,12 @@ def _file(file: KeptFile) -> FileView:
     )
 
 
+def _status(job: Job) -> str:
+    if job.status is Status.QUEUED and job.started is not None:
+        return _STATUS[Status.RUNNING]  # it waits to go on, for example after a restart
+    return _STATUS[job.status]
+
+
 def _batch(job: Job, jobs: Jobs) -> BatchView:
     succeeded, failed = round(job.position) - job.lines_failed, job.lines_failed
     done = job.status.ended
@@ -306,7 +312,7 @@ def _batch(job: Job, jobs: Jobs) -> BatchView:
         endpoint=str(job.options["endpoint"]),
         input_file_id=str(job.options["input_file_id"]),
         completion_window=str(job.options["completion_window"]),
-        status=_STATUS[job.status],
+        status=_status(job),
         output_file_id=f"{_OUTPUT}{job.id}" if done and succeeded else None,
         error_file_id=f"{_ERRORS}{job.id}" if done and failed else None,
         created_at=int(job.created),

@@ -46,6 +46,7 @@ class Case:
     max_gap: float = 1.0
     padding: float = 0.3
     schedule: Schedule = PLAIN
+    begin: float = 0.0
 
     @property
     def samples(self) -> Samples:
@@ -67,6 +68,7 @@ class Case:
             max_gap=self.max_gap,
             padding=self.padding,
             schedule=self.schedule,
+            begin=self.begin,
         )
         found = [c for block in blocks or [self.samples] for c in chunker.push(block)]
         return [*found, *chunker.finish()]
@@ -164,6 +166,19 @@ def test_any_blocks_give_the_same(case: Case, sizes: list[int]) -> None:
     found = case.chunks([*blocks, rest])
     assert [chunk.start for chunk in found] == [chunk.start for chunk in expected]
     for one, other in zip(found, expected, strict=True):
+        assert (one.samples == other.samples).all()
+
+
+@any_case
+@given(CASES, st.data())
+def test_where_one_has_stopped_another_goes_on(case: Case, data: st.DataObject) -> None:
+    expected = case.chunks()
+    count = data.draw(st.integers(0, len(expected)))
+    end = expected[count - 1].end if count else 0.0
+    later = replace(case.schedule, early_seconds=case.schedule.early_seconds[count:])
+    found = replace(case, schedule=later, begin=end).chunks()
+    for one, other in zip(found, expected[count:], strict=True):
+        assert (one.start, one.voiced) == (other.start, other.voiced)
         assert (one.samples == other.samples).all()
 
 

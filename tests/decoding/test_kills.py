@@ -110,13 +110,13 @@ def test_kills_later_lose_and_repeat_nothing(name: str) -> None:
     run(scene)
 
 
-def test_a_chunk_that_is_another_after_a_kill_is_an_error() -> None:
+def test_what_was_cut_before_a_kill_is_not_heard_twice() -> None:
+    """Not even if a decoder that was taken over tells it again."""
     news = _News()
     assert news.are_in(Cut(0.0, 3 * SAMPLE_RATE, (), 4.0))
-    assert not news.are_in(Cut(0.0, 3 * SAMPLE_RATE, (), 4.0))
-    for start, seconds in ((0.0, 30), (2.0, 3)):
+    for start in (0.0, 2.0):
         with pytest.raises(EngineFailed, match="send it again"):
-            news.are_in(Cut(start, seconds * SAMPLE_RATE, (), 40.0))
+            news.are_in(Cut(start, 3 * SAMPLE_RATE, (), 40.0))
     assert news.are_in(Cut(3.0, 3 * SAMPLE_RATE, (), 8.0))
     assert not news.are_in(Passed(7.0))
 

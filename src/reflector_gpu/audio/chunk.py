@@ -67,11 +67,13 @@ def chunker(
     max_gap: float,
     options: VadOptions,
     schedule: Schedule = PLAIN,
+    begin: float = 0.0,
 ) -> Chunker:
     """What cuts one recording into speech chunks of at most ``max_seconds``.
 
     ``max_gap`` is the longest silence, in seconds, that is kept inside a chunk. ``detector`` is
-    `VoiceActivity.probabilities` for the recording, or does the same.
+    `VoiceActivity.probabilities` for the recording, or does the same. All before ``begin``, where a
+    chunk ended, has been cut already.
     """
     return Chunker(
         detector,
@@ -80,6 +82,7 @@ def chunker(
         threshold=options.threshold,
         padding=options.padding,
         schedule=schedule,
+        begin=begin,
     )
 
 
@@ -95,6 +98,7 @@ class Chunker:
         threshold: float = 0.5,
         padding: float = 0.3,
         schedule: Schedule = PLAIN,
+        begin: float = 0.0,
     ) -> None:
         self._probabilities = probabilities
         self._speaks = Hysteresis.around(threshold)
@@ -107,6 +111,7 @@ class Chunker:
         self._padding = min(_windows(padding), self._longest // 4)
         self._unsure = min(_UNSURE * self._padding, self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
+        self._begun = math.ceil(round(begin * SAMPLE_RATE) / WINDOW)
         self._rest: Samples = np.zeros(0, np.float32)  # too little to look at yet
         # What is held: audio and decisions from window `_first` on; all before has been sent
         # or dropped. `_speech` is the first voiced window of the chunk that is being filled.
@@ -139,7 +144,13 @@ class Chunker:
 
     def _advance(self, samples: Samples) -> Iterator[Chunk]:
         self._audio.append(samples)
-        for voiced, count in _runs(self._speaks.each(self._probabilities(samples))):
+        decisions = self._speaks.each(self._probabilities(samples))
+        if self._seen < self._begun:
+            known = min(self._begun - self._seen, len(decisions))
+            decisions = decisions[known:]
+            self._pass(False, known)
+            self._drop_before(self._seen)
+        for voiced, count in _runs(decisions):
             last = self._seen + count
             while self._seen < last:
                 self._pass(voiced, min(last - self._seen, self._uneventful(voiced)))
@@ -283,7 +294,7 @@ class Chunker:
 def _runs(decisions: NDArray[np.bool_]) -> list[tuple[bool, int]]:
     """How often each of ``decisions`` comes in a row, in order."""
     edges = [0, *(np.flatnonzero(np.diff(decisions)) + 1).tolist(), len(decisions)]
-    return [(bool(decisions[first]), last - first) for first, last in pairwise(edges)]
+    return [(bool(decisions[a]), b - a) for a, b in pairwise(edges) if a < b]
 
 
 def _windows(seconds: float) -> int:

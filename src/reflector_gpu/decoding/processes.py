@@ -64,12 +64,12 @@ class ProcessDecoders:
         self, task: DecodeTask, spool: Spool, output: Spool | None = None
     ) -> AsyncGenerator[Told]:
         plain = is_plain(task, spool)
-        news = _News()
+        news, rest = _News(), task
         while True:
             process = self._unharmed.pop() if plain and self._unharmed else await self._forked()
             kept = False
             try:
-                async with aclosing(process.run(task, spool, output)) as messages:
+                async with aclosing(process.run(rest, spool, output)) as messages:
                     async for message, data in messages:
                         if isinstance(message, Failed):
                             raise process.source_error or message.exception()
@@ -95,7 +95,7 @@ class ProcessDecoders:
                 self._forget()
                 if not news.may_go_on() or not is_repeatable(task):
                     raise _killed() from None
-                task = news.again(task)
+                rest = news.rest(task)
                 if output:
                     output.begin_anew()
             finally:
@@ -165,7 +165,7 @@ class _News:
         self._seconds = -1.0
         self._seconds_of_news = 0.0
         self._claimed: float | None = None
-        self._last: Cut | None = None
+        self._chunks, self._end = 0, 0.0
 
     def may_go_on(self) -> bool:
         """Count a decoder that was killed. The result is whether another may go on."""
@@ -173,21 +173,25 @@ class _News:
         self._deaths_without_news += 1
         return self._deaths < _MOST_DEATHS and self._deaths_without_news < _TRIES
 
-    def again(self, task: DecodeTask) -> DecodeTask:
-        """``task`` for another decoder, which has to cut the same chunks."""
-        return task.again(self._claimed) if isinstance(task, Chunking) and self._last else task
+    def rest(self, task: DecodeTask) -> DecodeTask:
+        """What is left of ``task`` for another decoder."""
+        if not isinstance(task, Chunking) or not self._chunks:
+            return task
+        return task.after(self._chunks, self._end, self._claimed)
 
     def are_in(self, message: DecoderMessage) -> bool:
         """Whether ``message`` is no repetition.
 
         Raises:
-            EngineFailed: a chunk is no longer the same, so that words would be lost or heard twice.
+            EngineFailed: a chunk begins before the end of the last, so that words would be heard
+                twice.
         """
         match message:
             case Cut():
-                if not self._is_further(message):
-                    return False
-                self._last = message
+                if message.start < self._end - _SAMPLE:
+                    raise _killed()
+                self._chunks += 1
+                self._end = message.end
                 self._seconds = max(self._seconds, message.seconds)
                 self._are_there()
             case Passed(seconds=seconds) if seconds > self._seconds:
@@ -203,14 +207,6 @@ class _News:
             case _:
                 return False
         return True
-
-    def _is_further(self, cut: Cut) -> bool:
-        last = self._last
-        if last is None or cut.start > last.end - _SAMPLE:
-            return True
-        if cut.start > last.start or (cut.start == last.start and cut.length != last.length):
-            raise _killed()
-        return False
 
     def _are_there(self) -> None:
         self._deaths_without_news = 0

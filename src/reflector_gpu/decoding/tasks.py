@@ -42,7 +42,8 @@ class Chunking:
 
     ``max_chunk_seconds`` and ``max_gap_seconds`` are the engine's. A task with an output keeps
     the recording there, as 16-bit samples, for a diarizer: chunks come without samples then, and
-    the result is the detector's probability for each window, ``float32[n]``.
+    the result is the detector's probability for each window, ``float32[n]``. What another decoder
+    has cut, up to ``begin`` seconds, is not cut again.
     """
 
     max_chunk_seconds: float
@@ -51,18 +52,22 @@ class Chunking:
     schedule: Schedule = PLAIN
     max_seconds: float = float("inf")
     track: TrackWish = ANY_TRACK
+    begin: float = 0.0
 
     @property
     def most_data(self) -> float:
         return max(_sample_bytes(self.max_chunk_seconds), _window_bytes(self.max_seconds))
 
-    def again(self, claimed: float | None) -> Chunking:
-        """The same task for another decoder, where the first one has cut chunks.
+    def after(self, chunks: int, end: float, claimed: float | None) -> Chunking:
+        """The task of another decoder, where ``chunks`` have been cut, of which the last has an
+        ``end``.
 
         The recording ``claimed`` so many seconds then. It may claim others now that more of its
-        bytes are here, but the chunks have to be the same.
+        bytes are here, but the schedule stays.
         """
-        return replace(self, schedule=_decided(self.schedule, claimed))
+        schedule = _decided(self.schedule, claimed)
+        rest = replace(schedule, early_seconds=schedule.early_seconds[chunks:])
+        return replace(self, schedule=rest, begin=end)
 
     def run(
         self, reader: SpoolReader, output: Spool | None, passed: Callable[[float], None]
@@ -84,6 +89,7 @@ class Chunking:
             max_gap=self.max_gap_seconds,
             options=self.vad,
             schedule=_decided(self.schedule, source.claimed),
+            begin=self.begin,
         )
         told = 0.0
 

@@ -409,9 +409,8 @@ def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
         writer.close()
 
-    async def fetch(host: str) -> bytes:
+    async def fetch(host: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
         guard = AddressGuard(["127.0.0.1"], resolver=Names(**{host: ["127.0.0.1"]}))
-        transport = httpx.AsyncHTTPTransport(verify=client_side)
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
         port = server.sockets[0].getsockname()[1]
         async with server, Fetcher(guard, limited(), transport=transport) as fetcher:
@@ -419,6 +418,11 @@ def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
                 await fetcher.fetch(f"https://{host}:{port}/", spool)
                 return spool.read_at(0, 9)
 
-    assert asyncio.run(fetch("audio.test")) == b"abc"
+    def trusting() -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(verify=client_side)
+
+    assert asyncio.run(fetch("audio.test", trusting())) == b"abc"
     with pytest.raises(UpstreamFailed, match=r"other\.test has no valid certificate"):
-        asyncio.run(fetch("other.test"))
+        asyncio.run(fetch("other.test", trusting()))
+    with pytest.raises(UpstreamFailed, match=r"audio\.test has no valid certificate"):
+        asyncio.run(fetch("audio.test", None))  # trusts public authorities alone

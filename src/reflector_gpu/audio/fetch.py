@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from reflector_gpu.audio.direct import direct_transport
 from reflector_gpu.audio.guard import (
     URL_FIELD,
     AddressGuard,
@@ -109,10 +110,7 @@ class Fetcher:
         """``transport`` opens the connections (for another certificate authority, say); it sees
         addresses instead of hosts, and must not keep connections alive. ``jitter`` is in [0, 1).
         """
-        if transport is None:
-            keep_none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            transport = httpx.AsyncHTTPTransport(trust_env=False, limits=keep_none)
-        self._transport = GuardedTransport(transport, guard)
+        self._transport = GuardedTransport(transport or direct_transport(), guard)
         self._limits = limits
         self._sleep = sleep
         self._clock = clock

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import httpx
 
+from reflector_gpu.audio.direct import direct_transport
 from reflector_gpu.audio.fetch import FetchLimits
 from reflector_gpu.audio.guard import (
     AddressGuard,
@@ -102,11 +103,8 @@ class Sender:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """``field`` is the request's field with the URL, which errors have as ``param``."""
-        if transport is None:
-            keep_none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            transport = httpx.AsyncHTTPTransport(trust_env=False, limits=keep_none)
         self._guard = guard
-        self._transport = GuardedTransport(transport, guard)
+        self._transport = GuardedTransport(transport or direct_transport(), guard)
         self._limits = limits
         self._field = field
         self._sleep = sleep

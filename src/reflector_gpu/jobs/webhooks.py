@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from reflector_gpu.audio.direct import direct_transport
 from reflector_gpu.audio.guard import (
     SETTING,
     URL_FIELD,
@@ -67,10 +68,7 @@ class Webhooks:
         self._guard = guard
         self._describe = describe
         self._clock = clock
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._transport = GuardedTransport(
-            httpx.AsyncHTTPTransport(trust_env=False, limits=limits), guard
-        )
+        self._transport = GuardedTransport(direct_transport(), guard)
         self._hosts: Counter[str] = Counter()
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Images of Python set it. Each process that a test starts would then compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-slow test-clients lighthouse test-images test-torch test-ray docs format lint fuzz bench bench-plot dist release clean
 
@@ -16,12 +19,15 @@ serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8
 	@$(BIN)/python -m samples.serve
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+TESTS = $(or $(wildcard tests/$(ROOM)),$(error There is no tests/$(ROOM)))
+# pytest ends with 5 where all tests are of the other kind.
+NONE = { [ $$? = 5 ] && echo "tests/$(ROOM) has no such tests; $(1) runs the others."; }
 
 test: .venv/dev  ## Run the tests, or those of one folder (ROOM=audio)
-	@$(PYTEST) -m "not slow" tests/$(ROOM)
+	@$(PYTEST) -m "not slow" $(TESTS) || $(call NONE,make test-slow ROOM=$(ROOM))
 
 test-slow: .venv/dev  ## Run the tests that take long, or those of one folder (ROOM=modal)
-	@$(PYTEST) -m slow tests/$(ROOM)
+	@$(PYTEST) -m slow $(TESTS) || $(call NONE,make test ROOM=$(ROOM))
 
 test-clients: .venv/dev .venv/clients/installed tests/clients/node_modules/installed  ## Run the clients of others against a server (pip and npm fetch them)
 	@.venv/clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients

@@ -72,7 +72,9 @@ def run() -> list[Figure]:
             while not killer.done:
                 answer, took = _heard(client, recording)
                 disturbed.append(took)
-                failed += answer.status_code != 200
+                if answer.status_code != 200:
+                    failed += 1
+                    print(f"failed: {answer.status_code} {answer.text}", file=sys.stderr)
                 lost += WARNINGS_HEADER in answer.headers
                 changed += answer.content != undisturbed.content
     times = f"{statistics.median(disturbed):.0f} s each, {alone:.0f} s undisturbed"

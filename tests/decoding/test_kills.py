@@ -173,21 +173,42 @@ def test_one_that_is_killed_again_and_again_is_given_up(meeting: bytes) -> None:
 
 def test_without_its_template_the_next_recording_has_another(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        await whole(decoders, meeting)
-        found = template()
-        assert found
-        found.kill()
-        await asyncio.to_thread(found.wait)
-        for _ in range(2):  # the first may meet the decoder that died with it
-            try:
-                assert (await whole(decoders, meeting))[-1]
-                break
-            except EngineFailed:
-                continue
-        else:
-            pytest.fail("it does not recover")
+        expected = await whole(decoders, meeting)
+        await asyncio.to_thread(kill_template)
+        assert await whole(decoders, meeting) == expected
 
     run(scene)
+
+
+def test_a_template_that_is_killed_while_it_starts_goes_unnoticed(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        waiting = asyncio.ensure_future(whole(decoders, meeting))
+        await asyncio.to_thread(kill_template)
+        await asyncio.to_thread(kill_template)
+        found = await waiting
+        assert found == await whole(decoders, meeting)
+
+    run(scene)
+
+
+def test_a_template_that_dies_again_and_again_is_told(meeting: bytes) -> None:
+    async def scene(decoders: ProcessDecoders) -> None:
+        waiting = asyncio.ensure_future(whole(decoders, meeting))
+        for _ in range(3):
+            await asyncio.to_thread(kill_template)
+        with pytest.raises(EngineFailed, match="send it again"):
+            await waiting
+
+    run(scene)
+
+
+def kill_template() -> None:
+    """Kill the template once there is one."""
+    until(template)
+    found = template()
+    assert found
+    found.kill()
+    found.wait()
 
 
 def test_leaving_ends_the_process(meeting: bytes) -> None:

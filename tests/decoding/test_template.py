@@ -1,13 +1,17 @@
-"""The process that forks decoders, when its server is gone."""
+"""The process that forks decoders, spoken to as its server does."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 
-from reflector_gpu.decoding.messages import ORDER, STATUS
-from tests.waiting import PATIENCE_SECONDS
+import psutil
+
+from reflector_gpu.decoding.messages import ANSWER, END, FORK, NO_PROCESS, ORDER, STATUS
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 def test_a_template_whose_server_was_killed_ends_without_a_traceback() -> None:
@@ -23,3 +27,37 @@ def test_a_template_whose_server_was_killed_ends_without_a_traceback() -> None:
         ours.sendall(ORDER.pack(STATUS, 1))  # nobody is there for the answer
     _, told = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, told) == (0, b"")
+
+
+def test_a_decoder_that_has_died_can_be_ended_while_another_dies() -> None:
+    another_dies = (
+        "import os, signal; kill = os.kill;"
+        " os.kill = lambda *which: (signal.raise_signal(signal.SIGCHLD), kill(*which));"
+    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        code = "from reflector_gpu.decoding.decoder_process import template;"
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{another_dies} {code} template({theirs.fileno()}, {10**9})"],
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+        )
+    ours.settimeout(PATIENCE_SECONDS)
+    with ours:
+        pid = _ordered(ours, FORK)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        assert _ordered(ours, END, pid) == pid
+        assert _ordered(ours, FORK) != NO_PROCESS
+    _, told = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, told) == (0, b"")
+
+
+def _ordered(control: socket.socket, kind: int, pid: int = 0) -> int:
+    """Give an order, with a connection for a decoder. Returns the answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        files = [theirs.fileno()] if kind == FORK else []
+        socket.send_fds(control, [ORDER.pack(kind, pid)], files)
+        (answer,) = ANSWER.unpack(control.recv(ANSWER.size, socket.MSG_WAITALL))
+        return int(answer)

@@ -159,8 +159,8 @@ class _Children:
         """End a decoder without waiting for that. Returns its number."""
         if pid in self._alive:
             self._alive.discard(pid)
-            self._ending.add(pid)
             os.kill(pid, signal.SIGKILL)
+            self._ending.add(pid)  # not before: once a signal has it reaped, it cannot be killed
             self._reap()  # it may have ended before
         return pid
 

@@ -22,7 +22,7 @@ from reflector_gpu.decoding.messages import (
 )
 from reflector_gpu.decoding.process import DecoderProcess, Died
 from reflector_gpu.decoding.tasks import Chunking, is_plain, is_repeatable
-from reflector_gpu.decoding.template import Template
+from reflector_gpu.decoding.template import Template, TemplateDied
 from reflector_gpu.errors import EngineFailed, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE
 
@@ -66,7 +66,12 @@ class ProcessDecoders:
         plain = is_plain(task, spool)
         news, rest = _News(), task
         while True:
-            process = self._unharmed.pop() if plain and self._unharmed else await self._forked()
+            try:
+                process = self._unharmed.pop() if plain and self._unharmed else await self._forked()
+            except TemplateDied:
+                if not news.may_go_on():
+                    raise
+                continue
             kept = False
             try:
                 async with aclosing(process.run(rest, spool, output)) as messages:

@@ -29,6 +29,10 @@ _MALLOC = {
 }
 
 
+class TemplateDied(EngineFailed):
+    """The template ended while it was asked for something. The next order starts another."""
+
+
 class Template:
     """The process that forks decoders."""
 
@@ -60,6 +64,7 @@ class Template:
 
         Raises:
             EngineFailed: there can be none.
+            TemplateDied
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -123,7 +128,7 @@ class Template:
                 code = self._process.wait()
                 self._control = self._process = None
                 logger.error("the template of the decoders ended with status %d", code)
-                raise EngineFailed("The decoders are starting anew; send it again.") from error
+                raise TemplateDied("The decoders are starting anew; send it again.") from error
         return int(answer)
 
 

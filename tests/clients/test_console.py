@@ -60,6 +60,24 @@ def test_a_file_is_transcribed(page: Any) -> None:
     assert "maple amber fjord maple" in rows.first.inner_text()
 
 
+def test_a_transcript_leads_to_a_new_one(page: Any) -> None:
+    page.locator("#start").wait_for()
+    assert not page.locator("#anew").is_visible()
+    transcribed(page)
+    page.on("dialog", lambda dialog: dialog.accept())  # nothing was saved
+    page.click("#anew")
+    page.locator("#start").wait_for()
+    assert page.locator("#go").is_disabled()
+
+
+def test_every_language_has_a_name(page: Any) -> None:
+    languages = page.locator("#language option").evaluate_all(
+        "all => all.map(({ value, text }) => [value, text])"
+    )
+    assert ["ba", "Bashkir"] in languages
+    assert [code for code, name in languages if code == name] == []
+
+
 def test_the_words_appear_while_it_works(page: Any) -> None:
     page.evaluate(
         """() => {

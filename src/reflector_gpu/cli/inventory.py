@@ -69,13 +69,9 @@ class Inventory:
                 return found
         if (pair := opus(name)) is not None:
             return pair
-        known = [model.name for model in self.models]
-        near = suggestion(name, known)
+        near = suggestion(name, [model.name for model in self.models])
         hint = f"Did you mean '{near}'? " if near else ""
-        raise UnknownModel(
-            f"'{name}' does not exist. {hint}"
-            f"There are: {', '.join(known)}, opus-mt-LANGUAGE-LANGUAGE."
-        )
+        raise UnknownModel(f"'{name}' does not exist. {hint}`reflector-gpu models list` has all.")
 
     def sharing(self, model: AnyModel) -> list[AnyModel]:
         """The other models that have weights, and may share files with ``model``."""

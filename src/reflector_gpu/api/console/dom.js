@@ -39,6 +39,7 @@ export function showView(id) {
   for (const section of document.querySelectorAll("main > section")) {
     section.toggleAttribute("hidden", section.id !== id);
   }
+  byId("anew").hidden = id !== "result";
   byId("main").focus({ preventScroll: true });
   window.scrollTo(0, 0);
 }

@@ -12,6 +12,12 @@ const STATES = {
   "not loaded": "on demand",
 };
 
+/** The alias of what the default is anyway, and the recogniser that hears nothing. */
+const UNOFFERED = ["whisper-1", "scripted"];
+
+/** Languages of Whisper's for which Chromium has no name. */
+const UNNAMED = { ba: "Bashkir", bo: "Tibetan" };
+
 /** @type {any[]} */
 let recognisers = [];
 let targetsAsked = false;
@@ -31,7 +37,7 @@ export async function loadModels() {
 /** Offer the models. A list that somebody chooses from is left alone, unless it has changed. */
 function offerModels() {
   const select = byId("model");
-  const cards = recognisers.filter((card) => card.id !== "whisper-1");
+  const cards = recognisers.filter((card) => card.default || !UNOFFERED.includes(card.id));
   cards.sort((one, other) => one.id.localeCompare(other.id)); // their order follows their states
   const known = [...select.options].slice(1).map((option) => option.value);
   if (known.join() === cards.map((card) => card.id).join()) return;
@@ -115,7 +121,8 @@ function offer(select, codes, chosen) {
  */
 function nameOf(names, code) {
   try {
-    return names.of(code) ?? code;
+    const name = names.of(code) ?? code;
+    return name === code ? (UNNAMED[/** @type {keyof typeof UNNAMED} */ (code)] ?? code) : name;
   } catch {
     return code;
   }

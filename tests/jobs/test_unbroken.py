@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.errors import StorageFull
+from reflector_gpu.errors import StorageFull, Unavailable
+from reflector_gpu.jobs import jobs as jobs_module
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Draft
 from reflector_gpu.jobs.jobs import Jobs
@@ -23,22 +24,35 @@ DRAFT = Draft("me", "transcription", {}, "a.wav", "f")
 
 
 class Held(Database):
-    """Whose transactions wait until they are `released`, and fail if there is an ``error``."""
+    """Whose transactions wait until they are `released`, and fail if there is an ``error``. They
+    are done all the same if the error is that the ``answer_is_lost``. With the error, the database
+    ``falls_silent``, or does not."""
 
     def __init__(self, database: Database) -> None:
         self._inner = database
         self.begun = asyncio.Event()
         self.released = threading.Event()
         self.error: Exception | None = None
+        self.answer_is_lost = False
+        self.falls_silent = False
+        self.silent = False
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         self.begun.set()
         await asyncio.to_thread(self.released.wait)
+        if self.error is None or self.answer_is_lost:
+            done = await self._inner.write(work)
         if self.error:
+            self.silent = self.falls_silent
             raise self.error
-        return await self._inner.write(work)
+        return done
+
+    async def note(self, work: Callable[[Connection], T]) -> T:
+        return await self._inner.note(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
+        if self.silent:
+            raise Unavailable("The server's database does not answer.")
         return await self._inner.read(work)
 
 
@@ -46,6 +60,7 @@ class Held(Database):
 def database(tmp_path: Path) -> Iterator[Held]:
     held = Held(inner := sqlite_in(tmp_path))
     yield held
+    held.released.set()
     inner.close()
 
 
@@ -109,6 +124,47 @@ def test_a_job_that_was_not_accepted_leaves_nothing(
         await left(database, asyncio.create_task(jobs.add(DRAFT, recording)), jobs)
         assert await jobs.store.listed("me") == []
         assert list((tmp_path / "jobs").iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_job_whose_acceptance_was_not_heard_of_is_accepted(
+    jobs: Jobs, database: Held, recording: Path, tmp_path: Path
+) -> None:
+    database.error, database.answer_is_lost = Unavailable("The connection broke."), True
+    database.released.set()
+
+    async def run() -> None:
+        job, new = await jobs.add(DRAFT, recording)
+        assert new
+        assert (tmp_path / "jobs" / job.id / "audio").read_bytes() == b"abc"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_recording_stays_until_it_is_known_to_be_nobodys(
+    jobs: Jobs,
+    database: Held,
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accepted: bool,
+) -> None:
+    """The database falls silent during the commit, and comes back later."""
+    monkeypatch.setattr(jobs_module, "_STRAY_SECONDS", -60.0)
+    database.error, database.answer_is_lost = Unavailable("The connection broke."), accepted
+    database.falls_silent = True
+    database.released.set()
+
+    async def run() -> None:
+        with pytest.raises(Unavailable):
+            await jobs.add(DRAFT, recording)
+        assert len(list((tmp_path / "jobs").iterdir())) == 1
+        database.silent, database.error = False, None
+        await jobs.sweep()
+        assert len(await jobs.store.listed("me")) == accepted
+        assert len(list((tmp_path / "jobs").iterdir())) == accepted
 
     asyncio.run(run())
 

@@ -162,6 +162,26 @@ def test_each_byte_keeps_an_upload_for_longer(servers: list[Uploads], clock: Clo
     asyncio.run(run())
 
 
+def test_an_upload_is_kept_for_as_long_as_its_bytes_come(
+    servers: list[Uploads], clock: Clock
+) -> None:
+    first, second = servers
+
+    async def run() -> None:
+        upload, pieces, task = await begun(first)
+        for piece in (b"def", b"ghi", b"j"):
+            clock.now += KEPT - 1
+            pieces.send(piece)
+            await pieces.read.wait()
+            await second.sweep()
+        pieces.send(b"")
+        assert (await task).complete
+        async with first.recording("me", upload.id) as (path, _):
+            assert path.read_bytes() == b"abcdefghij"
+
+    asyncio.run(run())
+
+
 def test_what_does_not_give_its_checksum_is_not_kept(servers: list[Uploads]) -> None:
     server = servers[0]
 

@@ -133,6 +133,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
+def earliest_id(prefix: str, seconds: float) -> str:
+    """Identifiers that are less were made before that time, in seconds since 1970."""
+    return f"{prefix}_{int(seconds * 1e9):016x}"
+
+
 def is_job_id(text: str) -> bool:
     """Whether ``text`` has the form of a job's id. The job itself may be erased by now."""
     return _JOB_ID.fullmatch(text) is not None

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reflector_gpu.audio.guard import AddressGuard
-from reflector_gpu.errors import NotFound, Overloaded
+from reflector_gpu.errors import NotFound, Overloaded, Unavailable
 from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder
-from reflector_gpu.jobs.job import Draft, Job, Status, new_id
+from reflector_gpu.jobs.job import Draft, Job, Status, earliest_id, new_id
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.owners import Owners
@@ -36,6 +36,7 @@ Show = Callable[[Job, float | None], bytes]
 
 _SWEEP_SECONDS = 60.0
 _LOOK_SECONDS = 1.0  # between looks for news from other servers
+_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,11 @@ class Jobs:
             await self.store.release_all()
             await self.uploads.release_all()
             await asyncio.to_thread(self._folder.remove_incoming)
-            for job_id in await self.store.unknown(self._folder.ids()):
-                self._folder.remove(job_id)
+            await self._remove_unknown(self._folder.ids())
         self._runner.start()
         self.webhooks.start()
         self._sweeping = asyncio.create_task(
-            repeat(self._sweep, _SWEEP_SECONDS, "not all that has expired was removed")
+            repeat(self.sweep, _SWEEP_SECONDS, "not all that has expired was removed")
         )
 
     async def aclose(self) -> None:
@@ -183,6 +183,14 @@ class Jobs:
         try:
             size = await self._folder.keep(job_id, recording) if recording else 0
             job = await self.store.add(job_id, draft, size)
+        except Unavailable:
+            # Only the answer to its commit may be lost. If nobody can tell, the recording stays
+            # until it is known to be nobody's.
+            found = await self._accepted(draft.owner, job_id)
+            if found is None:
+                await self._folder.forget(job_id)
+                raise
+            job = found
         except BaseException:
             await self._folder.forget(job_id)
             raise
@@ -191,6 +199,11 @@ class Jobs:
             return job, False
         self._news.queued.set()
         return job, True
+
+    async def _accepted(self, owner: str, job_id: str) -> Job | None:
+        with suppress(NotFound):
+            return await self.store.get(owner, job_id)
+        return None
 
     async def ahead(self, job: Job) -> int | None:
         """How many jobs come before one that waits."""
@@ -270,6 +283,17 @@ class Jobs:
                     shown = job
                 await heard(news, _LOOK_SECONDS)
 
+    async def sweep(self) -> None:
+        """Remove what has expired, and what was left behind."""
+        await self.uploads.sweep()
+        await self.files.sweep()
+        await self._folder.sweep()
+        await self._remove_stray()
+        while expired := await self.store.expired(time.time() - self._keep_seconds):
+            await self.store.erase(expired)
+            for job_id in expired:
+                self._folder.remove(job_id)
+
     def _has_ended(self, kind: str, status: Status) -> None:
         self._ended(kind, status)
         self.webhooks.added.set()
@@ -278,11 +302,11 @@ class Jobs:
         job = await self.store.get(delivery.owner, delivery.job)
         return self._show(job, self.expires(job))
 
-    async def _sweep(self) -> None:
-        await self.uploads.sweep()
-        await self.files.sweep()
-        await self._folder.sweep()
-        while expired := await self.store.expired(time.time() - self._keep_seconds):
-            await self.store.erase(expired)
-            for job_id in expired:
-                self._folder.remove(job_id)
+    async def _remove_stray(self) -> None:
+        """Remove recordings whose jobs were not accepted, or ended as their server was killed."""
+        earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
+        await self._remove_unknown([found for found in self._folder.ids() if found < earliest])
+
+    async def _remove_unknown(self, job_ids: Collection[str]) -> None:
+        for job_id in await self.store.unknown(job_ids):
+            self._folder.remove(job_id)

@@ -82,7 +82,6 @@ class Runner:
         self._server = secrets.token_hex(8)
         self._taken = 0
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -91,11 +90,14 @@ class Runner:
 
     async def aclose(self) -> None:
         """Stop. Jobs that run go on where they were when a server takes them again."""
-        self._stopping = True
+        # The last worker may have taken a job that it did not hear of.
+        workers = {*self._running, self._last_worker}
         tasks = [*self._tasks, *self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(Unavailable):  # then their leases end
+            await self._store.release(workers)
 
     async def _serve(self) -> None:
         while True:
@@ -109,9 +111,13 @@ class Runner:
         while True:
             self._taken += 1
             with surviving("no job could be taken"):
-                if job := await self._store.take(f"{self._server}-{self._taken}"):
+                if job := await self._store.take(self._last_worker):
                     return job
             await heard(self._news.queued, _LOOK_SECONDS)
+
+    @property
+    def _last_worker(self) -> str:
+        return f"{self._server}-{self._taken}"
 
     async def _keep(self) -> None:
         """Say that this server lives, and stop work on jobs that were taken away."""
@@ -131,9 +137,7 @@ class Runner:
         except Lost:
             logger.info("Job %s was cancelled or taken over", job.id)
         except asyncio.CancelledError:
-            if self._stopping:
-                with suppress(Unavailable):
-                    await self._store.put_back(job, wait=0.0, failed=False)
+            pass  # the job was cancelled or taken over, or this server stops
         except Unavailable as error:
             logger.error("Job %s waits for the database: %s", job.id, error.message)
         finally:

@@ -8,9 +8,10 @@ from dataclasses import asdict, fields
 
 from pydantic_core import to_json
 
-from reflector_gpu.errors import InvalidRequest, NotFound, TooLarge
+from reflector_gpu.errors import NotFound, TooLarge
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.deliveries import add_delivery
+from reflector_gpu.jobs.idempotency import same_request, with_key
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.store import usage
@@ -60,7 +61,7 @@ class JobStore:
             )
 
         def work(connection: Connection) -> Job:
-            if earlier := _with_key(connection, draft.owner, draft.idempotency_key):
+            if earlier := with_key(connection, draft.owner, draft.idempotency_key):
                 return earlier
             more = 0 if draft.source else size
             self._allowance.check(connection, draft.owner, more, jobs=1)
@@ -95,7 +96,7 @@ class JobStore:
             )
             return Job.of(found[0])
 
-        return _same(await self._database.write(work), draft)
+        return same_request(await self._database.write(work), draft)
 
     async def earlier(self, draft: Draft) -> Job | None:
         """The job that the idempotency key of ``draft`` already has.
@@ -104,11 +105,11 @@ class JobStore:
             InvalidRequest: another request has used the key.
         """
         job = await self.with_key(draft.owner, draft.idempotency_key)
-        return _same(job, draft) if job else None
+        return same_request(job, draft) if job else None
 
     async def with_key(self, owner: str, idempotency_key: str | None) -> Job | None:
         """The job of ``owner`` with this key."""
-        return await self._database.read(lambda c: _with_key(c, owner, idempotency_key))
+        return await self._database.read(lambda c: with_key(c, owner, idempotency_key))
 
     async def get(self, owner: str, job_id: str) -> Job:
         """
@@ -230,6 +231,18 @@ class JobStore:
         """Let all jobs of servers be taken. The caller knows that none of them is alive."""
         await self._database.write(
             lambda c: c.change("UPDATE jobs SET lease = 0 WHERE status = 'running'")
+        )
+
+    async def release(self, workers: Collection[str]) -> None:
+        """Let the jobs of ``workers``, if they have any, be taken again at once."""
+        now = self._clock()
+        await self._database.note(
+            lambda c: c.change(
+                "UPDATE jobs SET status = 'queued', worker = NULL, due = ?"
+                f" WHERE worker IN ({_marks(workers)}) AND status = 'running'",
+                now,
+                *workers,
+            )
         )
 
     async def received(self, job: Job, size: int) -> None:
@@ -361,25 +374,6 @@ class JobStore:
         )
         _forget(connection, job)
         add_delivery(connection, job.id, job.webhook_url, self._clock())
-
-
-def _with_key(connection: Connection, owner: str, idempotency_key: str | None) -> Job | None:
-    if idempotency_key is None:
-        return None
-    found = connection.rows(
-        "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?", owner, idempotency_key
-    )
-    return Job.of(found[0]) if found else None
-
-
-def _same(job: Job, draft: Draft) -> Job:
-    if job.fingerprint != draft.fingerprint:
-        raise InvalidRequest(
-            "Another request has used this idempotency key; send a new one, or the same "
-            "request again.",
-            param="idempotency_key",
-        )
-    return job
 
 
 def _forget(connection: Connection, job: Job) -> None:

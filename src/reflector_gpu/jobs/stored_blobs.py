@@ -13,6 +13,7 @@ from typing import IO
 
 from reflector_gpu.errors import Conflict, NotFound
 from reflector_gpu.jobs.blobs import Writer, full, removed
+from reflector_gpu.jobs.job import earliest_id
 from reflector_gpu.store.database import Connection, Database
 
 _PIECE = 1_000_000  # bytes of a row
@@ -97,7 +98,7 @@ class StoredBlobs:
 
     async def sweep(self) -> None:
         """Remove what belongs to no upload and no file, if it is not about to."""
-        before = f"{int((time.time() - _STRAY_SECONDS) * 1e9):016x}"
+        before = time.time() - _STRAY_SECONDS
 
         def work(connection: Connection) -> None:
             for table, prefix in (("uploads", "upload"), ("files", "file")):
@@ -105,7 +106,7 @@ class StoredBlobs:
                     "DELETE FROM blobs WHERE id >= ? AND id < ?"
                     f" AND id NOT IN (SELECT id FROM {table})",
                     f"{prefix}_",
-                    f"{prefix}_{before}",
+                    earliest_id(prefix, before),
                 )
 
         await self._database.note(work)

@@ -14,6 +14,7 @@ from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import ConfigurationError, Unavailable
 from reflector_gpu.jobs.folder import JobFolder, storing
+from reflector_gpu.jobs.job import earliest_id
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.store.database import Database
 
@@ -75,7 +76,7 @@ class StoredFolder(JobFolder):
 
     async def sweep(self) -> None:
         await self._blobs.sweep()
-        earliest = f"job_{int((time.time() - _STRAY_SECONDS) * 1e9):016x}"
+        earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
         await self._database.note(
             lambda c: c.change(
                 "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)",

@@ -226,7 +226,8 @@ class Uploads:
             yield piece
 
     async def _hold(self, upload: Upload, offset: int) -> None:
-        """Let no other server write for a while. Within this one, the last request writes.
+        """Let no other server write for a while, and keep the upload for as long as after its last
+        byte. Within this server, the last request writes.
 
         Raises:
             Conflict: another server writes, or the upload does not end at ``offset``.
@@ -235,10 +236,11 @@ class Uploads:
         now = self._clock()
         held = await self._database.note(
             lambda c: c.change(
-                "UPDATE uploads SET writer = ?, held = ? WHERE id = ?"
+                "UPDATE uploads SET writer = ?, held = ?, expires = ? WHERE id = ?"
                 " AND (writer IS NULL OR writer = ? OR held < ?)",
                 self._server,
                 now + _LEASE,
+                now + self._keep_seconds,
                 upload.id,
                 self._server,
                 now,

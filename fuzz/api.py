@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ ELSEWHERE = (502, 504)
 UNFIT = "did not answer with JSON that fits"
 """It invents schemas, too, and the tiny language model writes JSON to few of them."""
 
+_ROOT = Path(__file__).parent.parent  # where its process finds `fuzz.hooks`
 _SHOWN = 3_000  # characters of what schemathesis found
 _ADVICE = " WARNINGS ="
 """Where it begins to say what else it could have tried."""
@@ -52,6 +54,7 @@ def api_part(server: Target, seconds: int, *, seed: int) -> Report:
         done = subprocess.run(
             [*command, *(word for option in options.items() for word in option), "--no-color"],
             cwd=folder,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "fuzz.hooks", "PYTHONPATH": str(_ROOT)},
             capture_output=True,
             text=True,
             check=False,

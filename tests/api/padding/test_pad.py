@@ -27,7 +27,7 @@ from tests.api.support import (
     send_raw,
     wav,
 )
-from tests.audio.test_padding import begins, read, tone
+from tests.audio.decode.test_padding import begins, read, tone
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS
 

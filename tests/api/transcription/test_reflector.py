@@ -19,7 +19,7 @@ from tests.api.hosts import Answer, AudioHost
 from tests.api.receivers import Receiver, Reception
 from tests.api.reflector import TRANSCRIBE_KEY, Checkout, Reflector, Replayed
 from tests.api.support import encoded
-from tests.audio.test_padding import read, tone
+from tests.audio.decode.test_padding import read, tone
 from tests.engines.tongues import TRANSLATION, sentences
 from tests.live import LiveServer
 

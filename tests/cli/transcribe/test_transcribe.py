@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import subprocess
-import wave
-from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,11 +16,9 @@ from tests.api.hosts import Answer, AudioHost
 from tests.audio.media import Heard, with_tracks
 from tests.cli.conftest import Typed
 from tests.cli.program import environment, run
-from tests.cli.stub import Reply, StubServer, stream
+from tests.cli.transcribe.places import LOCAL, comparable
 from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
-
-LOCAL = ("--model", "scripted")
 
 
 @pytest.mark.slow
@@ -69,12 +62,6 @@ def test_a_server_writes_what_this_machine_writes(
     assert here.status == there.status == 0
     assert comparable(here.out) == comparable(there.out)
     assert here.out.endswith("\n")
-
-
-def comparable(text: str) -> str:
-    """What both tell: servers stream two decimals, and no segment's language or token ids."""
-    lines = (line for line in text.splitlines(keepends=True) if "-->" not in line)
-    return re.sub(r',"language":"en"|,"tokens":\[[^]]*\]', "", "".join(lines))
 
 
 @pytest.mark.parametrize("variable", variables("apikey"))
@@ -123,107 +110,6 @@ def test_one_bad_input_does_not_stop_the_others(typed: Typed, clip: Path, tmp_pa
     assert first.endswith("\n\n")
 
 
-@pytest.fixture
-def instant() -> Iterator[tuple[str, ...]]:
-    """Options for work that is done as soon as it is asked for."""
-    with StubServer([Reply(stream())] * 3) as server:
-        yield "--server", server.url
-
-
-def test_several_inputs_as_json_are_lines(
-    typed: Typed, clip: Path, instant: tuple[str, ...]
-) -> None:
-    lines = (
-        typed("transcribe", clip, clip, "--format", "json", *instant)
-        .out.removesuffix("\n")
-        .split("\n")
-    )
-    assert [json.loads(line)["filename"] for line in lines] == ["clip.wav", "clip.wav"]
-
-
-def test_several_inputs_fill_a_folder(
-    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
-) -> None:
-    second = shutil.copy(clip, tmp_path / "second.part.wav")
-    folder = tmp_path / "out" / "srt"
-    done = typed("transcribe", clip, second, "--format", "srt", "--output", folder, *instant)
-    assert done == (0, "", "")
-    assert sorted(path.name for path in folder.iterdir()) == ["clip.srt", "second.part.srt"]
-    assert (folder / "clip.srt").read_text().startswith("1\n00:00:00,500 -->")
-
-
-def test_one_input_goes_to_a_file_or_into_a_folder(
-    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
-) -> None:
-    assert typed("transcribe", clip, "-o", tmp_path / "a.txt", *instant).status == 0
-    assert typed("transcribe", clip, "-o", tmp_path, *instant).status == 0
-    assert (tmp_path / "a.txt").read_text() == (tmp_path / "clip.txt").read_text() != ""
-
-
-@pytest.mark.parametrize(
-    ("name", "form"),
-    [
-        ("a.srt", "srt"),
-        ("a.VTT", "vtt"),
-        ("a.json", "json"),
-        ("a.verbose.json", "verbose_json"),
-        ("a.words.txt", "words"),
-        ("a.txt", "txt"),
-        ("a", "txt"),
-    ],
-)
-def test_a_files_ending_says_what_to_write(
-    name: str, form: str, typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
-) -> None:
-    told = typed("transcribe", clip, "-f", form, *instant).out
-    assert typed("transcribe", clip, "-o", tmp_path / name, *instant) == (0, "", "")
-    assert (tmp_path / name).read_text() == told
-
-
-def test_an_explicit_format_wins_over_an_ending(
-    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
-) -> None:
-    file = tmp_path / "a.srt"
-    assert typed("transcribe", clip, "-f", "vtt", "-o", file, *instant).status == 0
-    assert file.read_text().startswith("WEBVTT")
-
-
-def test_a_slash_makes_a_folder(
-    typed: Typed, clip: Path, tmp_path: Path, instant: tuple[str, ...]
-) -> None:
-    assert typed("transcribe", clip, "-o", f"{tmp_path}/new.srt/", *instant).status == 0
-    assert (tmp_path / "new.srt" / "clip.txt").exists()
-
-
-def test_a_full_disk_is_told(typed: Typed, clip: Path, instant: tuple[str, ...]) -> None:
-    done = typed("transcribe", clip, "-o", "/dev/full", *instant)
-    assert done.status == 1
-    problem = "the transcript cannot be written to /dev/full: No space left on device"
-    assert done.err == f"{clip}: {problem}\n"
-
-
-def test_what_would_be_lost_is_refused_before_any_work(
-    typed: Typed, clip: Path, tmp_path: Path
-) -> None:
-    twin = shutil.copy(clip, tmp_path)
-    before = Path(twin).read_bytes()
-    refused = {
-        "overwritten": ("transcribe", twin, "-f", "txt", "-o", twin),
-        "both be written": ("transcribe", clip, twin, "-o", tmp_path),
-        "pass -o FOLDER": ("transcribe", clip, twin, "-f", "vtt"),
-        "named like a file": ("transcribe", clip, twin, "-o", tmp_path / "both.srt"),
-        "no format ends in .doc": ("transcribe", clip, "-o", tmp_path / "a.doc"),
-        "cannot be made a folder": ("transcribe", clip, twin, "-o", twin),
-        "cannot be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
-    }
-    for message, arguments in refused.items():
-        done = typed(*arguments, *LOCAL)
-        assert done.status == 2
-        assert message in done.err
-    assert Path(twin).read_bytes() == before
-    assert list(tmp_path.iterdir()) == [Path(twin)]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -269,11 +155,6 @@ def test_a_recording_comes_through_a_pipe(where: str, clip: Path, scripted: Live
     assert f"{answer['text']}\n" == run("transcribe", str(clip), *there).stdout
 
 
-def test_an_empty_pipe_is_no_recording(instant: tuple[str, ...]) -> None:
-    done = run("transcribe", "-", *instant, stdin=subprocess.DEVNULL)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "stdin: is empty\n")
-
-
 def test_standard_input_is_read_once(typed: Typed) -> None:
     done = typed("transcribe", "-", "-", *LOCAL)
     assert (done.status, done.err) == (2, "Error: Standard input (-) can be read once.\n")
@@ -304,94 +185,6 @@ def test_what_is_said_is_translated(
     assert told.out.startswith("A: ")
     assert unknown.status in (1, 2)
     assert "'tlh'" in unknown.err
-
-
-def test_a_bad_count_of_speakers_is_refused(typed: Typed, clip: Path) -> None:
-    done = typed("transcribe", clip, "--min-speakers", 3, "--max-speakers", 2, *LOCAL)
-    assert (done.status, done.out) == (2, "")
-    assert "min_speakers" in done.err
-
-
-MEETING = Path(__file__).parents[2] / "samples" / "standup.ogg"
-
-
-@pytest.mark.parametrize("form", OutputFormat)
-@pytest.mark.slow
-def test_every_format_says_who_speaks(
-    form: OutputFormat, typed: Typed, scripted: LiveServer
-) -> None:
-    there = ("--server", scripted.url, "--key", KEY)
-    here = typed("transcribe", MEETING, "--diarize", "--format", form, *LOCAL).out
-    away = typed("transcribe", MEETING, "--diarize", "--format", form, *there).out
-    if form in (OutputFormat.JSON, OutputFormat.VERBOSE_JSON):
-        answer, answered = json.loads(comparable(here)), json.loads(comparable(away))
-        spoken = [*answer["words"], *answer.get("segments", ())]
-        assert {one["speaker"] for one in spoken} == {"A", "B", "C"}
-        # The length that a file's header tells may be off by a little.
-        assert {**answered, "duration": None} == {**answer, "duration": None}
-    else:
-        for speaker in "ABC":
-            assert re.search(rf"(^|\n|<v |  ){speaker}(>|: |   )", here)
-        assert comparable(away) == comparable(here)
-
-
-@pytest.mark.parametrize("where", [pytest.param("here", marks=pytest.mark.slow), "server"])
-def test_diarize_tells_who_says_what(where: str, typed: Typed, scripted: LiveServer) -> None:
-    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
-    done = typed("transcribe", MEETING, "--diarize", *there)
-    turns = [line.partition(": ") for line in done.out.splitlines()]
-    assert list(dict.fromkeys(speaker for speaker, _, _ in turns)) == ["A", "B", "C"]
-    assert all(text for _, _, text in turns)
-    assert all(one[0] != other[0] for one, other in pairwise(turns))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("option", ["--speakers", "--max-speakers"])
-@pytest.mark.parametrize("where", ["here", "server"])
-def test_a_count_of_speakers_asks_for_them(
-    where: str, option: str, typed: Typed, scripted: LiveServer
-) -> None:
-    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
-    done = typed("transcribe", MEETING, option, 2, *there)
-    assert {line.partition(": ")[0] for line in done.out.splitlines()} == {"A", "B"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["here", "server"])
-def test_speakers_whose_voices_are_known_have_names(
-    where: str, typed: Typed, scripted: LiveServer, tmp_path: Path
-) -> None:
-    with wave.open(str(MEETING.with_suffix(".wav"))) as whole:
-        whole.setpos(15 * whole.getframerate())
-        heard = whole.readframes(3 * whole.getframerate())
-        with wave.open(str(tmp_path / "anna.wav"), "wb") as part:
-            part.setparams(whole.getparams())
-            part.writeframes(heard)
-    there = ("--server", scripted.url, "--key", KEY) if where == "server" else LOCAL
-    done = typed("transcribe", MEETING, "--speaker", f"Anna={tmp_path / 'anna.wav'}", *there)
-    speakers = [line.partition(": ")[0] for line in done.out.splitlines()]
-    assert list(dict.fromkeys(speakers)) == ["Anna", "A", "B"]
-
-
-@pytest.mark.parametrize(
-    ("speaker", "told"),
-    [("Anna", "NAME=FILE"), ("=a.wav", "NAME=FILE"), ("Anna=nowhere.wav", "cannot be read")],
-)
-def test_a_speaker_without_a_voice(speaker: str, told: str, typed: Typed, clip: Path) -> None:
-    done = typed("transcribe", clip, "--speaker", speaker, *LOCAL)
-    assert done.status == 2
-    assert done.out == ""
-    assert told in done.err
-
-
-@pytest.mark.slow
-def test_a_table_of_words_says_whose_they_are(typed: Typed, scripted: LiveServer) -> None:
-    there = ("--server", scripted.url, "--key", KEY)
-    here = typed("transcribe", MEETING, "--diarize", "--format", "words", *LOCAL)
-    heading, *rows = here.out.splitlines()
-    assert heading.split() == ["start", "end", "who", "word"]
-    assert {row.split()[2] for row in rows} == {"A", "B", "C"}
-    assert typed("transcribe", MEETING, "--diarize", "-f", "words", *there).out == here.out
 
 
 @pytest.fixture(scope="module")

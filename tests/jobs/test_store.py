@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reflector_gpu.errors import InvalidRequest, TooLarge
 from reflector_gpu.jobs.batch_answers import Answers
@@ -17,11 +20,11 @@ from reflector_gpu.jobs.journal import Journal
 from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
-from reflector_gpu.pipeline.transcription import Part
+from reflector_gpu.pipeline.transcription import Gathered, Part
 from reflector_gpu.store.database import Database, sqlite_in
 from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.usage import Usage
-from reflector_gpu.types import Chunk, Recognition, TranscribeOptions
+from reflector_gpu.types import Chunk, Recognition, Segment, TranscribeOptions, Word
 
 
 class Clock:
@@ -130,6 +133,38 @@ def test_audio_is_counted_with_the_part_that_it_was_used_for(
         assert sum(day.audio_seconds for day in await usage.since("", "me")) == 12.0
 
     asyncio.run(run())
+
+
+SEGMENTS = st.lists(st.tuples(st.sampled_from(["Yes.", "No, no."]), st.booleans()), max_size=3)
+
+
+@given(st.lists(st.tuples(SEGMENTS, st.booleans()), max_size=4), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_words_of_a_job_are_those_of_its_transcript(
+    told: list[tuple[list[tuple[str, bool]], bool]], earlier_version: bool
+) -> None:
+    gathered = Gathered()
+
+    async def run(database: Database) -> None:
+        store, pieces = JobStore(database, lease=10.0), Pieces(database)
+        await store.add("job_1", draft())
+        job = await store.take("worker")
+        assert job
+        for number, (said, last) in enumerate(told):
+            segments = tuple(
+                Segment.of([Word(text, 0.0, 1.0, glued=glued)]) for text, glued in said
+            )
+            part = Part(segments, number, attributed=segments[::-1] if last else None)
+            await pieces.add_part(job, number, part, None, used=0.0)
+            gathered.add(part)
+        if earlier_version:
+            await database.write(lambda c: c.change("UPDATE parts SET text = NULL"))
+        assert await pieces.text(job.id) == gathered.transcript.text
+
+    with TemporaryDirectory() as folder:
+        database = sqlite_in(Path(folder))
+        asyncio.run(run(database))
+        database.close()
 
 
 def test_a_part_that_is_not_written_down_counts_for_no_quota(

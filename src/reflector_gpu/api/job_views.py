@@ -13,11 +13,9 @@ from pydantic import BaseModel, Field, JsonValue, field_serializer
 
 from reflector_gpu.formats import openai
 from reflector_gpu.formats.schemas import SpokenWord
-from reflector_gpu.formats.words import spoken_words
 from reflector_gpu.jobs.job import Job, Status
 from reflector_gpu.jobs.jobs import Event
 from reflector_gpu.pipeline.transcription import Part
-from reflector_gpu.types import Transcript, WordSpaces
 
 
 class JobProgress(BaseModel):
@@ -92,10 +90,10 @@ def view(
     *,
     expires: float | None = None,
     ahead: int | None = None,
-    transcript: Transcript | None = None,
-    spaces: WordSpaces | None = None,
+    text: str | None = None,
+    words: Iterable[SpokenWord] | None = None,
 ) -> JobView:
-    """``job`` for a client, with the words of ``transcript``; with times if ``spaces`` is given."""
+    """``job`` for a client."""
     share, left = job.share, job.seconds_left(time.time())
     return JobView(
         id=job.id,
@@ -119,8 +117,8 @@ def view(
         error=JobFailure(message=job.error.message, code=job.error.code, param=job.error.param)
         if job.error
         else None,
-        text=transcript.text if transcript else None,
-        words=list(spoken_words(transcript.words, spaces)) if transcript and spaces else None,
+        text=text,
+        words=None if words is None else list(words),
     )
 
 

@@ -1,4 +1,4 @@
-"""How much one key may keep here at once, and all keys together."""
+"""How much one key may have here at once, and all keys together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _KEPT = f"""SELECT (SELECT count(*) {_JOBS}) AS jobs,
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many ``jobs`` may wait or run, and how many ``bytes`` may be kept.
+    """How many ``jobs`` may wait or run, how many ``bytes`` may be kept, and how many ``streams``
+    of events may be open.
 
     Recordings of jobs, files and uploads count, uploads in full from their beginning. Jobs of one
     upload or file share its bytes: they add none while it is there, and all of them together add
@@ -35,6 +36,7 @@ class Share:
 
     jobs: float = math.inf
     bytes: float = math.inf
+    streams: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

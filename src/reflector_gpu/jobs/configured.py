@@ -45,8 +45,12 @@ def configured_jobs(
         shared=settings.database_url is not None,
         at_once=settings.jobs_at_once,
         allowance=Allowance(
-            Share(settings.jobs_per_key, settings.storage_gb_per_key * _GB),
-            Share(settings.jobs_waiting, settings.storage_gb * _GB),
+            Share(
+                settings.jobs_per_key,
+                settings.storage_gb_per_key * _GB,
+                settings.job_streams_per_key,
+            ),
+            Share(settings.jobs_waiting, settings.storage_gb * _GB, settings.job_streams),
         ),
         keep_seconds=settings.jobs_keep_hours * _HOUR,
         upload_seconds=settings.uploads_keep_hours * _HOUR,

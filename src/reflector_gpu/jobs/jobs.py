@@ -26,6 +26,7 @@ from reflector_gpu.jobs.runner import Ended, Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.jobs.uploads import Uploads
+from reflector_gpu.jobs.watchers import Watchers
 from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store.database import Database
@@ -83,6 +84,7 @@ class Jobs:
         self.answers = Answers(database)
         self._owners = owners
         self._news = News()
+        self._watchers = Watchers(allowance)
         self._show = show
         self._ended = ended
         self.deliveries = Deliveries(database)
@@ -216,6 +218,10 @@ class Jobs:
             found += more
         return found
 
+    async def text(self, job: Job) -> str:
+        """The words of what has been recognised so far."""
+        return await self._pieces.text(job.id)
+
     async def result(self, job: Job) -> bytes:
         """The result of a job that is completed.
 
@@ -261,9 +267,10 @@ class Jobs:
         """What happens to a job until it ends, from the part ``first`` on.
 
         Raises:
+            Overloaded: its owner, or everybody together, watches as many jobs as it may.
             Unauthorized: the key of its owner was revoked.
         """
-        with self._news.watching(job.id) as news:
+        with self._watchers.watching(job.owner), self._news.watching(job.id) as news:
             shown: Job | None = None
             while True:
                 self._owners.check_key(job.owner)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from reflector_gpu.jobs.job import Job
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.jobs.records import PART, RECOGNITION
 from reflector_gpu.pipeline.transcription import Part
 from reflector_gpu.store import usage
-from reflector_gpu.store.database import Connection, Database, Value
+from reflector_gpu.store.database import Connection, Database, Row, Value
 from reflector_gpu.types import Recognition
 
 
@@ -44,6 +45,7 @@ class Pieces:
             Lost
         """
         body = PART.pack(part)
+        text = _text(part)
 
         def work(connection: Connection) -> None:
             own(
@@ -53,8 +55,14 @@ class Pieces:
                 part.position,
                 duration,
             )
+            if part.attributed is not None:  # it has the words of all parts
+                connection.change("UPDATE parts SET text = ? WHERE job = ?", b"", job.id)
             connection.change(
-                "INSERT INTO parts (job, number, body) VALUES (?, ?, ?)", job.id, number, body
+                "INSERT INTO parts (job, number, body, text) VALUES (?, ?, ?, ?)",
+                job.id,
+                number,
+                body,
+                text,
             )
             if used:
                 usage.count(connection, job.owner, usage.day_of(time.time()), audio_seconds=used)
@@ -73,6 +81,19 @@ class Pieces:
         )
         # In a thread: an hour of words would hold up other requests.
         return await asyncio.to_thread(lambda: [PART.unpack(_bytes(row["body"])) for row in found])
+
+    async def text(self, job_id: str) -> str:
+        """The words of all parts, as `Transcript.text` spells them."""
+        found = await self._database.read(
+            lambda c: c.rows(
+                "SELECT text, CASE WHEN text IS NULL THEN body END AS body FROM parts"
+                " WHERE job = ? ORDER BY number",
+                job_id,
+            )
+        )
+        if any(row["body"] is not None for row in found):
+            return await asyncio.to_thread(_joined, found)
+        return _joined(found)
 
     async def recognition(self, job: Job, digest: str) -> Recognition | None:
         """What was recognised in a chunk, if that was done before."""
@@ -113,3 +134,23 @@ class Pieces:
 def _bytes(value: Value) -> bytes:
     assert isinstance(value, bytes), "a body is bytes"
     return value
+
+
+def _text(part: Part) -> bytes:
+    """The words that ``part`` adds; all of them if it is the one with the speakers. A space comes
+    before each segment that needs one."""
+    segments = part.segments if part.attributed is None else part.attributed
+    return "".join(s.text if s.glued else f" {s.text}" for s in segments).encode()
+
+
+def _joined(rows: Sequence[Row]) -> str:
+    texts: list[bytes] = []
+    for row in rows:
+        if row["text"] is None:
+            part = PART.unpack(_bytes(row["body"]))
+            if part.attributed is not None:
+                texts.clear()
+            texts.append(_text(part))
+        else:
+            texts.append(_bytes(row["text"]))
+    return b"".join(texts).decode().removeprefix(" ")

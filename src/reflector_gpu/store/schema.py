@@ -76,4 +76,6 @@ STATEMENTS = (
     """CREATE TABLE blobs (
         id TEXT NOT NULL, position BIGINT NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (id, position)
     )""",
+    # The words of a part, which those who look at the job see. NULL: they are in `body` alone.
+    "ALTER TABLE parts ADD COLUMN text BYTEA",
 )

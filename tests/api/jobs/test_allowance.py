@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -30,6 +30,8 @@ def server(data: Path) -> Iterator[LiveServer]:
         jobs_waiting=3,
         storage_gb_per_key=0.001,
         storage_gb=0.0015,
+        job_streams_per_key=2,
+        job_streams=3,
     ) as server:
         yield server
 
@@ -187,6 +189,36 @@ def test_a_recording_from_a_url_counts_while_its_job_is_there(
     answer = http.post(UPLOADS, headers={**TUS, "Upload-Length": str(most)})
     assert answer.status_code == 201
     http.delete(answer.headers["Location"], headers=TUS)
+
+
+def refusal(http: httpx.Client, where: str) -> httpx.Response:
+    """The answer to a stream that is not given, which would have no end."""
+    with http.stream("GET", where) as answer:
+        assert answer.status_code >= 400
+        answer.read()
+    return answer
+
+
+def test_one_key_and_all_keys_together_have_a_limit_of_event_streams(
+    http: httpx.Client, other: httpx.Client, pauses: bytes, held: Gate
+) -> None:
+    mine, theirs = (f"{JOBS}/{submit(who, pauses).json()['id']}/events" for who in (http, other))
+    with ExitStack() as streams:
+        for _ in range(2):
+            assert streams.enter_context(http.stream("GET", mine)).status_code == 200
+        refused = refusal(http, mine)
+        assert "Your key has 2 event streams" in error_of(refused, 429)["message"]
+        assert int(refused.headers["retry-after"]) > 0
+        assert streams.enter_context(other.stream("GET", theirs)).status_code == 200
+        assert "The server has 3 event streams" in error_of(refusal(other, theirs), 429)["message"]
+        assert http.get(mine.removesuffix("/events")).status_code == 200
+    held.open()
+
+    def watched() -> bool:
+        with http.stream("GET", mine) as stream:
+            return stream.status_code == 200
+
+    eventually(watched)
 
 
 def test_unknown_fields_are_not_kept(server: LiveServer, http: httpx.Client, clip: bytes) -> None:

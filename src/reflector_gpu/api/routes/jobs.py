@@ -47,6 +47,7 @@ from reflector_gpu.audio.guard import URL_FIELD, parse_url
 from reflector_gpu.errors import InvalidRequest, UndecodableAudio, blaming
 from reflector_gpu.formats import audio_warnings
 from reflector_gpu.formats.response_format import EVENT_STREAM
+from reflector_gpu.formats.words import spoken_words
 from reflector_gpu.jobs.folder import Arriving, digest_of
 from reflector_gpu.jobs.job import Draft, Job, Status
 from reflector_gpu.jobs.jobs import Jobs
@@ -134,17 +135,17 @@ async def get_job(
     before it.
     """
     job = await jobs.store.get(owner, job_id)
-    shown = partial(
-        view,
-        job,
-        expires=jobs.expires(job),
-        ahead=await jobs.ahead(job),
-        transcript=await _so_far(jobs, job),
-        spaces=service.settings.word_spaces if words else None,
-    )
+    shown = partial(view, job, expires=jobs.expires(job), ahead=await jobs.ahead(job))
+    if not words:
+        return Response(shown(text=await jobs.text(job)).model_dump_json(), media_type=_JSON)
+    so_far, spaces = await _so_far(jobs, job), service.settings.word_spaces
+
+    def timed() -> str:
+        found = spoken_words(so_far.words, spaces)
+        return shown(text=so_far.text, words=found).model_dump_json()
+
     # In a thread, as the result: an hour of words would hold up other requests.
-    body = await asyncio.to_thread(lambda: shown().model_dump_json())
-    return Response(body, media_type=_JSON)
+    return Response(await asyncio.to_thread(timed), media_type=_JSON)
 
 
 @router.get(

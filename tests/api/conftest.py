@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from openai import OpenAI
 
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.engines.recognition import catalog
@@ -19,6 +19,9 @@ from tests.api.engines import ABSENT
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import Gate, silence, upload, wav
 from tests.live import KEY, LiveServer
+
+if TYPE_CHECKING:  # few rooms need it, and it takes a second to import
+    from openai import OpenAI
 
 OTHER_KEY = "other-key"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from openai.types.chat import ChatCompletionUserMessageParam
 
 from reflector_gpu.formats.openai import STREAM_END
 from tests.engines.tiny import FIXTURES
 from tests.live import KEY, LiveServer
+
+if TYPE_CHECKING:  # it takes a second to import
+    from openai.types.chat import ChatCompletionUserMessageParam
 
 LLM = FIXTURES / "llm-tiny"
 CHAT = "/v1/chat/completions"

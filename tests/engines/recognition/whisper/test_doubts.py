@@ -73,6 +73,7 @@ def test_a_loop_is_said_once_and_the_words_before_it_are_where_they_were_spoken(
     assert len(result.segments[0].tokens) < 10
 
 
+@pytest.mark.slow
 def test_a_loop_that_has_time_is_said_once_if_it_never_ended(
     engine: WhisperRecogniser, pretend: Pretend
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Never
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from reflector_gpu.pcm import PcmBytes, PcmFile, encoded
 from reflector_gpu.pipeline.identification import Identify, KnownSpeaker
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.service.live_diarization import LiveDiarization
-from reflector_gpu.service.speaker_files import Remembered, SpeakerFiles
+from reflector_gpu.service.speaker_files import Remembered, SpeakerFiles, Speakers
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
 
@@ -51,8 +51,12 @@ class KnownSpeakers:
         except NotConfigured as error:
             raise InvalidRequest(error.message, param="known_speakers") from None
 
-    async def all(self, owner: str) -> list[Remembered]:
-        """The speakers of ``owner``, by their names."""
+    async def all(self, owner: str) -> Speakers:
+        """The speakers of ``owner``.
+
+        Raises:
+            Unavailable: as `SpeakerFiles.all`.
+        """
         files = self._there()
         return await asyncio.to_thread(files.all, owner)
 
@@ -86,22 +90,27 @@ class KnownSpeakers:
         """What finds those speakers of ``owner`` whose names are ``wanted``, or `EVERYBODY`.
 
         Raises:
-            InvalidRequest: there is no such speaker, or nothing is remembered here.
+            InvalidRequest: there is no such speaker, nothing is remembered here, or some of it
+                cannot be read.
         """
         self.check_wanted()
         try:
-            speakers = await self.all(owner)
+            found = await self.all(owner)
         except Unavailable as error:
             raise InvalidRequest(error.message, param="known_speakers") from None
+        speakers = found.known
         if EVERYBODY not in wanted:
             names = {one.name for one in speakers}
             if unknown := [name for name in wanted if name not in names]:
-                raise InvalidRequest(
-                    f"There is no speaker '{unknown[0]}'; GET /v1/speakers lists those whose "
-                    "voices are remembered.",
-                    param="known_speakers",
-                )
+                await self._refuse(owner, unknown[0])
             speakers = [one for one in speakers if one.name in wanted]
+        elif found.unreadable:
+            raise InvalidRequest(
+                f"Some files of remembered voices cannot be read ({found.unreadable}), and may be "
+                f"those of your speakers. Name the speakers instead of '{EVERYBODY}'; GET "
+                "/v1/speakers lists those that can be read.",
+                param="known_speakers",
+            )
         await self._diarization.load()
 
         async def identify(
@@ -114,6 +123,16 @@ class KnownSpeakers:
             )
 
         return identify
+
+    async def _refuse(self, owner: str, name: str) -> Never:
+        if await asyncio.to_thread(self._there().has_file, owner, name):
+            problem = f"The voice of '{name}' is damaged; send clips of it to /v1/speakers again."
+        else:
+            problem = (
+                f"There is no speaker '{name}'; GET /v1/speakers lists those whose voices are "
+                "remembered."
+            )
+        raise InvalidRequest(problem, param="known_speakers")
 
     async def _heard(self, clip: Voice) -> Voiceprint:
         """How the one person in ``clip`` sounds."""

@@ -10,9 +10,10 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ import numpy as np
 from reflector_gpu.engines.diarization.pyannet.networks import DIMENSIONS
 from reflector_gpu.engines.diarization.pyannet.voiceprints import Voiceprint
 from reflector_gpu.errors import ConfigurationError, Conflict, StorageFull, Unavailable
+
+logger = logging.getLogger(__name__)
 
 MOST_SPEAKERS = 1000
 """Of one owner; each request that asks for all of them reads their files."""
@@ -53,6 +56,17 @@ class Remembered:
         return np.frombuffer(base64.b64decode(self.voice), "<f4").astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Those of an owner, by their names.
+
+    So many files are ``unreadable``, and nobody can tell whose they are.
+    """
+
+    known: Sequence[Remembered]
+    unreadable: int
+
+
 class Cipher(Protocol):
     """What `cryptography.fernet.Fernet` does."""
 
@@ -78,15 +92,29 @@ class SpeakerFiles:
         self._folder = folder
         self._secret = _stretched(key) if key else b""
         self._cipher = _cipher(self._secret) if key else None
+        self._told: set[str] = set()
 
-    def all(self, owner: str) -> list[Remembered]:
-        """The speakers of ``owner``, by their names.
+    def all(self, owner: str) -> Speakers:
+        """The speakers of ``owner``.
 
         Raises:
-            Unavailable: they were written with another key.
+            Unavailable: there are files, and none of them can be read.
         """
-        found = [one for one in self._read() if one.owner == owner]
-        return sorted(found, key=lambda one: one.name)
+        found = list(self._read())
+        readable = [one for one in found if one]
+        if found and not readable:
+            raise Unavailable(
+                "REFLECTOR_SPEAKER_STORE has files, and REFLECTOR_SPEAKER_STORE_KEY opens none of "
+                "them: the operator has to set the key that they were written with, or none if "
+                "there was none. The log has the names of files that are damaged.",
+                retry_after=3600,
+            )
+        own = sorted((one for one in readable if one.owner == owner), key=lambda one: one.name)
+        return Speakers(own, len(found) - len(readable))
+
+    def has_file(self, owner: str, name: str) -> bool:
+        """Whether there is a file for this speaker, even if it cannot be read."""
+        return self._place(owner, name).exists()
 
     def add(self, speaker: Remembered) -> None:
         """Keep ``speaker``, in place of the owner's speaker of the same name.
@@ -96,7 +124,7 @@ class SpeakerFiles:
             StorageFull: the disk is full.
         """
         place = self._place(speaker.owner, speaker.name)
-        if not place.exists() and len(self.all(speaker.owner)) >= MOST_SPEAKERS:
+        if not place.exists() and len(self.all(speaker.owner).known) >= MOST_SPEAKERS:
             raise Conflict(f"There are {MOST_SPEAKERS} speakers, which is the limit; delete some.")
         body = json.dumps(asdict(speaker)).encode()
         if self._cipher:
@@ -122,26 +150,33 @@ class SpeakerFiles:
             return False
         return True
 
-    def _read(self) -> Iterator[Remembered]:
+    def _read(self) -> Iterator[Remembered | None]:
+        """What is in each file; None if that cannot be read."""
         for file in self._folder.glob(f"*{_SUFFIX}"):
             with suppress(FileNotFoundError):  # deleted meanwhile
-                yield self._speaker(file.read_bytes())
+                speaker = self._speaker(file)
+                if speaker is None and file.name not in self._told:
+                    self._told.add(file.name)
+                    logger.error(
+                        "%s cannot be read: it is damaged, or written with another key", file
+                    )
+                yield speaker
 
-    def _speaker(self, body: bytes) -> Remembered:
+    def _speaker(self, file: Path) -> Remembered | None:
+        """
+        Raises:
+            FileNotFoundError
+        """
         try:
+            body = file.read_bytes()
             plain = self._cipher.decrypt(body) if self._cipher else body
             speaker = Remembered(**json.loads(plain))
             fits = speaker.voiceprint.shape == (DIMENSIONS,)
+        except FileNotFoundError:
+            raise
         except Exception:  # noqa: BLE001  the cipher's own error, or whatever else does not fit
-            fits = False
-        if not fits:
-            raise Unavailable(
-                "REFLECTOR_SPEAKER_STORE has files that REFLECTOR_SPEAKER_STORE_KEY does not open: "
-                "the operator has to set the key that they were written with, or none if there was "
-                "none.",
-                retry_after=3600,
-            )
-        return speaker
+            return None
+        return speaker if fits else None
 
     def _place(self, owner: str, name: str) -> Path:
         text = json.dumps([owner, name]).encode()

@@ -242,6 +242,31 @@ def test_a_job_for_people_whom_nobody_remembers_is_refused_at_once(
         assert client.get("/v1/jobs").json()["data"] == []
 
 
+def test_a_damaged_file_hides_nobody_else(
+    http: httpx.Client,
+    halves: dict[str, tuple[Samples, Samples]],
+    meeting: bytes,
+    store: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    remember(http, "Anna", clip(halves, "Anna"))
+    intact = set(store.iterdir())
+    remember(http, "Henry", clip(halves, "Henry"))
+    [damaged] = set(store.iterdir()) - intact
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    listed = http.get(ROUTE).json()
+    assert [one["name"] for one in listed["data"]] == ["Anna"]
+    assert listed["unreadable"] == 1
+    assert damaged.name in caplog.text
+    assert "Anna" in speakers(http, meeting, known_speakers="Anna")
+    for wanted, problem in (("Henry", "'Henry' is damaged"), ("all", "cannot be read (1)")):
+        answer = http.post(DIARIZATION, files={"file": meeting}, data={"known_speakers": wanted})
+        assert problem in error_of(answer, 400)["message"]
+    remember(http, "Henry", clip(halves, "Henry"))
+    assert len(http.get(ROUTE).json()["data"]) == 2
+    assert http.get(ROUTE).json()["unreadable"] == 0
+
+
 @encrypted
 def test_another_key_does_not_open_the_files(
     http: httpx.Client,

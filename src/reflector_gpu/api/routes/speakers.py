@@ -58,6 +58,10 @@ class Speaker(BaseModel):
 class SpeakerList(BaseModel):
     object: Literal["list"] = "list"
     data: list[Speaker]
+    unreadable: int = Field(
+        description="Files of anybody's voices that are damaged. A speaker who is missing here may "
+        "be in one of them; to send clips of the voice again replaces it."
+    )
 
 
 class SpeakerDeleted(BaseModel):
@@ -102,7 +106,8 @@ async def create_speaker(
 @router.get("", responses={"default": ANY_FAILURE})
 async def list_speakers(service: AppService, owner: Owner) -> SpeakerList:
     """List the speakers of your key whose voices are remembered."""
-    return SpeakerList(data=[Speaker.of(one) for one in await service.known_speakers.all(owner)])
+    found = await service.known_speakers.all(owner)
+    return SpeakerList(data=[Speaker.of(one) for one in found.known], unreadable=found.unreadable)
 
 
 @router.delete("/{name:path}", responses={"default": ANY_FAILURE})

@@ -64,12 +64,14 @@ class Schedule:
 
     ``early_seconds`` are the lengths of the first chunks, so that words appear early. They never
     decrease. A recording whose header says at most ``whole_seconds`` has none. A chunk of full
-    length is not cut before ``earliest_cut``, which is a share of its length.
+    length is not cut before ``earliest_cut``, which is a share of its length. One whose bytes were
+    waited for ``patience`` seconds may be as short as that.
     """
 
     early_seconds: tuple[float, ...] = ()
     whole_seconds: float = 0.0
     earliest_cut: float = 0.5
+    patience: float = float("inf")
 
 
 PLAIN = Schedule()
@@ -213,9 +215,7 @@ SOUND = Condition()
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A whole recording in words. ``duration`` is that of the audio, in seconds.
-
-    Somebody speaks in the stretches ``unheard``, but no words were found."""
+    """A recording of ``duration`` seconds in words, but for the stretches ``unheard``."""
 
     segments: tuple[Segment, ...]
     language: str | None

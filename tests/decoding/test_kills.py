@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.recorder import Recorder
 from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.decoding.base import Decoders
 from reflector_gpu.decoding.messages import Cut, Ended, Passed
 from reflector_gpu.decoding.processes import ProcessDecoders, _News
@@ -23,6 +24,7 @@ from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import EngineFailed, ShuttingDown, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Schedule
+from tests.arrival import ArrivalClock
 from tests.conftest import SAMPLES
 from tests.decoding.processes import (
     AHEAD,
@@ -106,6 +108,30 @@ def test_kills_later_lose_and_repeat_nothing(name: str) -> None:
         disturbed = await cuts(decoders, lambda: decoders_alive()[0].kill())
         assert decoders.deaths == 1
         assert disturbed == await cuts(ThreadDecoders(), lambda: None)
+
+    run(scene)
+
+
+def test_a_kill_after_cuts_that_time_decided_loses_and_repeats_nothing(meeting: bytes) -> None:
+    """The second decoder has the whole file at once, and would have cut longer chunks."""
+    hurried = Chunking(30.0, 30.0, VadOptions(padding=7.5), Schedule(patience=2.0))
+    pieces = [meeting[first : first + 32_000] for first in range(0, len(meeting), 32_000)]
+    clock = ArrivalClock()
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        *expected, _ = await whole(ThreadDecoders(), meeting, hurried)
+        with Spool(limit=10**9, clock=clock) as spool:
+            found = asyncio.ensure_future(told(decoders, hurried, spool))
+            for piece in pieces[:20]:
+                spool.write(piece)
+                await asyncio.to_thread(clock.awaited, 1.0)
+            decoders_alive()[0].kill()
+            spool.write(b"".join(pieces[20:]))
+            spool.finish()
+            *cuts, _ = await found
+        assert decoders.deaths == 1
+        assert len(cuts) > len(expected) + 3
+        assert b"".join(data for _, data in cuts) == b"".join(data for _, data in expected)
 
     run(scene)
 

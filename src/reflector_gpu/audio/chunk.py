@@ -3,8 +3,8 @@
 A chunk holds as many utterances as the engine takes, with the silences between them: recognisers
 need context, and a place in a batch costs the same for half a sentence. Long silences are left out.
 
-The first chunks of a stream may be shorter, so that words appear early. Each of them ends at the
-first pause after its scheduled length.
+The first chunks of a stream may be shorter, so that words appear early, and so may all that arrive
+as slowly as they are spoken. Each of them ends at the first pause after its scheduled length.
 """
 
 from __future__ import annotations
@@ -108,6 +108,10 @@ class Chunker:
         early = (max(_windows(seconds), shortest) for seconds in schedule.early_seconds)
         self._early = deque(length for length in early if 2 * length <= self._longest)
         self._earliest_cut = schedule.earliest_cut
+        self._patience = schedule.patience
+        self._waited = self._waited_before = 0.0  # so far, and before the open chunk began
+        slow = max(_windows(schedule.patience), shortest)
+        self._slow = slow if 2 * slow <= self._longest else None
         self._padding = min(_windows(padding), self._longest // 4)
         self._unsure = min(_UNSURE * self._padding, self._longest // 4)
         self._max_gap = max(_windows(max_gap), 1)
@@ -123,8 +127,12 @@ class Chunker:
         self._length: int | None = None  # samples of the recording, once it has ended
         self._last_voiced = -1
 
-    def push(self, block: Samples) -> Iterator[Chunk]:
-        """Take the next samples of the recording; yield the chunks that are complete."""
+    def push(self, block: Samples, waited: float = 0.0) -> Iterator[Chunk]:
+        """Take the next samples of the recording; yield the chunks that are complete.
+
+        Its bytes have been ``waited`` for so many seconds so far.
+        """
+        self._waited = waited
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
         # More than a window is held back. So a chunk of full length is not cut before it is known
         # whether the recording ends with it.
@@ -163,10 +171,10 @@ class Chunker:
         """How many windows can follow, all ``voiced`` or none, before `_step` may end a chunk."""
         if self._speech is None:
             return 0 if voiced else _UNLIMITED
-        longest = 2 * self._early[0] if self._early else self._longest
-        until = self._begin() + longest - 1
+        short = self._scheduled()
+        until = self._begin() + (2 * short if short else self._longest) - 1
         if not voiced:
-            gap = min(self._max_gap, _PAUSE) if self._early else self._max_gap
+            gap = min(self._max_gap, _PAUSE) if short else self._max_gap
             until = min(until, self._last_voiced + gap)
         return max(0, until - self._seen)
 
@@ -175,7 +183,7 @@ class Chunker:
         if not count:
             return
         if voiced and self._speech is None:
-            self._speech = self._seen
+            self._open(self._seen)
         self._seen += count
         self._voiced += [voiced] * count
         if voiced:
@@ -190,20 +198,26 @@ class Chunker:
         length = self._seen - self._begin()
         if gap >= self._max_gap and length >= _MIN_CHUNK:
             return self._close(self._end())
-        if self._early:
-            return self._close_early(length, gap)
+        if short := self._scheduled():
+            return self._close_early(short, length, gap)
         if length >= self._longest and not self._fits_to_the_end():
             paused = gap >= 2 * self._padding > 0
             return self._close(self._end() if paused else self._best_cut(self._earliest_cut))
         return None
 
-    def _close_early(self, length: int, gap: int) -> Chunk | None:
-        """Close a short first chunk at a pause after its scheduled length, or at twice that."""
-        if length >= self._early[0] and gap >= _PAUSE:
+    def _scheduled(self) -> int | None:
+        """The windows after which the open chunk ends at a pause; None if it is to be long."""
+        waits = self._waited - self._waited_before >= self._patience
+        lengths = (self._early[0] if self._early else None, self._slow if waits else None)
+        return min(filter(None, lengths), default=None)
+
+    def _close_early(self, scheduled: int, length: int, gap: int) -> Chunk | None:
+        """Close a short chunk at a pause after its ``scheduled`` length, or at twice that."""
+        if length >= scheduled and gap >= _PAUSE:
             middle = max(self._seen - gap // 2, self._begin() + _MIN_CHUNK)
             return self._close(min(self._end(), middle))
-        if length >= 2 * self._early[0]:
-            return self._close(self._best_cut(0.5))
+        if length >= 2 * scheduled:  # it may be longer if it only now turns out to be slow
+            return self._close(self._best_cut(1 - scheduled / length))
         return None
 
     def _fits_to_the_end(self) -> bool:
@@ -241,8 +255,13 @@ class Chunker:
         self._drop_before(end)
         waiting = (i for i, voiced in enumerate(self._voiced) if voiced)
         following = next(waiting, None)
-        self._speech = None if following is None else self._first + following
+        self._open(None if following is None else self._first + following)
         return chunk
+
+    def _open(self, window: int | None) -> None:
+        """Begin a chunk whose speech begins with ``window``; None: there is none yet."""
+        self._speech = window
+        self._waited_before = self._waited
 
     def _voiced_spans(self, begin: int, end: int) -> tuple[tuple[float, float], ...]:
         """The (start, end) of all speech between two windows, in seconds from the first."""

@@ -12,6 +12,7 @@ import io
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -29,9 +30,17 @@ THINNEST = 250
 class Spool:
     """An append-only temporary file with a byte limit and blocking readers. Thread-safe."""
 
-    def __init__(self, limit: int, directory: os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        directory: os.PathLike[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
+        self.waited = 0.0
+        """Seconds that `read_at` has waited for bytes."""
         self._directory = directory
+        self._clock = clock
         self._held = bytearray()  # the recording, while there is no file
         self._file: io.FileIO | None = None
         self._limit = limit
@@ -162,7 +171,9 @@ class Spool:
             ReflectorError: the error that `fail` was given, or the spool is closed.
         """
         with self._grown:
+            began = self._clock()
             self._grown.wait_for(lambda: self._is_settled(offset))
+            self.waited += self._clock() - began
             self._check_open(offset)
             if offset >= self._size:
                 return b""
@@ -170,13 +181,13 @@ class Spool:
                 return bytes(self._held[offset : offset + count])
             return os.pread(self._file.fileno(), min(count, self._size - offset), offset)
 
-    async def reached(self, offset: int) -> None:
-        """Wait for the byte at ``offset``, or to learn that there is none.
+    async def reached(self, offset: int) -> float:
+        """Wait for the byte at ``offset``, or to learn that there is none: the seconds it took.
 
         Raises:
             ReflectorError: as `read_at`.
         """
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        loop, news, began = asyncio.get_running_loop(), asyncio.Event(), self._clock()
 
         def tell() -> None:
             loop.call_soon_threadsafe(news.set)
@@ -190,6 +201,7 @@ class Spool:
             self._listeners.remove(tell)
         with self._grown:
             self._check_open(offset)
+        return self._clock() - began
 
     def measure(self) -> None:
         """Take note of what another process has appended to the file.
@@ -264,6 +276,8 @@ class ByteSource(Protocol):
     def size(self) -> int: ...
     @property
     def complete(self) -> bool: ...
+    @property
+    def waited(self) -> float: ...
     def read_at(self, offset: int, count: int) -> bytes: ...
 
 
@@ -287,6 +301,11 @@ class SpoolReader:
     def total(self) -> int | None:
         """Bytes of the whole recording; None while it still arrives."""
         return self._spool.size - self._begin if self._spool.complete else None
+
+    @property
+    def waited(self) -> float:
+        """Seconds that were spent waiting for bytes so far."""
+        return self._spool.waited
 
     def behind(self, offset: int) -> SpoolReader:
         """A view that starts at byte ``offset`` of this one."""

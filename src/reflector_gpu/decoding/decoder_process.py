@@ -293,12 +293,14 @@ class _Source:
         self._data = data
         self.size = arrived
         self.complete = complete
+        self.waited = 0.0
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As `Spool.read_at`."""
         while offset >= self.size and not self.complete:
             self._ask(Needs(offset))
-            self.size, state = REACHED.unpack(self._received(REACHED.size))
+            self.size, state, seconds = REACHED.unpack(self._received(REACHED.size))
+            self.waited += seconds
             self.complete = state == ALL_THERE
             if state == LOST:
                 raise ShuttingDown("The rest of the recording is lost.")

@@ -43,8 +43,9 @@ TASK_HEAD = struct.Struct("<IQ???")
 whether that is all of it, whether it comes along, and whether there is an output. Beside it come
 the open files: the recording unless it comes along, and the output."""
 
-REACHED = struct.Struct("<QB")
-"""To a decoder that needs bytes: how many there are by now, and one of these three."""
+REACHED = struct.Struct("<QBd")
+"""To a decoder that needs bytes: how many there are by now, one of these three, and the seconds
+until they came. A decoder cannot measure these: it may have waited for its chunks to be taken."""
 
 MORE_COME, ALL_THERE, LOST = range(3)
 

@@ -96,9 +96,9 @@ class DecoderProcess:
 
     async def _answer(self, offset: int, spool: Spool) -> None:
         """Tell the decoder when there is a byte at ``offset``, or that there will be none."""
-        state = LOST
+        state, seconds = LOST, 0.0
         try:
-            await spool.reached(offset)
+            seconds = await spool.reached(offset)
             # Looked at before the size, which may grow until then.
             state = ALL_THERE if spool.complete else MORE_COME
         except ReflectorError as error:
@@ -107,7 +107,7 @@ class DecoderProcess:
             logger.exception("the rest of a recording is lost")
             self.source_error = EngineFailed("The server lost the rest of the recording.")
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, REACHED.pack(spool.size, state))
+        await loop.sock_sendall(self._socket, REACHED.pack(spool.size, state, seconds))
 
 
 class _Inbox:

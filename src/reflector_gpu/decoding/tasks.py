@@ -100,7 +100,7 @@ class Chunking:
             return message, b"" if recorder else _data(chunk.samples)
 
         for block in chain(opening, blocks):
-            yield from map(cut, cutter.push(block))
+            yield from map(cut, cutter.push(block, reader.waited))
             if source.seconds - told > _SAY_SECONDS:
                 told = source.seconds
                 yield Passed(told), b""

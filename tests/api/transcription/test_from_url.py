@@ -6,11 +6,16 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import pytest
 
-from reflector_gpu.types import Samples
+from reflector_gpu import pcm
+from reflector_gpu.audio.spool import Spool
+from reflector_gpu.audio.wav import STREAM_HEAD
+from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.hosts import Answer, AudioHost
 from tests.api.support import (
     FROM_URL,
@@ -25,7 +30,9 @@ from tests.api.support import (
     upload,
     wav,
 )
+from tests.arrival import ArrivalClock
 from tests.live import LiveServer
+from tests.loopback import Loopback, Quiet
 from tests.waiting import PATIENCE_SECONDS
 
 TARGETS = [
@@ -239,6 +246,50 @@ def test_a_stream_speaks_while_the_download_runs(
     texts = [first["delta"], *(json.loads(line[6:])["delta"] for line in deltas)]
     assert "".join(texts) == json.loads(done[6:])["text"]
     assert len(texts) == 3
+
+
+UNDECIDED_SECONDS = 5.0
+"""At most so much has been sent, but is not decoded and looked at yet."""
+
+
+class Radio(Loopback):
+    """Plays what it is sent, and nothing after ``None``."""
+
+    def __init__(self) -> None:
+        self.pieces = pieces = SimpleQueue[bytes | None]()
+
+        class Handler(Quiet):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                while piece := pieces.get():
+                    self.wfile.write(piece)
+
+        super().__init__(Handler)
+
+    def let_go(self) -> None:
+        self.pieces.put(None)
+
+
+def test_words_of_a_radio_station_are_at_most_ten_seconds_behind(
+    scripted: LiveServer, speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ArrivalClock()
+    recordings = scripted.service.recordings
+    monkeypatch.setattr(recordings, "spool", lambda: Spool(10**7, clock=clock))
+    seconds = np.split(speech, range(SAMPLE_RATE, len(speech), SAMPLE_RATE))
+    with Radio() as radio, scripted.client() as client:
+        radio.pieces.put(STREAM_HEAD + pcm.encoded(seconds[0]))
+        asked = {"audio_file_url": radio.url, "stream": True}
+        with client.stream("POST", FROM_URL, json=asked) as response:
+            events = (json.loads(line[6:]) for line in response.iter_lines() if line)
+            position = 0.0
+            for sent, samples in enumerate(seconds[1:], 1):
+                clock.awaited(1.0)
+                while sent - position > 10.0 + UNDECIDED_SECONDS:
+                    position = next(events)["end"]
+                radio.pieces.put(pcm.encoded(samples))
+        assert position > 50
 
 
 def test_a_download_that_breaks_off_ends_the_stream_with_an_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.errors import ReflectorError, ShuttingDown, StorageFull, TooLarge, UpstreamFailed
+from tests.arrival import ArrivalClock
 from tests.disks import small_disk
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -183,6 +185,22 @@ def test_a_full_disk(tmp_path: Path) -> None:
             spool.write(b"x" * 50_000)
         assert 50_000 < spool.size <= 65_536
         assert spool.read_at(spool.size - 1, 1) == b"x"
+
+
+def test_how_long_bytes_were_waited_for_is_known() -> None:
+    clock = ArrivalClock()
+    with ThreadPoolExecutor(1) as pool, Spool(limit=10_000, clock=clock) as spool:
+        reader = spool.reader()
+        found = pool.submit(reader.read)
+        clock.awaited(5.0)
+        spool.write(b"abc")
+        assert found.result(PATIENCE_SECONDS) == b"abc"
+        reached = pool.submit(asyncio.run, spool.reached(3))
+        clock.awaited(7.0)
+        spool.write(b"d")
+        assert reached.result(PATIENCE_SECONDS) == 7.0
+        assert reader.read() == b"d"
+        assert reader.waited == 5.0
 
 
 class Broken(io.RawIOBase):

@@ -47,6 +47,8 @@ class Case:
     padding: float = 0.3
     schedule: Schedule = PLAIN
     begin: float = 0.0
+    pace: float = 0.0
+    """Seconds in which a second of the recording arrives."""
 
     @property
     def samples(self) -> Samples:
@@ -70,7 +72,12 @@ class Case:
             schedule=self.schedule,
             begin=self.begin,
         )
-        found = [c for block in blocks or [self.samples] for c in chunker.push(block)]
+        found, seconds = list[Chunk](), 0.0
+        length = len(self.samples)
+        whole = range(SHORTEST if self.pace else length, length, SHORTEST)
+        for block in blocks or np.split(self.samples, whole):
+            seconds += len(block) / SAMPLE_RATE
+            found += chunker.push(block, seconds * self.pace)
         return [*found, *chunker.finish()]
 
 
@@ -103,18 +110,38 @@ CASES = st.builds(
     padding=st.sampled_from([0.0, 0.1, 0.3]) | st.floats(0.0, 5.0),
     schedule=st.sampled_from([PLAIN, DOUBLING, WINDOWED]),
 )
+SLOW = st.builds(
+    lambda case, pace, patience: replace(
+        case, pace=pace, schedule=replace(case.schedule, patience=patience)
+    ),
+    CASES,
+    pace=st.floats(0.1, 3.0),
+    patience=st.floats(0.3, 3.0),
+)
 any_case = settings(max_examples=60)
 
 
-@any_case
-@given(CASES)
-def test_chunks_are_in_order_and_do_not_overlap(case: Case) -> None:
-    for one, following in pairwise(case.chunks()):
+def check_order(found: Sequence[Chunk]) -> None:
+    for one, following in pairwise(found):
         assert one.end <= following.start + 1e-9
 
 
+def check_coverage(case: Case, found: Sequence[Chunk]) -> None:
+    """Whatever is said in ``case`` lies in a chunk."""
+    covered = {window for chunk in found for window in windows(chunk)}
+    for run in runs(case.voiced):
+        if len(run) > CLICK:
+            assert covered.issuperset(run)
+
+
 @any_case
-@given(CASES)
+@given(CASES | SLOW)
+def test_chunks_are_in_order_and_do_not_overlap(case: Case) -> None:
+    check_order(case.chunks())
+
+
+@any_case
+@given(CASES | SLOW)
 def test_chunks_are_as_long_as_an_engine_can_take(case: Case) -> None:
     for chunk in case.chunks():
         assert SHORTEST <= len(chunk.samples) <= case.max_seconds * SAMPLE_RATE
@@ -122,7 +149,7 @@ def test_chunks_are_as_long_as_an_engine_can_take(case: Case) -> None:
 
 
 @any_case
-@given(CASES)
+@given(CASES | SLOW)
 def test_chunks_hold_the_recording_as_it_is(case: Case) -> None:
     recording = case.samples
     for chunk in case.chunks():
@@ -133,16 +160,13 @@ def test_chunks_hold_the_recording_as_it_is(case: Case) -> None:
 
 
 @any_case
-@given(CASES)
+@given(CASES | SLOW)
 def test_whatever_is_said_lies_in_a_chunk(case: Case) -> None:
-    covered = {window for chunk in case.chunks() for window in windows(chunk)}
-    for run in runs(case.voiced):
-        if len(run) > CLICK:
-            assert covered.issuperset(run)
+    check_coverage(case, case.chunks())
 
 
 @any_case
-@given(CASES)
+@given(CASES | SLOW)
 def test_long_silence_is_left_out(case: Case) -> None:
     longest = max(case.max_gap / WINDOW_SECONDS, SHORTEST / WINDOW) + 1
     for chunk in case.chunks():
@@ -180,6 +204,27 @@ def test_where_one_has_stopped_another_goes_on(case: Case, data: st.DataObject) 
     for one, other in zip(found, expected[count:], strict=True):
         assert (one.start, one.voiced) == (other.start, other.voiced)
         assert (one.samples == other.samples).all()
+
+
+@any_case
+@given(SLOW, st.data(), st.floats(0.0, 3.0))
+def test_whenever_it_arrives_nothing_is_lost_or_repeated_after_a_stop(
+    case: Case, data: st.DataObject, later: float
+) -> None:
+    before = case.chunks()
+    del before[data.draw(st.integers(0, len(before))) :]
+    begin = before[-1].end if before else 0.0
+    found = before + replace(case, begin=begin, pace=later).chunks()
+    check_order(found)
+    check_coverage(case, found)
+
+
+@any_case
+@given(SLOW)
+def test_what_arrives_fast_is_cut_as_if_it_were_there(case: Case) -> None:
+    seconds = len(case.script) * WINDOW_SECONDS
+    fast = replace(case, pace=case.schedule.patience / (seconds + 1))
+    assert [c.start for c in fast.chunks()] == [c.start for c in replace(case, pace=0).chunks()]
 
 
 @any_case
@@ -253,6 +298,30 @@ def test_a_stream_is_never_behind_by_more_than_a_chunk(longest: float, pause: in
         position = max([position, *(chunk.end for chunk in cutter.push(block))])
         assert number * WINDOW_SECONDS - position <= longest + held_back
     assert position > 60
+
+
+@pytest.mark.parametrize("pause", [0, 5, 9])
+@pytest.mark.parametrize("burst", [0.0, 20.0])
+@pytest.mark.parametrize("early", [(3.0,), (3.0, 6.0, 12.0)])
+def test_a_stream_that_arrives_as_it_is_spoken_is_at_most_ten_seconds_behind(
+    early: tuple[float, ...], burst: float, pause: int
+) -> None:
+    """Even after a ``burst``, as radio stations send one, once the rest was waited for a while."""
+    script = talk(*[(1.0, 300), (0.0, pause)] * 12)
+    schedule = Schedule(early, earliest_cut=0.75, patience=5.0)
+    cutter = chunker(
+        Script(script), max_seconds=30.0, max_gap=30, options=VadOptions(), schedule=schedule
+    )
+    held_back = 2 * BLOCK_SAMPLES / SAMPLE_RATE  # time is looked at block by block, too
+    position = 0.0
+    blocks = np.split(np.ones(len(script) * WINDOW, np.float32), len(script))
+    for number, block in enumerate(blocks, 1):
+        seconds = number * WINDOW_SECONDS
+        waited = max(0.0, seconds - burst)
+        position = max([position, *(chunk.end for chunk in cutter.push(block, waited))])
+        if seconds > burst + 5.0 + held_back or not burst:
+            assert seconds - position <= 10.0 + held_back
+    assert position > 100
 
 
 @pytest.mark.parametrize(("share", "stop"), [(0.5, 75), (0.75, 103)])

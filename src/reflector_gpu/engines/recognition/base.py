@@ -30,6 +30,9 @@ RECOGNITION = Capability(
 FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause after so much speech."""
 
+PATIENCE_SECONDS = 5.0
+"""A chunk of a stream that takes so long to arrive ends at the first pause after as much speech."""
+
 _FULL = 0.75
 """The share of a window that a chunk fills at least before it is cut."""
 
@@ -102,16 +105,20 @@ class RecogniserSpec(EngineSpec):
 
         The length of chunks doubles, so that words appear early, and chunks are soon so long that
         recognition is accurate. If every chunk costs a whole window, only the first is shorter, and
-        a recording of up to one and a half windows has no short chunk.
+        a recording of up to one and a half windows has no short chunk. What arrives as slowly as it
+        is spoken is cut into short ones: nobody would wait for 30 s to read what was said.
         """
         if self.window_seconds:
             unhurried = 1.5 * self.window_seconds
             return replace(
-                self.whole, early_seconds=(FIRST_CHUNK_SECONDS,), whole_seconds=unhurried
+                self.whole,
+                early_seconds=(FIRST_CHUNK_SECONDS,),
+                whole_seconds=unhurried,
+                patience=PATIENCE_SECONDS,
             )
         doublings = max(0, math.ceil(math.log2(self.max_chunk_seconds / FIRST_CHUNK_SECONDS)))
         early = (math.ldexp(FIRST_CHUNK_SECONDS, power) for power in range(doublings))
-        return Schedule(tuple(early))
+        return Schedule(tuple(early), patience=PATIENCE_SECONDS)
 
     def ahead(self, workers: int) -> int:
         """How many chunks of one recording may be in flight: a batch for each worker, and another.

@@ -18,8 +18,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflector_gpu.runtime.admission import Admission
@@ -100,9 +98,9 @@ class Share:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 answer = await method.remote(*arguments)
-        except (RayError, RayServeException, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  if it ended the exchange, old counts would stay
             if self._answers:
-                logger.warning("each server counts for itself until the actor answers: %s", error)
+                logger.warning("each server counts for itself until the actor answers: %r", error)
             self._answers = False
             return None
         self._answers = True

@@ -17,8 +17,8 @@ from reflector_gpu.jobs.news import News
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import Runner
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.store.database import Connection, Database, sqlite_in
-from reflector_gpu.store.kept import Kept
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_others(
     async def run() -> None:
         store, works = JobStore(database, 15.0), Hangs()
         folder = JobFolder(tmp_path, 9)
-        kept: Any = Kept.of(database._inner)
+        accounts: Any = Accounts.of(database._inner)
         runner = Runner(
             store,
             Pieces(database),
@@ -92,7 +92,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_others(
             News(),
             1,
             lambda *_: None,
-            kept,
+            accounts,
         )
         (tmp_path / "audio").write_bytes(b"abc")
         await folder.keep("job_1", tmp_path / "audio")

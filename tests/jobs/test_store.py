@@ -21,8 +21,8 @@ from reflector_gpu.jobs.owned import Lost
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.pipeline.transcription import Gathered, Part
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.store.database import Database, sqlite_in
-from reflector_gpu.store.kept import Kept
 from reflector_gpu.store.usage import Usage
 from reflector_gpu.types import Chunk, Recognition, Segment, TranscribeOptions, Word
 
@@ -174,7 +174,7 @@ def test_a_part_that_is_not_written_down_counts_for_no_quota(
         await store.add("job_1", draft())
         silent = await store.take("silent")
         assert silent
-        owners = Kept.of(database)
+        owners = Accounts.of(database)
         journal = Journal(Pieces(database), Answers(database), owners, silent, lambda: None)
         await journal.add(Part((), 5.0))
         clock.now += 11
@@ -196,7 +196,7 @@ def test_chunks_are_recognised_in_order_though_the_first_tells_the_duration(
         await store.add("job_1", draft())
         job = await store.take("one")
         assert job
-        pieces, answers, owners = Pieces(database), Answers(database), Kept.of(database)
+        pieces, answers, owners = Pieces(database), Answers(database), Accounts.of(database)
         journal = Journal(pieces, answers, owners, job, lambda: None)
         journal.expect(12.0)
 

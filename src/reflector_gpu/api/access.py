@@ -17,7 +17,7 @@ from reflector_gpu.errors import Forbidden, OriginForbidden, Overloaded, Unautho
 from reflector_gpu.networks import Caller, Trust
 from reflector_gpu.realtime.client_secrets import ClientSecret, ClientSecrets
 from reflector_gpu.settings import Settings
-from reflector_gpu.store.kept import Kept
+from reflector_gpu.store.accounts import Accounts
 
 OPENED_BY = "client_secret"
 """Where the state of a request has the client secret that it was sent with, if it was."""
@@ -48,9 +48,9 @@ class Access:
         settings: Settings,
         trust: Trust,
         client_secrets: ClientSecrets | None = None,
-        kept: Kept | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
-        """``kept`` has the named keys, and what each has used."""
+        """``accounts`` has the named keys, and what each has used."""
         self._keys = [
             (number, written)
             for number, key in enumerate(settings.keys)
@@ -58,7 +58,7 @@ class Access:
         ]
         self._owners = {_client_of(n): _owner_of(key) for n, key in enumerate(settings.keys)}
         self._open_to_all = settings.open_to_all
-        self._kept = kept
+        self._accounts = accounts
         self._origins = frozenset(settings.cors_origins)
         self._trust = trust
         self._secrets = client_secrets or ClientSecrets()
@@ -80,18 +80,18 @@ class Access:
         keys = list(_keys_in(scope))
         if secret := self._secret_in(scope, keys):
             details["key"] = "client secret"
-            if self._kept and secret.key_id:
-                self._kept.check_quota(secret.key_id)
+            if self._accounts and secret.key_id:
+                self._accounts.check_quota(secret.key_id)
             return secret.client
         if self._keys and (number := self._number_of(keys)) is not None:
             details["key"] = str(number)
             return _client_of(number)
-        if self._kept and (named := self._kept.keys.find(keys)):
+        if self._accounts and (named := self._accounts.keys.find(keys)):
             details["key"] = named.name
             scope.setdefault("state", {})[NAMED_KEY] = named
             check_scope(named, scope["path"])
             if _asks_for_work(scope):
-                self._kept.check_quota(named.id)
+                self._accounts.check_quota(named.id)
             return _client_of(named.id)
         if keys:
             details["key"] = "wrong" if self._keyed else "ignored"
@@ -113,13 +113,13 @@ class Access:
 
     def count(self, scope: Scope, owner: str) -> None:
         """Count a request of ``owner``, unless it only looks at something, as consoles often do."""
-        if self._kept and _asks_for_work(scope):
-            self._kept.usage.request(owner)
+        if self._accounts and _asks_for_work(scope):
+            self._accounts.usage.request(owner)
 
     @property
     def _keyed(self) -> bool:
         """Whether there are keys. Named ones count even if all of them were revoked."""
-        return bool(self._keys) or (self._kept is not None and self._kept.keys.used)
+        return bool(self._keys) or (self._accounts is not None and self._accounts.keys.used)
 
     @property
     def _open(self) -> bool:
@@ -131,7 +131,11 @@ class Access:
             return None
         found = (self._secrets.find(key.decode("latin-1")) for key in keys)
         secret = next(filter(None, found), None)
-        if secret and secret.key_id and not (self._kept and self._kept.keys.of(secret.key_id)):
+        if (
+            secret
+            and secret.key_id
+            and not (self._accounts and self._accounts.keys.of(secret.key_id))
+        ):
             return None  # the key that made it was revoked
         scope.setdefault("state", {})[OPENED_BY] = secret
         return secret

@@ -51,8 +51,8 @@ from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import Elsewhere
 from reflector_gpu.settings import Settings
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.store.configured import open_database
-from reflector_gpu.store.kept import Kept
 from reflector_gpu.version import __version__
 from reflector_gpu.webrtc.calls import Calls
 
@@ -119,14 +119,14 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     metrics.gauge(service)
     telemetry = Telemetry(metrics, configured_tracer())
     database = open_database(settings)
-    kept = Kept.of(database) if database else None
-    batches_here = BatchKind(kept)
+    accounts = Accounts.of(database) if database else None
+    batches_here = BatchKind(accounts)
     kinds = {**kinds_of(service, telemetry), KIND: batches_here}
     jobs_here = None
-    if database and kept:
+    if database and accounts:
         fetch = service.recordings.fetch
         jobs_here = configured_jobs(
-            settings, database, kinds, fetch, webhook_body, kept, metrics.job_ended
+            settings, database, kinds, fetch, webhook_body, accounts, metrics.job_ended
         )
     calls_here = Calls(settings.webrtc_calls, settings.webrtc_address, settings.body_seconds)
 
@@ -138,15 +138,15 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
             logger.warning(warning)
         try:
             service.start()
-            if kept and jobs_here:
-                await kept.start()
+            if accounts and jobs_here:
+                await accounts.start()
                 await jobs_here.start()
             yield
         finally:
             await calls_here.aclose(min(settings.shutdown_seconds, _LAST_WORDS_SECONDS))
-            if kept and jobs_here and database:
+            if accounts and jobs_here and database:
                 await jobs_here.aclose()
-                await kept.aclose()
+                await accounts.aclose()
                 database.close()
             await service.close()
             await asyncio.to_thread(telemetry.tracer.close)
@@ -165,7 +165,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     app.state.intake = Intake(service, metrics)
     app.state.job_kinds = kinds
     app.state.jobs = jobs_here
-    app.state.kept = kept
+    app.state.accounts = accounts
     app.state.calls = calls_here
     app.state.client_secrets = client_secrets = ClientSecrets(settings.keys)
     for router in ROUTERS:
@@ -173,7 +173,7 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
     routes = RouteTable([*ROUTERS, app.router])
     errors.install(app, routes)
     trust = Trust(settings.trusted_networks, settings.trusted_proxies)
-    access = Access(settings, trust, client_secrets, kept)
+    access = Access(settings, trust, client_secrets, accounts)
     _wrap(app, settings, access, telemetry, routes)
     return app
 

@@ -18,7 +18,7 @@ from reflector_gpu.errors import NotConfigured
 from reflector_gpu.jobs.jobs import Jobs
 from reflector_gpu.realtime.client_secrets import ClientSecrets
 from reflector_gpu.service import Service
-from reflector_gpu.store.kept import Kept
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.webrtc.calls import Calls
 
 # These are coroutines because FastAPI runs other functions in a thread, for each request.
@@ -44,14 +44,14 @@ async def _jobs(request: HTTPConnection) -> Jobs:
     return jobs
 
 
-async def _kept(request: HTTPConnection) -> Kept:
-    kept: Kept | None = request.app.state.kept
-    if kept is None:
+async def _accounts(request: HTTPConnection) -> Accounts:
+    accounts: Accounts | None = request.app.state.accounts
+    if accounts is None:
         raise NotConfigured(
             "This server does not keep what is used: its operator has to set REFLECTOR_DATA_DIR, "
             "or REFLECTOR_DATABASE_URL."
         )
-    return kept
+    return accounts
 
 
 async def _owner(request: HTTPConnection) -> str:
@@ -65,7 +65,7 @@ AppService: TypeAlias = Annotated[Service, _state("service")]
 AppClientSecrets: TypeAlias = Annotated[ClientSecrets, _state("client_secrets")]
 AppCalls: TypeAlias = Annotated[Calls, _state("calls")]
 AppJobs: TypeAlias = Annotated[Jobs, Depends(_jobs)]
-AppKept: TypeAlias = Annotated[Kept, Depends(_kept)]
+AppAccounts: TypeAlias = Annotated[Accounts, Depends(_accounts)]
 AppJobKinds: TypeAlias = Annotated[Mapping[str, JobKind], _state("job_kinds")]
 Owner: TypeAlias = Annotated[str, Depends(_owner)]
 """Whose jobs a request is about."""

@@ -75,8 +75,8 @@ class RequestContext:
         """Add ``seconds`` of audio to those in the log."""
         details = record_of(self.request.scope).details
         details["audio"] = round(float(details.get("audio", 0.0)) + seconds, 3)
-        if kept := self.request.app.state.kept:
-            kept.usage.audio(getattr(self.request.state, "owner", ""), seconds)
+        if accounts := self.request.app.state.accounts:
+            accounts.usage.audio(getattr(self.request.state, "owner", ""), seconds)
 
     async def parts(
         self, spool: Spool, wanted: TranscriptionRequest, field: str = "file"

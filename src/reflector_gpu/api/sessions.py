@@ -15,7 +15,7 @@ from reflector_gpu.realtime.dialects import Dialect
 from reflector_gpu.realtime.recognition import ServiceSpeech
 from reflector_gpu.realtime.session import Session
 from reflector_gpu.service import Service
-from reflector_gpu.store.kept import Kept
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.types import Priority
 
 
@@ -24,13 +24,13 @@ class _Account:
     """Counts what a client's sessions use: in the metrics, and for its key."""
 
     metrics: Metrics
-    kept: Kept | None
+    accounts: Accounts | None
     owner: str
 
     def audio(self, model: str, seconds: float) -> None:
         self.metrics.audio(model, seconds)
-        if self.kept:
-            self.kept.usage.audio(self.owner, seconds)
+        if self.accounts:
+            self.accounts.usage.audio(self.owner, seconds)
 
     def word_delay(self, model: str, seconds: float) -> None:
         self.metrics.word_delay(model, seconds)
@@ -50,8 +50,8 @@ class Opening:
         """Hold the session over ``line`` until it ends. Then ``record`` has its figures."""
         state = self.caller.state
         client: str = getattr(state, "client", "")
-        kept: Kept | None = self.caller.app.state.kept
-        account = _Account(self.metrics, kept, getattr(state, "owner", ""))
+        accounts: Accounts | None = self.caller.app.state.accounts
+        account = _Account(self.metrics, accounts, getattr(state, "owner", ""))
         conversation = Conversation(line, self.service.settings.request_seconds)
         session = Session(
             ServiceSpeech(self.service, client, account),

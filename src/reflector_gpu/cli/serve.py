@@ -22,8 +22,8 @@ from reflector_gpu.cli.listen import listen, url_of
 from reflector_gpu.errors import ConfigurationError, ReflectorError
 from reflector_gpu.service import Service
 from reflector_gpu.settings import load_settings
+from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.store.configured import has_keys
-from reflector_gpu.store.kept import Kept
 from reflector_gpu.wyoming.server import WyomingServer
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,11 @@ def run(ready_file: Path | None, **overrides: object) -> None:
         beside: Beside | None = None
         if settings.wyoming is not None:
             there = sockets.enter_context(listen(settings.host, settings.wyoming))
-            kept: Kept | None = app.state.kept
-            beside = WyomingServer(service, lambda: kept is not None and kept.keys.used), there
+            accounts: Accounts | None = app.state.accounts
+            beside = (
+                WyomingServer(service, lambda: accounts is not None and accounts.keys.used),
+                there,
+            )
         logs.configure(logs.LogOptions(settings.log_level, settings.log_format))
         url = url_of(listener)
         if settings.log_format == "text":

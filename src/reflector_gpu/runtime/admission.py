@@ -56,7 +56,7 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``each_client``: how many requests at once, and seconds of audio in an hour."""
-        self._classes = {priority: _Class(limits[priority], clock) for priority in Priority}
+        self._classes = {priority: _RequestClass(limits[priority], clock) for priority in Priority}
         self._each_client = each_client
         self._in_work: Counter[str] = Counter()
         self._used: defaultdict[str, LastHour] = defaultdict(lambda: LastHour(clock))
@@ -161,7 +161,7 @@ class Admission:
                 del self._in_work[client], self._used[client]
         self._remembered = max(_REMEMBERED, 2 * len(self._in_work))
 
-    def _check_client(self, client: str, kind: _Class) -> None:
+    def _check_client(self, client: str, kind: _RequestClass) -> None:
         limits, elsewhere = self._each_client, self._elsewhere.get(client, Use())
         requests = self._in_work[client] + elsewhere.requests
         if requests >= limits.requests:
@@ -182,7 +182,7 @@ class Admission:
 class Permit:
     """One request's place."""
 
-    def __init__(self, kind: _Class, used: LastHour) -> None:
+    def __init__(self, kind: _RequestClass, used: LastHour) -> None:
         self._kind = kind
         self._used = used
 
@@ -213,7 +213,7 @@ class RecordingTally:
     Its methods take seconds of the recording. Its properties count each channel that is worked on.
     """
 
-    def __init__(self, kind: _Class, used: LastHour) -> None:
+    def __init__(self, kind: _RequestClass, used: LastHour) -> None:
         self._kind = kind
         self._used = used
         self._expected = 0.0
@@ -289,7 +289,7 @@ class RecordingTally:
         self._used.add(self._charged - paid)
 
 
-class _Class:
+class _RequestClass:
     """The live requests, or the others."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:

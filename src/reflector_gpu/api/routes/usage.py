@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from reflector_gpu.api.access import NAMED_KEY
 from reflector_gpu.api.checked_query import CheckedQuery
-from reflector_gpu.api.dependencies import AppKept, Owner
+from reflector_gpu.api.dependencies import AppAccounts, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.errors import Forbidden
 from reflector_gpu.store.keys import ApiKey, Scope
@@ -36,7 +36,7 @@ class UsageList(BaseModel):
 @router.get("", responses={"default": ANY_FAILURE})
 async def get_usage(
     request: Request,
-    kept: AppKept,
+    accounts: AppAccounts,
     owner: Owner,
     days: Annotated[int, Query(ge=1, le=366, description="How many, today included.")] = 30,
     everybody: Annotated[bool, Query(description="Of all keys; needs the scope `admin`.")] = False,
@@ -46,13 +46,13 @@ async def get_usage(
     if everybody and key is not None and Scope.ADMIN not in key.scopes:
         raise Forbidden("Only keys with the scope 'admin' see what others have used.")
     first = (datetime.now(UTC).date() - timedelta(days=days - 1)).isoformat()
-    found = await kept.usage.since(first, None if everybody else owner)
+    found = await accounts.usage.since(first, None if everybody else owner)
     return UsageList(
         data=[
             UsageOfDay(
                 date=one.day,
                 key=one.owner,
-                name=kept.keys.name_of(one.owner),
+                name=accounts.keys.name_of(one.owner),
                 requests=one.requests,
                 audio_seconds=round(one.audio_seconds, 2),
             )

@@ -12,14 +12,14 @@ from reflector_gpu.store.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What a server keeps about those who use it."""
+class Accounts:
+    """Those who use the server: their keys, and what each has used."""
 
     keys: KeyRing
     usage: Usage
 
     @classmethod
-    def of(cls, database: Database) -> Kept:
+    def of(cls, database: Database) -> Accounts:
         return cls(KeyRing(database), Usage(database))
 
     def check_key(self, owner: str) -> None:

@@ -312,8 +312,10 @@ class Jobs:
     async def _remove_stray(self) -> None:
         """Remove recordings whose jobs were not accepted, or ended as their server was killed."""
         earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
-        await self._remove_unknown([found for found in self._folder.ids() if found < earliest])
+        found = await asyncio.to_thread(self._folder.ids)  # there may be very many
+        await self._remove_unknown([job_id for job_id in found if job_id < earliest])
 
     async def _remove_unknown(self, job_ids: Collection[str]) -> None:
-        for job_id in await self.store.unknown(job_ids):
-            self._folder.remove(job_id)
+        if job_ids:
+            for job_id in await self.store.unknown(job_ids):
+                self._folder.remove(job_id)

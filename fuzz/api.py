@@ -29,6 +29,7 @@ UNFIT = "did not answer with JSON that fits"
 
 _ROOT = Path(__file__).parent.parent  # where its process finds `fuzz.hooks`
 _SHOWN = 3_000  # characters of what schemathesis found
+_LINE = 300  # characters of each line of it
 _ADVICE = " WARNINGS ="
 """Where it begins to say what else it could have tried."""
 
@@ -64,7 +65,8 @@ def api_part(server: Target, seconds: int, *, seed: int) -> Report:
         report.complaints += [str(answer) for answer in answers if not answer.good]
         if done.returncode:
             found, _, _ = done.stdout.partition(_ADVICE)
-            report.complaints.append(f"schemathesis: {found[-_SHOWN:]}{done.stderr}")
+            said = "\n".join(line[:_LINE] for line in found.splitlines())
+            report.complaints.append(f"schemathesis: {said[-_SHOWN:]}{done.stderr}")
     return report
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from reflector_gpu.api.websocket_connection import (
     SLOWEST_READER,
     WebSocketConnection,
 )
-from reflector_gpu.errors import Unavailable
+from reflector_gpu.errors import InvalidRequest, ReflectorError, TooLarge, Unavailable
 from reflector_gpu.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -190,6 +191,16 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._look()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what h11 cannot read, in the form of all errors. Called while it is handled."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = error_response(_refusal(sys.exception() or ValueError(msg)))
+            headers = [*response.raw_headers, (b"connection", b"close")]
+            head = h11.Response(status_code=response.status_code, headers=headers)
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self._close()
+
     def timeout_keep_alive_handler(self) -> None:
         """Nothing: `_look` has a timer of its own, which data does not reset."""
 
@@ -317,6 +328,13 @@ def dispensable(connections: Iterable[object], now: float) -> list[Connection]:
         if isinstance(one, Connection) and one.waits and now - one.since >= _GRACE_SECONDS
     ]
     return [one for one in found if not one.rests] or found
+
+
+def _refusal(problem: BaseException) -> ReflectorError:
+    """What a client is told that has sent no HTTP, or too long a head."""
+    if getattr(problem, "error_status_hint", None) == 431:
+        return TooLarge("The address and the headers are too long; send long values in the body.")
+    return InvalidRequest(f"This is no valid HTTP/1.1 request: {problem}.")
 
 
 async def _no_room(scope: Any, receive: Any, send: Any) -> None:

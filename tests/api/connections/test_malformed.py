@@ -1,0 +1,47 @@
+"""What is no HTTP, or more of it than a head may be."""
+
+from __future__ import annotations
+
+import socket
+from http.client import HTTPResponse
+
+import httpx
+import pytest
+
+from tests.api.support import error_of
+from tests.live import LiveServer
+
+
+def answer_to(server: LiveServer, message: bytes) -> httpx.Response:
+    where = httpx.URL(server.url)
+    with socket.create_connection((where.host, where.port or 80), timeout=60) as line:
+        line.sendall(message)
+        answer = HTTPResponse(line)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"GET /health\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nNo colon\r\n\r\n",
+        b"POST /asr HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_form_of_all_errors(
+    scripted: LiveServer, message: bytes
+) -> None:
+    response = answer_to(scripted, message)
+    assert "no valid HTTP/1.1 request" in error_of(response, 400)["message"]
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("beginning", [b"GET /health?a=", b"GET /health HTTP/1.1\r\nA: "])
+def test_a_head_without_end_is_refused_with_what_to_do(
+    scripted: LiveServer, beginning: bytes
+) -> None:
+    response = answer_to(scripted, beginning + b"0" * 70_000)
+    assert "send long values in the body" in error_of(response, 413)["message"]

@@ -174,6 +174,7 @@ def test_an_upload_is_kept_for_as_long_as_its_bytes_come(
             pieces.send(piece)
             await pieces.read.wait()
             await second.sweep()
+            assert await second.get("me", upload.id)
         pieces.send(b"")
         assert (await task).complete
         async with first.recording("me", upload.id) as (path, _):

@@ -140,7 +140,7 @@ def test_a_decoder_is_told_when_the_rest_cannot_be_had_for_a_reason_that_nobody_
             async def state() -> int:
                 length, *_ = TASK_HEAD.unpack(await received(theirs, TASK_HEAD.size))
                 await received(theirs, length)
-                _, told = REACHED.unpack(await received(theirs, REACHED.size))
+                _, told, _ = REACHED.unpack(await received(theirs, REACHED.size))
                 theirs.shutdown(socket.SHUT_RDWR)
                 return int(told)
 

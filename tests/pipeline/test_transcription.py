@@ -108,7 +108,7 @@ def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def __init__(self, *_: object, **__: object) -> None:
             self._rest, self._position = np.zeros(0, np.float32), 0.0
 
-        def push(self, block: Samples) -> Iterator[Chunk]:
+        def push(self, block: Samples, _: float) -> Iterator[Chunk]:
             self._rest = np.concatenate([self._rest, block])
             while len(self._rest) >= SAMPLE_RATE:
                 made.append(self._position)

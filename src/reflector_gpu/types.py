@@ -64,8 +64,8 @@ class Schedule:
 
     ``early_seconds`` are the lengths of the first chunks, so that words appear early. They never
     decrease. A recording whose header says at most ``whole_seconds`` has none. A chunk of full
-    length is not cut before ``earliest_cut``, which is a share of its length. One whose bytes were
-    waited for ``patience`` seconds may be as short as that.
+    length is not cut before ``earliest_cut``, which is a share of its length. One that took
+    ``patience`` seconds to arrive may be as short as that.
     """
 
     early_seconds: tuple[float, ...] = ()

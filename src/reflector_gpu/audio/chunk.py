@@ -259,7 +259,7 @@ class Chunker:
         return chunk
 
     def _open(self, window: int | None) -> None:
-        """Begin a chunk whose speech begins with ``window``; None: there is none yet."""
+        """Begin a chunk. Its first window with speech is ``window``, or None if it has none yet."""
         self._speech = window
         self._waited_before = self._waited
 

@@ -186,8 +186,8 @@ class Jobs:
             size = await self._folder.keep(job_id, recording) if recording else 0
             job = await self.store.add(job_id, draft, size)
         except Unavailable:
-            # Only the answer to its commit may be lost. If nobody can tell, the recording stays
-            # until it is known to be nobody's.
+            # The job may be stored all the same, and only the database's answer lost. The recording
+            # of one that cannot be looked for stays, until a sweep finds that no job has it.
             found = await self._accepted(draft.owner, job_id)
             if found is None:
                 await self._folder.forget(job_id)
@@ -310,7 +310,7 @@ class Jobs:
         return self._show(job, self.expires(job))
 
     async def _remove_stray(self) -> None:
-        """Remove recordings whose jobs were not accepted, or ended as their server was killed."""
+        """Remove recordings of jobs that were refused, or whose server was killed as they ended."""
         earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
         found = await asyncio.to_thread(self._folder.ids)  # there may be very many
         await self._remove_unknown([job_id for job_id in found if job_id < earliest])

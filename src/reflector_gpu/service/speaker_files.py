@@ -60,7 +60,7 @@ class Remembered:
 class Speakers:
     """Those of an owner, by their names.
 
-    So many files are ``unreadable``, and nobody can tell whose they are.
+    ``unreadable`` counts the files that cannot be read. Their names are lost with them.
     """
 
     known: Sequence[Remembered]

@@ -31,7 +31,7 @@ FIRST_CHUNK_SECONDS = 3.0
 """The first chunk of a stream ends at the first pause after so much speech."""
 
 PATIENCE_SECONDS = 5.0
-"""A chunk of a stream that takes so long to arrive ends at the first pause after as much speech."""
+"""A chunk of a stream that takes so long to arrive ends at the first pause after as much audio."""
 
 _FULL = 0.75
 """The share of a window that a chunk fills at least before it is cut."""
@@ -105,8 +105,8 @@ class RecogniserSpec(EngineSpec):
 
         The length of chunks doubles, so that words appear early, and chunks are soon so long that
         recognition is accurate. If every chunk costs a whole window, only the first is shorter, and
-        a recording of up to one and a half windows has no short chunk. What arrives as slowly as it
-        is spoken is cut into short ones: nobody would wait for 30 s to read what was said.
+        a recording of up to one and a half windows has no short chunk. A recording that
+        arrives at the pace of speech has short ones only, so that its words come soon.
         """
         if self.window_seconds:
             unhurried = 1.5 * self.window_seconds

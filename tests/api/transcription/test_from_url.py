@@ -271,6 +271,7 @@ class Radio(Loopback):
         self.pieces.put(None)
 
 
+@pytest.mark.slow  # 66 steps of a live stream
 def test_words_of_a_radio_station_are_at_most_ten_seconds_behind(
     scripted: LiveServer, speech: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

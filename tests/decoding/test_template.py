@@ -17,12 +17,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 def test_a_template_whose_server_was_killed_ends_without_a_traceback() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        code = "from reflector_gpu.decoding.decoder_process import template;"
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"{code} template({theirs.fileno()}, {10**9})"],
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.PIPE,
-        )
+        process = _started(theirs)
     with ours:
         ours.sendall(ORDER.pack(STATUS, 1))  # nobody is there for the answer
     _, told = process.communicate(timeout=PATIENCE_SECONDS)
@@ -36,12 +31,7 @@ def test_a_decoder_that_has_died_can_be_ended_while_another_dies() -> None:
     )
     ours, theirs = socket.socketpair()
     with theirs:
-        code = "from reflector_gpu.decoding.decoder_process import template;"
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"{another_dies} {code} template({theirs.fileno()}, {10**9})"],
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.PIPE,
-        )
+        process = _started(theirs, another_dies)
     ours.settimeout(PATIENCE_SECONDS)
     with ours:
         pid = _ordered(ours, FORK)
@@ -51,6 +41,16 @@ def test_a_decoder_that_has_died_can_be_ended_while_another_dies() -> None:
         assert _ordered(ours, FORK) != NO_PROCESS
     _, told = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, told) == (0, b"")
+
+
+def _started(control: socket.socket, first: str = "") -> subprocess.Popen[bytes]:
+    """A template at the other end of ``control``, in a process that executes ``first`` before."""
+    code = "from reflector_gpu.decoding.decoder_process import template;"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{first} {code} template({control.fileno()}, {10**9})".strip()],
+        pass_fds=[control.fileno()],
+        stderr=subprocess.PIPE,
+    )
 
 
 def _ordered(control: socket.socket, kind: int, pid: int = 0) -> int:

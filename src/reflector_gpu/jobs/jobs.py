@@ -310,7 +310,7 @@ class Jobs:
         return self._show(job, self.expires(job))
 
     async def _remove_stray(self) -> None:
-        """Remove recordings of jobs that were refused, or whose server was killed as they ended."""
+        """Remove the recordings that no unfinished job has. Killed servers leave some behind."""
         earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
         found = await asyncio.to_thread(self._folder.ids)  # there may be very many
         await self._remove_unknown([job_id for job_id in found if job_id < earliest])

@@ -446,6 +446,13 @@ def test_a_click_on_the_waveform_plays_from_there(page: Any) -> None:
     page.locator("#time", has_text="0:33 / 1:06").wait_for()
 
 
+def test_nothing_moves_when_the_waveform_comes(page: Any) -> None:
+    transcribed(page)
+    before = page.locator(".row").first.bounding_box()
+    page.locator("#waveform canvas").first.wait_for()
+    assert page.locator(".row").first.bounding_box() == before
+
+
 def test_edited_text_keeps_the_times_of_its_words(page: Any) -> None:
     opened(page, TALK)
     text = page.locator(".row .text").nth(1)

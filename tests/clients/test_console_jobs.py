@@ -286,8 +286,8 @@ def test_a_translation_stands_beside_the_text(page: Any) -> None:
     assert rows.count() == translations.count() > 1
     assert all(text.strip() for text in translations.all_inner_texts())
     assert translations.first.get_attribute("lang") == "fr"
-    text, beside = (
-        page.locator(f".row .{name}").first.bounding_box() for name in ("text", "translation")
+    text, beside = page.locator(".row").first.evaluate(
+        "row => ['text', 'translation'].map(name => row.querySelector('.' + name).getBoundingClientRect())"
     )
     assert beside["x"] >= text["x"] + text["width"]
     assert abs(beside["y"] - text["y"]) < 10

@@ -4,8 +4,6 @@ import { byId, clock } from "../dom.js";
 import { drawWaveform } from "./waveform.js";
 
 export class Player {
-  /** @type {File | null} */
-  #file = null;
   #clear = () => {};
   /** @type {Set<(seconds: number) => void>} */
   #listeners = new Set();
@@ -29,10 +27,7 @@ export class Player {
       else this.#measure();
       this.#told();
     });
-    byId("no-audio").hidden = true;
-    byId("player").hidden = true;
-    this.audio.addEventListener("canplay", () => this.#usable(true));
-    this.audio.addEventListener("error", () => this.#usable(false));
+    this.audio.addEventListener("error", () => this.#show(false));
     this.load(source);
   }
 
@@ -40,10 +35,9 @@ export class Player {
   load(source) {
     if (this.audio.src.startsWith("blob:")) URL.revokeObjectURL(this.audio.src);
     this.#clear();
-    this.#clear = () => {};
-    this.#file = source instanceof File ? source : null;
     if (source) this.audio.src = typeof source === "string" ? source : URL.createObjectURL(source);
-    else this.#usable(false);
+    this.#clear = source instanceof File ? drawWaveform(source, this) : () => {};
+    this.#show(Boolean(source));
   }
 
   /** @param {(seconds: number) => void} listener hears where it is, often while it plays */
@@ -79,17 +73,14 @@ export class Player {
     this.audio.currentTime = 1e7;
   }
 
-  /** @param {boolean} can */
-  #usable(can) {
-    byId("player").hidden = !can;
-    byId("no-audio").hidden = can;
-    const file = this.#file;
-    this.#file = null;
-    if (!can || !file) return;
-    drawWaveform(file, this).then(
-      (clear) => (this.#clear = clear),
-      () => {}, // the browser plays it and cannot decode it at once: there is no picture then
-    );
+  /**
+   * Show the controls, or that there is no sound.
+   * @param {boolean} sound
+   */
+  #show(sound) {
+    byId("player").hidden = !sound;
+    byId("no-audio").hidden = sound;
+    if (!sound) this.#clear();
   }
 
   #showState() {

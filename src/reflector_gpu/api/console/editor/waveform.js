@@ -8,16 +8,33 @@ const RATE = 8000; // samples a second, enough for a picture
 const BARS = 1200;
 
 /**
- * Draw the recording, if it is at hand and not too long. The page works without it.
+ * Draw the recording, if it is not too long. The page works without the picture.
+ *
+ * Its room is kept from the start, so that nothing below it moves when it comes.
  * @param {File} file
  * @param {import("./player.js").Player} player
- * @returns {Promise<() => void>} what takes it away again
+ * @returns {() => void} takes it away again, or lets it never come
  */
-export async function drawWaveform(file, player) {
+export function drawWaveform(file, player) {
   if (player.duration > LONGEST) return () => {};
-  const peaks = await peaksOf(file);
+  const gone = new AbortController();
   const place = byId("waveform");
   place.hidden = false;
+  gone.signal.addEventListener("abort", () => (place.hidden = true));
+  peaksOf(file).then(
+    (peaks) => gone.signal.aborted || draw(place, peaks, player, gone.signal),
+    () => gone.abort(), // the browser plays it and cannot decode it at once: there is no picture then
+  );
+  return () => gone.abort();
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {Float32Array} peaks
+ * @param {import("./player.js").Player} player
+ * @param {AbortSignal} gone
+ */
+function draw(place, peaks, player, gone) {
   const wave = WaveSurfer.create({
     container: place,
     media: player.audio,
@@ -35,14 +52,9 @@ export async function drawWaveform(file, player) {
     ...colours(),
   });
   wave.once("ready", () => wave.setTime(player.audio.currentTime));
+  gone.addEventListener("abort", () => wave.destroy());
   const scheme = matchMedia("(prefers-color-scheme: dark)");
-  const repaint = () => wave.setOptions(colours());
-  scheme.addEventListener("change", repaint);
-  return () => {
-    scheme.removeEventListener("change", repaint);
-    wave.destroy();
-    place.hidden = true;
-  };
+  scheme.addEventListener("change", () => wave.setOptions(colours()), { signal: gone });
 }
 
 /** The colours of the page, which follow light and dark. */

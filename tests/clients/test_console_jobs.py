@@ -287,7 +287,8 @@ def test_a_translation_stands_beside_the_text(page: Any) -> None:
     assert all(text.strip() for text in translations.all_inner_texts())
     assert translations.first.get_attribute("lang") == "fr"
     text, beside = page.locator(".row").first.evaluate(
-        "row => ['text', 'translation'].map(name => row.querySelector('.' + name).getBoundingClientRect())"
+        "row => [...row.querySelectorAll('.text, .translation')]"
+        ".map(part => part.getBoundingClientRect())"
     )
     assert beside["x"] >= text["x"] + text["width"]
     assert abs(beside["y"] - text["y"]) < 10

@@ -199,6 +199,9 @@ class Connection(H11Protocol):
             head = h11.Response(status_code=response.status_code, headers=headers)
             for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
+        if self.cycle:  # the body is malformed, and the app has begun to read it
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self._close()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -334,7 +337,9 @@ def _refusal(problem: BaseException) -> ReflectorError:
     """What a client is told that has sent no HTTP, or too long a head."""
     if getattr(problem, "error_status_hint", None) == 431:
         return TooLarge("The address and the headers are too long; send long values in the body.")
-    return InvalidRequest(f"This is no valid HTTP/1.1 request: {problem}.")
+    return InvalidRequest(
+        "This is no valid HTTP/1.1 request: its first line, headers or chunks are malformed."
+    )
 
 
 async def _no_room(scope: Any, receive: Any, send: Any) -> None:

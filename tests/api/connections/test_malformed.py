@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.support import error_of
-from tests.live import LiveServer
+from tests.live import KEY, LiveServer
 
 
 def answer_to(server: LiveServer, message: bytes) -> httpx.Response:
@@ -19,6 +19,13 @@ def answer_to(server: LiveServer, message: bytes) -> httpx.Response:
         answer = HTTPResponse(line)
         answer.begin()
         return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+def failures(server: LiveServer) -> list[str]:
+    """The metrics of requests that were the server's fault."""
+    with server.client() as client:
+        lines = client.get("/metrics").text.splitlines()
+    return [line for line in lines if 'status="500"' in line]
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,18 @@ def test_a_head_without_end_is_refused_with_what_to_do(
 ) -> None:
     response = answer_to(scripted, beginning + b"0" * 70_000)
     assert "send long values in the body" in error_of(response, 413)["message"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/audio/transcriptions"])
+def test_a_malformed_chunk_is_the_clients_fault(
+    scripted: LiveServer, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        "Content-Type: audio/wav\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    before = failures(scripted)
+    response = answer_to(scripted, head.encode() + b"not a length\r\n")
+    assert "chunks are malformed" in error_of(response, 400)["message"]
+    assert failures(scripted) == before
+    assert not [record for record in caplog.records if record.exc_info]

@@ -27,6 +27,7 @@ export class Player {
       else this.#measure();
       this.#told();
     });
+    this.audio.addEventListener("canplay", () => byId("player").classList.remove("waiting"));
     this.audio.addEventListener("error", () => this.#show(false));
     this.load(source);
   }
@@ -60,12 +61,6 @@ export class Player {
     else this.audio.pause();
   }
 
-  close() {
-    this.audio.pause();
-    this.load(null);
-    this.#listeners.clear();
-  }
-
   /** Have the browser find the end of what it has recorded itself: until then it cannot seek. */
   #measure() {
     const begin = () => (this.audio.currentTime = 0);
@@ -74,11 +69,13 @@ export class Player {
   }
 
   /**
-   * Show the controls, or that there is no sound.
+   * Show the controls, once the browser can play the recording, or that there is no sound.
+   * Their room is kept meanwhile, so that nothing below them moves.
    * @param {boolean} sound
    */
   #show(sound) {
     byId("player").hidden = !sound;
+    byId("player").classList.add("waiting");
     byId("no-audio").hidden = sound;
     if (!sound) this.#clear();
   }

@@ -13,7 +13,7 @@ const BARS = 1200;
  * Its room is kept from the start, so that nothing below it moves when it comes.
  * @param {File} file
  * @param {import("./player.js").Player} player
- * @returns {() => void} takes it away again, or lets it never come
+ * @returns {() => void} takes it away, or lets it never come
  */
 export function drawWaveform(file, player) {
   if (player.duration > LONGEST) return () => {};

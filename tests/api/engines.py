@@ -146,6 +146,9 @@ BAD_TIMES: Mapping[str, Callable[[Word], Word]] = {
 LOUD = 0.95
 """A sample beyond it makes a chunk poisonous."""
 
+HASTE_SECONDS = 0.05
+"""A watchdog sleeps so long before it looks at its clock again."""
+
 
 class Faulty(scripted.ScriptedRecogniser):
     """Hears what `scripted` hears, but does to what is poisonous what the prompt names.
@@ -154,7 +157,7 @@ class Faulty(scripted.ScriptedRecogniser):
     be killed after the first batch of its life, until that has been done 7 times; with ``killed
     thrice`` it is killed at the first three tries at every chunk. It does not load
     while there is the file ``shut``. All this is noted first: ``load``, ``batch`` with the number
-    of items, ``die``, or ``killed`` with a chunk, each followed by the process id.
+    of items, ``die``, ``hang``, or ``killed`` with a chunk, each followed by the process id.
     """
 
     def __init__(self, folder: str) -> None:
@@ -180,6 +183,8 @@ class Faulty(scripted.ScriptedRecogniser):
         if options.prompt == "killed thrice":
             self._be_killed(answers)
         poisonous = [np.abs(samples).max() > LOUD for samples in chunks]
+        if what == "hang" and any(poisonous):
+            self._note("hang")
         return _spoilt(answers, poisonous, options.prompt or "") if any(poisonous) else answers
 
     def _be_killed(self, answers: Sequence[object]) -> None:
@@ -228,11 +233,11 @@ def model(name: str, pipe: str = "") -> RecogniserModel:
 
 @dataclass(frozen=True, kw_only=True)
 class _Hasty(RecogniserSpec):
-    """A batch may take half as long as its audio."""
+    """A batch may take `HASTE_SECONDS`."""
 
     @property
     def batching(self) -> Batching:
-        return replace(super().batching, base_timeout=0.0, timeout_per_cost=0.5)
+        return replace(super().batching, base_timeout=HASTE_SECONDS, timeout_per_cost=0.0)
 
 
 def faulty(folder: Path, *, hasty: bool = False) -> RecogniserModel:

@@ -13,8 +13,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ import pytest
 
 from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.formats.audio_warnings import WARNINGS_HEADER
+from reflector_gpu.runtime import worker
+from reflector_gpu.runtime.watchdog import Watchdog
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api import engines
 from tests.api.hosts import Answer, AudioHost
@@ -99,7 +102,7 @@ class Stage:
 
 @contextmanager
 def staged(folder: Path, *, hasty: bool = False, **settings: object) -> Iterator[Stage]:
-    """With ``hasty``, a batch may take half as long as its audio."""
+    """With ``hasty``, a batch may take `engines.HASTE_SECONDS`."""
     given = {"model": "faulty", "apikey": KEY, "url_allow": "127.0.0.1", "workers": 1, **settings}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -115,9 +118,33 @@ def calm(tmp_path_factory: pytest.TempPathFactory, clip: bytes) -> Iterator[Stag
         yield stage
 
 
-@pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("hasty"), hasty=True) as stage:
+class _Clock:
+    """Stands still, however slow the machine is, but runs while the process of an engine hangs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._notes = folder / "notes"
+        self._notes.touch()
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        if self._hangs():
+            self._now += 2 * engines.HASTE_SECONDS
+        return self._now
+
+    def _hangs(self) -> bool:
+        if not (lines := self._notes.read_text().splitlines()):
+            return False
+        what, _, process = lines[-1].rpartition(" ")
+        with suppress(psutil.NoSuchProcess):
+            return what == "hang" or psutil.Process(int(process)).status() == psutil.STATUS_STOPPED
+        return False
+
+
+@pytest.fixture
+def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A stage that gives up an engine that hangs at once, and one that is slow never."""
+    monkeypatch.setattr(worker, "Watchdog", partial(Watchdog, clock=_Clock(tmp_path)))
+    with staged(tmp_path, hasty=True) as stage:
         yield stage
 
 
@@ -429,14 +456,14 @@ def test_a_worker_that_is_stopped_is_replaced(
 ) -> None:
     eventually(lambda: hasty.state == "ready")
     if working:
-        with hasty.occupied(bench.long_clip, bench.long_text) as worker:
-            os.kill(worker, signal.SIGSTOP)
+        with hasty.occupied(bench.long_clip, bench.long_text) as stopped:
+            os.kill(stopped, signal.SIGSTOP)
             eventually(lambda: "it hung" in caplog.text)
     else:
-        worker = hasty.noted("load")[-1]
-        os.kill(worker, signal.SIGSTOP)
+        (stopped,) = hasty.noted("load")
+        os.kill(stopped, signal.SIGSTOP)
         assert upload(hasty.server, bench.clips[0]).json()["text"] == bench.texts[0]
-    assert f"worker {worker} died on 1 items: it hung and was killed" in caplog.text
+    assert f"worker {stopped} died on 1 items: it hung and was killed" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["prompt", "hotwords"])

@@ -8,6 +8,9 @@ from collections.abc import Callable
 PATIENCE_SECONDS = 60.0
 """Only ever reached by a test that fails; the machines that run these are shared."""
 
+PROGRAM_SECONDS = 300.0
+"""The same for a program that may load engines."""
+
 
 def until(condition: Callable[[], object]) -> None:
     """Return once ``condition()`` is true; fail if it never becomes so."""

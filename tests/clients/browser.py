@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.clients.support import client
+from tests.waiting import PATIENCE_SECONDS
 
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
@@ -33,7 +34,7 @@ def page_of(browser: Any, url: str, **options: object) -> Iterator[Any]:
     """The page at ``url``, in a context of its own. Whatever the browser complains of fails."""
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if _is_ours(said) else None)

@@ -15,6 +15,7 @@ from typing import NoReturn
 import pytest
 
 from tests.clients.server import KEY, ROOT, Server
+from tests.waiting import PROGRAM_SECONDS
 
 HERE = Path(__file__).parent
 
@@ -55,7 +56,7 @@ def output_of_javascript(code: str) -> str:
     """What a module prints, which finds the packages of tests/clients/package.json."""
     command = [_node(), "--input-type=module", "--eval", code]
     done = subprocess.run(
-        command, cwd=HERE, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=HERE, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -84,7 +85,7 @@ def run_javascript(name: str, server: Server) -> None:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

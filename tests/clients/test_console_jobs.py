@@ -12,7 +12,7 @@ import pytest
 from tests.clients.browser import page_of
 from tests.clients.server import KEY, ROOT, Server, serving
 from tests.clients.support import ENGLISH
-from tests.clients.test_console import complaints_of_axe, opened, saved
+from tests.clients.test_console import complaints_of_axe, opened, plays, saved
 
 STANDUP = ROOT / "samples" / "standup.ogg"
 TRANSLATOR = ROOT / "tests" / "fixtures" / "translation-tiny"
@@ -59,7 +59,7 @@ def test_a_job_is_submitted_and_its_result_opens_with_its_recording(page: Any) -
     assert "1:06" in line.locator(".state").inner_text()
     line.get_by_role("button", name=f"Open {STANDUP.name}").click()
     page.locator("#result h1", has_text=STANDUP.name).wait_for()
-    page.locator("#player").wait_for()
+    plays(page)
     texts = page.locator(".row .text").all_inner_texts()
     assert len(texts) > 1
     assert page.locator(".voice").count() > 1

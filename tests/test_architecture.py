@@ -315,6 +315,16 @@ def test_importing_loads_no_engine_library(code: str) -> None:
     assert done.stdout.splitlines()[-1].strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["decoding.decoder_process", "runtime.worker_process"])
+def test_processes_that_servers_start_load_little(module: str) -> None:
+    """Each takes a third longer to start with what it has no use for."""
+    code = (
+        f"import sys, {NAME}.{module}; print(sorted({{'asyncio', 'pydantic'}} & {{*sys.modules}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 400

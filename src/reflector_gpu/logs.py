@@ -6,7 +6,6 @@ on, all that is logged of it has its id.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -131,7 +130,11 @@ def _event(record: logging.LogRecord) -> Event | None:
 
 def _is_failure(record: logging.LogRecord) -> bool:
     """False for requests that uvicorn cancels at shutdown, which it logs as bugs of the app."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    if not record.exc_info:
+        return True
+    import asyncio  # here, because workers need none, and it takes long
+
+    return not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def _tone_down(record: logging.LogRecord) -> bool:

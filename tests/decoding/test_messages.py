@@ -17,13 +17,12 @@ from reflector_gpu.decoding.messages import (
     DecoderMessage,
     Ended,
     Failed,
-    MessageCheck,
     Needs,
     Passed,
     Told,
-    read,
     written,
 )
+from reflector_gpu.decoding.validation import MessageCheck, read
 from reflector_gpu.errors import EngineFailed, ReflectorError, StorageFull, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Condition, Span, Track, Truncation
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from reflector_gpu.decoding.threads import SPARE_THREADS, ThreadStream, join_all, prefetched
+from reflector_gpu.decoding.prefetching import SPARE_THREADS, join_all, prefetched
+from reflector_gpu.decoding.threads import ThreadStream
 from tests.waiting import PATIENCE_SECONDS, until
 
 

@@ -6,7 +6,6 @@ between them has no name, so nothing is left on disk however the processes end.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import io
 import os
@@ -187,6 +186,8 @@ class Spool:
         Raises:
             ReflectorError: as `read_at`.
         """
+        import asyncio  # here, because decoders need none, and it takes long
+
         loop, news, began = asyncio.get_running_loop(), asyncio.Event(), self._clock()
 
         def tell() -> None:

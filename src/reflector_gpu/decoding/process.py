@@ -22,11 +22,10 @@ from reflector_gpu.decoding.messages import (
     TASK_HEAD,
     Ended,
     Failed,
-    MessageCheck,
     Needs,
     Told,
-    read,
 )
+from reflector_gpu.decoding.validation import MessageCheck, read
 from reflector_gpu.errors import EngineFailed, ReflectorError
 
 logger = logging.getLogger(__name__)

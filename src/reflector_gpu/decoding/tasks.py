@@ -25,7 +25,7 @@ from reflector_gpu.audio.vad import WINDOW, VadOptions, VoiceActivity
 from reflector_gpu.audio.wav import PlainWav
 from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import Claimed, Cut, Data, Ended, Passed, Told
-from reflector_gpu.decoding.threads import prefetched
+from reflector_gpu.decoding.prefetching import prefetched
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import PLAIN, SAMPLE_RATE, SOUND, Chunk, Condition, Samples, Schedule
 

@@ -12,7 +12,7 @@ from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.tracks import TrackWish
 from reflector_gpu.audio.vad import VadOptions
-from reflector_gpu.decoding import decoders
+from reflector_gpu.decoding.platform import decoders
 from reflector_gpu.decoding.watched import WatchedDecoders
 from reflector_gpu.engines.base import AnyModel
 from reflector_gpu.engines.catalogs import helpers

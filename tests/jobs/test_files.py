@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reflector_gpu.errors import NotFound, Overloaded, StorageFull
-from reflector_gpu.jobs import files, stored_blobs
-from reflector_gpu.jobs.blobs import FolderBlobs
+from reflector_gpu.jobs import blob_rows, files, job
+from reflector_gpu.jobs.blobs import Blobs, FolderBlobs
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def test_all_that_has_expired_is_removed(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_SWEPT", 2)
+    monkeypatch.setattr(blob_rows, "_SWEPT", 2)
     clock = Clock()
     folder, source = tmp_path / "files", tmp_path / "source"
     folder.mkdir()
@@ -140,22 +140,22 @@ def test_a_file_that_has_no_room_to_be_copied_is_refused(
     asyncio.run(run())
 
 
-def test_what_a_killed_server_has_left_in_the_database_is_removed(
-    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["folder", "database"])
+def test_a_file_that_a_killed_server_has_left_is_removed(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"{}")
-    blobs = StoredBlobs(database, tmp_path)
+    blobs: Blobs = FolderBlobs(tmp_path) if place == "folder" else StoredBlobs(database, tmp_path)
     kept = Files(database, blobs, 60.0, Unbroken())
 
     async def run() -> None:
         file = await kept.add("me", "a", "batch", source)
-        await blobs.add(new_id("file"), source)
-        await blobs.sweep()
-        assert len(await database.read(lambda c: c.rows("SELECT * FROM blobs"))) == 2
-        monkeypatch.setattr(stored_blobs, "_STRAY_SECONDS", -60.0)
-        await blobs.sweep()
-        [left] = await database.read(lambda c: c.rows("SELECT id FROM blobs"))
-        assert left["id"] == file.id
+        await blobs.add(left := new_id("file"), source)
+        await kept.sweep()
+        assert set(await blobs.between("file_", "g")) == {file.id, left}
+        monkeypatch.setattr(job, "_STRAY_SECONDS", -60.0)
+        await kept.sweep()
+        assert await blobs.between("file_", "g") == [file.id]
 
     asyncio.run(run())

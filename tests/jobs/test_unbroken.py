@@ -1,4 +1,4 @@
-"""A client that leaves during the commit leaves a whole job, or nothing."""
+"""A client that leaves during the commit, or a database that fails then, leaves all or nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from reflector_gpu.audio.guard import AddressGuard
 from reflector_gpu.errors import StorageFull, Unavailable
-from reflector_gpu.jobs import jobs as jobs_module
+from reflector_gpu.jobs import job as job_module
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Draft
 from reflector_gpu.jobs.jobs import Jobs
@@ -24,9 +24,11 @@ DRAFT = Draft("me", "transcription", {}, "a.wav", "f")
 
 
 class Held(Database):
-    """Whose transactions wait until they are `released`, and fail if there is an ``error``. They
-    are done all the same if the error is that the ``answer_is_lost``. With the error, the database
-    ``falls_silent``, or does not."""
+    """Whose transactions wait until they are `released`, and fail if there is an ``error``.
+
+    If the ``answer_is_lost``, they succeed before they fail. If they ``land_late``, they succeed
+    once they `land`. If it ``falls_silent``, later reads fail too.
+    """
 
     def __init__(self, database: Database) -> None:
         self._inner = database
@@ -34,6 +36,8 @@ class Held(Database):
         self.released = threading.Event()
         self.error: Exception | None = None
         self.answer_is_lost = False
+        self.land_late = False
+        self.late: list[Callable[[Connection], object]] = []
         self.falls_silent = False
         self.silent = False
 
@@ -42,10 +46,17 @@ class Held(Database):
         await asyncio.to_thread(self.released.wait)
         if self.error is None or self.answer_is_lost:
             done = await self._inner.write(work)
+        if self.land_late:
+            self.late.append(work)
         if self.error:
             self.silent = self.falls_silent
             raise self.error
         return done
+
+    async def land(self) -> None:
+        """Do the transactions whose callers have heard of an error."""
+        for work in self.late:
+            await self._inner.write(work)
 
     async def note(self, work: Callable[[Connection], T]) -> T:
         return await self._inner.note(work)
@@ -152,7 +163,7 @@ def test_a_recording_stays_until_it_is_known_to_be_nobodys(
     accepted: bool,
 ) -> None:
     """The database falls silent during the commit, and comes back later."""
-    monkeypatch.setattr(jobs_module, "_STRAY_SECONDS", -60.0)
+    monkeypatch.setattr(job_module, "_STRAY_SECONDS", -60.0)
     database.error, database.answer_is_lost = Unavailable("The connection broke."), accepted
     database.falls_silent = True
     database.released.set()
@@ -165,6 +176,32 @@ def test_a_recording_stays_until_it_is_known_to_be_nobodys(
         await jobs.sweep()
         assert len(await jobs.store.listed("me")) == accepted
         assert len(list((tmp_path / "jobs").iterdir())) == accepted
+
+    asyncio.run(run())
+
+
+def test_what_is_accepted_after_its_client_was_told_of_an_error_is_whole(
+    jobs: Jobs, database: Held, recording: Path, tmp_path: Path
+) -> None:
+    database.error, database.land_late = Unavailable("The commit takes long."), True
+    database.released.set()
+
+    async def run() -> None:
+        for request in (
+            jobs.add(DRAFT, recording),
+            jobs.files.add("me", "a", "batch", recording),
+            jobs.uploads.create("me", 10, "a", ""),
+        ):
+            with pytest.raises(Unavailable):
+                await request
+        await database.land()
+        [job] = await jobs.store.listed("me")
+        assert (tmp_path / "jobs" / job.id / "audio").read_bytes() == b"abc"
+        [file] = await jobs.files.listed("me")
+        async with jobs.files.local(file) as path:
+            assert path.read_bytes() == b"abc"
+        [upload] = await database.read(lambda c: c.rows("SELECT id FROM uploads"))
+        assert (await jobs.uploads.get("me", str(upload["id"]))).offset == 0
 
     asyncio.run(run())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -181,6 +181,57 @@ def test_an_upload_is_kept_for_as_long_as_its_bytes_come(
             assert path.read_bytes() == b"abcdefghij"
 
     asyncio.run(run())
+
+
+def test_a_wrong_offset_keeps_no_upload_for_longer(servers: list[Uploads], clock: Clock) -> None:
+    first, second = servers
+
+    async def run() -> None:
+        upload = await first.create("me", 10, "a.wav", "")
+        clock.now += KEPT - 1
+        with pytest.raises(Conflict, match="byte 0"):
+            await first.append(upload, 3, one(b"abc"))
+        assert (await second.get("me", upload.id)).expires == upload.expires
+        assert (await second.append(upload, 0, one(b"abc"))).offset == 3
+
+    asyncio.run(run())
+
+
+class Hurried(Database):
+    """Does ``first`` before it writes for the first time."""
+
+    def __init__(self, inner: Database, first: Callable[[], Awaitable[object]]) -> None:
+        self._inner = inner
+        self._first: Callable[[], Awaitable[object]] | None = first
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        first, self._first = self._first, None
+        if first:
+            await first()
+        return await self._inner.write(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._inner.read(work)
+
+
+def test_an_upload_that_goes_on_when_it_should_be_swept_is_kept(
+    tmp_path: Path, clock: Clock
+) -> None:
+    database, blobs = sqlite_in(tmp_path), FolderBlobs(tmp_path)
+
+    def server(database: Database) -> Uploads:
+        return Uploads(database, blobs, Unbroken(), limit=1000, keep_seconds=KEPT, clock=clock)
+
+    async def run() -> None:
+        writing = server(database)
+        upload = await writing.create("me", 10, "a.wav", "")
+        clock.now += KEPT + 1
+        hurried = Hurried(database, lambda: writing.append(upload, 0, one(b"abc")))
+        await server(hurried).sweep()
+        assert (await writing.get("me", upload.id)).offset == 3
+
+    asyncio.run(run())
+    database.close()
 
 
 def test_what_does_not_give_its_checksum_is_not_kept(servers: list[Uploads]) -> None:

@@ -78,6 +78,9 @@ class Blobs(Protocol):
             NotFound: the blob was removed. The iterator raises it, too.
         """
 
+    async def between(self, first: str, end: str) -> list[str]:
+        """The blobs whose names are not less than ``first``, and less than ``end``."""
+
     async def remove(self, blob_ids: Collection[str]) -> None: ...
 
 
@@ -145,6 +148,10 @@ class FolderBlobs:
                     yield piece
 
         return pieces()
+
+    async def between(self, first: str, end: str) -> list[str]:
+        names = await asyncio.to_thread(os.listdir, self._folder)
+        return [name for name in names if first <= name < end]
 
     async def remove(self, blob_ids: Collection[str]) -> None:
         for blob_id in blob_ids:

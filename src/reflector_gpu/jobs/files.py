@@ -10,12 +10,12 @@ from pathlib import Path
 
 from reflector_gpu.errors import NotFound, Overloaded
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
+from reflector_gpu.jobs.blob_rows import BlobRows
 from reflector_gpu.jobs.blobs import Blobs
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
 from reflector_gpu.store.database import Connection, Database, Row
 
-_SWEPT = 500  # files at once
 _MOST = 1000  # files of one owner
 
 
@@ -45,6 +45,7 @@ class Files:
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._rows = BlobRows(database, blobs, "file")
         self._keep_seconds = keep_seconds
         self._unbroken = unbroken
         self._allowance = allowance
@@ -64,11 +65,7 @@ class Files:
         file_id = new_id("file")
         size = await self._blobs.add(file_id, path)
         found = KeptFile(file_id, name, purpose, size, now, now + self._keep_seconds)
-        try:
-            await self._database.write(lambda c: self._insert(c, owner, found))
-        except BaseException:
-            await self._blobs.remove([file_id])
-            raise
+        await self._rows.add(file_id, lambda c: self._insert(c, owner, found))
         return found
 
     async def get(self, owner: str, file_id: str) -> KeptFile:
@@ -106,16 +103,11 @@ class Files:
             NotFound
         """
         await self.get(owner, file_id)
-        await self._erase([file_id])
+        await self._rows.remove(file_id)
 
     async def sweep(self) -> None:
-        """Remove what has expired."""
-        while found := await self._database.read(
-            lambda c: c.rows(
-                "SELECT id FROM files WHERE expires < ? LIMIT ?", self._clock(), _SWEPT
-            )
-        ):
-            await self._erase([str(row["id"]) for row in found])
+        """Remove what has expired, and what was left behind."""
+        await self._rows.sweep(self._clock())
 
     def _insert(self, connection: Connection, owner: str, file: KeptFile) -> None:
         found = connection.rows("SELECT count(*) AS n FROM files WHERE owner = ?", owner)
@@ -152,13 +144,6 @@ class Files:
             NotFound: it was removed.
         """
         return await self._blobs.content(file.id, file.size)
-
-    async def _erase(self, file_ids: list[str]) -> None:
-        await self._blobs.remove(file_ids)
-        marks = ", ".join("?" * len(file_ids))
-        await self._database.write(
-            lambda c: c.change(f"DELETE FROM files WHERE id IN ({marks})", *file_ids)
-        )
 
 
 def _file(row: Row) -> KeptFile:

@@ -86,11 +86,18 @@ class JobFolder:
         """Make the file ``path`` the recording of a job as well, on disk. Returns its size.
 
         Raises:
-            StorageFull
+            StorageFull, Unavailable: nothing of it is kept.
         """
-        return await asyncio.to_thread(self._keep, job_id, path)
+        try:
+            return await self._keep(job_id, path)
+        except BaseException:
+            await self.forget(job_id)
+            raise
 
-    def _keep(self, job_id: str, path: Path) -> int:
+    async def _keep(self, job_id: str, path: Path) -> int:
+        return await asyncio.to_thread(self._link, job_id, path)
+
+    def _link(self, job_id: str, path: Path) -> int:
         with storing():
             sync(path)
             folder = self._jobs / job_id

@@ -126,6 +126,7 @@ class Job:
 
 _JOB = TypeAdapter(Job)
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}")
+_STRAY_SECONDS = 3600.0  # after which the bytes that no row has will get none
 
 
 def new_id(prefix: str) -> str:
@@ -133,9 +134,10 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
-def earliest_id(prefix: str, seconds: float) -> str:
-    """Identifiers that are less were made before that time, in seconds since 1970."""
-    return f"{prefix}_{int(seconds * 1e9):016x}"
+def stray_before(prefix: str) -> str:
+    """Bytes are kept before their row is. If their identifier is less than this and they have no
+    row yet, they are left over."""
+    return f"{prefix}_{int((time.time() - _STRAY_SECONDS) * 1e9):016x}"
 
 
 def is_job_id(text: str) -> bool:

@@ -17,14 +17,14 @@ from reflector_gpu.jobs.batch_answers import Answers
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.files import Files
 from reflector_gpu.jobs.folder import Arriving, JobFolder
-from reflector_gpu.jobs.job import Draft, Job, Status, earliest_id, new_id
+from reflector_gpu.jobs.job import Draft, Job, Status, new_id, stray_before
 from reflector_gpu.jobs.journal import Work
 from reflector_gpu.jobs.news import News, heard
 from reflector_gpu.jobs.owners import Owners
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import Ended, Fetch, Runner
 from reflector_gpu.jobs.store import JobStore
-from reflector_gpu.jobs.unbroken import Unbroken
+from reflector_gpu.jobs.unbroken import Unbroken, row_or_forget
 from reflector_gpu.jobs.uploads import Uploads
 from reflector_gpu.jobs.watchers import Watchers
 from reflector_gpu.jobs.webhooks import Webhooks
@@ -37,7 +37,6 @@ Show = Callable[[Job, float | None], bytes]
 
 _SWEEP_SECONDS = 60.0
 _LOOK_SECONDS = 1.0  # between looks for news from other servers
-_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,8 @@ class Jobs:
         Raises:
             InvalidRequest: its idempotency key was used for something else.
             Overloaded, TooLarge: its owner keeps as much as it may.
-            StorageFull, Unavailable: nothing was accepted.
+            StorageFull: nothing was accepted.
+            Unavailable: the database does not answer. The job may have been accepted all the same.
         """
         # A client that leaves during the commit must not take the recording of its job along.
         return await self._unbroken.run(self._add(draft, recording))
@@ -182,20 +182,16 @@ class Jobs:
             size = (await asyncio.to_thread(recording.stat)).st_size if recording else 0
             await self._database.read(lambda c: self._allowance.check(c, draft.owner, size, jobs=1))
         job_id = new_id("job")
+        size = await self._folder.keep(job_id, recording) if recording else 0
         try:
-            size = await self._folder.keep(job_id, recording) if recording else 0
-            job = await self.store.add(job_id, draft, size)
-        except Unavailable:
-            # The job may be stored all the same, and only the database's answer lost. The recording
-            # of one that cannot be looked for stays, until a sweep finds that no job has it.
+            job = await row_or_forget(
+                self.store.add(job_id, draft, size), lambda: self._folder.forget(job_id)
+            )
+        except Unavailable:  # perhaps the job is stored, and only the database's answer was lost
             found = await self._accepted(draft.owner, job_id)
             if found is None:
-                await self._folder.forget(job_id)
                 raise
             job = found
-        except BaseException:
-            await self._folder.forget(job_id)
-            raise
         if job.id != job_id:
             await self._folder.forget(job_id)
             return job, False
@@ -311,9 +307,9 @@ class Jobs:
 
     async def _remove_stray(self) -> None:
         """Remove the recordings that no unfinished job has. Killed servers leave some behind."""
-        earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
+        before = stray_before("job")
         found = await asyncio.to_thread(self._folder.ids)  # there may be very many
-        await self._remove_unknown([job_id for job_id in found if job_id < earliest])
+        await self._remove_unknown([job_id for job_id in found if job_id < before])
 
     async def _remove_unknown(self, job_ids: Collection[str]) -> None:
         if job_ids:

@@ -13,12 +13,10 @@ from typing import IO
 
 from reflector_gpu.errors import Conflict, NotFound
 from reflector_gpu.jobs.blobs import Writer, full, removed
-from reflector_gpu.jobs.job import earliest_id
 from reflector_gpu.store.database import Connection, Database
 
 _PIECE = 1_000_000  # bytes of a row
 _LONGEST_HELD = 0.25  # seconds, after which a row has fewer
-_STRAY_SECONDS = 3600.0  # that a blob may be there before its row is
 
 
 class StoredBlobs:
@@ -90,26 +88,17 @@ class StoredBlobs:
 
         return pieces()
 
+    async def between(self, first: str, end: str) -> list[str]:
+        found = await self._database.read(
+            lambda c: c.rows("SELECT DISTINCT id FROM blobs WHERE id >= ? AND id < ?", first, end)
+        )
+        return [str(row["id"]) for row in found]
+
     async def remove(self, blob_ids: Collection[str]) -> None:
         marks = ", ".join("?" * len(blob_ids))
         await self._database.write(
             lambda c: c.change(f"DELETE FROM blobs WHERE id IN ({marks})", *blob_ids)
         )
-
-    async def sweep(self) -> None:
-        """Remove what belongs to no upload and no file, if it is not about to."""
-        before = time.time() - _STRAY_SECONDS
-
-        def work(connection: Connection) -> None:
-            for table, prefix in (("uploads", "upload"), ("files", "file")):
-                connection.change(
-                    "DELETE FROM blobs WHERE id >= ? AND id < ?"
-                    f" AND id NOT IN (SELECT id FROM {table})",
-                    f"{prefix}_",
-                    earliest_id(prefix, before),
-                )
-
-        await self._database.note(work)
 
     async def _piece(self, blob_id: str, position: int) -> bytes:
         """

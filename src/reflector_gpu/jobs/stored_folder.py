@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,12 +13,11 @@ from reflector_gpu.audio.scratch import ScratchFolder
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import ConfigurationError, Unavailable
 from reflector_gpu.jobs.folder import JobFolder, storing
-from reflector_gpu.jobs.job import earliest_id
+from reflector_gpu.jobs.job import stray_before
 from reflector_gpu.jobs.stored_blobs import StoredBlobs
 from reflector_gpu.store.database import Database
 
 _PIECE = 1_000_000  # bytes of a row
-_STRAY_SECONDS = 3600.0  # that a recording may be there before its job is
 
 
 class StoredFolder(JobFolder):
@@ -44,13 +42,13 @@ class StoredFolder(JobFolder):
                 f"{error.strerror}."
             ) from error
         super().__init__(root, limit)
-        self.uploads = self.files = self._blobs = StoredBlobs(database, self._incoming)
+        self.uploads = self.files = StoredBlobs(database, self._incoming)
 
     def release(self) -> None:
         super().release()
         self._scratch.close()
 
-    async def keep(self, job_id: str, path: Path) -> int:
+    async def _keep(self, job_id: str, path: Path) -> int:
         with storing(), await asyncio.to_thread(path.open, "rb") as file:
             return await self._store(job_id, file)
 
@@ -75,12 +73,10 @@ class StoredFolder(JobFolder):
             self.remove(job_id)  # another server may go on, and nobody would remove it then
 
     async def sweep(self) -> None:
-        await self._blobs.sweep()
-        earliest = earliest_id("job", time.time() - _STRAY_SECONDS)
+        before = stray_before("job")
         await self._database.note(
             lambda c: c.change(
-                "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)",
-                earliest,
+                "DELETE FROM recordings WHERE job < ? AND job NOT IN (SELECT id FROM jobs)", before
             )
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+from reflector_gpu.errors import ReflectorError, StorageFull, Unavailable
 
 T = TypeVar("T")
 
@@ -31,3 +33,17 @@ class Unbroken:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a caller that waited was told; if none did, nobody needs to know
+
+
+async def row_or_forget(row: Awaitable[T], forget: Callable[[], Awaitable[None]]) -> T:
+    """The result of ``row``, which writes the row of a file that is kept already.
+
+    If the row is refused, ``forget`` removes the file. If the database does not answer, the row may
+    still be written, now or later, so the file stays. A sweep removes it if no row ever has it.
+    """
+    try:
+        return await row
+    except ReflectorError as error:
+        if isinstance(error, StorageFull) or not isinstance(error, Unavailable):
+            await forget()
+        raise

@@ -24,6 +24,7 @@ from reflector_gpu.errors import (
     Unavailable,
 )
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
+from reflector_gpu.jobs.blob_rows import BlobRows
 from reflector_gpu.jobs.blobs import Blobs, Writer
 from reflector_gpu.jobs.job import new_id
 from reflector_gpu.jobs.unbroken import Unbroken
@@ -34,7 +35,6 @@ ALGORITHMS = ("sha1", "sha256", "md5")
 
 _MOST_OPEN = 1000  # uploads of one owner
 _LEASE = 5.0  # seconds without a byte, after which another server may go on
-_SWEPT = 500  # uploads at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Uploads:
         self.limit = limit
         self._database = database
         self._blobs = blobs
+        self._rows = BlobRows(database, blobs, "upload")
         self._keep_seconds = keep_seconds
         self._clock = clock
         self._unbroken = unbroken
@@ -107,7 +108,7 @@ class Uploads:
         upload_id, now = new_id("upload"), self._clock()
         await self._blobs.create(upload_id, length, await self._promised())
 
-        def work(connection: Connection) -> None:
+        def insert(connection: Connection) -> None:
             found = connection.rows("SELECT count(*) AS n FROM uploads WHERE owner = ?", owner)
             if int(found[0]["n"] or 0) >= _MOST_OPEN:
                 raise Overloaded(
@@ -126,11 +127,7 @@ class Uploads:
                 now + self._keep_seconds,
             )
 
-        try:
-            await self._database.write(work)
-        except BaseException:
-            await self._blobs.remove([upload_id])
-            raise
+        await self._rows.add(upload_id, insert)
         return Upload(upload_id, length, 0, name, metadata, now + self._keep_seconds)
 
     async def _promised(self) -> int:
@@ -226,13 +223,14 @@ class Uploads:
             yield piece
 
     async def _hold(self, upload: Upload, offset: int) -> None:
-        """Let no other server write for a while, and keep the upload for as long as after its last
-        byte. Within this server, the last request writes.
+        """Let no other server write for a while, and put off its removal, as a new byte does.
+        Within this server, the last request writes.
 
         Raises:
             Conflict: another server writes, or the upload does not end at ``offset``.
             NotFound
         """
+        await self._check_offset(upload, offset)  # a wrong one must not put off the removal
         now = self._clock()
         held = await self._database.note(
             lambda c: c.change(
@@ -246,10 +244,13 @@ class Uploads:
                 now,
             )
         )
-        if (size := await self._blobs.size(upload.id)) is None:
-            raise NotFound("The upload was deleted.")
         if not held:
             raise Conflict("Another server takes bytes of this upload; try again in a moment.")
+        await self._check_offset(upload, offset)  # another server may have written until now
+
+    async def _check_offset(self, upload: Upload, offset: int) -> None:
+        if (size := await self._blobs.size(upload.id)) is None:
+            raise NotFound("The upload was deleted.")
         if size != offset:
             raise Conflict(f"The upload is at byte {size}; go on from there.")
 
@@ -308,24 +309,12 @@ class Uploads:
             NotFound
         """
         await self.get(owner, upload_id)
-        await self._erase([upload_id])
+        self._writing.pop(upload_id, None)
+        await self._rows.remove(upload_id)
 
     async def sweep(self) -> None:
-        """Remove what has expired."""
-        now = self._clock()
-        while found := await self._database.read(
-            lambda c: c.rows("SELECT id FROM uploads WHERE expires < ? LIMIT ?", now, _SWEPT)
-        ):
-            await self._erase([str(row["id"]) for row in found])
-
-    async def _erase(self, upload_ids: list[str]) -> None:
-        for upload_id in upload_ids:
-            self._writing.pop(upload_id, None)
-        await self._blobs.remove(upload_ids)
-        marks = ", ".join("?" * len(upload_ids))
-        await self._database.write(
-            lambda c: c.change(f"DELETE FROM uploads WHERE id IN ({marks})", *upload_ids)
-        )
+        """Remove what has expired, and what was left behind."""
+        await self._rows.sweep(self._clock())
 
 
 def _upload(row: Row, offset: int) -> Upload:

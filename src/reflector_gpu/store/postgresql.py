@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 10  # to connect and, as the driver leaves it on its socket, to each message
 _MIGRATION_LOCK = 0x5EF1_EC70  # any number, as long as all servers have the same
 
 
@@ -57,7 +57,7 @@ def _connector(url: str) -> Callable[[], Link]:
             port=port,
             database=unquote(parts.path.strip("/")),
             unix_sock=f"{socket}/.s.PGSQL.{port}" if socket else None,
-            timeout=_CONNECT_SECONDS,
+            timeout=_ANSWER_SECONDS,
             application_name="reflector-gpu",
         )
 

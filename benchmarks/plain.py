@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def running(module: str) -> Iterator[tuple[int, int]]:
+def running(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
     """``python -m module``, a uvicorn server: its port, a free one, and its process."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         for line in process.stderr:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
@@ -20,10 +19,6 @@ from reflector_gpu.types import Samples
 from tests.engines.hub import Hub
 from tests.engines.tiny import SEGMENTATION, WHISPER
 from tests.live import KEY, LiveServer
-
-# Slowness is no failure: the machines that run these tests are shared.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared")
 
 # A shell that runs the tests in the background has them ignore the signal that some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -41,6 +36,19 @@ SAMPLES = ROOT / "samples"
 
 collect_ignore = ["clients"]
 """A room with an environment of its own: `make test-clients` runs it."""
+
+
+def pytest_pycollect_makemodule(module_path: Path) -> None:
+    """Set Hypothesis up for a module that uses it. Others do not wait until it is imported.
+
+    Slowness is no failure: the machines that run these tests are shared.
+    """
+    if "hypothesis" in module_path.read_text():
+        from hypothesis import HealthCheck, settings
+
+        slowness = [HealthCheck.too_slow]
+        settings.register_profile("shared", deadline=None, suppress_health_check=slowness)
+        settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from typing import TypeAlias
 
 import psutil
 
@@ -32,21 +33,32 @@ _others: set[int] = set()
 """Templates of servers that run in this process too, for other tests."""
 
 
-def run(scene: Callable[[ProcessDecoders], Awaitable[None]]) -> None:
-    """Run ``scene``, which must leave no process behind."""
+Scene: TypeAlias = Callable[[ProcessDecoders], Awaitable[None]]
 
-    async def limited() -> None:
-        decoders = ProcessDecoders(MEMORY)
+
+def run(scene: Scene) -> None:
+    """Run ``scene``, which must leave no process behind."""
+    with running() as run:
+        run(scene)
+
+
+@contextmanager
+def running() -> Iterator[Callable[[Scene], None]]:
+    """Run scenes one after the other with the same decoders, which must leave no process behind."""
+
+    async def limited(scene: Scene) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            try:
-                await scene(decoders)
-            finally:
-                await decoders.close()
+            await scene(decoders)
 
     _others.clear()
     while found := template():
         _others.add(found.pid)
-    asyncio.run(limited())
+    decoders = ProcessDecoders(MEMORY)
+    with asyncio.Runner() as runner:
+        try:
+            yield lambda scene: runner.run(limited(scene))
+        finally:
+            runner.run(decoders.close())
     assert template() is None
 
 

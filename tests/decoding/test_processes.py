@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing
 from pathlib import Path
+from typing import TypeAlias
 
-import psutil
 import pytest
 
 from reflector_gpu.audio.recorder import Recorder
@@ -17,34 +17,35 @@ from reflector_gpu.audio.spool import IN_MEMORY, Spool
 from reflector_gpu.decoding.base import DecodeTask
 from reflector_gpu.decoding.messages import Claimed, Cut, Ended, Told
 from reflector_gpu.decoding.processes import ProcessDecoders
-from reflector_gpu.decoding.tasks import Chunking, Listening, Padding, Sampling, is_plain
+from reflector_gpu.decoding.tasks import Chunking, Listening, Padding, Sampling
 from reflector_gpu.decoding.threads import ThreadDecoders
 from reflector_gpu.errors import InvalidRequest, TooLarge, UndecodableAudio, UpstreamFailed
 from tests.conftest import SAMPLES
-from tests.decoding.processes import (
-    AHEAD,
-    CHUNKING,
-    begun,
-    decoders_alive,
-    run,
-    spooled,
-    told,
-    whole,
-)
-from tests.waiting import until
+from tests.decoding.processes import CHUNKING, Scene, begun, running, spooled, told, whole
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has them")
 
 
+Run: TypeAlias = Callable[[Scene], None]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with running() as run:
+        yield run
+
+
 @pytest.mark.parametrize("task", [CHUNKING, Sampling(100.0)])
-def test_they_find_what_is_found_in_this_process(meeting: bytes, task: DecodeTask) -> None:
+def test_they_find_what_is_found_in_this_process(
+    run: Run, meeting: bytes, task: DecodeTask
+) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         assert await whole(decoders, meeting, task) == await whole(ThreadDecoders(), meeting, task)
 
     run(scene)
 
 
-def test_a_recording_is_kept_for_a_diarizer(meeting: bytes) -> None:
+def test_a_recording_is_kept_for_a_diarizer(run: Run, meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         kept: list[tuple[list[Told], bytes]] = []
         for who in (decoders, ThreadDecoders()):
@@ -60,7 +61,7 @@ def test_a_recording_is_kept_for_a_diarizer(meeting: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_a_padded_file_is_the_same(meeting: bytes) -> None:
+def test_a_padded_file_is_the_same(run: Run, meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         made = []
         for who in (decoders, ThreadDecoders()):
@@ -75,7 +76,7 @@ def test_a_padded_file_is_the_same(meeting: bytes) -> None:
     run(scene)
 
 
-def test_what_is_decoded_comes_while_the_rest_arrives(meeting: bytes) -> None:
+def test_what_is_decoded_comes_while_the_rest_arrives(run: Run, meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         with Spool(limit=10**9) as spool:
             spool.write(meeting[: len(meeting) // 2])
@@ -90,7 +91,7 @@ def test_what_is_decoded_comes_while_the_rest_arrives(meeting: bytes) -> None:
     run(scene)
 
 
-def test_a_file_that_is_complete_is_known_to_be(tmp_path: Path) -> None:
+def test_a_file_that_is_complete_is_known_to_be(run: Run, tmp_path: Path) -> None:
     recording = tmp_path / "recording.mp3"
     recording.write_bytes((SAMPLES / "standup.mp3").read_bytes())
     assert recording.stat().st_size > IN_MEMORY
@@ -111,7 +112,9 @@ def test_a_file_that_is_complete_is_known_to_be(tmp_path: Path) -> None:
     [UpstreamFailed("Gone."), TooLarge("Too much."), InvalidRequest("No.")],
     ids=lambda error: type(error).__name__,
 )
-def test_the_error_that_ends_the_bytes_is_told(meeting: bytes, error: InvalidRequest) -> None:
+def test_the_error_that_ends_the_bytes_is_told(
+    run: Run, meeting: bytes, error: InvalidRequest
+) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         async with begun(decoders, meeting) as (rest, spool):
             spool.fail(error)
@@ -121,22 +124,7 @@ def test_the_error_that_ends_the_bytes_is_told(meeting: bytes, error: InvalidReq
     run(scene)
 
 
-def test_bytes_that_end_in_an_error_leave_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
-    """FFmpeg goes on to ask for bytes of a WebM. PyAV would print each error but the last."""
-
-    async def scene(decoders: ProcessDecoders) -> None:
-        async with begun(decoders, (SAMPLES / "standup.webm").read_bytes()) as (rest, spool):
-            spool.fail(UpstreamFailed("The host broke off the download."))
-            with pytest.raises(UpstreamFailed, match="broke off"):
-                await rest
-
-    run(scene)
-    printed = capfd.readouterr().err
-    assert "being dropped" not in printed
-    assert "Traceback" not in printed
-
-
-def test_an_error_of_the_job_comes_as_it_is(meeting: bytes) -> None:
+def test_an_error_of_the_job_comes_as_it_is(run: Run, meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         with pytest.raises(TooLarge, match="longer than this server's limit of 5 seconds"):
             await whole(decoders, meeting, Chunking(10.0, 1.0, max_seconds=5.0))
@@ -147,56 +135,7 @@ def test_an_error_of_the_job_comes_as_it_is(meeting: bytes) -> None:
     run(scene)
 
 
-def test_no_process_sees_two_recordings(meeting: bytes) -> None:
-    async def scene(decoders: ProcessDecoders) -> None:
-        seen: list[int] = []
-        for _ in range(3):
-            async with begun(decoders, meeting):
-                seen.append(decoders_alive()[0].pid)
-            await asyncio.to_thread(until, lambda: not psutil.pid_exists(seen[-1]))
-        assert len(set(seen)) == 3
-
-    run(scene)
-
-
-def test_plain_recordings_share_a_process_that_no_other_gets(meeting: bytes) -> None:
-    other = (SAMPLES / "jfk.flac").read_bytes()
-
-    async def scene(decoders: ProcessDecoders) -> None:
-        expected = await whole(ThreadDecoders(), meeting)
-        for _ in range(3):
-            assert await whole(decoders, meeting) == expected
-        shared = decoders_alive()[0].pid
-        assert await whole(decoders, other) == await whole(ThreadDecoders(), other)
-        async with begun(decoders, meeting):
-            assert await whole(decoders, meeting) == expected
-        await asyncio.to_thread(until, lambda: len(decoders_alive()) == AHEAD + 1)
-        assert decoders_alive()[0].pid == shared
-
-    run(scene)
-
-
-@pytest.mark.parametrize(
-    ("made", "plain"),
-    [
-        (lambda one: one, True),
-        (lambda one: one + one, False),
-        (lambda one: one[:-2], False),
-        (lambda one: one + b"\0", False),
-        (lambda one: one.replace(b"WAVE", b"AVI "), False),
-        (lambda _: b"", False),
-    ],
-    ids=["plain", "two joined", "cut", "longer", "another kind", "empty"],
-)
-def test_which_recordings_no_library_has_to_read(
-    meeting: bytes, made: Callable[[bytes], bytes], plain: bool
-) -> None:
-    with spooled(made(meeting)) as spool:
-        assert is_plain(CHUNKING, spool) == plain
-        assert not is_plain(Padding(1.0), spool)
-
-
-def test_recordings_are_decoded_side_by_side(meeting: bytes) -> None:
+def test_recordings_are_decoded_side_by_side(run: Run, meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
         async with begun(decoders, meeting) as (rest, _):
             assert isinstance((await whole(decoders, meeting))[-1][0], Ended)

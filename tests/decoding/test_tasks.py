@@ -18,11 +18,24 @@ from tests.audio.media import Form, encode
 from tests.waiting import until
 
 STEREO = Form("mp3", "libmp3lame", 44_100, "stereo")
+"""Needs to be resampled."""
+
+MONO = replace(STEREO, rate=16_000, layout="mono")
 
 
-@pytest.mark.parametrize("form", [STEREO, replace(STEREO, rate=16_000, layout="mono")])
-def test_threads_find_what_one_thread_finds(form: Form, speech: Samples) -> None:
-    data = encode(speech, form)
+@pytest.fixture(scope="module")
+def stereo(speech: Samples) -> bytes:
+    return encode(speech, STEREO)
+
+
+@pytest.fixture(scope="module")
+def mono(speech: Samples) -> bytes:
+    return encode(speech, MONO)
+
+
+@pytest.mark.parametrize("form", ["stereo", "mono"])
+def test_threads_find_what_one_thread_finds(form: str, request: pytest.FixtureRequest) -> None:
+    data: bytes = request.getfixturevalue(form)
     with _spooled(data) as spool, _spooled(data) as other:
         *_, (ended, result) = Sampling(100.0).run(spool.reader(), None, lambda _: None)
         alone = np.concatenate(list(decode(other.reader())))
@@ -31,9 +44,9 @@ def test_threads_find_what_one_thread_finds(form: Form, speech: Samples) -> None
     assert np.array_equal(np.frombuffer(result, np.float32), alone)
 
 
-def test_an_error_ends_all_threads(speech: Samples) -> None:
+def test_an_error_ends_all_threads(stereo: bytes) -> None:
     with (
-        _spooled(encode(speech, STEREO)) as spool,
+        _spooled(stereo) as spool,
         pytest.raises(TooLarge, match="longer than this server's limit of 50 seconds"),
     ):
         list(Sampling(50.0).run(spool.reader(), None, lambda _: None))

@@ -9,8 +9,13 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 from reflector_gpu.decoding.messages import ANSWER, END, FORK, NO_PROCESS, ORDER, STATUS
+from reflector_gpu.decoding.processes import ProcessDecoders
+from reflector_gpu.errors import UpstreamFailed
+from tests.conftest import SAMPLES
+from tests.decoding.processes import begun, run
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -61,3 +66,18 @@ def _ordered(control: socket.socket, kind: int, pid: int = 0) -> int:
         socket.send_fds(control, [ORDER.pack(kind, pid)], files)
         (answer,) = ANSWER.unpack(control.recv(ANSWER.size, socket.MSG_WAITALL))
         return int(answer)
+
+
+def test_bytes_that_end_in_an_error_leave_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """FFmpeg goes on to ask for bytes of a WebM. PyAV would print each error but the last."""
+
+    async def scene(decoders: ProcessDecoders) -> None:
+        async with begun(decoders, (SAMPLES / "standup.webm").read_bytes()) as (rest, spool):
+            spool.fail(UpstreamFailed("The host broke off the download."))
+            with pytest.raises(UpstreamFailed, match="broke off"):
+                await rest
+
+    run(scene)
+    printed = capfd.readouterr().err
+    assert "being dropped" not in printed
+    assert "Traceback" not in printed

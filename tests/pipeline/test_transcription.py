@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import io
 import threading
-import wave
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,16 +14,6 @@ import pytest
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.audio.vad import VadOptions
 from reflector_gpu.decoding import tasks
-from reflector_gpu.decoding.threads import ThreadDecoders
-from reflector_gpu.errors import (
-    EngineFailed,
-    EngineNotLoaded,
-    ReflectorError,
-    ShuttingDown,
-    TooLarge,
-    UndecodableAudio,
-    UpstreamFailed,
-)
 from reflector_gpu.pipeline.transcription import LIVE_SECONDS, Part, Plan, collect, transcribe
 from reflector_gpu.testing import FakeSubmit, HeldSubmit
 from reflector_gpu.types import (
@@ -39,96 +25,21 @@ from reflector_gpu.types import (
     Schedule,
     Segment,
     TranscribeOptions,
-    Transcript,
     Word,
 )
-from tests.waiting import PATIENCE_SECONDS, until
-
-DECODERS = ThreadDecoders()
-"""In this process, where tests can put other things in place of what they decode."""
-
-OPTIONS = TranscribeOptions(language="en", prompt="names")
-
-
-def plan(ahead: int = 4, *, max_seconds: float = float("inf"), chunk_seconds: float = 10) -> Plan:
-    return Plan(OPTIONS, Priority.FILE, chunk_seconds, 1.0, ahead, max_seconds)
-
-
-def wav(samples: Samples) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(SAMPLE_RATE)
-        out.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    return file.getvalue()
-
-
-def seconds_of(count: float) -> Samples:
-    return np.random.default_rng(0).uniform(-0.5, 0.5, int(count * SAMPLE_RATE)).astype(np.float32)
-
-
-def spooled(data: bytes) -> Spool:
-    spool = Spool(limit=10**9)
-    spool.write(data)
-    spool.finish()
-    return spool
-
-
-def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``scene``; nothing may be left behind, no thread and no complaint of the event loop."""
-    complaints: list[object] = []
-
-    async def limited() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await scene()
-        assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
-        gc.collect()
-
-    asyncio.run(limited())
-    until(lambda: all(thread.name != "decode" for thread in threading.enumerate()))
-    assert complaints == []
-
-
-def recognised(chunk: Chunk, _: TranscribeOptions = OPTIONS) -> Recognition:
-    """A word that tells which chunk it is from, and others wherever somebody speaks."""
-    words = [Word(f"{chunk.start:.0f}", 0.0, 0.1)]
-    if chunk.voiced:
-        words += [Word("and", t, t + 0.4) for t in np.arange(0.1, chunk.duration - 0.4, 0.5)]
-    return Recognition((Segment.of(words),), "en")
-
-
-@pytest.fixture
-def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Cut every second, whether anybody speaks or not; returns where the chunks begin."""
-    made: list[float] = []
-
-    class EverySecond:
-        def __init__(self, *_: object, **__: object) -> None:
-            self._rest, self._position = np.zeros(0, np.float32), 0.0
-
-        def push(self, block: Samples, _: float) -> Iterator[Chunk]:
-            self._rest = np.concatenate([self._rest, block])
-            while len(self._rest) >= SAMPLE_RATE:
-                made.append(self._position)
-                yield Chunk(self._rest[:SAMPLE_RATE], self._position)
-                self._rest, self._position = self._rest[SAMPLE_RATE:], self._position + 1
-
-        def finish(self) -> Iterator[Chunk]:
-            return iter(())
-
-    monkeypatch.setattr(tasks, "chunker", EverySecond)
-    return made
-
-
-def texts(parts: Iterable[Part]) -> list[str]:
-    return [segment.text for part in parts for segment in part.segments]
-
-
-async def drain(parts: AsyncGenerator[Part, None]) -> list[Part]:
-    async with aclosing(parts):
-        return [part async for part in parts]
+from tests.pipeline.transcribing import (
+    DECODERS,
+    OPTIONS,
+    drain,
+    plan,
+    recognised,
+    run,
+    seconds_of,
+    spooled,
+    texts,
+    wav,
+)
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.usefixtures("second_by_second")
@@ -226,136 +137,6 @@ def test_closing_while_bytes_are_awaited() -> None:
                 first.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await first
-
-    run(scene)
-
-
-class Failing:
-    """Hears a chunk, or fails on it with what ``failures`` has for its start."""
-
-    def __init__(self, failures: Mapping[float, ReflectorError]) -> None:
-        self._failures = failures
-        self.asked: list[float] = []
-
-    async def __call__(self, chunk: Chunk, options: TranscribeOptions, _: Priority) -> Recognition:
-        self.asked.append(chunk.start)
-        if failure := self._failures.get(chunk.start):
-            raise failure
-        return recognised(chunk, options)
-
-
-def transcript_of(seconds: float, engine: Failing, *, strict: bool = False) -> Transcript:
-    found: list[Transcript] = []
-
-    async def scene() -> None:
-        with spooled(wav(seconds_of(seconds))) as spool:
-            parts = transcribe(spool, replace(plan(), strict=strict), DECODERS, engine)
-            async with aclosing(parts):
-                found.append(await collect(parts))
-
-    run(scene)
-    return found[0]
-
-
-@pytest.mark.usefixtures("second_by_second")
-def test_a_chunk_that_the_engine_fails_on_is_unheard_and_costs_no_other_chunk() -> None:
-    engine = Failing({second: EngineFailed(f"number {second}") for second in (0, 1, 4, 9)})
-    found = transcript_of(10, engine)
-    assert found.text == "2 3 5 6 7 8"
-    assert list(found.unheard) == [(0, 1), (1, 2), (4, 5), (9, 10)]
-    assert found.duration == 10
-
-
-@pytest.mark.usefixtures("second_by_second")
-@pytest.mark.parametrize("seconds", [1, 3])
-def test_a_recording_of_which_nothing_was_heard_fails(seconds: int) -> None:
-    engine = Failing({second: EngineFailed(f"number {second}") for second in range(seconds)})
-    with pytest.raises(EngineFailed, match=f"number {seconds - 1}"):
-        transcript_of(seconds, engine)
-    assert engine.asked == list(range(seconds))
-
-
-@pytest.mark.usefixtures("second_by_second")
-def test_an_engine_that_fails_from_the_beginning_on_is_not_tried_for_hours() -> None:
-    engine = Failing({second: EngineFailed("It is broken.") for second in range(60)})
-    with pytest.raises(EngineFailed, match="It is broken"):
-        transcript_of(60, engine)
-    assert len(engine.asked) <= 4 + 4  # as many again are in flight
-
-
-@pytest.mark.usefixtures("second_by_second")
-@pytest.mark.parametrize(
-    ("failure", "strict"),
-    [
-        (EngineFailed("This one."), True),
-        (EngineNotLoaded("Not at all."), False),
-        (TooLarge("Too much."), False),
-        (ShuttingDown("Not now."), False),
-    ],
-)
-def test_what_fails_the_whole_recording(failure: ReflectorError, strict: bool) -> None:
-    with pytest.raises(type(failure), match=failure.message):
-        transcript_of(10, Failing({5: failure}), strict=strict)
-
-
-@pytest.mark.usefixtures("second_by_second")
-def test_a_failure_comes_after_the_parts_before_it() -> None:
-    async def scene() -> None:
-        engine = HeldSubmit(recognised)
-        found: list[Part] = []
-        with spooled(wav(seconds_of(20))) as spool:
-            parts = transcribe(spool, replace(plan(4), strict=True), DECODERS, engine)
-
-            async def consume() -> None:
-                async with aclosing(parts):
-                    async for part in parts:
-                        found.append(part)  # noqa: PERF401
-
-            work = asyncio.ensure_future(consume())
-            await engine.asked_for(4)
-            for number in (3, 2, 1):  # the others' failures concern nobody any more
-                engine.fail(number, EngineFailed(f"number {number}"))
-            engine.answer(0)
-            with pytest.raises(EngineFailed, match="number 1"):
-                await work
-        assert texts(found) == ["0"]
-
-    run(scene)
-
-
-def test_what_is_no_audio() -> None:
-    async def scene() -> None:
-        with spooled(b"no audio at all" * 100) as spool, pytest.raises(UndecodableAudio):
-            await drain(transcribe(spool, plan(), DECODERS, FakeSubmit(recognised)))
-
-    run(scene)
-
-
-@pytest.mark.usefixtures("second_by_second")
-def test_audio_that_is_too_long() -> None:
-    async def scene() -> None:
-        with (
-            spooled(wav(seconds_of(20))) as spool,
-            pytest.raises(TooLarge, match="limit of 10 seconds"),
-        ):
-            await drain(transcribe(spool, plan(max_seconds=10), DECODERS, FakeSubmit(recognised)))
-
-    run(scene)
-
-
-@pytest.mark.usefixtures("second_by_second")
-def test_a_download_that_fails_midway() -> None:
-    async def scene() -> None:
-        with Spool(limit=10**9) as spool:
-            spool.write(wav(seconds_of(20))[:300_000])
-            async with aclosing(
-                transcribe(spool, plan(), DECODERS, FakeSubmit(recognised))
-            ) as parts:
-                assert texts([await anext(parts)]) == ["0"]
-                spool.fail(UpstreamFailed("The audio host misbehaves."))
-                with pytest.raises(UpstreamFailed):
-                    async for _ in parts:
-                        pass
 
     run(scene)
 

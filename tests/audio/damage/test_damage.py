@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reflector_gpu.audio.decode import _joined, decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.types import SAMPLE_RATE, Condition, Samples, Track, Truncation
-from tests.audio.decode.test_decode import FORMS, INDEX_LAST, wav
+from tests.audio.decode.forms import FORMS, INDEX_LAST, wav
 from tests.audio.media import Form, encode
 
 UNTOLD = ["ac3", "eac3", "mpeg", "aac", "aac at 11 kHz", "mpga"]

@@ -17,64 +17,16 @@ from reflector_gpu.audio.decode import BLOCK_SAMPLES, decode
 from reflector_gpu.audio.spool import Spool
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.audio.decode.forms import FORMS, INDEX_LAST, wav
 from tests.audio.media import Form, blocks, decoded, encode, likeness, loudness, streamed
 
-FORMS = {
-    "mp3 cbr": Form("mp3", "libmp3lame", 44_100, options={"b": "64000"}),
-    "mp3 vbr": Form("mp3", "libmp3lame", 44_100, options={"q": "4"}),
-    "mp3 without a LAME header": Form("mp3", "libmp3lame", 44_100, muxing={"write_xing": "0"}),
-    "mp3 at 8 kHz": Form("mp3", "libmp3lame", 8_000),
-    "mp3 at 16 kHz": Form("mp3", "libmp3lame", 16_000),
-    "mp4 index last": Form("mp4", "aac", 44_100),
-    "mp4 index first": Form("mp4", "aac", 44_100, muxing={"movflags": "faststart"}),
-    "mp4 in fragments": Form("mp4", "aac", 44_100, muxing={"movflags": "empty_moov+frag_keyframe"}),
-    "m4a": Form("ipod", "aac", 44_100, "stereo"),
-    "m4a lossless": Form("ipod", "alac", 44_100),
-    "m4a surround": Form("ipod", "aac", 48_000, "5.1"),
-    "mov": Form("mov", "aac", 48_000, "stereo"),
-    "mov pcm": Form("mov", "pcm_s16be", 22_050),
-    "webm": Form("webm", "libopus", 48_000),
-    "webm stereo": Form("webm", "libopus", 48_000, "stereo"),
-    "ogg vorbis": Form("ogg", "vorbis", 44_100, "stereo", options={"strict": "-2"}),
-    "ogg opus": Form("ogg", "libopus", 48_000),
-    "ogg flac": Form("ogg", "flac", 16_000),
-    "opus": Form("opus", "libopus", 48_000),
-    "flac": Form("flac", "flac", 16_000),
-    "flac surround at 96 kHz": Form("flac", "flac", 96_000, "5.1"),
-    "aac": Form("adts", "aac", 44_100),
-    "aac at 11 kHz": Form("adts", "aac", 11_025),
-    "wav 16 bits": Form("wav", "pcm_s16le"),
-    "wav float": Form("wav", "pcm_f32le"),
-    "wav 24 bits": Form("wav", "pcm_s24le", 48_000, "stereo"),
-    "wav 8 bits": Form("wav", "pcm_u8", 11_025),
-    "wav A-law": Form("wav", "pcm_alaw", 8_000),
-    "wav surround": Form("wav", "pcm_s16le", 44_100, "5.1"),
-    "wav at 96 kHz": Form("wav", "pcm_s16le", 96_000),
-    "au": Form("au", "pcm_s16be", 16_000),
-    "wavpack": Form("wv", "wavpack", 44_100, "stereo"),
-    "flv": Form("flv", "aac", 44_100),
-    "ac3": Form("ac3", "ac3", 48_000, "stereo"),
-    "eac3": Form("eac3", "eac3", 48_000, "stereo"),
-    "mpga": Form("mp2", "mp2", 44_100),
-    "mpeg": Form("mpeg", "mp2", 44_100),
-    "mpeg transport stream": Form("mpegts", "aac", 44_100),
-    "mp4 film": Form("mp4", "aac", 44_100, video="mpeg4"),
-    "webm film": Form("webm", "libopus", 48_000, video="libvpx"),
-    "mkv film": Form("matroska", "pcm_s16le", 16_000, video="mpeg4"),
-}
-INDEX_LAST = [name for name, form in FORMS.items() if form.muxer in ("ipod", "mov")]
-INDEX_LAST += ["mp4 index last", "mp4 film"]
 TOO_SHORT_TO_TELL = ["mpga", "mpeg transport stream"]  # a single frame, no sync to be sure of
+
 NO_CLOCK = ["mp3 without a LAME header", "mp4 in fragments"]  # nothing tells the encoder's delay
+
 NO_CLOCK += ["flv", "ac3", "eac3", "aac", "aac at 11 kHz", "mpga", "mpeg", "mpeg transport stream"]
 
 Encoder = Callable[[str], bytes]
-
-
-@pytest.fixture(scope="module")
-def clip(speech: Samples) -> Samples:
-    """Three seconds, with speech in them all."""
-    return speech[SAMPLE_RATE : 4 * SAMPLE_RATE]
 
 
 @pytest.fixture(scope="module")
@@ -190,73 +142,6 @@ def test_exactly_as_long_as_allowed(encoded: Encoder, clip: Samples) -> None:
     assert len(decoded(encoded("wav 16 bits"), max_seconds=3.0)) == len(clip)
 
 
-CLOCKED = {
-    "mkv": Form("matroska", "pcm_s16le"),
-    "webm": Form("webm", "libopus", 48_000),
-    "mp4": Form("mp4", "aac", 44_100),
-    "mpegts": Form("mpegts", "mp2", 44_100),
-    "ogg": Form("ogg", "libopus", 48_000),
-}
-
-
-@pytest.mark.parametrize("name", CLOCKED)
-def test_a_hole_in_the_time_stamps_is_silence(name: str, clip: Samples) -> None:
-    paused = encode(clip, CLOCKED[name], lambda seconds: seconds if seconds < 1 else seconds + 2)
-    found = decoded(paused)
-    assert len(found) / SAMPLE_RATE == pytest.approx(5.0, abs=0.1)
-    assert loudness(found[int(1.3 * SAMPLE_RATE) : int(2.7 * SAMPLE_RATE)]) < 1e-3
-    after = found[int(3.5 * SAMPLE_RATE) :]
-    lag, alike = likeness(after, clip[int(1.5 * SAMPLE_RATE) :])
-    assert abs(lag) < 0.05
-    assert alike > 0.9
-
-
-@pytest.mark.parametrize("name", ["mkv", "webm", "mp4", "ogg"])
-def test_eleven_minutes_of_nothing_are_silence_too(name: str, clip: Samples) -> None:
-    """Somebody mutes himself: what he says later is not to move up to before that."""
-    muted = encode(clip, CLOCKED[name], lambda seconds: seconds if seconds < 1 else seconds + 660)
-    found = decoded(muted)
-    assert len(found) / SAMPLE_RATE == pytest.approx(663, abs=0.2)
-    lag, alike = likeness(found[661 * SAMPLE_RATE :], clip[SAMPLE_RATE:])
-    assert abs(lag) < 0.1
-    assert alike > 0.9
-
-
-def test_sound_that_begins_eleven_minutes_late(clip: Samples) -> None:
-    form = Form("matroska", "mp2", 44_100, video="mpeg4")
-    late = decoded(encode(clip, form, lambda seconds: seconds + 660.0))
-    lag, _ = likeness(late[660 * SAMPLE_RATE :], clip)
-    assert abs(lag) < 0.05
-
-
-DAMAGED = {
-    "ogg opus": Form("ogg", "libopus", 48_000, options={"b": "96000"}),
-    "ogg flac": Form("ogg", "flac", 16_000),
-    "webm": Form("webm", "libopus", 48_000, options={"b": "96000"}),
-    "mkv": Form("matroska", "pcm_s16le"),
-    "mp4": Form("mp4", "aac", 44_100, options={"b": "96000"}),
-    "flv": Form("flv", "aac", 44_100, options={"b": "96000"}),
-    "mpegts": Form("mpegts", "mp2", 44_100),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_what_comes_after_64_kb_of_damage_is_heard_where_it_was_said(
-    name: str, speech: Samples
-) -> None:
-    speech = speech[: 30 * SAMPLE_RATE]
-    data = bytearray(encode(speech, DAMAGED[name]))
-    middle = len(data) // 2
-    noise = np.random.default_rng(0).integers(0, 256, 65_536, np.uint8).tobytes()
-    data[middle : middle + len(noise)] = noise
-    found = decoded(bytes(data))
-    assert len(found) / SAMPLE_RATE == pytest.approx(len(speech) / SAMPLE_RATE, abs=1)
-    last = slice(len(speech) - 8 * SAMPLE_RATE, len(speech) - SAMPLE_RATE)
-    lag, alike = likeness(found[last], speech[last])
-    assert abs(lag) < 0.1
-    assert alike > 0.9
-
-
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s32le", "pcm_f32le", "flac"])
 def test_sides_that_cancel_each_other_out_are_heard(codec: str, clip: Samples) -> None:
     found = decoded(_stereo(clip, -clip, codec))
@@ -303,36 +188,6 @@ def test_bytes_after_a_wav_file_do_no_harm(clip: Samples) -> None:
         assert len(decoded(whole + rest)) == len(clip)
 
 
-@pytest.mark.parametrize("name", ["mkv", "webm", "mp4", "mpegts"])
-def test_many_small_holes_add_up(name: str, clip: Samples) -> None:
-    """A tenth of a second lost every fifth of a second: words at the end stay where they are."""
-    torn = encode(clip, CLOCKED[name], lambda seconds: seconds + 0.1 * int(seconds / 0.2))
-    assert len(decoded(torn)) / SAMPLE_RATE == pytest.approx(4.4, abs=0.3)
-
-
-@pytest.mark.parametrize("jump", [5_000.0, -20.0])
-def test_a_broken_clock_is_not_silence(jump: float, clip: Samples) -> None:
-    """Two transport streams one after the other, as recorders and ``cat`` make them."""
-    form = Form("mpegts", "mp2", 44_100)
-    first = encode(clip, form, lambda seconds: 30 + seconds)
-    second = encode(clip, form, lambda seconds: 33 + jump + seconds)
-    assert len(decoded(first + second)) / SAMPLE_RATE == pytest.approx(6.0, abs=0.2)
-
-
-@pytest.mark.parametrize("muxer", ["mp4", "matroska", "mpegts"])
-def test_sound_that_begins_after_the_picture(muxer: str, clip: Samples) -> None:
-    """Subtitles are shown over the picture, so times count from where that begins."""
-    form = Form(muxer, "mp2", 44_100, video="mpeg4")
-    late = decoded(encode(clip, form, lambda seconds: seconds + 2.0))
-    lag, _ = likeness(late, clip)
-    assert lag == pytest.approx(2.0, abs=0.05)
-
-
-def test_a_recording_that_starts_at_any_time_begins_at_zero(clip: Samples) -> None:
-    late = decoded(encode(clip, Form("matroska", "pcm_s16le"), lambda seconds: seconds + 100.0))
-    assert len(late) == len(clip)
-
-
 @pytest.mark.parametrize(("muxer", "codec"), [("adts", "aac"), ("mp3", "libmp3lame")])
 def test_the_sample_rate_may_change_midway(muxer: str, codec: str, clip: Samples) -> None:
     low, high = Form(muxer, codec, 22_050), Form(muxer, codec, 44_100, "stereo")
@@ -340,14 +195,6 @@ def test_the_sample_rate_may_change_midway(muxer: str, codec: str, clip: Samples
     assert len(found) / SAMPLE_RATE == pytest.approx(6.0, abs=0.4)
     for half in (found[: 3 * SAMPLE_RATE], found[3 * SAMPLE_RATE :]):
         assert loudness(half) == pytest.approx(loudness(clip), rel=0.2)
-
-
-def wav(pcm: bytes, *, channels: int = 1, rate: int = SAMPLE_RATE, claimed: int = -1) -> bytes:
-    """A 16-bit WAV by hand; ``claimed`` is the size in its header."""
-    size = len(pcm) if claimed < 0 else claimed
-    form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2, channels * 2, 16)
-    head = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", size)
-    return b"RIFF" + struct.pack("<I", min(2**32 - 1, len(head) + size)) + head + pcm
 
 
 @pytest.mark.parametrize("claimed", [0, 2**32 - 1])

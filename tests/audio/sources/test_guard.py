@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
-import shutil
-import socket
-import ssl
-import subprocess
-from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.guard import (
     AddressGuard,
-    GuardedTransport,
     NameNotResolved,
     is_public,
     parse_url,
-    port_of,
-    system_resolver,
 )
-from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import ConfigurationError, InvalidRequest, UpstreamFailed, UrlForbidden
-from tests.audio.media import limited
-
-PUBLIC = "93.184.216.34"
-PUBLIC_V6 = "2606:2800:220:1:248:1893:25c8:1946"
-
-
-class Names:
-    """A resolver that knows a few names and remembers what it was asked."""
-
-    def __init__(self, **known: Sequence[str]) -> None:
-        self.known = {name.replace("_", "."): addresses for name, addresses in known.items()}
-        self.asked: list[str] = []
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
-        if host not in self.known:
-            raise socket.gaierror(socket.EAI_NONAME, "unknown")
-        return self.known[host]
-
-
-def resolve(url: str, *allow: str, names: Names | None = None) -> tuple[str, ...]:
-    parsed = parse_url(url)
-    guard = AddressGuard(allow, resolver=names or Names())
-    return asyncio.run(guard.resolve(parsed.raw_host.decode("ascii"), port_of(parsed)))
-
+from reflector_gpu.errors import InvalidRequest, UrlForbidden
+from tests.audio.sources.resolving import PUBLIC, PUBLIC_V6, Names, resolve
 
 FORBIDDEN = """
 127.0.0.1 127.0.0.1. 127.255.255.254 127.1 127.0.1 127.1. 2130706433 2130706433. 0x7f000001
@@ -253,6 +216,8 @@ ODD_HOSTS = [
     "127.0.0.1 ",
     "１.1",
 ]
+
+
 ODD_HOSTS += [
     "127。0。0。1",
     "a%2e",
@@ -279,150 +244,3 @@ def test_messages_do_not_repeat_what_may_be_a_secret() -> None:
         parse_url("https://public.test:hunter2/a.wav?X-Amz-Signature=hunter2")
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-@pytest.mark.parametrize(
-    ("entry", "url"),
-    [
-        ("minio", "http://minio:9000/a"),
-        ("MinIO.", "http://minio/a"),
-        ("minio:9000", "http://minio:9000/a"),
-        ("minio:80", "http://minio/a"),
-        ("*.corp.test", "https://a.b.corp.test/"),
-        ("*.corp.test:443", "https://a.b.corp.test/"),
-        ("bücher.test", "http://xn--bcher-kva.test/"),
-        ("10.0.0.7", "http://minio/"),
-        ("10.0.0.0/8", "http://minio/"),
-        (" 10.0.0.7:9000 ", "http://10.0.0.7:9000/"),
-        ("fd00::/8", "http://[fd00::5]/"),
-        ("[fd00::5]:9000", "http://[FD00::5]:9000/"),
-        ("fd00::5", "http://[fd00:0::5]/"),
-        ("10.0.0.7", "http://[::ffff:10.0.0.7]/"),
-        ("localhost", "http://localhost:9000/"),
-        ("127.0.0.1", "http://localhost/"),
-        ("::1", "http://files.localhost/"),
-        ("169.254.169.254", "http://169.254.169.254/"),
-    ],
-)
-def test_an_operator_can_open_hosts(entry: str, url: str) -> None:
-    names = Names(minio=["10.0.0.7"], a_b_corp_test=["10.1.1.1"])
-    names.known["xn--bcher-kva.test"] = ["10.2.2.2"]
-    with pytest.raises(UrlForbidden, match="REFLECTOR_URL_ALLOW"):
-        resolve(url, names=names)
-    assert resolve(url, "other", entry, "", names=names)
-
-
-@pytest.mark.parametrize(
-    ("entry", "url"),
-    [
-        ("minio:9000", "http://minio:9001/"),
-        ("minio", "http://minio.corp.test/"),
-        ("minio", "http://notminio/"),
-        ("*.corp.test", "http://corp.test/"),
-        ("*.corp.test", "http://evilcorp.test/"),
-        ("10.0.0.0/24", "http://10.0.1.0/"),
-        ("10.0.0.7:9000", "http://10.0.0.7/"),
-        ("127.0.0.1", "http://2130706433/"),
-        ("127.0.0.0/8", "http://[::1]/"),
-        ("10.0.0.7", "http://split.test/"),
-        ("metadata.test", "http://metadata.test/"),
-    ],
-)
-def test_an_opening_opens_nothing_else(entry: str, url: str) -> None:
-    private = "minio minio_corp_test notminio corp_test evilcorp_test".split()
-    names = Names(**{name: ["10.9.9.9"] for name in private}, split_test=["10.0.0.7", "10.0.0.8"])
-    names.known["metadata.test"] = ["64:ff9b::169.254.169.254"]
-    with pytest.raises(UrlForbidden):
-        resolve(url, entry, names=names)
-
-
-BAD_ENTRIES = [
-    *"* *. *.* a.*.b http://minio:9000 minio/ minio:port minio:0 minio:70000 10.0.0.1/8".split(),
-    *"10.0.0.0/33 10.0.0 0x7f.1 *.10.0.0.1 user@minio a..b [::1 fe80::1%eth0 minio,other".split(),
-    *["a b", "mini\ud800o"],
-]
-
-
-@pytest.mark.parametrize("entry", BAD_ENTRIES)
-def test_a_bad_entry_is_named(entry: str) -> None:
-    with pytest.raises(ConfigurationError, match="REFLECTOR_URL_ALLOW") as caught:
-        AddressGuard(["fine.test", entry])
-    assert repr(entry) in str(caught.value)
-
-
-def test_a_name_without_address_is_the_hosts_failure() -> None:
-    with pytest.raises(UpstreamFailed, match=r"nowhere\.test") as caught:
-        resolve("http://nowhere.test/")
-    assert isinstance(caught.value, NameNotResolved)
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert (copy.temporary, copy.param) == (False, "audio_file_url")
-    with pytest.raises(NameNotResolved, match="no address"):
-        resolve("http://empty.test/", names=Names(empty_test=[]))
-
-
-def test_the_systems_resolver_gives_addresses() -> None:
-    assert asyncio.run(system_resolver("127.0.0.1", 80)) == ["127.0.0.1"]
-
-
-def sent_to(url: str, *addresses: str, dead: int = 0) -> list[httpx.Request]:
-    """The requests that reach the wire for ``url``, the first ``dead`` of them in vain."""
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        if len(seen) <= dead:
-            raise httpx.ConnectError("dead")
-        return httpx.Response(200)
-
-    guard = AddressGuard(resolver=Names(name_test=addresses))
-    transport = GuardedTransport(httpx.MockTransport(answer), guard)
-    asyncio.run(transport.handle_async_request(httpx.Request("GET", url)))
-    return seen
-
-
-def test_tls_and_host_header_keep_the_name() -> None:
-    (request,) = sent_to("https://name.test.:8443/a?b=c", PUBLIC_V6)
-    assert request.url == f"https://[{PUBLIC_V6}]:8443/a?b=c"
-    assert request.headers["host"] == "name.test.:8443"
-    assert request.extensions["sni_hostname"] == "name.test"
-
-
-def test_the_next_address_is_tried_where_one_can_not_be_reached() -> None:
-    requests = sent_to("http://name.test/", PUBLIC_V6, PUBLIC, "8.8.8.8", dead=1)
-    assert [request.url.raw_host.decode() for request in requests] == [PUBLIC_V6, PUBLIC]
-    with pytest.raises(httpx.ConnectError):
-        sent_to("http://name.test/", *(f"8.8.8.{n}" for n in range(9)), dead=3)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=audio.test"
-    make += f" -addext subjectAltName=DNS:audio.test -keyout {key} -out {certificate}"
-    subprocess.run(make.split(), check=True, capture_output=True)
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_side.load_cert_chain(certificate, key)
-    client_side = ssl.create_default_context(cafile=certificate)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
-        writer.close()
-
-    async def fetch(host: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
-        guard = AddressGuard(["127.0.0.1"], resolver=Names(**{host: ["127.0.0.1"]}))
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
-        port = server.sockets[0].getsockname()[1]
-        async with server, Fetcher(guard, limited(), transport=transport) as fetcher:
-            with Spool(9) as spool:
-                await fetcher.fetch(f"https://{host}:{port}/", spool)
-                return spool.read_at(0, 9)
-
-    def trusting() -> httpx.AsyncBaseTransport:
-        return httpx.AsyncHTTPTransport(verify=client_side)
-
-    assert asyncio.run(fetch("audio.test", trusting())) == b"abc"
-    with pytest.raises(UpstreamFailed, match=r"other\.test has no valid certificate"):
-        asyncio.run(fetch("other.test", trusting()))
-    with pytest.raises(UpstreamFailed, match=r"audio\.test has no valid certificate"):
-        asyncio.run(fetch("audio.test", None))  # trusts public authorities alone

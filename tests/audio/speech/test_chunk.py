@@ -3,135 +3,31 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector_gpu.audio.chunk import MIN_CHUNK_SECONDS, Chunker, chunker, chunks
-from reflector_gpu.audio.decode import BLOCK_SAMPLES
+from reflector_gpu.audio.chunk import Chunker, chunks
 from reflector_gpu.audio.vad import WINDOW, WINDOW_SECONDS, VadOptions
-from reflector_gpu.types import PLAIN, SAMPLE_RATE, Chunk, Samples, Schedule
-
-CLICK = 2  # windows; less than an utterance
-SHORTEST = int(MIN_CHUNK_SECONDS * SAMPLE_RATE)
-
-
-class Script:
-    """A detector that says what it was told to."""
-
-    def __init__(self, probabilities: Sequence[float]) -> None:
-        self._probabilities = np.array(probabilities, np.float32)
-        self._position = 0
-
-    def __call__(self, samples: Samples) -> Samples:
-        count, rest = divmod(len(samples), WINDOW)
-        assert rest == 0
-        self._position += count
-        return self._probabilities[self._position - count : self._position]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A recording, what the detector says about each window, and how to cut it."""
-
-    script: tuple[float, ...]
-    missing: int = 0
-    """Samples by which the recording ends before its last window."""
-    max_seconds: float = 4.0
-    max_gap: float = 1.0
-    padding: float = 0.3
-    schedule: Schedule = PLAIN
-    begin: float = 0.0
-    pace: float = 0.0
-    """Seconds in which a second of the recording arrives."""
-
-    @property
-    def samples(self) -> Samples:
-        length = max(0, len(self.script) * WINDOW - self.missing)
-        return np.random.default_rng(0).uniform(-1, 1, length).astype(np.float32)
-
-    @property
-    def voiced(self) -> list[bool]:
-        active, found = False, []
-        for probability in self.script:
-            active = probability >= 0.5 or (active and probability >= 0.35)
-            found.append(active)
-        return found
-
-    def chunks(self, blocks: Iterable[Samples] | None = None) -> list[Chunk]:
-        chunker = Chunker(
-            Script(self.script),
-            max_seconds=self.max_seconds,
-            max_gap=self.max_gap,
-            padding=self.padding,
-            schedule=self.schedule,
-            begin=self.begin,
-        )
-        found, seconds = list[Chunk](), 0.0
-        length = len(self.samples)
-        whole = range(SHORTEST if self.pace else length, length, SHORTEST)
-        for block in blocks or np.split(self.samples, whole):
-            seconds += len(block) / SAMPLE_RATE
-            found += chunker.push(block, seconds * self.pace)
-        return [*found, *chunker.finish()]
-
-
-def talk(*spans: tuple[float, int]) -> tuple[float, ...]:
-    """A script of (probability, windows)."""
-    return tuple(p for p, count in spans for _ in range(count))
-
-
-def runs(voiced: Sequence[bool]) -> list[range]:
-    """The stretches of voiced windows."""
-    edges = np.flatnonzero(np.diff([False, *voiced, False]))
-    return [range(first, last) for first, last in edges.reshape(-1, 2)]
-
-
-def windows(chunk: Chunk) -> range:
-    first = round(chunk.start / WINDOW_SECONDS)
-    return range(first, first + -(-len(chunk.samples) // WINDOW))
-
-
-DOUBLING = Schedule((0.5, 1.0, 2.0, 4.0))
-WINDOWED = Schedule((1.0,), earliest_cut=0.75)
-
-SPANS = st.tuples(st.sampled_from([0.0, 0.0, 0.34, 0.4, 0.6, 1.0, 1.0]), st.integers(1, 70))
-CASES = st.builds(
-    Case,
-    script=st.lists(SPANS, max_size=16).map(lambda spans: talk(*spans)),
-    missing=st.integers(0, WINDOW - 1),
-    max_seconds=st.sampled_from([1.0, 1.5, 3.0, 30.0]) | st.floats(1.0, 6.0),
-    max_gap=st.sampled_from([0.0, 0.1, 0.5, 1.5]) | st.floats(0.0, 3.0),
-    padding=st.sampled_from([0.0, 0.1, 0.3]) | st.floats(0.0, 5.0),
-    schedule=st.sampled_from([PLAIN, DOUBLING, WINDOWED]),
-)
-SLOW = st.builds(
-    lambda case, pace, patience: replace(
-        case, pace=pace, schedule=replace(case.schedule, patience=patience)
-    ),
+from reflector_gpu.types import SAMPLE_RATE, Samples
+from tests.audio.speech.scripts import (
     CASES,
-    pace=st.floats(0.1, 3.0),
-    patience=st.floats(0.3, 3.0),
+    CLICK,
+    SHORTEST,
+    SLOW,
+    Case,
+    Script,
+    any_case,
+    check_coverage,
+    check_order,
+    runs,
+    talk,
+    windows,
 )
-any_case = settings(max_examples=60)
-
-
-def check_order(found: Sequence[Chunk]) -> None:
-    for one, following in pairwise(found):
-        assert one.end <= following.start + 1e-9
-
-
-def check_coverage(case: Case, found: Sequence[Chunk]) -> None:
-    """Whatever is said in ``case`` lies in a chunk."""
-    covered = {window for chunk in found for window in windows(chunk)}
-    for run in runs(case.voiced):
-        if len(run) > CLICK:
-            assert covered.issuperset(run)
 
 
 @any_case
@@ -204,140 +100,6 @@ def test_where_one_has_stopped_another_goes_on(case: Case, data: st.DataObject) 
     for one, other in zip(found, expected[count:], strict=True):
         assert (one.start, one.voiced) == (other.start, other.voiced)
         assert (one.samples == other.samples).all()
-
-
-@any_case
-@given(SLOW, st.data(), st.floats(0.0, 3.0))
-def test_whenever_it_arrives_nothing_is_lost_or_repeated_after_a_stop(
-    case: Case, data: st.DataObject, later: float
-) -> None:
-    before = case.chunks()
-    del before[data.draw(st.integers(0, len(before))) :]
-    begin = before[-1].end if before else 0.0
-    found = before + replace(case, begin=begin, pace=later).chunks()
-    check_order(found)
-    check_coverage(case, found)
-
-
-@any_case
-@given(SLOW)
-def test_what_arrives_fast_is_cut_as_if_it_were_there(case: Case) -> None:
-    seconds = len(case.script) * WINDOW_SECONDS
-    fast = replace(case, pace=case.schedule.patience / (seconds + 1))
-    assert [c.start for c in fast.chunks()] == [c.start for c in replace(case, pace=0).chunks()]
-
-
-@any_case
-@given(CASES)
-def test_the_first_chunks_of_a_stream_are_short_and_grow(case: Case) -> None:
-    early = [seconds for seconds in case.schedule.early_seconds if 2 * seconds <= case.max_seconds]
-    shortest = MIN_CHUNK_SECONDS + WINDOW_SECONDS
-    bounds = [2 * max(seconds, shortest) for seconds in early]
-    for chunk, bound in zip(case.chunks(), bounds, strict=False):
-        assert chunk.duration <= bound
-
-
-@any_case
-@given(CASES)
-def test_a_stream_has_the_words_of_a_plain_answer(case: Case) -> None:
-    """Whatever is said lies in the chunks of either, so that neither hears more of it."""
-    heard = {window for chunk in case.chunks() for window in windows(chunk)}
-    plain = {w for chunk in replace(case, schedule=PLAIN).chunks() for w in windows(chunk)}
-    said = {window for run in runs(case.voiced) if len(run) > CLICK for window in run}
-    assert heard & said == plain & said == said
-
-
-@pytest.mark.parametrize(
-    ("silence", "padding", "start"), [(40, 0.3, 0), (50, 0.3, 41), (12, 0.1, 0), (40, 0.0, 40)]
-)
-def test_what_is_before_the_first_words_is_kept_while_the_detector_is_unsure(
-    silence: int, padding: float, start: int
-) -> None:
-    case = Case(talk((0.2, silence), (1, 60)), max_seconds=30, padding=padding)
-    (chunk,) = case.chunks()
-    assert windows(chunk) == range(start, silence + 60)
-    ((begin, end),) = chunk.voiced
-    assert begin == pytest.approx((silence - start) * WINDOW_SECONDS)
-    assert end == pytest.approx((silence + 60 - start) * WINDOW_SECONDS)
-
-
-def test_early_chunks_end_at_the_first_pause_and_double() -> None:
-    """30 windows of voice and 10 of pause, over and over; 2, 4 and 8 s are 62, 125 and 250."""
-    script = talk(*[(1.0, 30), (0.0, 10)] * 30)
-    case = Case(script, max_seconds=30, schedule=Schedule((2.0, 4.0, 8.0)))
-    found = [windows(chunk) for chunk in case.chunks()]
-    assert [len(chunk) for chunk in found] == [74, 121, 279, 725]
-    assert all(chunk.stop % 40 in range(31, 40) for chunk in found)  # in a pause
-
-
-def test_an_early_chunk_is_not_made_up_while_there_is_more() -> None:
-    case = Case(talk((1.0, 3), (0.0, 13)), padding=0, schedule=Schedule((0.5,)))
-    (chunk,) = case.chunks()
-    assert chunk.samples.all()
-
-
-def test_an_early_chunk_without_a_pause_ends_at_twice_its_length() -> None:
-    case = Case(talk((1.0, 900)), max_seconds=30, schedule=Schedule((2.0,)), padding=0)
-    first, second = (windows(chunk) for chunk in case.chunks())
-    assert 62 < first.stop == second.start <= 124
-
-
-@pytest.mark.parametrize("pause", [0, 5])
-@pytest.mark.parametrize("longest", [10.0, 30.0])
-def test_a_stream_is_never_behind_by_more_than_a_chunk(longest: float, pause: int) -> None:
-    """Whatever has been read but for the last chunk is on its way, as long as somebody speaks."""
-    script = talk(*[(1.0, 300), (0.0, pause)] * 12)
-    schedule = Schedule((3.0,), whole_seconds=45.0, earliest_cut=0.75)
-    cutter = chunker(
-        Script(script), max_seconds=longest, max_gap=30, options=VadOptions(), schedule=schedule
-    )
-    held_back = BLOCK_SAMPLES / SAMPLE_RATE + 2 * WINDOW_SECONDS
-    position = 0.0
-    blocks = np.split(np.ones(len(script) * WINDOW, np.float32), len(script))
-    for number, block in enumerate(blocks, 1):
-        position = max([position, *(chunk.end for chunk in cutter.push(block))])
-        assert number * WINDOW_SECONDS - position <= longest + held_back
-    assert position > 60
-
-
-@pytest.mark.parametrize("pause", [0, 5, 9])
-@pytest.mark.parametrize("burst", [0.0, 20.0])
-@pytest.mark.parametrize("early", [(3.0,), (3.0, 6.0, 12.0)])
-def test_a_stream_that_arrives_as_it_is_spoken_is_at_most_ten_seconds_behind(
-    early: tuple[float, ...], burst: float, pause: int
-) -> None:
-    """Even after a ``burst``, as radio stations send one, once the rest was waited for a while."""
-    script = talk(*[(1.0, 300), (0.0, pause)] * 12)
-    schedule = Schedule(early, earliest_cut=0.75, patience=5.0)
-    cutter = chunker(
-        Script(script), max_seconds=30.0, max_gap=30, options=VadOptions(), schedule=schedule
-    )
-    held_back = 2 * BLOCK_SAMPLES / SAMPLE_RATE  # time is looked at block by block, too
-    position = 0.0
-    blocks = np.split(np.ones(len(script) * WINDOW, np.float32), len(script))
-    for number, block in enumerate(blocks, 1):
-        seconds = number * WINDOW_SECONDS
-        waited = max(0.0, seconds - burst)
-        position = max([position, *(chunk.end for chunk in cutter.push(block, waited))])
-        if seconds > burst + 5.0 + held_back or not burst:
-            assert seconds - position <= 10.0 + held_back
-    assert position > 100
-
-
-@pytest.mark.parametrize(("share", "stop"), [(0.5, 75), (0.75, 103)])
-def test_a_schedule_may_fill_chunks_better_than_the_longest_pause_would(
-    share: float, stop: int
-) -> None:
-    script = talk((1, 70), (0, 10), (1, 20), (0, 6), (1, 200))
-    case = Case(script, max_seconds=4.0, schedule=Schedule(earliest_cut=share))
-    assert windows(case.chunks()[0]).stop == stop
-
-
-def test_plain_chunks_are_not_scheduled(speech: Samples) -> None:
-    """What they have been since before there were schedules."""
-    found = list(chunks([speech], max_seconds=10, max_gap=1.5))
-    starts = [round(chunk.start, 3) for chunk in found]
-    assert starts == [0.0, 6.272, 14.848, 23.168, 29.44, 37.952, 45.92, 55.744, 63.008]
 
 
 def test_window_by_window_gives_the_same() -> None:

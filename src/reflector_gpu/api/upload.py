@@ -141,8 +141,8 @@ class _Reader:
         self._name = _text(options.get(b"name", b""))
         self._value.clear()
         self._file = None
-        kind, _ = parse_options_header(self._headers.get(b"content-type"))
-        self._is_json = kind == b"application/json"
+        kind, _, _ = self._headers.get(b"content-type", b"").partition(b";")
+        self._is_json = kind.strip().lower() == b"application/json"
         is_file = self._name.removesuffix("[]") in self._file_fields
         if is_file or (b"filename" in options and not self._is_json):  # browsers name JSON "blob"
             if not is_file:

@@ -69,6 +69,7 @@ class WorkerPools:
         self._scratch = scratch
         self._watcher = watcher
         self._pools: dict[_Key, Pool[Any, Any]] = {}
+        self._cpu_threads: dict[_Key, int | None] = {}
         self._closed = False
 
     @property
@@ -108,12 +109,17 @@ class WorkerPools:
         return self._pools[key]
 
     def cpu_threads(self, model: AnyModel) -> int | None:
-        """The threads of each worker of ``model``, or None if not all run on CPUs here."""
-        if model.name in self._elsewhere:
-            return None
-        placements = self.layout(model)
-        on_cpus = all(placement.device == "cpu" for placement in placements)
-        return placements[0].threads if on_cpus else None
+        """The threads of each worker of ``model``, or None if not all run on CPUs here.
+
+        Every request asks for that, so it is worked out once.
+        """
+        key = self._key(model, Priority.LIVE)
+        if key not in self._cpu_threads:
+            here = model.name not in self._elsewhere
+            placements = self.layout(model) if here else []
+            on_cpus = here and all(placement.device == "cpu" for placement in placements)
+            self._cpu_threads[key] = placements[0].threads if on_cpus else None
+        return self._cpu_threads[key]
 
     def layout(self, model: AnyModel) -> list[Placement]:
         """Where the workers of ``model`` run."""

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.padding.conftest import receiver, slow, track  # noqa: F401
 from tests.api.padding.test_pad import (  # noqa: F401
-    receiver,
-    slow,
     test_a_receiver_of_chunks_gets_the_beginning_before_the_end_has_come,
     test_any_recording,
     test_the_padded_track_is_put_with_its_length_and_nothing_that_is_not_signed,
-    track,
 )
 from tests.api.support import error_of
 from tests.live import LiveServer

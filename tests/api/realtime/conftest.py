@@ -1,0 +1,24 @@
+"""A server for calls, which hears words, and one of its recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines.tiny import PARAKEET, Clip, clips
+from tests.live import KEY, LiveServer
+
+
+@pytest.fixture(scope="package")
+def spoken() -> Clip:
+    return next(clip for clip in clips("en") if "please_share_project" in clip.path.name)
+
+
+@pytest.fixture(scope="package")
+def hearing() -> Iterator[LiveServer]:
+    """A server with a small model, which knows some thirty words."""
+    with LiveServer(
+        model="parakeet", model_paths={"parakeet": str(PARAKEET)}, apikey=KEY, workers=1
+    ) as server:
+        yield server

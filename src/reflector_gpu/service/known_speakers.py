@@ -16,7 +16,7 @@ from reflector_gpu.pcm import PcmBytes, PcmFile, encoded
 from reflector_gpu.pipeline.identification import Identify, KnownSpeaker
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.service.live_diarization import LiveDiarization
-from reflector_gpu.service.speaker_files import Remembered, SpeakerFiles, Speakers
+from reflector_gpu.service.speaker_files import Remembered, SpeakerFiles
 from reflector_gpu.settings import Settings
 from reflector_gpu.types import SAMPLE_RATE, SpeakerTurn
 
@@ -24,6 +24,8 @@ EVERYBODY: Literal["all"] = "all"
 """What a client writes for all speakers that it has."""
 
 MOST_CLIPS = 16
+
+_MENDED_SECONDS = 3600.0  # until somebody may have replaced what is damaged
 
 
 class KnownSpeakers:
@@ -51,8 +53,8 @@ class KnownSpeakers:
         except NotConfigured as error:
             raise InvalidRequest(error.message, param="known_speakers") from None
 
-    async def all(self, owner: str) -> Speakers:
-        """The speakers of ``owner``.
+    async def all(self, owner: str) -> tuple[list[Remembered], int]:
+        """The speakers of ``owner``, and how many more of its files are damaged.
 
         Raises:
             Unavailable: as `SpeakerFiles.all`.
@@ -65,7 +67,7 @@ class KnownSpeakers:
 
         Raises:
             InvalidRequest: somebody else is heard as well, or too little of anybody.
-            Conflict, StorageFull: as `SpeakerFiles.add`.
+            Conflict, StorageFull, Unavailable: as `SpeakerFiles.add`.
         """
         files = self._there()
         await self._diarization.load()
@@ -90,25 +92,22 @@ class KnownSpeakers:
         """What finds those speakers of ``owner`` whose names are ``wanted``, or `EVERYBODY`.
 
         Raises:
-            InvalidRequest: there is no such speaker, nothing is remembered here, or some of it
-                cannot be read.
+            InvalidRequest: there is no such speaker, or nothing is remembered here.
+            Unavailable: some of them cannot be read.
         """
         self.check_wanted()
-        try:
-            found = await self.all(owner)
-        except Unavailable as error:
-            raise InvalidRequest(error.message, param="known_speakers") from None
-        speakers = found.known
+        speakers, damaged = await self.all(owner)
         if EVERYBODY not in wanted:
             names = {one.name for one in speakers}
             if unknown := [name for name in wanted if name not in names]:
                 await self._refuse(owner, unknown[0])
             speakers = [one for one in speakers if one.name in wanted]
-        elif found.unreadable:
-            raise InvalidRequest(
-                f"Some files of remembered voices cannot be read ({found.unreadable}), and may be "
-                f"those of your speakers. Name the speakers instead of '{EVERYBODY}'; GET "
-                "/v1/speakers lists those that can be read.",
+        elif damaged:
+            raise Unavailable(
+                f"Some of your remembered voices are damaged ({damaged}). Send clips of those that "
+                "GET /v1/speakers does not list again, or name the others instead of "
+                f"'{EVERYBODY}'.",
+                retry_after=_MENDED_SECONDS,
                 param="known_speakers",
             )
         await self._diarization.load()
@@ -126,13 +125,16 @@ class KnownSpeakers:
 
     async def _refuse(self, owner: str, name: str) -> Never:
         if await asyncio.to_thread(self._there().has_file, owner, name):
-            problem = f"The voice of '{name}' is damaged; send clips of it to /v1/speakers again."
-        else:
-            problem = (
-                f"There is no speaker '{name}'; GET /v1/speakers lists those whose voices are "
-                "remembered."
+            raise Unavailable(
+                f"The voice of '{name}' is damaged; send clips of it to /v1/speakers again.",
+                retry_after=_MENDED_SECONDS,
+                param="known_speakers",
             )
-        raise InvalidRequest(problem, param="known_speakers")
+        raise InvalidRequest(
+            f"There is no speaker '{name}'; GET /v1/speakers lists those whose voices are "
+            "remembered.",
+            param="known_speakers",
+        )
 
     async def _heard(self, clip: Voice) -> Voiceprint:
         """How the one person in ``clip`` sounds."""

@@ -1,7 +1,8 @@
 """Remembered voices on disk: a small file for each speaker, encrypted if there is a key.
 
-A file holds what it takes to recognise somebody: a name and a vector. It is named by a digest, so
-that a listing of the folder shows no speaker's name.
+A file holds what it takes to recognise somebody: a name and a vector. Its name is a digest of its
+owner, whom damage of other owners' files does not concern, and a digest of the speaker, so that a
+listing of the folder shows no speaker's name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +28,9 @@ from reflector_gpu.errors import ConfigurationError, Conflict, StorageFull, Unav
 logger = logging.getLogger(__name__)
 
 MOST_SPEAKERS = 1000
-"""Of one owner; each request that asks for all of them reads their files."""
+"""Of one owner; each request that asks for some of them reads their files."""
 
+_OWNER_DIGITS, _SPEAKER_DIGITS = 16, 40  # of the digests in a file's name
 _SUFFIX = ".voice"
 _SALT = b"reflector-gpu remembered voices"
 
@@ -54,17 +55,6 @@ class Remembered:
     @property
     def voiceprint(self) -> Voiceprint:
         return np.frombuffer(base64.b64decode(self.voice), "<f4").astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Speakers:
-    """Those of an owner, by their names.
-
-    ``unreadable`` counts the files that cannot be read. Their names are lost with them.
-    """
-
-    known: Sequence[Remembered]
-    unreadable: int
 
 
 class Cipher(Protocol):
@@ -93,28 +83,39 @@ class SpeakerFiles:
         self._secret = _stretched(key) if key else b""
         self._cipher = _cipher(self._secret) if key else None
         self._told: set[str] = set()
+        try:
+            self._rename_older()
+        except OSError as error:
+            raise ConfigurationError(
+                f"REFLECTOR_SPEAKER_STORE: files in {folder} cannot be renamed: {error.strerror}."
+            ) from None
 
-    def all(self, owner: str) -> Speakers:
-        """The speakers of ``owner``.
+    def all(self, owner: str) -> tuple[list[Remembered], int]:
+        """The speakers of ``owner`` by their names, and how many more of its files are damaged.
 
         Raises:
-            Unavailable: there are files, and none of them can be read.
+            Unavailable: all its files are damaged, or the disk does not let us read one.
         """
-        found = list(self._read())
-        readable = [one for one in found if one]
-        if found and not readable:
+        found = list[Remembered | None]()
+        for file in self._files_of(owner):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                found.append(self._speaker(file))
+        known = sorted(
+            (one for one in found if one and one.owner == owner), key=lambda one: one.name
+        )
+        if found and not known:
             raise Unavailable(
-                "REFLECTOR_SPEAKER_STORE has files, and REFLECTOR_SPEAKER_STORE_KEY opens none of "
-                "them: the operator has to set the key that they were written with, or none if "
-                "there was none. The log has the names of files that are damaged.",
+                "None of your remembered voices can be read. Either REFLECTOR_SPEAKER_STORE_KEY is "
+                "not the key that they were written with, which the operator has to set, or their "
+                "files are damaged: send clips of the voices again. The server's log has the names "
+                "of the files.",
                 retry_after=3600,
             )
-        own = sorted((one for one in readable if one.owner == owner), key=lambda one: one.name)
-        return Speakers(own, len(found) - len(readable))
+        return known, len(found) - len(known)
 
     def has_file(self, owner: str, name: str) -> bool:
         """Whether there is a file for this speaker, even if it cannot be read."""
-        return self._place(owner, name).exists()
+        return any(place.exists() for place in self._places(owner, name))
 
     def add(self, speaker: Remembered) -> None:
         """Keep ``speaker``, in place of the owner's speaker of the same name.
@@ -122,9 +123,10 @@ class SpeakerFiles:
         Raises:
             Conflict: the owner has `MOST_SPEAKERS` others.
             StorageFull: the disk is full.
+            Unavailable: the disk does not let us read the folder.
         """
-        place = self._place(speaker.owner, speaker.name)
-        if not place.exists() and len(self.all(speaker.owner).known) >= MOST_SPEAKERS:
+        place, older = self._places(speaker.owner, speaker.name)
+        if not place.exists() and len(self._files_of(speaker.owner)) >= MOST_SPEAKERS:
             raise Conflict(f"There are {MOST_SPEAKERS} speakers, which is the limit; delete some.")
         body = json.dumps(asdict(speaker)).encode()
         if self._cipher:
@@ -139,49 +141,86 @@ class SpeakerFiles:
                 except BaseException:
                     Path(file.name).unlink()
                     raise
+            older.unlink(missing_ok=True)
         except OSError as error:
             raise StorageFull(f"The speaker cannot be kept: {error.strerror}.") from error
 
     def remove(self, owner: str, name: str) -> bool:
         """Forget a speaker. False if there is none of this name."""
-        try:
-            self._place(owner, name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        there = self.has_file(owner, name)
+        for place in self._places(owner, name):
+            place.unlink(missing_ok=True)
+        return there
 
-    def _read(self) -> Iterator[Remembered | None]:
-        """What is in each file; None if that cannot be read."""
-        for file in self._folder.glob(f"*{_SUFFIX}"):
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                speaker = self._speaker(file)
-                if speaker is None and file.name not in self._told:
-                    self._told.add(file.name)
-                    logger.error(
-                        "%s cannot be read: it is damaged, or written with another key", file
-                    )
-                yield speaker
+    def _files_of(self, owner: str) -> list[Path]:
+        prefix = f"{_owner_digest(owner)}-"
+        try:
+            return [file for file in self._folder.iterdir() if file.name.startswith(prefix)]
+        except OSError as error:
+            raise _unreadable(self._folder, error) from error
 
     def _speaker(self, file: Path) -> Remembered | None:
-        """
+        """What is in ``file``; None if it is damaged.
+
         Raises:
-            FileNotFoundError
+            FileNotFoundError, Unavailable
         """
         try:
             body = file.read_bytes()
-            plain = self._cipher.decrypt(body) if self._cipher else body
-            speaker = Remembered(**json.loads(plain))
-            fits = speaker.voiceprint.shape == (DIMENSIONS,)
         except FileNotFoundError:
             raise
-        except Exception:  # noqa: BLE001  the cipher's own error, or whatever else does not fit
+        except OSError as error:
+            raise _unreadable(file, error) from error
+        try:
+            plain = self._cipher.decrypt(body) if self._cipher else body
+            speaker = Remembered(**json.loads(plain))
+            if speaker.voiceprint.shape != (DIMENSIONS,):
+                raise ValueError("the vector has another length")
+        except Exception as error:  # noqa: BLE001  the cipher's own, or whatever else does not fit
+            if file.name not in self._told:
+                self._told.add(file.name)
+                logger.error(
+                    "%s is damaged, or written with another key (%s: %s)",
+                    file,
+                    type(error).__name__,
+                    error,
+                )
             return None
-        return speaker if fits else None
+        return speaker
 
-    def _place(self, owner: str, name: str) -> Path:
+    def _rename_older(self) -> None:
+        """Give files of earlier versions, whose names do not tell their owners, the names of today.
+
+        Raises:
+            OSError
+        """
+        for file in self._folder.glob("?" * _SPEAKER_DIGITS + _SUFFIX):
+            with suppress(FileNotFoundError, Unavailable):  # renamed meanwhile, or logged
+                if speaker := self._speaker(file):
+                    file.replace(self._places(speaker.owner, speaker.name)[0])
+
+    def _places(self, owner: str, name: str) -> tuple[Path, Path]:
+        """Where the file of a speaker is, and where earlier versions had it.
+
+        Only files that could not be read at the start are still there.
+        """
         text = json.dumps([owner, name]).encode()
-        digest = hmac.new(self._secret, text, hashlib.sha256).hexdigest()
-        return self._folder / f"{digest[:40]}{_SUFFIX}"
+        digest = hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:_SPEAKER_DIGITS]
+        names = f"{_owner_digest(owner)}-{digest}{_SUFFIX}", f"{digest}{_SUFFIX}"
+        return self._folder / names[0], self._folder / names[1]
+
+
+def _unreadable(path: Path, error: OSError) -> Unavailable:
+    """Not damage: ``path`` may be intact."""
+    logger.error("%s cannot be read: %s", path, error.strerror)
+    return Unavailable(
+        f"The remembered voices cannot be read now ({error.strerror}); try again later."
+    )
+
+
+def _owner_digest(owner: str) -> str:
+    """It does not depend on the key, so that files are missed if that is a wrong one."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:_OWNER_DIGITS]
 
 
 def _stretched(key: str) -> bytes:

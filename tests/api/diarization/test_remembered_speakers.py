@@ -207,6 +207,24 @@ def test_voices_are_those_of_the_key_that_sent_them(
     assert len(http.get(ROUTE).json()["data"]) == 1
 
 
+def test_damage_of_one_keys_voices_does_not_concern_another(
+    server: LiveServer,
+    http: httpx.Client,
+    halves: dict[str, tuple[Samples, Samples]],
+    store: Path,
+) -> None:
+    remember(http, "Anna", clip(halves, "Anna"))
+    [damaged] = store.iterdir()
+    damaged.write_bytes(b"")
+    assert "send clips" in error_of(http.get(ROUTE), 503)["message"]
+    with server.client("other") as other:
+        assert remember(other, "Anna", clip(halves, "Anna")).status_code == 200
+        listed = other.get(ROUTE).json()
+        assert ([one["name"] for one in listed["data"]], listed["unreadable"]) == (["Anna"], 0)
+        other.delete(f"{ROUTE}/Anna")
+    assert http.delete(f"{ROUTE}/Anna").json()["deleted"]
+
+
 def test_bad_voices_are_refused(
     http: httpx.Client, halves: dict[str, tuple[Samples, Samples]]
 ) -> None:
@@ -259,9 +277,9 @@ def test_a_damaged_file_hides_nobody_else(
     assert listed["unreadable"] == 1
     assert damaged.name in caplog.text
     assert "Anna" in speakers(http, meeting, known_speakers="Anna")
-    for wanted, problem in (("Henry", "'Henry' is damaged"), ("all", "cannot be read (1)")):
+    for wanted, problem in (("Henry", "'Henry' is damaged"), ("all", "are damaged (1)")):
         answer = http.post(DIARIZATION, files={"file": meeting}, data={"known_speakers": wanted})
-        assert problem in error_of(answer, 400)["message"]
+        assert problem in error_of(answer, 503)["message"]
     remember(http, "Henry", clip(halves, "Henry"))
     assert len(http.get(ROUTE).json()["data"]) == 2
     assert http.get(ROUTE).json()["unreadable"] == 0

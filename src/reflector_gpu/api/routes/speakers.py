@@ -59,8 +59,8 @@ class SpeakerList(BaseModel):
     object: Literal["list"] = "list"
     data: list[Speaker]
     unreadable: int = Field(
-        description="Files of anybody's voices that are damaged. A speaker who is missing here may "
-        "be in one of them; to send clips of the voice again replaces it."
+        description="How many of your key's files are damaged. Each of them has the voice of a "
+        "speaker who is missing here. Send clips of that voice again."
     )
 
 
@@ -106,8 +106,8 @@ async def create_speaker(
 @router.get("", responses={"default": ANY_FAILURE})
 async def list_speakers(service: AppService, owner: Owner) -> SpeakerList:
     """List the speakers of your key whose voices are remembered."""
-    found = await service.known_speakers.all(owner)
-    return SpeakerList(data=[Speaker.of(one) for one in found.known], unreadable=found.unreadable)
+    known, damaged = await service.known_speakers.all(owner)
+    return SpeakerList(data=[Speaker.of(one) for one in known], unreadable=damaged)
 
 
 @router.delete("/{name:path}", responses={"default": ANY_FAILURE})

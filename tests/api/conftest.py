@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.engines.recognition import catalog
+from reflector_gpu.runtime import arrivals
 from reflector_gpu.types import Samples
 from tests.api import llms
 from tests.api.engines import ABSENT
@@ -72,6 +74,12 @@ def host() -> Iterator[AudioHost]:
 @pytest.fixture(scope="session")
 def quiet_url(host: AudioHost, quiet: bytes) -> str:
     return host.put("/quiet.wav", Answer(quiet))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly an upload comes, it keeps its place."""
+    monkeypatch.setattr(arrivals, "_GRACE_SECONDS", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import asyncio
 import io
 import socket
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,14 +55,23 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @contextmanager
 def place_held(server: Server) -> Iterator[socket.socket]:
-    """The connection of an upload that the server waits for."""
+    """The connection of an upload that the server waits for.
+
+    Five minutes of audio are there at once, so that it is never one that comes too slowly to stay.
+    """
+    recording = io.BytesIO()
+    with wave.open(recording, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(300 * 32_000))
     where = urlsplit(server.url)
     assert where.hostname
     with socket.create_connection((where.hostname, where.port or 80)) as connection:
         connection.sendall(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n"
             b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n--x\r\n"
+            b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+            + recording.getvalue()
         )
         deadline = time.monotonic() + START_SECONDS
         while 'requests_running{class="live"} 1' not in _metrics(server):

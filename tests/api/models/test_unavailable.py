@@ -32,6 +32,7 @@ START = Callable[..., LiveServer]
 # 429
 
 
+@pytest.mark.usefixtures("patient")
 def test_429_queue_full(small: LiveServer, clip: bytes) -> None:
     with small.client() as client:
         held = client.build_request("POST", TRANSCRIPTIONS, files={"file": clip})
@@ -47,6 +48,7 @@ def test_429_queue_full(small: LiveServer, clip: bytes) -> None:
     assert eventually(lambda: upload(small, clip).status_code == 200)
 
 
+@pytest.mark.usefixtures("patient")
 def test_429_queue_full_for_urls(small: LiveServer, clip: bytes, host: AudioHost) -> None:
     url = host.put("/fine.wav", Answer(clip))
     with small.client() as client:

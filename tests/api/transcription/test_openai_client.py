@@ -311,6 +311,7 @@ def test_url_errors_are_the_clients_own(client: OpenAI, host: AudioHost) -> None
             client.post(FROM_URL.removeprefix("/v1"), cast_to=object, body={"audio_file_url": url})
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_full_server_is_a_rate_limit_error(small: LiveServer, clip: bytes) -> None:
     with small.client() as plain:
         held = plain.build_request("POST", TRANSCRIPTIONS, files={"file": clip})

@@ -30,9 +30,9 @@ from reflector_gpu.jobs.job import Draft, Job
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
 
-NOTES, LIVES, DIES = "COUNTED_NOTES", "COUNTED_CHUNKS", "COUNTED_DIES"
-"""Variables: the file to write to, after how many chunks the recogniser hangs, and whether the
-server dies once it has accepted a job."""
+NOTES, LIVES, DIES, LEASE = "COUNTED_NOTES", "COUNTED_CHUNKS", "COUNTED_DIES", "COUNTED_LEASE"
+"""Variables: the file to write to, after how many chunks the recogniser hangs, whether the server
+dies once it has accepted a job, and after how many seconds of silence another may take over."""
 
 HELD = "held"
 """A file beside the notes: the recogniser waits for as long as it is there."""
@@ -108,6 +108,7 @@ class CountedServer:
         *,
         chunks: int = 1_000_000,
         dies_accepting: bool = False,
+        lease: float = runner.LEASE_SECONDS,
         **settings: str,
     ) -> None:
         self.notes = folder / "notes"
@@ -123,6 +124,7 @@ class CountedServer:
             NOTES: str(self.notes),
             LIVES: str(chunks),
             DIES: "yes" if dies_accepting else "",
+            LEASE: str(lease),
             **named,
         }
 
@@ -181,5 +183,5 @@ if __name__ == "__main__":
     counted.register()
     if os.environ[DIES]:
         setattr(JobStore, "add", _die_accepting)  # noqa: B010  mypy
-    runner.LEASE_SECONDS = 2.0  # seconds until another server takes over
+    runner.LEASE_SECONDS = float(os.environ[LEASE])
     serve.run(Path(sys.argv[1]))

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reflector_gpu.store import usage as days
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.api.support import TRANSCRIPTIONS, Gate, error_of, eventually, send_raw, wav
 from tests.cli.conftest import Typed, typed
@@ -144,20 +145,22 @@ def usage(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_what_a_key_has_used_is_counted_and_limited(
-    tmp_path: Path, own_keys: Keys, clip: bytes
+    tmp_path: Path, own_keys: Keys, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    today = days.day_of(time.time())
+    monkeypatch.setattr(days, "day_of", lambda _: today)  # midnight may be near
     secret = own_keys(
         "create", "alice", "--daily-audio-hours", "0.001", "--scopes", "transcribe,jobs"
     )
     where: dict[str, Any] = {"model": "scripted", "apikey": KEY, "data_dir": tmp_path}
     with LiveServer(**where) as server, server.client(secret) as http:
         assert send(http, clip).status_code == 200
-        [today] = usage(http)
-        assert today["requests"] == 1, "and not the look at what was used"
-        assert 1 < today["audio_seconds"] < 3.6
+        [used] = usage(http)
+        assert used["requests"] == 1, "and not the look at what was used"
+        assert 1 < used["audio_seconds"] < 3.6
         job = send(http, clip, "/v1/jobs").json()["id"]
         eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "completed")
-        twice = pytest.approx(2 * today["audio_seconds"], abs=0.02)
+        twice = pytest.approx(2 * used["audio_seconds"], abs=0.02)
         eventually(lambda: usage(http)[0]["audio_seconds"] == twice)
         send(http, clip)
         full = send(http, clip)

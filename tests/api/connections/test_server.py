@@ -223,8 +223,12 @@ def silent() -> Iterator[Silent]:
 
 
 def test_a_silent_connection_makes_room_for_a_request(
-    bare: Start, silent: Silent, caplog: pytest.LogCaptureFixture
+    bare: Start,
+    silent: Silent,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(server, "_SELDOM_SECONDS", 3600.0)
     to = bare(connections=4, header_seconds=60)
     with caplog.at_level(logging.WARNING, "reflector_gpu.api.server"):
         for _ in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -172,6 +173,7 @@ def test_silent_clients_do_not_keep_others_out(tmp_path: Path) -> None:
     """115 of them once took all the files that the server could open, and filled its log."""
     ready = tmp_path / "url"
     arguments = ("serve", "--port", "0", "--model", "scripted", "--ready-file", str(ready))
+    began = time.monotonic()
     with started(*arguments, files=128) as running, ExitStack() as silent:
         url = address(running, ready)
         where = urlsplit(url)
@@ -184,7 +186,8 @@ def test_silent_clients_do_not_keep_others_out(tmp_path: Path) -> None:
             silent.close()
         assert running.stop(signal.SIGTERM) == 0
     said = [line for line in running.errors if "WARNING" in line or "ERROR" in line]
-    assert 1 <= len(said) <= 2, said
+    minutes = 1 + int((time.monotonic() - began) / 60)
+    assert 1 <= len(said) <= 2 * minutes, said  # each of two warnings once a minute
     assert "Traceback" not in "".join(running.errors)
 
 

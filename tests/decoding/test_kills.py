@@ -208,22 +208,25 @@ def test_without_its_template_the_next_recording_has_another(meeting: bytes) -> 
 
 def test_a_template_that_is_killed_while_it_starts_goes_unnoticed(meeting: bytes) -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        waiting = asyncio.ensure_future(whole(decoders, meeting))
-        await asyncio.to_thread(kill_template)
-        await asyncio.to_thread(kill_template)
-        found = await waiting
-        assert found == await whole(decoders, meeting)
+        with Spool(limit=10**9) as spool:
+            waiting = asyncio.ensure_future(told(decoders, CHUNKING, spool))
+            await asyncio.to_thread(kill_template)
+            await asyncio.to_thread(kill_template)
+            spool.write(meeting)
+            spool.finish()
+            assert await waiting == await whole(decoders, meeting)
 
     run(scene)
 
 
-def test_a_template_that_dies_again_and_again_is_told(meeting: bytes) -> None:
+def test_a_template_that_dies_again_and_again_is_told() -> None:
     async def scene(decoders: ProcessDecoders) -> None:
-        waiting = asyncio.ensure_future(whole(decoders, meeting))
-        for _ in range(3):
-            await asyncio.to_thread(kill_template)
-        with pytest.raises(EngineFailed, match="send it again"):
-            await waiting
+        with Spool(limit=10**9) as spool:  # nothing of the recording comes, so it cannot end
+            waiting = asyncio.ensure_future(told(decoders, CHUNKING, spool))
+            for _ in range(3):
+                await asyncio.to_thread(kill_template)
+            with pytest.raises(EngineFailed, match="send it again"):
+                await waiting
 
     run(scene)
 

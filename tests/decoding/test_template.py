@@ -25,8 +25,7 @@ def test_a_template_whose_server_was_killed_ends_without_a_traceback() -> None:
         process = _started(theirs)
     with ours:
         ours.sendall(ORDER.pack(STATUS, 1))  # nobody is there for the answer
-    _, told = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, told) == (0, b"")
+    _check_end(process)
 
 
 def test_a_decoder_that_has_died_can_be_ended_while_another_dies() -> None:
@@ -44,8 +43,14 @@ def test_a_decoder_that_has_died_can_be_ended_while_another_dies() -> None:
         until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
         assert _ordered(ours, END, pid) == pid
         assert _ordered(ours, FORK) != NO_PROCESS
+    _check_end(process)
+
+
+def _check_end(process: subprocess.Popen[bytes]) -> None:
+    """It may have warned of a machine that has no sandbox."""
     _, told = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, told) == (0, b"")
+    assert process.returncode == 0
+    assert b"Traceback" not in told
 
 
 def _started(control: socket.socket, first: str = "") -> subprocess.Popen[bytes]:

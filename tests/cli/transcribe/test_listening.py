@@ -16,6 +16,7 @@ from reflector_gpu.types import SAMPLE_RATE, Samples, join_words
 from tests.cli.program import environment, run
 from tests.engines.tiny import PARAKEET, clips
 from tests.live import KEY, LiveServer
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +80,7 @@ def heard(server: LiveServer, *parts: Samples, **transcription: object) -> list[
                     news.set()
             await speaking
 
-    asyncio.run(listen())
+    asyncio.run(asyncio.wait_for(listen(), PATIENCE_SECONDS))
     return found
 
 

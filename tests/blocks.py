@@ -16,7 +16,7 @@ from tests.api.hosts import Answer, AudioHost
 from tests.cli.program import PROGRAM, environment
 from tests.conftest import ROOT, SAMPLES
 from tests.engines.tongues import TRANSLATION
-from tests.waiting import until
+from tests.waiting import PROGRAM_SECONDS, until
 
 KEY = "change-me"
 """The key of every example."""
@@ -93,7 +93,7 @@ class Reader:
             capture_output=True,
             text=True,
             env=self.variables,
-            timeout=120,
+            timeout=PROGRAM_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

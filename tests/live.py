@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.waiting import PROGRAM_SECONDS
+
 if TYPE_CHECKING:  # most rooms need no server, and these take a second to import
     from fastapi import FastAPI
     from openai import OpenAI
@@ -74,7 +76,11 @@ class LiveServer:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Without TLS there is nothing to verify, and reading all certificates takes long.
         return httpx.Client(
-            base_url=self.url, headers=headers, timeout=60, trust_env=False, verify=False
+            base_url=self.url,
+            headers=headers,
+            timeout=PROGRAM_SECONDS,
+            trust_env=False,
+            verify=False,
         )
 
     def openai(self) -> OpenAI:
@@ -90,7 +96,9 @@ class LiveServer:
             if not self._thread.is_alive():
                 raise RuntimeError("the server did not start")
         if self._wait:
-            self.service.workers.pool(self.service.recognisers.default).wait_ready(timeout=60)
+            self.service.workers.pool(self.service.recognisers.default).wait_ready(
+                timeout=PROGRAM_SECONDS
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ from samples.demo import lines
 from samples.weights import AS_SET, pull
 from tests.cli.program import environment
 from tests.conftest import ROOT, SAMPLES
+from tests.waiting import PROGRAM_SECONDS
 
 
 def serve(port: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def serve(port: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**environment(MODEL="scripted"), "PORT": port},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
     )
 
 
@@ -44,7 +45,7 @@ def test_without_any_source_another_model_goes_on_and_it_is_said() -> None:
         env=environment(WEIGHTS_SOURCES="file:///nonesuch"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
     )
     assert (done.returncode, done.stdout) == (
         0,

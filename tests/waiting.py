@@ -9,13 +9,13 @@ PATIENCE_SECONDS = 60.0
 """Only ever reached by a test that fails; the machines that run these are shared."""
 
 PROGRAM_SECONDS = 300.0
-"""The same for a program that may load engines."""
+"""The same for a program, or for a server's answer: engines may be loaded, or hours decoded."""
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Return once ``condition()`` is true; fail if it never becomes so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"still not after {PATIENCE_SECONDS:g} seconds: {condition}")
+            raise AssertionError(f"still not after {seconds:g} seconds: {condition}")
         time.sleep(0.005)

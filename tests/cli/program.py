@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PROGRAM_SECONDS
 
 PROGRAM = str(Path(sys.executable).with_name("reflector-gpu"))
 
@@ -32,7 +32,7 @@ def run(
         stdin=stdin,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
 
@@ -52,7 +52,7 @@ class Running:
         with self._grown:
             found = self._grown.wait_for(
                 lambda: next((line for line in self.errors if text in line), None),
-                PATIENCE_SECONDS,
+                PROGRAM_SECONDS,
             )
         assert found, f"{text!r} not in: {''.join(self.errors)}"
         return found
@@ -64,7 +64,7 @@ class Running:
 
     def end(self) -> int:
         """Wait for the exit status."""
-        status = self.process.wait(PATIENCE_SECONDS)
+        status = self.process.wait(PROGRAM_SECONDS)
         self._reader.join()
         return status
 

@@ -15,7 +15,7 @@ import pytest
 
 from reflector_gpu.engines.weights import Weights, size
 from tests.engines.hub import LARGE, WRITTEN, Download, Hub
-from tests.waiting import until
+from tests.waiting import PROGRAM_SECONDS, until
 
 FILES = {"config.json": b"{}", "model.bin": LARGE, "README.md": b"not needed"}
 WEIGHTS = Weights(
@@ -51,7 +51,7 @@ def pull(
         env={**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": hub, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
     )
 
 

@@ -24,6 +24,7 @@ from reflector_gpu.engines.weights.pins import PINS, Member, PinnedFile, Pins
 from reflector_gpu.errors import InvalidRequest, ModelNotInstalled
 from tests.engines import wheels
 from tests.engines.hub import COMMIT, Hub
+from tests.waiting import PROGRAM_SECONDS
 
 CONTENT = {"config.json": b"{}", "model.bin": os.urandom(300_000)}
 HALF = 200_000
@@ -65,7 +66,7 @@ def pull(
         env={**os.environ, "HF_ENDPOINT": NOBODY, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PROGRAM_SECONDS,
     )
 
 
@@ -241,7 +242,7 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(index: Path) -> None:
         env={**os.environ, **wheels.environment(index)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
     )
     assert done.stderr.startswith("StorageFull: somebody/some-model needs 1 MB more than"), (
         done.stderr

@@ -29,6 +29,7 @@ from reflector_gpu.jobs import runner
 from reflector_gpu.jobs.job import Draft, Job
 from reflector_gpu.jobs.store import JobStore
 from reflector_gpu.types import Recognition, Samples, TranscribeOptions
+from tests.waiting import PROGRAM_SECONDS, until
 
 NOTES, LIVES, DIES, LEASE = "COUNTED_NOTES", "COUNTED_CHUNKS", "COUNTED_DIES", "COUNTED_LEASE"
 """Variables: the file to write to, after how many chunks the recogniser hangs, whether the server
@@ -137,11 +138,12 @@ class CountedServer:
                 env=self._environment,
                 start_new_session=True,
             )
-            while not ready.exists():
-                assert self._process.poll() is None, "the server did not start"
-                threading.Event().wait(0.01)
+            until(lambda: ready.exists() or self._process.poll() is not None, PROGRAM_SECONDS)
+            assert self._process.poll() is None, "the server did not start"
             self.url = ready.read_text().strip()
-        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=False)
+        self.client = httpx.Client(
+            base_url=self.url, timeout=PROGRAM_SECONDS, trust_env=False, verify=False
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 from tests.modal.control_plane import ControlPlane
+from tests.waiting import PROGRAM_SECONDS
 
 FOLDER = ROOT / "modal_deployments"
 FILES = sorted(FOLDER.glob("*.py"))
@@ -77,7 +78,7 @@ def deploy(file: Path, *, environment: Mapping[str, str] = {}) -> Deployed:
             env={**bare_environment(), **plane.environment, **source, **environment},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PROGRAM_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

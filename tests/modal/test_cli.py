@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.engines.tiny import WHISPER
 from tests.modal.control_plane import ControlPlane
 from tests.modal.deployments import bare_environment
+from tests.waiting import PROGRAM_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def deploy(
         env={**bare_environment(), "MODAL_CONFIG_PATH": "/dev/null/none.toml", **environment},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.processes import alive
-from tests.waiting import until
+from tests.waiting import PROGRAM_SECONDS, until
 
 SERVICE = """
     import asyncio, pathlib
@@ -62,7 +62,9 @@ def test_a_program_that_leaves_a_pool_open_ends(
     notes = tmp_path / "notes"
     made, awaited = engine.format(notes=notes), then.format(notes=f"pathlib.Path('{notes}')")
     command = program(made, ready, item, awaited)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, timeout=PROGRAM_SECONDS, check=True
+    )
     assert done.stdout == b"up\n"
 
 

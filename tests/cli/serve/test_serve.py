@@ -19,7 +19,7 @@ from tests.cli.conftest import Typed
 from tests.cli.program import Running, environment, started
 from tests.live import LiveServer
 from tests.processes import alive
-from tests.waiting import until
+from tests.waiting import PROGRAM_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ KEY = "a-key-that-nobody-may-read"
 
 def address(running: Running, ready_file: Path) -> str:
     """The server's URL, once it can work."""
-    until(lambda: ready_file.exists() or running.process.poll() is not None)
+    until(lambda: ready_file.exists() or running.process.poll() is not None, PROGRAM_SECONDS)
     return ready_file.read_text().removesuffix("\n")
 
 
@@ -182,7 +182,7 @@ def test_silent_clients_do_not_keep_others_out(tmp_path: Path) -> None:
                 line = socket.create_connection((where.hostname or "", where.port or 0))
                 silent.enter_context(line)
             for _ in range(10):
-                assert httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
+                assert httpx.get(f"{url}/health/ready", timeout=PROGRAM_SECONDS).status_code == 200
             silent.close()
         assert running.stop(signal.SIGTERM) == 0
     said = [line for line in running.errors if "WARNING" in line or "ERROR" in line]

@@ -19,7 +19,8 @@ serve: .venv/installed  ## Start a server with a key and keep it running (PORT=8
 	@$(BIN)/python -m samples.serve
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-TESTS = $(or $(wildcard tests/$(ROOM)),$(error There is no tests/$(ROOM)))
+# What comes after :: is one of the file's tests.
+TESTS = $(if $(wildcard tests/$(firstword $(subst ::, ,$(ROOM)))),tests/$(ROOM),$(error There is no tests/$(ROOM)))
 # pytest ends with 5 where all tests are of the other kind.
 NONE = { [ $$? = 5 ] && echo "tests/$(ROOM) has no such tests; $(1) runs the others."; }
 

@@ -1,4 +1,4 @@
-"""What schemathesis loads before it begins: how bodies are written of which it knows nothing."""
+"""What schemathesis loads before it begins: how to write bodies of types that it does not know."""
 
 import schemathesis
 

@@ -64,8 +64,8 @@ class Schedule:
 
     ``early_seconds`` are the lengths of the first chunks, so that words appear early. They never
     decrease. A recording whose header says at most ``whole_seconds`` has none. A chunk of full
-    length is not cut before ``earliest_cut``, which is a share of its length. One that took
-    ``patience`` seconds to arrive may be as short as that.
+    length is not cut before ``earliest_cut``, which is a share of its length. While a recording
+    arrives about as slowly as it is spoken, chunks may be as short as ``patience`` seconds.
     """
 
     early_seconds: tuple[float, ...] = ()
@@ -215,7 +215,7 @@ SOUND = Condition()
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A recording of ``duration`` seconds in words, but for the stretches ``unheard``."""
+    """What is said in ``duration`` seconds. Speech in the stretches ``unheard`` gave no words."""
 
     segments: tuple[Segment, ...]
     language: str | None

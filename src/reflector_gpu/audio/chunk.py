@@ -36,6 +36,8 @@ _UNSURE = 5
 
 The detector needs about a second until it is sure, so it may miss the first words.
 """
+_PACE = 1.6
+"""Times the pace of speech. What arrives faster has chunks as long as those of a file."""
 _SMOOTHING = 3  # windows over which loudness is averaged to find a quiet place
 
 
@@ -109,7 +111,8 @@ class Chunker:
         self._early = deque(length for length in early if 2 * length <= self._longest)
         self._earliest_cut = schedule.earliest_cut
         self._patience = schedule.patience
-        self._waited = self._waited_before = 0.0  # so far, and before the open chunk began
+        self._arrivals = deque([(0, 0.0)])  # samples pushed, and seconds waited until then
+        self._is_slow = False
         slow = max(_windows(schedule.patience), shortest)
         self._slow = slow if 2 * slow <= self._longest else None
         self._padding = min(_windows(padding), self._longest // 4)
@@ -130,9 +133,10 @@ class Chunker:
     def push(self, block: Samples, waited: float = 0.0) -> Iterator[Chunk]:
         """Take the next samples of the recording; yield the chunks that are complete.
 
-        Its bytes have been ``waited`` for so many seconds so far.
+        ``waited`` is how many seconds somebody has waited for the recording's bytes so far.
         """
-        self._waited = waited
+        if self._slow:
+            self._notice_pace(len(block), waited)
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
         # More than a window is held back. So a chunk of full length is not cut before it is known
         # whether the recording ends with it.
@@ -140,6 +144,14 @@ class Chunker:
         self._rest = samples[whole:]
         if whole:
             yield from self._advance(samples[:whole])
+
+    def _notice_pace(self, samples: int, waited: float) -> None:
+        """Decide whether the last seconds arrived about as slowly as they were spoken."""
+        pushed = self._arrivals[-1][0] + samples
+        self._arrivals.append((pushed, waited))
+        while pushed - self._arrivals[0][0] > _PACE * self._patience * SAMPLE_RATE:
+            self._arrivals.popleft()
+        self._is_slow = waited - self._arrivals[0][1] >= self._patience
 
     def finish(self) -> Iterator[Chunk]:
         """Yield what is left once the last block has been pushed."""
@@ -183,7 +195,7 @@ class Chunker:
         if not count:
             return
         if voiced and self._speech is None:
-            self._open(self._seen)
+            self._speech = self._seen
         self._seen += count
         self._voiced += [voiced] * count
         if voiced:
@@ -207,8 +219,10 @@ class Chunker:
 
     def _scheduled(self) -> int | None:
         """The windows after which the open chunk ends at a pause; None if it is to be long."""
-        waits = self._waited - self._waited_before >= self._patience
-        lengths = (self._early[0] if self._early else None, self._slow if waits else None)
+        lengths = (
+            self._early[0] if self._early else None,
+            self._slow if self._is_slow else None,
+        )
         return min(filter(None, lengths), default=None)
 
     def _close_early(self, scheduled: int, length: int, gap: int) -> Chunk | None:
@@ -255,13 +269,8 @@ class Chunker:
         self._drop_before(end)
         waiting = (i for i, voiced in enumerate(self._voiced) if voiced)
         following = next(waiting, None)
-        self._open(None if following is None else self._first + following)
+        self._speech = None if following is None else self._first + following
         return chunk
-
-    def _open(self, window: int | None) -> None:
-        """Begin a chunk. Its first window with speech is ``window``, or None if it has none yet."""
-        self._speech = window
-        self._waited_before = self._waited
 
     def _voiced_spans(self, begin: int, end: int) -> tuple[tuple[float, float], ...]:
         """The (start, end) of all speech between two windows, in seconds from the first."""

@@ -36,10 +36,9 @@ class Spool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``limit`` is in bytes; ``directory`` defaults to the system's temporary one."""
-        self.waited = 0.0
-        """Seconds that `read_at` has waited for bytes."""
+        self.clock = clock
+        """Tells seconds, to measure how long bytes are waited for."""
         self._directory = directory
-        self._clock = clock
         self._held = bytearray()  # the recording, while there is no file
         self._file: io.FileIO | None = None
         self._limit = limit
@@ -170,9 +169,7 @@ class Spool:
             ReflectorError: the error that `fail` was given, or the spool is closed.
         """
         with self._grown:
-            began = self._clock()
             self._grown.wait_for(lambda: self._is_settled(offset))
-            self.waited += self._clock() - began
             self._check_open(offset)
             if offset >= self._size:
                 return b""
@@ -181,14 +178,14 @@ class Spool:
             return os.pread(self._file.fileno(), min(count, self._size - offset), offset)
 
     async def reached(self, offset: int) -> float:
-        """Wait for the byte at ``offset``, or to learn that there is none: the seconds it took.
+        """Wait until it is known whether there is a byte at ``offset``: the seconds it took.
 
         Raises:
             ReflectorError: as `read_at`.
         """
         import asyncio  # here, because decoders need none, and it takes long
 
-        loop, news, began = asyncio.get_running_loop(), asyncio.Event(), self._clock()
+        loop, news, began = asyncio.get_running_loop(), asyncio.Event(), self.clock()
 
         def tell() -> None:
             loop.call_soon_threadsafe(news.set)
@@ -202,7 +199,7 @@ class Spool:
             self._listeners.remove(tell)
         with self._grown:
             self._check_open(offset)
-        return self._clock() - began
+        return self.clock() - began
 
     def measure(self) -> None:
         """Take note of what another process has appended to the file.
@@ -267,7 +264,7 @@ class Spool:
 
     def reader(self) -> SpoolReader:
         """A file-like view for a decoder, from the first byte."""
-        return SpoolReader(self)
+        return SpoolReader(TimedSpool(self))
 
 
 class ByteSource(Protocol):
@@ -278,8 +275,32 @@ class ByteSource(Protocol):
     @property
     def complete(self) -> bool: ...
     @property
-    def waited(self) -> float: ...
+    def waited(self) -> float:
+        """Seconds that ``read_at`` has waited for bytes so far."""
+
     def read_at(self, offset: int, count: int) -> bytes: ...
+
+
+class TimedSpool:
+    """A spool as the source of one reader, whose waits it counts."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.waited = 0.0
+        self._spool = spool
+
+    @property
+    def size(self) -> int:
+        return self._spool.size
+
+    @property
+    def complete(self) -> bool:
+        return self._spool.complete
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        began = self._spool.clock()
+        data = self._spool.read_at(offset, count)
+        self.waited += self._spool.clock() - began
+        return data
 
 
 class SpoolReader:

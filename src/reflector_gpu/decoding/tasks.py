@@ -59,11 +59,10 @@ class Chunking:
         return max(_sample_bytes(self.max_chunk_seconds), _window_bytes(self.max_seconds))
 
     def after(self, chunks: int, end: float, claimed: float | None) -> Chunking:
-        """The task of another decoder, where ``chunks`` have been cut, of which the last has an
-        ``end``.
+        """What is left for another decoder after ``chunks``, the last of which ended at ``end``.
 
-        The recording ``claimed`` so many seconds then. It may claim others now that more of its
-        bytes are here, but the schedule stays.
+        ``claimed`` is the length that the recording gave for itself. The schedule stays, though the
+        recording may give another now that more of its bytes are here.
         """
         schedule = _decided(self.schedule, claimed)
         rest = replace(schedule, early_seconds=schedule.early_seconds[chunks:])

@@ -63,8 +63,8 @@ class Template:
         """A new decoder.
 
         Raises:
+            TemplateDied: the template was killed; another can be started.
             EngineFailed: there can be none.
-            TemplateDied
         """
         ours, theirs = socket.socketpair()
         with theirs:

@@ -17,7 +17,7 @@ from reflector_gpu.audio import ending
 from reflector_gpu.audio.container import _index_comes_last
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.layouts import WithoutLayouts
-from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.audio.spool import Spool, SpoolReader, TimedSpool
 from reflector_gpu.audio.wav import PlainWav, claimed_wav_seconds, wav_end
 from reflector_gpu.types import SAMPLE_RATE, Condition
 from tests.audio.media import Form, encode
@@ -50,7 +50,7 @@ def counted(data: bytes) -> Counted:
     spool = Spool(limit=10**9)
     spool.write(data)
     spool.finish()
-    return Counted(spool)
+    return Counted(TimedSpool(spool))
 
 
 # WAV

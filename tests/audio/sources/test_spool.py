@@ -201,6 +201,7 @@ def test_how_long_bytes_were_waited_for_is_known() -> None:
         assert reached.result(PATIENCE_SECONDS) == 7.0
         assert reader.read() == b"d"
         assert reader.waited == 5.0
+        assert spool.reader().waited == 0.0  # each counts its own
 
 
 class Broken(io.RawIOBase):

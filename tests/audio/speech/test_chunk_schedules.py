@@ -146,6 +146,26 @@ def test_a_stream_that_arrives_as_it_is_spoken_is_at_most_ten_seconds_behind(
     assert position > 100
 
 
+@pytest.mark.parametrize("pace", [2, 4])
+def test_a_stream_that_arrives_faster_than_it_is_spoken_has_long_chunks(pace: int) -> None:
+    script = talk(*[(1.0, 300), (0.0, 9)] * 12)
+    schedule = Schedule((3.0,), earliest_cut=0.75, patience=5.0)
+    blocks = np.split(np.ones(len(script) * WINDOW, np.float32), len(script) // 3)
+
+    def starts(seconds_to_wait: float) -> list[float]:
+        """The starts of chunks, if each second of audio is waited for so long."""
+        cutter = chunker(
+            Script(script), max_seconds=30.0, max_gap=30, options=VadOptions(), schedule=schedule
+        )
+        return [
+            chunk.start
+            for number, block in enumerate(blocks, 1)
+            for chunk in cutter.push(block, 3 * number * WINDOW_SECONDS * seconds_to_wait)
+        ]
+
+    assert starts(1 / pace) == starts(0.0) != starts(1.0)
+
+
 @pytest.mark.parametrize(("share", "stop"), [(0.5, 75), (0.75, 103)])
 def test_a_schedule_may_fill_chunks_better_than_the_longest_pause_would(
     share: float, stop: int

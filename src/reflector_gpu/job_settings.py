@@ -29,7 +29,9 @@ class JobSettings(BaseSettings):
         100_000, ge=1, description="Jobs of all keys that may wait or run at the same time"
     )
     job_streams_per_key: int = Field(
-        64, ge=1, description="Event streams of jobs that one key may hold at once; more get 429"
+        64,
+        ge=1,
+        description="Event streams of jobs that one key may hold at one server; more get 429",
     )
     job_streams: int = Field(256, ge=1, description="The same for all keys together")
     storage_gb_per_key: float = Field(

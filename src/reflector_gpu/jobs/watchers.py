@@ -29,8 +29,8 @@ class Watchers:
         """
         if self._open[owner] >= self._allowance.key.streams:
             raise Overloaded(
-                f"Your key has {self._open[owner]} event streams of jobs, and gets no more. "
-                f"{_ADVICE}",
+                f"Your key has {self._open[owner]} event streams of jobs at this server, and gets "
+                f"no more. {_ADVICE}",
                 retry_after=_RETRY_SECONDS,
             )
         if self._open.total() >= self._allowance.everybody.streams:

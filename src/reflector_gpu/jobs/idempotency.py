@@ -7,7 +7,7 @@ from reflector_gpu.jobs.job import Draft, Job
 from reflector_gpu.store.database import Connection
 
 
-def with_key(connection: Connection, owner: str, idempotency_key: str | None) -> Job | None:
+def job_with_key(connection: Connection, owner: str, idempotency_key: str | None) -> Job | None:
     """The job that ``owner`` has with this key."""
     if idempotency_key is None:
         return None
@@ -17,8 +17,8 @@ def with_key(connection: Connection, owner: str, idempotency_key: str | None) ->
     return Job.of(found[0]) if found else None
 
 
-def same_request(job: Job, draft: Draft) -> Job:
-    """``job``, which has the idempotency key of ``draft``.
+def check_same_request(job: Job, draft: Draft) -> None:
+    """Check whether ``job``, which has the idempotency key of ``draft``, was made of it.
 
     Raises:
         InvalidRequest: it was made of another request.
@@ -29,4 +29,3 @@ def same_request(job: Job, draft: Draft) -> Job:
             "request again.",
             param="idempotency_key",
         )
-    return job

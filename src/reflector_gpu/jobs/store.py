@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from reflector_gpu.errors import NotFound, TooLarge
 from reflector_gpu.jobs.allowance import UNLIMITED, Allowance
 from reflector_gpu.jobs.deliveries import add_delivery
-from reflector_gpu.jobs.idempotency import same_request, with_key
+from reflector_gpu.jobs.idempotency import check_same_request, job_with_key
 from reflector_gpu.jobs.job import Draft, Job, JobError, Status
 from reflector_gpu.jobs.owned import own
 from reflector_gpu.store import usage
@@ -61,7 +61,7 @@ class JobStore:
             )
 
         def work(connection: Connection) -> Job:
-            if earlier := with_key(connection, draft.owner, draft.idempotency_key):
+            if earlier := job_with_key(connection, draft.owner, draft.idempotency_key):
                 return earlier
             more = 0 if draft.source else size
             self._allowance.check(connection, draft.owner, more, jobs=1)
@@ -96,7 +96,9 @@ class JobStore:
             )
             return Job.of(found[0])
 
-        return same_request(await self._database.write(work), draft)
+        job = await self._database.write(work)
+        check_same_request(job, draft)
+        return job
 
     async def earlier(self, draft: Draft) -> Job | None:
         """The job that the idempotency key of ``draft`` already has.
@@ -105,11 +107,13 @@ class JobStore:
             InvalidRequest: another request has used the key.
         """
         job = await self.with_key(draft.owner, draft.idempotency_key)
-        return same_request(job, draft) if job else None
+        if job:
+            check_same_request(job, draft)
+        return job
 
     async def with_key(self, owner: str, idempotency_key: str | None) -> Job | None:
         """The job of ``owner`` with this key."""
-        return await self._database.read(lambda c: with_key(c, owner, idempotency_key))
+        return await self._database.read(lambda c: job_with_key(c, owner, idempotency_key))
 
     async def get(self, owner: str, job_id: str) -> Job:
         """

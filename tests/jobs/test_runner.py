@@ -1,4 +1,4 @@
-"""Servers that stop, and what becomes of the jobs that they had."""
+"""Servers that stop, and what becomes of the jobs and the webhooks that they had."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Any, TypeVar
 
 import pytest
 
+from reflector_gpu.audio.guard import AddressGuard
+from reflector_gpu.errors import Unavailable
 from reflector_gpu.jobs.batch_answers import Answers
+from reflector_gpu.jobs.deliveries import Deliveries
 from reflector_gpu.jobs.folder import JobFolder
 from reflector_gpu.jobs.job import Draft, Status
 from reflector_gpu.jobs.news import News
 from reflector_gpu.jobs.pieces import Pieces
 from reflector_gpu.jobs.runner import Runner
 from reflector_gpu.jobs.store import JobStore
+from reflector_gpu.jobs.webhooks import Webhooks
 from reflector_gpu.store.accounts import Accounts
 from reflector_gpu.store.database import Connection, Database, sqlite_in
 
@@ -24,14 +28,21 @@ T = TypeVar("T")
 
 
 class Slow(Database):
-    """What a transaction has changed is told once `told` is set."""
+    """What a transaction has changed is told once `told` is set; never if it is the first one and
+    ``loses_first`` is set."""
 
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.changed = asyncio.Event()
         self.told = threading.Event()
+        self.loses_first = False
 
     async def note(self, work: Callable[[Connection], T]) -> T:
+        if self.loses_first:
+            self.loses_first = False
+            await self._inner.note(work)
+            raise Unavailable("The connection broke.")
+
         def slow(connection: Connection) -> T:
             done = work(connection)
             loop.call_soon_threadsafe(self.changed.set)
@@ -69,17 +80,19 @@ class Hangs:
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("answer", ["heard", "late", "lost"])
 def test_a_server_that_stops_leaves_its_job_to_the_others(
-    database: Slow, tmp_path: Path, heard: bool
+    database: Slow, tmp_path: Path, answer: str
 ) -> None:
-    """Also if it has not heard yet that the job is its own."""
+    """Also if it has not heard yet that the job is its own, or will never hear."""
+    database.loses_first = answer == "lost"
 
     async def never(*_: object) -> None:
         raise NotImplementedError
 
     async def run() -> None:
-        store, works = JobStore(database, 15.0), Hangs()
+        store, works, news = JobStore(database, 15.0), Hangs(), News()
+        news.queued.set()  # it looks for a job again at once
         folder = JobFolder(tmp_path, 9)
         accounts: Any = Accounts.of(database._inner)
         runner = Runner(
@@ -89,7 +102,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_others(
             folder,
             {"transcription": works},
             never,
-            News(),
+            news,
             1,
             lambda *_: None,
             accounts,
@@ -99,7 +112,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_others(
         await store.add("job_1", Draft("me", "transcription", {}, "a.wav", "f"))
         runner.start()
         await database.changed.wait()
-        if heard:
+        if answer == "heard":
             database.told.set()
             await works.begun.wait()
         closing = asyncio.create_task(runner.aclose())
@@ -109,5 +122,28 @@ def test_a_server_that_stops_leaves_its_job_to_the_others(
         job = await store.get("me", "job_1")
         assert (job.status, job.worker, job.deaths) == (Status.QUEUED, None, 0)
         assert await store.take("other")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_server_that_stops_leaves_its_webhook_to_the_others(database: Slow, heard: bool) -> None:
+    async def run() -> None:
+        store, describing = JobStore(database._inner, 15.0), Hangs()
+        draft = Draft("me", "transcription", {}, "a.wav", "f", webhook_url="http://example.com/")
+        await store.cancel(await store.add("job_1", draft))
+        webhooks = Webhooks(Deliveries(database), AddressGuard([]), describing.run)
+        webhooks.start()
+        await database.changed.wait()
+        if heard:
+            database.told.set()
+            await describing.begun.wait()
+        closing = asyncio.create_task(webhooks.aclose())
+        await asyncio.sleep(0)  # it begins to stop
+        database.told.set()
+        await closing
+        delivery = await Deliveries(database).take([])
+        assert delivery
+        assert delivery.attempts == 1
 
     asyncio.run(run())

@@ -49,11 +49,12 @@ def add_delivery(connection: Connection, job: str, url: str | None, now: float) 
 
 
 class Deliveries:
-    """The deliveries of all servers that share a database."""
+    """The deliveries of all servers that share a database, for one of these servers."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._server = secrets.token_hex(8)
 
     async def take(self, busy: Collection[str]) -> Delivery | None:
         """The next delivery that is due, but none to the hosts that are ``busy``."""
@@ -63,10 +64,11 @@ class Deliveries:
 
         def work(connection: Connection) -> Delivery | None:
             taken = connection.rows(
-                "UPDATE deliveries SET due = ?, attempts = attempts + 1 WHERE id = (SELECT id FROM"
-                f" deliveries WHERE due <= ?{elsewhere} ORDER BY due LIMIT 1"
+                "UPDATE deliveries SET due = ?, server = ?, attempts = attempts + 1 WHERE id ="
+                f" (SELECT id FROM deliveries WHERE due <= ?{elsewhere} ORDER BY due LIMIT 1"
                 f"{connection.unlocked}) RETURNING *",
                 now + _LEASE,
+                self._server,
                 now,
                 *busy,
             )
@@ -99,7 +101,22 @@ class Deliveries:
         """Try it again in ``pause`` seconds."""
         due = self._clock() + pause
         await self._database.write(
-            lambda c: c.change("UPDATE deliveries SET due = ? WHERE id = ?", due, delivery.id)
+            lambda c: c.change(
+                "UPDATE deliveries SET due = ?, server = NULL WHERE id = ?", due, delivery.id
+            )
+        )
+
+    async def release(self) -> None:
+        """Let what this server has taken and not delivered be taken again at once, as if it had not
+        been tried."""
+        now = self._clock()
+        await self._database.note(
+            lambda c: c.change(
+                "UPDATE deliveries SET due = ?, server = NULL, attempts = attempts - 1"
+                " WHERE server = ?",
+                now,
+                self._server,
+            )
         )
 
     async def secret(self, owner: str) -> str:

@@ -90,14 +90,12 @@ class Runner:
 
     async def aclose(self) -> None:
         """Stop. Jobs that run go on where they were when a server takes them again."""
-        # The last worker may have taken a job that it did not hear of.
-        workers = {*self._running, self._last_worker}
         tasks = [*self._tasks, *self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(Unavailable):  # then their leases end
-            await self._store.release(workers)
+            await self._store.release(self._server)
 
     async def _serve(self) -> None:
         while True:
@@ -111,13 +109,9 @@ class Runner:
         while True:
             self._taken += 1
             with surviving("no job could be taken"):
-                if job := await self._store.take(self._last_worker):
+                if job := await self._store.take(f"{self._server}-{self._taken}"):
                     return job
             await heard(self._news.queued, _LOOK_SECONDS)
-
-    @property
-    def _last_worker(self) -> str:
-        return f"{self._server}-{self._taken}"
 
     async def _keep(self) -> None:
         """Say that this server lives, and stop work on jobs that were taken away."""

@@ -237,15 +237,18 @@ class JobStore:
             lambda c: c.change("UPDATE jobs SET lease = 0 WHERE status = 'running'")
         )
 
-    async def release(self, workers: Collection[str]) -> None:
-        """Let the jobs of ``workers``, if they have any, be taken again at once."""
+    async def release(self, server: str) -> None:
+        """Let the jobs of all workers of ``server`` be taken again at once.
+
+        The name of a worker is that of its server, a hyphen and a number.
+        """
         now = self._clock()
         await self._database.note(
             lambda c: c.change(
                 "UPDATE jobs SET status = 'queued', worker = NULL, due = ?"
-                f" WHERE worker IN ({_marks(workers)}) AND status = 'running'",
+                " WHERE worker LIKE ? AND status = 'running'",
                 now,
-                *workers,
+                f"{server}-%",
             )
         )
 

@@ -16,6 +16,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 
@@ -29,7 +30,7 @@ from reflector_gpu.audio.guard import (
     parse_url,
     port_of,
 )
-from reflector_gpu.errors import NotFound, ReflectorError, UpstreamTimeout
+from reflector_gpu.errors import NotFound, ReflectorError, Unavailable, UpstreamTimeout
 from reflector_gpu.jobs.deliveries import Deliveries, Delivery
 from reflector_gpu.jobs.news import heard
 from reflector_gpu.store.repeated import surviving
@@ -78,12 +79,14 @@ class Webhooks:
         self._serving = asyncio.create_task(self._serve())
 
     async def aclose(self) -> None:
-        """Stop. What has not arrived is tried again by the next server."""
+        """Stop. What has not arrived is tried again at once by another server, or the next one."""
         tasks = [*self._tasks, *([self._serving] if self._serving else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._transport.aclose()
+        with suppress(Unavailable):  # then their leases end
+            await self._deliveries.release()
 
     async def check(self, url: str) -> None:
         """Check whether messages may be sent to ``url``.

@@ -78,4 +78,6 @@ STATEMENTS = (
     )""",
     # The words of a part, which those who look at the job see. NULL: they are in `body` alone.
     "ALTER TABLE parts ADD COLUMN text BYTEA",
+    # The server that sends a message.
+    "ALTER TABLE deliveries ADD COLUMN server TEXT",
 )

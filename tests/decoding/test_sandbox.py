@@ -195,13 +195,3 @@ def test_they_are_the_first_to_go_when_the_machine_has_no_memory_left(meeting: b
     look(os.getpid())
     decoder, server = found
     assert decoder == 1000 > server
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="decoders are processes on Linux alone")
-def test_they_let_the_server_go_first(meeting: bytes) -> None:
-    async def scene(decoders: ProcessDecoders) -> None:
-        async with begun(decoders, meeting):
-            decoder = os.getpriority(os.PRIO_PROCESS, decoders_alive()[0].pid)
-            assert decoder > os.getpriority(os.PRIO_PROCESS, 0)  # higher numbers come later
-
-    run(scene)

@@ -46,14 +46,7 @@ from reflector_gpu.decoding.messages import (
     Needs,
     written,
 )
-from reflector_gpu.decoding.sandbox import (
-    CpuAllowance,
-    confine,
-    end_first,
-    end_with_parent,
-    size,
-    yield_to_server,
-)
+from reflector_gpu.decoding.sandbox import CpuAllowance, confine, end_first, end_with_parent, size
 from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.errors import EngineFailed, ReflectorError, ShuttingDown, UndecodableAudio
 
@@ -74,7 +67,6 @@ def template(descriptor: int, memory: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the server decides
         signal.signal(number, signal.SIG_IGN)
     end_first()
-    yield_to_server()
     control = socket.socket(fileno=descriptor)
     _load_everything()
     children = _Children(control, memory)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import math
-import os
 import platform
 import resource
 import signal
@@ -23,8 +22,6 @@ _CPU_SECONDS = 5.0
 
 _CPU_SHARE = 0.5
 """... and how much more for each second of its audio; a hundredth is usual."""
-
-_NICE = 5  # a quarter of a core that the server wants as well
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
@@ -62,15 +59,6 @@ def end_first() -> None:
     """Have the kernel end this process and what it forks, not the server, if memory runs out."""
     with suppress(OSError):  # not on Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def yield_to_server() -> None:
-    """Have the kernel prefer the server to this process and to what it forks.
-
-    A process that wakes another is often interrupted by it. Here that would be the server, for
-    whose event loop everybody waits.
-    """
-    os.nice(_NICE)
 
 
 def confine(most: int) -> bool:

@@ -101,8 +101,8 @@ def diarizer_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hu
 
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[LiveServer]:
-    """A running server whose default model is `scripted`; it takes loopback URLs."""
-    with LiveServer(model="scripted", apikey=KEY, url_allow="127.0.0.1") as server:
+    """A running server with two workers of `scripted`; it takes loopback URLs."""
+    with LiveServer(model="scripted", apikey=KEY, workers=2, url_allow="127.0.0.1") as server:
         yield server
 
 

@@ -26,7 +26,7 @@ class LiveServer:
         from reflector_gpu.api.app import create_app
         from reflector_gpu.settings import load_settings
 
-        settings = {"port": 0, "workers": 2, "shutdown_seconds": 5, **given}
+        settings = {"port": 0, "workers": 1, "shutdown_seconds": 5, **given}
         self._serve(create_app(load_settings(**settings)), wait)
 
     @classmethod

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import PROGRAM_SECONDS
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / ".venv" / "bin" / "reflector-gpu"
 KEY = "test-key"
-
-START_SECONDS = 120.0
-"""Only ever reached by a server that does not start; the machines that run these are shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,14 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
         try:
             yield Server(_address(process, ready, log), log)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(START_SECONDS) == 0, log.read_text()
+            assert process.wait(PROGRAM_SECONDS) == 0, log.read_text()
         finally:
             process.kill()
             process.wait()
 
 
 def _address(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PROGRAM_SECONDS
     while not (ready.exists() and ready.read_text().endswith("\n")):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"The server did not start: {log.read_text()}")

@@ -22,8 +22,9 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.conftest import SMALL
-from tests.clients.server import KEY, START_SECONDS, Server, serving
+from tests.clients.server import KEY, Server, serving
 from tests.clients.support import ENGLISH, SPANISH, text_of
+from tests.waiting import PROGRAM_SECONDS
 
 CONTENT = ENGLISH.read_bytes()
 TEXT = text_of(ENGLISH)
@@ -73,7 +74,7 @@ def place_held(server: Server) -> Iterator[socket.socket]:
             b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
             + recording.getvalue()
         )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PROGRAM_SECONDS
         while 'requests_running{class="live"} 1' not in _metrics(server):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.browser import MICROPHONE, chromium
+from tests.clients.browser import MICROPHONE, chromium, page_of
 from tests.clients.server import KEY, ROOT, Server, serving
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -57,3 +57,25 @@ def _no_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a key, whose words are a hash of the audio."""
+    settings = {"MODEL": "scripted", "APIKEY": KEY, "URL_ALLOW": "127.0.0.1", "WORKERS": "1"}
+    with serving(tmp_path_factory.mktemp("locked"), settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("open"), {"MODEL": "scripted", "WORKERS": "1"}) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Any, keyless: Server) -> Iterator[Any]:
+    """The start of the console, on a server that wants no key."""
+    with page_of(browser, keyless.url) as page:
+        page.locator("#engine", has_text="scripted").wait_for()
+        yield page

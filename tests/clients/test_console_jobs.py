@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.clients.browser import page_of
+from tests.clients.console import complaints_of_axe, opened, plays, saved
 from tests.clients.server import KEY, ROOT, Server, serving
 from tests.clients.support import ENGLISH
-from tests.clients.test_console import complaints_of_axe, opened, plays, saved
 
 STANDUP = ROOT / "samples" / "standup.ogg"
 TRANSLATOR = ROOT / "tests" / "fixtures" / "translation-tiny"

@@ -25,7 +25,7 @@ _NEURAL = "Parakeet where it knows the language, else Whisper: as good as open m
 
 PROFILES: Mapping[ProfileName, Profile] = {
     "embedded": Profile(
-        "Whisper base: 3 of 100 words of clear English wrong, more where it is noisy or far away",
+        "Whisper base: 8 of 100 words of read English wrong, more where it is far away",
         "pip install 'reflector-gpu[parakeet,whisper,segmentation,translation]', then "
         "reflector-gpu serve --profile cpu",
         {"model": "auto", "auto_models": ("base", "tiny.en", "sphinx")},  # what is here, in order

@@ -45,6 +45,11 @@ def json_values(body: bytes) -> dict[str, object]:
     """
     if not body.strip():
         raise InvalidRequest("The body is empty; send a JSON object with the fields.")
+    if body.startswith(b"--"):
+        raise InvalidRequest(
+            "The body is a form; send a JSON object with the fields here. Files are for routes "
+            "that take uploads, such as /v1/audio/transcriptions."
+        )
     try:
         sent: object = from_json(body)
     except ValueError as error:

@@ -48,7 +48,8 @@ def _accuracy(settings: Settings, catalog: Recognisers) -> list[tuple[str, str]]
     if (settings.model, settings.auto_models) != (profile.defaults["model"], chosen):
         return []  # the operator has chosen other models
     preferred = catalog.configured[0]
-    if preferred is not catalog.default and not settings.auto_pull:
+    comes = {"weights"} if settings.auto_pull else set[str]()
+    if set(preferred.missing) - comes:
         return [("for better", preferred.installation)]
     return [("accuracy", profile.accuracy), ("for better", profile.better)]
 

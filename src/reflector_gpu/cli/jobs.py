@@ -126,7 +126,8 @@ def submit(
         if entry.problem:
             sys.stderr.write(f"{entry.typed}: {entry.problem}\n")
         elif entry.job and not wait:
-            sys.stdout.write(f"{entry.job['id']}  {entry.label}\n")
+            label = "" if quiet else f"  {entry.label}"
+            sys.stdout.write(f"{entry.job['id']}{label}\n")
     return int(any(entry.problem for entry in entries))
 
 

@@ -169,5 +169,9 @@ def _check(path: Path, sources: Sequence[Source]) -> None:
     """Raise `InvalidRequest` now, and not after an hour, if ``path`` cannot be written."""
     if any(source.path and path.exists() and path.samefile(source.path) for source in sources):
         raise InvalidRequest(f"{path} is one of the recordings: it would be overwritten.")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InvalidRequest(f"{path} cannot be written.")
+    if path.is_dir():
+        raise InvalidRequest(f"{path} cannot be written: it is a folder.")
+    if not path.parent.is_dir():
+        raise InvalidRequest(f"{path} cannot be written: there is no folder {path.parent}.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidRequest(f"{path} cannot be written: its owner does not allow it.")

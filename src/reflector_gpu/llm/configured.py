@@ -43,8 +43,8 @@ def chosen(model: LanguageModel | None, name: str | None) -> LanguageModel:
     """
     if model is None:
         raise NotConfigured(
-            "This server has no language model: its operator has to set REFLECTOR_LLM_ENGINE and "
-            "REFLECTOR_LLM_MODEL."
+            "There is no language model here. To have one, set REFLECTOR_LLM_ENGINE and "
+            "REFLECTOR_LLM_MODEL, and for the engine 'openai' REFLECTOR_LLM_BASE_URL as well."
         )
     if name and name not in (model.name, LLM):
         raise UnknownModel(

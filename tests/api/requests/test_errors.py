@@ -110,6 +110,15 @@ def test_400_bad_json(scripted: LiveServer, body: bytes, param: str | None) -> N
         assert error_of(client.post(FROM_URL, content=body), 400)["param"] == param
 
 
+def test_a_form_where_json_belongs_is_told_where_files_go(
+    scripted: LiveServer, clip: bytes
+) -> None:
+    with scripted.client() as client:
+        error = error_of(client.post(FROM_URL, files={"file": clip}), 400)
+    assert "send a JSON object" in error["message"]
+    assert TRANSCRIPTIONS in error["message"]
+
+
 @pytest.mark.parametrize(("name", "value"), BAD_JSON_FIELDS)
 def test_400_bad_json_field(scripted: LiveServer, name: str, value: object) -> None:
     assert error_of(ask_url(scripted, NOBODY, **{name: value}), 400)["param"] == name

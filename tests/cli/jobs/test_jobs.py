@@ -72,6 +72,7 @@ def test_one_recording_goes_through_all_commands(
     options = ("--diarize", "--language", "en", *named)
     job_id, label = jobs("submit", folder / "monday.wav", *options).split()
     assert label == "monday.wav"
+    assert jobs("submit", folder / "monday.wav", *options, "-q") == f"{job_id}\n"
     assert jobs("watch", job_id) == f"{job_id}  completed\n"
     assert job_id in jobs("list", "--status", "completed")
     assert "monday.wav" in jobs("list")

@@ -107,7 +107,7 @@ def test_what_would_be_lost_is_refused_before_any_work(
         "named like a file": ("transcribe", clip, twin, "-o", tmp_path / "both.srt"),
         "no format ends in .doc": ("transcribe", clip, "-o", tmp_path / "a.doc"),
         "cannot be made a folder": ("transcribe", clip, twin, "-o", twin),
-        "cannot be written": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
+        "there is no folder": ("transcribe", clip, "-o", tmp_path / "no" / "such" / "folder"),
     }
     for message, arguments in refused.items():
         done = typed(*arguments, *LOCAL)

@@ -21,7 +21,9 @@ from reflector_gpu.types import TranslateOptions
 _PROGRAM = "apertium"
 _INSTALLATION = (
     "sudo apt-get install apertium apertium-eng-spa apertium-eng-cat"
-    "  # English with Spanish and Catalan; `apt-cache search ^apertium-` lists the other pairs"
+    "  # English with Spanish and Catalan; `apt-cache search ^apertium-` lists the other pairs."
+    " For French, and 100 languages, set REFLECTOR_TRANSLATOR=m2m100 and install it:"
+    " pip install 'reflector-gpu[translation]' && reflector-gpu models pull m2m100"
 )
 _LIST_SECONDS = 10.0
 

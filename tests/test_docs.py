@@ -26,6 +26,7 @@ CODE_OF_README = {block.code for block in README}
 """What test_readme.py runs."""
 
 NEEDS: Mapping[str, str] = {
+    "git pull": "the origin of a checkout",
     "pip install": "a package index",
     "pip download": "a package index",
     "models pull": "the model hub",

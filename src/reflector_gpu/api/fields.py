@@ -146,8 +146,8 @@ class KnownSpeakerFields(RememberedSpeakerFields):
         names, references = self.known_speaker_names, self.known_speaker_references
         if len(names) != len(references) or len(set(names)) < len(names):
             raise InvalidRequest(
-                f"There are {len(names)} known_speaker_names for {len(references)} "
-                "known_speaker_references; send a name of its own for every reference.",
+                "Each of the known_speaker_references needs a name of its own in "
+                f"known_speaker_names: {len(references)} and {len(names)} came.",
                 param="known_speaker_names",
             )
         param = "known_speaker_references"

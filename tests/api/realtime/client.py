@@ -19,6 +19,7 @@ from tests.waiting import PATIENCE_SECONDS
 Event = dict[str, Any]
 
 PATH = "/v1/realtime?intent=transcription"
+OTHER_KEY = "other-key"
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 DELTA, SEGMENT = f"{TRANSCRIPTION}.delta", f"{TRANSCRIPTION}.segment"

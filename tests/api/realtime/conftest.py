@@ -1,4 +1,4 @@
-"""A server for calls, which hears words, and one of its recordings."""
+"""Servers for calls, and a recording that one of them knows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.realtime.client import OTHER_KEY
 from tests.engines.tiny import PARAKEET, Clip, clips
 from tests.live import KEY, LiveServer
 
@@ -21,4 +22,12 @@ def hearing() -> Iterator[LiveServer]:
     with LiveServer(
         model="parakeet", model_paths={"parakeet": str(PARAKEET)}, apikey=KEY, workers=1
     ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[LiveServer]:
+    """A server with two keys that takes one call over WebRTC."""
+    keys = f"{KEY},{OTHER_KEY}"
+    with LiveServer(model="scripted", apikey=keys, workers=1, webrtc_calls=1) as server:
         yield server

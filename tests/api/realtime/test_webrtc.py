@@ -6,8 +6,6 @@ import asyncio
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
-from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -24,33 +22,19 @@ from tests.api.realtime.webrtc import (
     call,
     caller,
     ice,
+    needs_address,
+    run,
 )
 from tests.api.support import error_of, eventually
 from tests.engines.tiny import Clip
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS
 
-T = TypeVar("T")
-
-STARTED, STOPPED = "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"
+STARTED = "input_audio_buffer.speech_started"
 
 SDP = {"Content-Type": "application/sdp"}
 
-OTHER_KEY = "other-key"
-
-
-pytestmark = pytest.mark.skipif(
-    not ice.get_host_addresses(use_ipv4=True, use_ipv6=True),
-    reason="this machine has no address but that of its loopback, which no peer offers",
-)
-
-
-@pytest.fixture(scope="module")
-def narrow() -> Iterator[LiveServer]:
-    """A server that takes one call."""
-    keys = f"{KEY},{OTHER_KEY}"
-    with LiveServer(model="scripted", apikey=keys, workers=1, webrtc_calls=1) as server:
-        yield server
+pytestmark = needs_address
 
 
 async def never_connected(server: LiveServer, offer: str) -> None:
@@ -58,10 +42,6 @@ async def never_connected(server: LiveServer, offer: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server._app.state.calls, "_patience", 0.1)
         await answered(server, offer)
-
-
-def run(work: Coroutine[None, None, T]) -> T:
-    return asyncio.run(work)
 
 
 def test_a_call_too_many_is_refused_until_one_ends(narrow: LiveServer) -> None:

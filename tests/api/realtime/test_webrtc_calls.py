@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import InvalidStatus
 
-from tests.api.realtime.client import COMPLETED, DELTA, SEGMENT, Client, silence
+from tests.api.realtime.client import COMPLETED, DELTA, OTHER_KEY, SEGMENT, Client, silence
 from tests.api.realtime.webrtc import (
     PATH,
     Caller,
@@ -19,37 +18,18 @@ from tests.api.realtime.webrtc import (
     caller,
     client,
     hung_up,
-    ice,
+    needs_address,
+    run,
 )
 from tests.api.support import eventually, metric
 from tests.engines.tiny import Clip
 from tests.live import KEY, LiveServer
 
-T = TypeVar("T")
-
 STARTED, STOPPED = "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"
 
 COMMITTED = "input_audio_buffer.committed"
 
-OTHER_KEY = "other-key"
-
-
-pytestmark = pytest.mark.skipif(
-    not ice.get_host_addresses(use_ipv4=True, use_ipv6=True),
-    reason="this machine has no address but that of its loopback, which no peer offers",
-)
-
-
-@pytest.fixture(scope="module")
-def narrow() -> Iterator[LiveServer]:
-    """A server that takes one call."""
-    keys = f"{KEY},{OTHER_KEY}"
-    with LiveServer(model="scripted", apikey=keys, workers=1, webrtc_calls=1) as server:
-        yield server
-
-
-def run(work: Coroutine[None, None, T]) -> T:
-    return asyncio.run(work)
+pytestmark = needs_address
 
 
 def test_a_peer_is_told_what_it_says(hearing: LiveServer, spoken: Clip) -> None:

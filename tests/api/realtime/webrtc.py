@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -24,9 +25,16 @@ ice = pytest.importorskip("aioice.ice")
 
 PATH = "/v1/realtime/calls"
 
+needs_address = pytest.mark.skipif(
+    not ice.get_host_addresses(use_ipv4=True, use_ipv6=True),
+    reason="this machine has no address but that of its loopback, which no peer offers",
+)
+
 RATE = 48_000
 FRAME = RATE // 50
 SPEED = 4  # times as fast as anybody speaks; the packets' times are true
+
+T = TypeVar("T")
 
 
 class Microphone(aiortc.MediaStreamTrack):  # type: ignore[misc,name-defined]
@@ -142,3 +150,7 @@ async def hung_up(server: LiveServer, location: str, key: str = KEY) -> int:
     """The status of the answer to the wish to end a call."""
     async with client(server, key) as asking:
         return (await asking.post(f"{location}/hangup")).status_code
+
+
+def run(work: Coroutine[None, None, T]) -> T:
+    return asyncio.run(work)

@@ -133,7 +133,7 @@ class Chunker:
     def push(self, block: Samples, waited: float = 0.0) -> Iterator[Chunk]:
         """Take the next samples of the recording; yield the chunks that are complete.
 
-        ``waited`` is how many seconds somebody has waited for the recording's bytes so far.
+        ``waited`` is how many seconds the reader has waited for the recording's bytes so far.
         """
         if self._slow:
             self._notice_pace(len(block), waited)

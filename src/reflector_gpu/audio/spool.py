@@ -282,7 +282,7 @@ class ByteSource(Protocol):
 
 
 class TimedSpool:
-    """A spool as the source of one reader, whose waits it counts."""
+    """Reads a spool for one reader, and counts how long that reader waited for bytes."""
 
     def __init__(self, spool: Spool) -> None:
         self.waited = 0.0

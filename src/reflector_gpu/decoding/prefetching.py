@@ -1,4 +1,4 @@
-"""Threads that make items ahead of whoever takes them, and are kept for the next ones."""
+"""Threads that make items before they are asked for. Idle threads are kept for later work."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ EVERYBODY: Literal["all"] = "all"
 
 MOST_CLIPS = 16
 
-_MENDED_SECONDS = 3600.0  # until somebody may have replaced what is damaged
+_MENDED_SECONDS = 3600.0  # Retry-After for a damaged file, which has to be replaced first
 
 
 class KnownSpeakers:

@@ -1,8 +1,8 @@
 """Remembered voices on disk: a small file for each speaker, encrypted if there is a key.
 
-A file holds what it takes to recognise somebody: a name and a vector. Its name is a digest of its
-owner, whom damage of other owners' files does not concern, and a digest of the speaker, so that a
-listing of the folder shows no speaker's name.
+A file holds a name and the vector of a voice. Two digests are its name. The first is of its owner:
+only the owner's files are read for a request, so a damaged file of another owner does no harm. The
+second is of the speaker: a listing of the folder shows no speaker's name.
 """
 
 from __future__ import annotations

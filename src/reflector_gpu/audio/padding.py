@@ -25,7 +25,7 @@ from reflector_gpu.audio.container import (
     opened,
 )
 from reflector_gpu.audio.resampling import resampled
-from reflector_gpu.audio.spool import Spool, SpoolReader
+from reflector_gpu.audio.spool import THINNEST, Spool, SpoolReader
 from reflector_gpu.audio.tracks import audio_track
 from reflector_gpu.errors import TooLarge, UndecodableAudio
 
@@ -45,6 +45,8 @@ _ENCODED_SILENCE = 5 * _PACKET  # samples to encode; the rest is the packet abov
 _REPEATS = 1_000  # packets between two reports of progress
 _TICK = Fraction(1, RATE)
 _SHORTEST_HOLE = 0.1  # seconds; Reflector's own padding fills holes from here on
+_ROUNDING = 1.0  # seconds by which what is encoded may be shorter than the frames together
+_NO_BYTE = 1 << 62  # an offset that no recording reaches
 BEGINNING = 65_536
 """Bytes that are kept to be corrected; the muxer corrects only some of the first few hundred."""
 
@@ -96,6 +98,7 @@ def pad(
     *,
     max_seconds: float = float("inf"),
     expect: Callable[[float], None] = lambda _: None,
+    passed: Callable[[float], None] = lambda _: None,
 ) -> Iterator[float]:
     """Write ``seconds`` of silence and then the recording, while that arrives.
 
@@ -103,7 +106,9 @@ def pad(
     sample comes right after the silence, whatever its time stamp says: that is how Reflector counts
     the silence. Holes between later time stamps become silence too.
 
-    ``expect`` gets the length that the recording claims, and in the end the true one.
+    ``expect`` gets the length that the recording claims, and in the end the true one. ``passed`` is
+    called now and then with the seconds that have been measured: decoding alone, in a tenth of the
+    time, tells that a recording is too long.
 
     Raises:
         UndecodableAudio: nothing in the recording can be decoded to audio.
@@ -115,41 +120,88 @@ def pad(
     first = next(pieces, None)
     if first is None:
         raise UndecodableAudio("The file holds no decodable audio.", param="file")
-    length = 0
+    limit, length = _Limit(reader, max_seconds, passed), 0
 
     def counted(piece: Stereo) -> Stereo:
         nonlocal length
         length += piece.shape[1] // 2
-        if length > max_seconds * RATE:
-            raise TooLarge(
-                f"The audio is longer than this server's limit of {max_seconds:g} seconds.",
-                param="file",
-            )
+        limit.check(length / RATE)
         return piece
 
+    first = counted(first)
     with _Writer(file) as writer:
         yield from writer.silence(round(seconds * RATE))
-        yield writer.add(counted(first))
+        yield writer.add(first)
         for piece in pieces:
             yield writer.add(counted(piece))
         writer.finish()
     expect(length / RATE)
 
 
+class _Limit:
+    """Refuses too long a recording before most of it is encoded."""
+
+    def __init__(
+        self, reader: SpoolReader, max_seconds: float, passed: Callable[[float], None]
+    ) -> None:
+        self._reader = reader
+        self._max_seconds = max_seconds
+        self._passed = passed
+        self._measured = False
+
+    def check(self, seconds: float) -> None:
+        """Check a recording whose first ``seconds`` are about to be encoded.
+
+        All of it is measured once its last byte is there. That byte is waited for if so many
+        seconds of speech would take more bytes: a few kilobytes can hold hours of silence.
+        """
+        if seconds > self._max_seconds:
+            raise self._error()
+        if seconds > self._reader.tell() / THINNEST:
+            self._reader.peek(_NO_BYTE, 1)
+        if not self._measured and self._reader.total is not None:
+            self._measured = True
+            self._measure()
+
+    def _measure(self) -> None:
+        seconds = told = 0.0
+        for frame, hole in _timed(self._reader.behind(0), lambda _: None):
+            seconds += hole + frame.samples / frame.sample_rate
+            if seconds > self._max_seconds + _ROUNDING:
+                raise self._error()
+            if seconds - told > 1:
+                told = seconds
+                self._passed(seconds)
+
+    def _error(self) -> TooLarge:
+        return TooLarge(
+            f"The audio is longer than this server's limit of {self._max_seconds:g} seconds.",
+            param="file",
+        )
+
+
 def _decoded(reader: SpoolReader, expect: Callable[[float], None]) -> Iterator[Stereo]:
+    resampler = _Resampler()
+    for frame, hole in _timed(reader, expect):
+        if hole:
+            yield from resampler.flush()
+            yield from _zeros(round(hole * RATE))
+        yield from resampler.push(frame)
+    yield from resampler.flush()
+
+
+def _timed(
+    reader: SpoolReader, expect: Callable[[float], None]
+) -> Iterator[tuple[AudioFrame, float]]:
+    """The frames of the recording, each with the seconds that are missing before it."""
     with opened(reader) as container:
         if seconds := claimed_seconds(container):
             expect(seconds)
         stream, _ = audio_track(container)
         clock = Clock(None, shortest=_SHORTEST_HOLE, longest=LONGEST_PADDING)
-        resampler = _Resampler()
         for _, frame in frames(container, stream, damage_of(container)):
-            hole = clock.hole_before(frame) if keeps_time(container) else 0.0
-            if hole:
-                yield from resampler.flush()
-                yield from _zeros(round(hole * RATE))
-            yield from resampler.push(frame)
-        yield from resampler.flush()
+            check_rate(frame.sample_rate)
+            yield frame, clock.hole_before(frame) if keeps_time(container) else 0.0
 
 
 def _gathered(pieces: Iterator[Stereo]) -> Iterator[Stereo]:
@@ -184,7 +236,6 @@ class _Resampler:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.flush()
-            check_rate(frame.sample_rate)
             # FFmpeg makes stereo of mono quieter; two equal channels are what was meant.
             self._doubled = frame.layout.name in _ONE_CHANNEL
             layout = "mono" if self._doubled else "stereo"

@@ -85,11 +85,13 @@ class CpuAllowance:
 
     def __init__(self) -> None:
         self._begin = _cpu_seconds()
+        self._seconds = 0.0
         self.passed(0.0)
 
     def passed(self, seconds: float) -> None:
         """So many seconds of the recording have been decoded."""
-        until = self._begin + _CPU_SECONDS + _CPU_SHARE * seconds
+        self._seconds = max(seconds, self._seconds)  # a recording may be read a second time
+        until = self._begin + _CPU_SECONDS + _CPU_SHARE * self._seconds
         _, most = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(until), most))
 

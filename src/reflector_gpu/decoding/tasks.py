@@ -201,7 +201,14 @@ class Padding:
     ) -> Iterator[Told]:
         assert output is not None
         file, claims = WebmFile(output), list[float]()
-        steps = pad(reader, file, self.seconds, max_seconds=self.max_seconds, expect=claims.append)
+        steps = pad(
+            reader,
+            file,
+            self.seconds,
+            max_seconds=self.max_seconds,
+            expect=claims.append,
+            passed=passed,
+        )
         claimed = False
         for seconds in steps:
             passed(seconds)

@@ -13,9 +13,10 @@ from av.audio.stream import AudioStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzz.media import flac
 from reflector_gpu.audio.padding import RATE, WebmFile, pad
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.errors import ShuttingDown, TooLarge, UndecodableAudio
+from reflector_gpu.errors import ShuttingDown, TooLarge, UndecodableAudio, UpstreamFailed
 from reflector_gpu.types import SAMPLE_RATE, Samples
 from tests.audio.media import Form, encode, loudness
 
@@ -166,6 +167,27 @@ def test_too_long_a_recording_is_refused_whatever_the_silence() -> None:
     padded(recording, 10.0, max_seconds=3.1)
     with pytest.raises(TooLarge):
         padded(recording, 10.0, max_seconds=2.9)
+
+
+def test_too_long_a_recording_is_measured_before_anything_is_encoded() -> None:
+    with Spool(10**9) as source, Spool(10**9) as output:
+        source.write(flac.constant(21_298))
+        source.finish()
+        passed = list[float]()
+        file = WebmFile(output)
+        with pytest.raises(TooLarge):
+            next(pad(source.reader(), file, 10.0, max_seconds=1200, passed=passed.append))
+        assert output.size == 0
+        assert passed, "without news of what is measured, a decoder ends for want of time"
+
+
+def test_the_rest_is_waited_for_if_so_few_bytes_hold_more_than_speech_can_take() -> None:
+    with Spool(10**9) as source, Spool(10**9) as output:
+        source.write(flac.constant(21_298)[:4_000])
+        source.fail(UpstreamFailed("The rest does not come."))
+        with pytest.raises(UpstreamFailed):
+            next(pad(source.reader(), WebmFile(output), 10.0, max_seconds=1200))
+        assert output.size == 0
 
 
 def test_the_output_has_a_limit() -> None:

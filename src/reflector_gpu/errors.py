@@ -163,7 +163,14 @@ class Unavailable(ReflectorError):
 
 
 class ModelNotInstalled(Unavailable):
+    """The operator has to install something first."""
+
     code = "model_not_installed"
+
+    def __init__(
+        self, message: str, *, retry_after: float = 3600.0, param: str | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, param=param)
 
 
 class EngineLoading(Unavailable):

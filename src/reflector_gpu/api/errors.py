@@ -48,6 +48,9 @@ STATUS: Mapping[type[errors.ReflectorError], int] = {
 }
 """The status of each class of errors. Others have that of their nearest ancestor here."""
 
+_WORTH_WAITING = 60.0
+"""Seconds. Most of OpenAI's clients wait no longer: they would ask again at once, for nothing."""
+
 CLIENT_CLOSED = 499
 """nginx's status for a client that left. It is logged and never sent."""
 
@@ -97,6 +100,8 @@ def error_response(error: errors.ReflectorError) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, errors.Overloaded | errors.Unavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+        if error.retry_after > _WORTH_WAITING:
+            headers["x-should-retry"] = "false"
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return _ErrorResponse(status_of(error), error_detail(error), headers)

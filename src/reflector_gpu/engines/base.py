@@ -116,7 +116,6 @@ class Model(Generic[Item, Result]):
                 f"Model '{self.name}' is known but not installed here. Choose another, or have it "
                 f"installed where the server runs: {self.installation}",
                 param="model",
-                retry_after=3600,
             )
 
 
@@ -135,8 +134,7 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ModelNotInstalled(
-            f"{what} need the extra '{extra}': pip install 'reflector-gpu[{extra}]'",
-            retry_after=3600,
+            f"{what} need the extra '{extra}': pip install 'reflector-gpu[{extra}]'"
         ) from error
 
 

@@ -152,6 +152,7 @@ def test_a_known_model_without_weights_names_the_command(client: httpx.Client) -
     assert answer.status_code == 503
     assert "reflector-gpu models pull large-v2" in answer.json()["error"]["message"]
     assert answer.headers["Retry-After"]
+    assert answer.headers["x-should-retry"] == "false", "OpenAI's clients would ask twice more"
 
 
 def test_the_model_can_be_another_for_every_request(client: httpx.Client) -> None:

@@ -42,6 +42,7 @@ def test_429_queue_full(small: LiveServer, clip: bytes) -> None:
         error = error_of(response, 429)
         assert (error["type"], error["code"]) == ("rate_limit_error", "overloaded")
         assert retry_after(response) >= 1
+        assert "x-should-retry" not in response.headers
         with send_raw(small, held, share=0) as unread:
             assert unread.recv(1000).startswith(b"HTTP/1.1 429 ")
         assert ask_url(small, "x").status_code == 400, "files by URL have places of their own"

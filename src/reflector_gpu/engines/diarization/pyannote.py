@@ -247,7 +247,6 @@ def located(part: object, folder: Path, files: Sequence[str]) -> dict[str, str]:
             f"A part of this pyannote pipeline is not here: accept its terms at "
             f"https://huggingface.co/{repository}, set HF_TOKEN, and run: hf download {repository}",
             param="model",
-            retry_after=3600,
         )
     return {"checkpoint": str(snapshot), **below}
 

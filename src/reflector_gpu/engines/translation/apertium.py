@@ -53,9 +53,7 @@ def _installed() -> Directions:
         if dash:
             found[source].append(target)
     if not found:
-        raise ModelNotInstalled(
-            f"Apertium has no languages here: {_INSTALLATION}", param="model", retry_after=3600
-        )
+        raise ModelNotInstalled(f"Apertium has no languages here: {_INSTALLATION}", param="model")
     return Directions(found)
 
 

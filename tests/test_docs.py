@@ -15,6 +15,7 @@ from reflector_gpu.api.app import create_app
 from reflector_gpu.cli.commands import app
 from reflector_gpu.deploy.on_modal.settings import ModalSettings
 from reflector_gpu.deploy.on_ray.settings import RaySettings
+from reflector_gpu.environment import SERVER_VARIABLE
 from reflector_gpu.settings import Settings, load_settings, variables
 from tests.blocks import Block, Reader, blocks_of, reading, runnable
 from tests.conftest import ROOT
@@ -87,6 +88,7 @@ def test_what_is_not_run_needs_what_a_test_does_not_have(block: Block) -> None:
 @pytest.mark.parametrize("page", [*PAGES, "README.md", "SECURITY.md"])
 def test_every_variable_that_a_page_names_is_a_setting(page: str) -> None:
     known = {variable for name in Settings.model_fields for variable in variables(name)}
+    known.add(SERVER_VARIABLE)
     known |= {f"REFLECTOR_MODAL_{name.upper()}" for name in ModalSettings.model_fields}
     known |= {f"REFLECTOR_RAY_{name.upper()}" for name in RaySettings.model_fields}
     named = set(re.findall(r"\bREFLECTOR_[A-Z_]*[A-Z]\b", (ROOT / page).read_text()))

@@ -9,6 +9,9 @@ from collections.abc import Collection, Iterable
 from reflector_gpu.errors import ConfigurationError
 from reflector_gpu.suggest import suggestion
 
+SERVER_VARIABLE = "REFLECTOR_SERVER"
+"""The server that commands ask if ``--server`` names none. It is no setting of a server."""
+
 _OF_A_SERVICE = re.compile(
     r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )

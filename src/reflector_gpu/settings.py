@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from reflector_gpu.environment import (
+    SERVER_VARIABLE,
     is_service_address,
     refuse_unknown,
     refuse_unknown_names,
@@ -326,7 +327,7 @@ def variables(name: str) -> tuple[str, ...]:
 
 def _check_variables() -> None:
     known = {variable for name in Settings.model_fields for variable in variables(name)}
-    refuse_unknown(PREFIX, known, others=_OTHERS)
+    refuse_unknown(PREFIX, known | {SERVER_VARIABLE}, others=_OTHERS)
     values = variables_set()
     keys = [values[name] for name in _KEYS if name in values]
     if len(set(keys)) > 1:

@@ -296,10 +296,7 @@ def llm(
         Path | None,
         typer.Option(metavar="PATH", help="JSON schema; the answer is JSON that fits it."),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Let this server answer, instead of this process."),
-    ] = None,
+    server: Server = None,
     key: Key = None,
 ) -> None:
     """Ask a language model.

@@ -22,6 +22,7 @@ from reflector_gpu.cli.recording_options import (
     Strict,
     Track,
 )
+from reflector_gpu.environment import SERVER_VARIABLE
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -44,7 +45,9 @@ Format = Literal[
     "rttm",
 ]
 
-Server: TypeAlias = Annotated[str, typer.Option("--server", metavar="URL", help="The server.")]
+Server: TypeAlias = Annotated[
+    str, typer.Option(metavar="URL", envvar=SERVER_VARIABLE, help="The server.")
+]
 Ids: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="ID", show_default=False, help="From `jobs list`.")
 ]

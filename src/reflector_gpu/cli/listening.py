@@ -43,7 +43,10 @@ def run(
         ReflectorError: the settings, the model, the language, the source or the server do not work.
     """
     if server and profile:
-        raise InvalidRequest("--profile is the server's own business: leave it out.")
+        raise InvalidRequest(
+            "A server has a profile of its own: leave out --profile, "
+            "or --server (REFLECTOR_SERVER)."
+        )
     path = _checked(source)
     if server:
         wanted = {"model": model, "language": language}

@@ -7,10 +7,15 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from reflector_gpu.cli import completion
+from reflector_gpu.environment import SERVER_VARIABLE
 
 Server: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Let this server do the work, instead of this process."),
+    typer.Option(
+        metavar="URL",
+        envvar=SERVER_VARIABLE,
+        help="Let this server do the work, instead of this process.",
+    ),
 ]
 Language: TypeAlias = Annotated[
     str | None,

@@ -51,7 +51,10 @@ def run(
 ) -> int:
     """Transcribe ``inputs``; the exit status: 1 if one of them failed."""
     if server and profile:
-        raise InvalidRequest("--profile is the server's own business: leave it out.")
+        raise InvalidRequest(
+            "A server has a profile of its own: leave out --profile, "
+            "or --server (REFLECTOR_SERVER)."
+        )
     form = form_of(asked, output if len(inputs) == 1 else None)
     if inputs.count(STANDARD_INPUT) > 1:
         raise InvalidRequest("Standard input (-) can be read once.")

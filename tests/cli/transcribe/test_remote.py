@@ -20,6 +20,15 @@ def test_events_hold_the_whole_transcript(typed: Typed, clip: Path, form: Output
     assert done.out == render(SPOKEN, form, "clip.wav")
 
 
+def test_a_variable_names_the_server(typed: Typed, clip: Path) -> None:
+    with StubServer([Reply(stream())]) as server:
+        done = typed("transcribe", clip, "--format", "json", SERVER=server.url)
+        assert done.out == render(SPOKEN, OutputFormat.JSON, "clip.wav")
+        both = typed("transcribe", clip, "--profile", "cpu", SERVER=server.url)
+    assert (both.status, "REFLECTOR_SERVER" in both.err) == (2, True)
+    assert typed("config", "--json", SERVER=server.url).status == 0, "it is no unknown setting"
+
+
 def test_each_speaker_has_all_of_the_own_words(typed: Typed, clip: Path) -> None:
     with StubServer([Reply(stream(TOLD_APART))]) as server:
         done = typed("transcribe", clip, "--server", server.url, "--diarize", "--format", "json")

@@ -79,6 +79,21 @@ def test_a_job_is_still_there_when_the_page_is_opened_again(page: Any) -> None:
     page.locator("#no-audio").wait_for()  # this tab does not have the recording
 
 
+def test_a_result_is_removed_once_the_reader_agrees(page: Any) -> None:
+    line = submitted(page)
+    has_status(line, "completed")
+    answers = iter(["dismiss", "accept"])
+    page.on("dialog", lambda dialog: getattr(dialog, next(answers))())
+    remove = line.get_by_role("button", name="Remove")
+    remove.click()
+    assert line.is_visible()
+    remove.click()
+    line.wait_for(state="detached")
+    page.reload()
+    page.locator("#later").wait_for()
+    assert line.count() == 0
+
+
 def test_a_job_that_fails_says_why(page: Any) -> None:
     line = submitted(page, ROOT / "LICENSE")
     has_status(line, "failed")

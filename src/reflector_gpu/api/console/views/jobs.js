@@ -128,7 +128,7 @@ class JobList {
     const open = button("Open", () => this.#open(id, name));
     const save = button("Save", () => saveTurns(id, name));
     const cancel = button("Cancel", () => this.#cancel(id));
-    const remove = button("Remove", () => this.#remove(id));
+    const remove = button("Remove", () => this.#remove(id, name));
     const head = element("p", { className: "job-line" }, element("b", {}, name), state, element("span", {}, open, save, cancel, remove));
     const item = element("li", {}, head, progress);
     item.dataset.job = id;
@@ -150,8 +150,13 @@ class JobList {
     await this.look();
   }
 
-  /** @param {string} id */
-  async #remove(id) {
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
+  async #remove(id, name) {
+    const kept = this.#shown.get(id)?.item.dataset.status === "completed";
+    if (kept && !confirm(`Remove the result of ${name} from the server? Nobody can open it again.`)) return;
     const answer = await fetch(address(`v1/jobs/${id}`), { method: "DELETE", headers: authorization() });
     if (!answer.ok) throw told(answer.status, await answer.text());
     await this.look();
@@ -192,7 +197,7 @@ function update({ item, state, progress, open, save, cancel, remove }, job) {
   open.hidden = !ended(job) || job.kind === "diarization" || !(completed || job.progress.audio_seconds);
   save.hidden = !completed || job.kind !== "diarization";
   cancel.hidden = ended(job);
-  remove.hidden = completed || !ended(job);
+  remove.hidden = !ended(job);
   progress.hidden = ended(job);
   if (job.progress.percent === null) progress.removeAttribute("value");
   else progress.value = job.progress.percent / 100;

@@ -1,4 +1,8 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share.
+
+pytest-xdist's controller reads the `conftest.py` files too, though it runs no test. So they import
+what takes long where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,16 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from reflector_gpu.audio.decode import decode
-from reflector_gpu.audio.spool import Spool
-from reflector_gpu.engines.diarization.catalog import DIARIZERS
-from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.engines.weights.cache import cache_folder
-from reflector_gpu.types import Samples
-from tests.engines.hub import Hub
-from tests.engines.tiny import SEGMENTATION, WHISPER
 from tests.live import KEY, LiveServer
+
+if TYPE_CHECKING:
+    from reflector_gpu.types import Samples
+    from tests.engines.hub import Hub
 
 # A shell that runs the tests in the background has them ignore the signal that some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -60,6 +61,11 @@ def standup() -> Path:
 @pytest.fixture(scope="session")
 def speech(standup: Path) -> Samples:
     """The sample meeting's waveform."""
+    import numpy as np
+
+    from reflector_gpu.audio.decode import decode
+    from reflector_gpu.audio.spool import Spool
+
     with Spool(limit=10**9) as spool:
         spool.write(standup.read_bytes())
         spool.finish()
@@ -72,6 +78,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     Its ``tiny`` is the one that was trained for these tests.
     """
+    from reflector_gpu.engines.recognition import catalog
+    from tests.engines.hub import Hub
+    from tests.engines.tiny import WHISPER
+
     weights = catalog.MODELS["tiny"].weights
     assert weights
     files = {file.name: file.read_bytes() for file in WHISPER.iterdir()}
@@ -85,6 +95,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def diarizer_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The same with the two repositories of the diarizer ``segmentation``: the tiny pair."""
+    from reflector_gpu.engines.diarization.catalog import DIARIZERS
+    from tests.engines.hub import Hub
+    from tests.engines.tiny import SEGMENTATION
+
     model = DIARIZERS.models["segmentation"]
     assert model.weights
     assert model.weights.beside

@@ -6,11 +6,10 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-import httpx
-
 from tests.waiting import PROGRAM_SECONDS
 
 if TYPE_CHECKING:  # most rooms need no server, and these take a second to import
+    import httpx
     from fastapi import FastAPI
     from openai import OpenAI
 
@@ -73,6 +72,8 @@ class LiveServer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     def client(self, key: str | None = KEY) -> httpx.Client:
+        import httpx
+
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Without TLS there is nothing to verify, and reading all certificates takes long.
         return httpx.Client(

@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reflector_gpu.audio.chunk import chunks
-from reflector_gpu.engines.recognition import catalog
-from reflector_gpu.runtime import arrivals
-from reflector_gpu.types import Samples
-from tests.api import llms
-from tests.api.engines import ABSENT
-from tests.api.hosts import Answer, AudioHost
-from tests.api.support import Gate, silence, upload, wav
 from tests.live import KEY, LiveServer
 
-if TYPE_CHECKING:  # few rooms need it, and it takes a second to import
+if TYPE_CHECKING:  # see tests/conftest.py
     from openai import OpenAI
+
+    from reflector_gpu.types import Samples
+    from tests.api.hosts import AudioHost
+    from tests.api.support import Gate
 
 OTHER_KEY = "other-key"
 
@@ -37,6 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def snippets(speech: Samples) -> list[Samples]:
     """Four short pieces of the meeting with somebody speaking in each, all different."""
+    from reflector_gpu.audio.chunk import chunks
+
     found = (chunk.samples for chunk in chunks([speech], max_seconds=1.8, max_gap=0.5))
     return list(islice((samples for samples in found if len(samples) > 16_000), 4))
 
@@ -44,6 +42,8 @@ def snippets(speech: Samples) -> list[Samples]:
 @pytest.fixture(scope="session")
 def clips(snippets: list[Samples]) -> list[bytes]:
     """`snippets` as WAV files."""
+    from tests.api.support import wav
+
     return [wav(samples) for samples in snippets]
 
 
@@ -55,6 +55,8 @@ def clip(clips: list[bytes]) -> bytes:
 @pytest.fixture(scope="session")
 def pauses(snippets: list[Samples]) -> bytes:
     """Three snippets with long silences between them: three chunks."""
+    from tests.api.support import silence, wav
+
     gap = silence(2.5)
     return wav(snippets[0], gap, snippets[1], gap, snippets[2])
 
@@ -62,23 +64,31 @@ def pauses(snippets: list[Samples]) -> bytes:
 @pytest.fixture(scope="session")
 def quiet() -> bytes:
     """Two seconds in which nobody speaks."""
+    from tests.api.support import silence, wav
+
     return wav(silence(2))
 
 
 @pytest.fixture(scope="session")
 def host() -> Iterator[AudioHost]:
+    from tests.api.hosts import AudioHost
+
     with AudioHost() as host:
         yield host
 
 
 @pytest.fixture(scope="session")
 def quiet_url(host: AudioHost, quiet: bytes) -> str:
+    from tests.api.hosts import Answer
+
     return host.put("/quiet.wav", Answer(quiet))
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slowly an upload comes, it keeps its place."""
+    from reflector_gpu.runtime import arrivals
+
     monkeypatch.setattr(arrivals, "_GRACE_SECONDS", math.inf)
 
 
@@ -105,6 +115,8 @@ def small() -> Iterator[LiveServer]:
 @pytest.fixture(scope="package")
 def texts(scripted: LiveServer, clips: list[bytes]) -> list[str]:
     """The server's transcript of each of `clips`."""
+    from tests.api.support import upload
+
     return [str(upload(scripted, clip).json()["text"]) for clip in clips]
 
 
@@ -116,20 +128,21 @@ def text(texts: list[str]) -> str:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LiveServer]]:
-    """Start servers that have no engine, which is quick: ``bare(apikey=..., ...)``."""
-    monkeypatch.setitem(catalog.MODELS, ABSENT.name, ABSENT)
+    """Start servers that have no engine, which is quick: ``bare(apikey=..., ...)``.
+
+    What a test has patched, it has patched until they have ended.
+    """
+    from tests.api.support import bare_server
+
     with ExitStack() as servers:
-
-        def start(**settings: object) -> LiveServer:
-            server = LiveServer(wait=False, **{"model": ABSENT.name, **settings})
-            return servers.enter_context(server)
-
-        yield start
+        yield lambda **settings: servers.enter_context(bare_server(**settings))
 
 
 @pytest.fixture
 def translating(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let requests that name the scripted model use it to translate."""
+    from reflector_gpu.engines.recognition import catalog
+
     model = catalog.MODELS["scripted"]
     able = replace(model, spec=replace(model.spec, translates=True))
     monkeypatch.setitem(catalog.MODELS, "scripted", able)
@@ -138,6 +151,8 @@ def translating(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Holds back all chunks of the module's own server until it is opened, or the test is over."""
+    from tests.api.support import Gate
+
     gate = Gate(server, monkeypatch)
     gate.free = 0
     yield gate
@@ -147,6 +162,8 @@ def held(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 @pytest.fixture
 def gate(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """A `Gate` in front of the engine of `scripted`."""
+    from tests.api.support import Gate
+
     gate = Gate(scripted, monkeypatch)
     yield gate
     gate.open()
@@ -155,6 +172,8 @@ def gate(scripted: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
 @pytest.fixture(scope="session")
 def llm() -> Iterator[LiveServer]:
     """A server that runs the tiny language model."""
+    from tests.api import llms
+
     with llms.local() as server:
         yield server
 
@@ -162,6 +181,8 @@ def llm() -> Iterator[LiveServer]:
 @pytest.fixture(scope="session")
 def relay(llm: LiveServer) -> Iterator[LiveServer]:
     """A server that passes requests on to `llm` over the OpenAI API."""
+    from tests.api import llms
+
     with llms.relay(f"{llm.url}/v1", llm_retries=0) as server:
         yield server
 

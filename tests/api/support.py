@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 import wave
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
@@ -24,8 +25,10 @@ from av.audio.stream import AudioStream
 
 from reflector_gpu.audio.fetch import Fetcher
 from reflector_gpu.audio.send import Sender
+from reflector_gpu.engines.recognition import catalog
 from reflector_gpu.errors import ReflectorError
 from reflector_gpu.types import SAMPLE_RATE, Samples, TranscribeOptions
+from tests.api.engines import ABSENT
 from tests.engines.tongues import TRANSLATION
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS
@@ -184,6 +187,15 @@ def does_everything(folder: Path) -> LiveServer:
         data_dir=folder,
         url_allow="127.0.0.1",
     )
+
+
+@contextmanager
+def bare_server(**settings: object) -> Iterator[LiveServer]:
+    """A server that has no engine, which is quick, unless ``settings`` name one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.MODELS, ABSENT.name, ABSENT)
+        with LiveServer(wait=False, **{"model": ABSENT.name, **settings}) as server:
+            yield server
 
 
 class Gate:

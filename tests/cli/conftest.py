@@ -8,13 +8,12 @@ import sys
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
 import pytest
 
-from reflector_gpu.cli import main
-from reflector_gpu.types import SAMPLE_RATE, Samples
+if TYPE_CHECKING:  # see tests/conftest.py
+    from reflector_gpu.types import Samples
 
 
 class Done(NamedTuple):
@@ -32,6 +31,8 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     Some of these may be given with it, by their names without ``REFLECTOR_``.
     """
+    from reflector_gpu.cli import main
+
     for name in list(os.environ):
         if name.startswith("REFLECTOR_"):
             monkeypatch.delenv(name)
@@ -55,6 +56,10 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture(scope="session")
 def clip(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first eight seconds of the sample meeting."""
+    import numpy as np
+
+    from reflector_gpu.types import SAMPLE_RATE
+
     path = tmp_path_factory.mktemp("clip") / "clip.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

@@ -6,10 +6,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from reflector_gpu.types import SAMPLE_RATE, Samples
+if TYPE_CHECKING:  # see tests/conftest.py
+    from reflector_gpu.types import Samples
 
 MARGIN = 0.2  # seconds of the recording kept around a turn
 
@@ -25,6 +27,8 @@ class Spoken:
 @pytest.fixture(scope="session")
 def turns(standup: Path, speech: Samples) -> list[Spoken]:
     """The meeting, turn by turn."""
+    from reflector_gpu.types import SAMPLE_RATE
+
     known = json.loads(standup.with_suffix(".json").read_text(encoding="utf-8"))
     found = []
     for turn in known["turns"]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from reflector_gpu.decoding import tasks
-from reflector_gpu.types import (
-    SAMPLE_RATE,
-    Chunk,
-    Samples,
-)
+if TYPE_CHECKING:  # see tests/conftest.py
+    from reflector_gpu.types import Chunk, Samples
 
 
 @pytest.fixture
 def second_by_second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Cut every second, whether anybody speaks or not; returns where the chunks begin."""
+    import numpy as np
+
+    from reflector_gpu.decoding import tasks
+    from reflector_gpu.types import SAMPLE_RATE, Chunk
+
     made: list[float] = []
 
     class EverySecond:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from tests.api.support import (
     TRANSCRIBE,
     TRANSCRIPTIONS,
     TRANSLATIONS,
+    bare_server,
     error_of,
     eventually,
     send_raw,
@@ -166,11 +167,17 @@ def test_a_key_may_have_any_letters(bare: START) -> None:
     assert ask(server, "/v1/models", "Bearer cle-ключ") == 401
 
 
+@pytest.fixture(scope="module")
+def accented() -> Iterator[LiveServer]:
+    """A server with keys that are not ASCII."""
+    with bare_server(apikey="other, clé, end\xa0") as server:
+        yield server
+
+
 @pytest.mark.parametrize("header", ["authorization", "api-key", "x-api-key"])
-def test_a_key_is_taken_in_utf_8_and_in_latin_1(bare: START, header: str) -> None:
-    server = bare(apikey="other, clé, end\xa0")
+def test_a_key_is_taken_in_utf_8_and_in_latin_1(accented: LiveServer, header: str) -> None:
     scheme = b"Bearer " if header == "authorization" else b""
-    with server.client(key=None) as client:
+    with accented.client(key=None) as client:
 
         def status(key: bytes) -> int:
             return client.get("/v1/models", headers={header.encode(): scheme + key}).status_code

@@ -14,9 +14,18 @@ from typing import Any
 import httpx
 import pytest
 
+from reflector_gpu.store import keys as key_ring
 from reflector_gpu.store import usage as days
 from reflector_gpu.types import SAMPLE_RATE, Samples
-from tests.api.support import TRANSCRIPTIONS, Gate, error_of, eventually, send_raw, wav
+from tests.api.support import (
+    TRANSCRIPTIONS,
+    Gate,
+    bare_server,
+    error_of,
+    eventually,
+    send_raw,
+    wav,
+)
 from tests.cli.conftest import Typed, typed
 from tests.jobs.test_killed import submit_batch
 from tests.live import KEY, LiveServer
@@ -33,8 +42,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[LiveServer]:
-    with LiveServer(model="scripted", apikey=KEY, data_dir=folder) as server:
-        yield server
+    """One that learns of a change at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_ring, "_REFRESH_SECONDS", 0.02)
+        with LiveServer(model="scripted", apikey=KEY, data_dir=folder) as server:
+            yield server
 
 
 @contextmanager
@@ -313,7 +325,7 @@ def test_lines_of_a_batch_count_as_requests(server: LiveServer, keys: Keys, clip
 def test_named_keys_close_a_server_that_was_open(tmp_path: Path, own_keys: Keys) -> None:
     own_keys("create", "alice")
     own_keys("revoke", "alice")
-    with LiveServer(model="scripted", data_dir=tmp_path) as server, server.client(None) as http:
+    with bare_server(data_dir=tmp_path) as server, server.client(None) as http:
         error_of(http.get("/v1/models"), 401)
 
 
@@ -322,8 +334,8 @@ def test_named_keys_leave_trusted_networks_open_and_close_insecure_servers(
 ) -> None:
     own_keys("create", "alice")
     for more, status in (({"trusted_networks": "127.0.0.1"}, 200), ({"insecure": True}, 401)):
-        where: dict[str, Any] = {"model": "scripted", "data_dir": tmp_path, **more}
-        with LiveServer(**where) as server, server.client(None) as http:
+        where: dict[str, Any] = {"data_dir": tmp_path, **more}
+        with bare_server(**where) as server, server.client(None) as http:
             assert http.get("/v1/jobs").status_code == status
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 import pytest
 
 from reflector_gpu.api.app import create_app
 from reflector_gpu.settings import load_settings
-from tests.api.support import TRANSCRIPTIONS, error_of, upload
+from tests.api.support import TRANSCRIPTIONS, bare_server, error_of, upload
 from tests.live import KEY, LiveServer
 
 START = Callable[..., LiveServer]
@@ -21,6 +21,22 @@ ELSEWHERE = "192.0.2.0/24"
 FRIEND = "192.0.2.7"
 FORWARDED = "X-Forwarded-For"
 STRANGER = "203.0.113.9"
+
+
+@pytest.fixture(scope="module")
+def distant() -> Iterator[LiveServer]:
+    """A server whose trusted network is another than ours."""
+    with bare_server(host=EVERYWHERE, trusted_networks=ELSEWHERE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=[EVERYWHERE, "127.0.0.1"])
+def proxied(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """The same behind a proxy. If it listens to loopback alone, others still come through that."""
+    with bare_server(
+        host=request.param, trusted_networks=ELSEWHERE, trusted_proxies="127.0.0.1"
+    ) as server:
+        yield server
 
 
 def models(
@@ -35,9 +51,10 @@ def test_a_caller_from_a_trusted_network_needs_no_key(bare: START) -> None:
     assert models(server).status_code == 200
 
 
-def test_callers_from_other_networks_learn_which_setting_would_let_them_in(bare: START) -> None:
-    server = bare(host=EVERYWHERE, trusted_networks=ELSEWHERE)
-    error = error_of(models(server), 401)
+def test_callers_from_other_networks_learn_which_setting_would_let_them_in(
+    distant: LiveServer,
+) -> None:
+    error = error_of(models(distant), 401)
     assert "127.0.0.1" in error["message"]
     assert "REFLECTOR_TRUSTED_NETWORKS" in error["message"]
     assert ELSEWHERE not in error["message"]
@@ -62,9 +79,8 @@ def test_reflector_comes_in_whatever_it_sends(bare: START, clip: bytes, key: str
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X_Forwarded_For", "X-Real-IP", "Forwarded"])
 @pytest.mark.parametrize("value", [FRIEND, f"for={FRIEND}", f"{FRIEND}, {FRIEND}", "127.0.0.1"])
-def test_a_header_makes_nobody_trusted(bare: START, header: str, value: str) -> None:
-    server = bare(host=EVERYWHERE, trusted_networks=ELSEWHERE)
-    assert models(server, headers=[(header, value)]).status_code == 401
+def test_a_header_makes_nobody_trusted(distant: LiveServer, header: str, value: str) -> None:
+    assert models(distant, headers=[(header, value)]).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -78,20 +94,16 @@ def test_a_header_makes_nobody_trusted(bare: START, header: str, value: str) -> 
         ("", 401),
     ],
 )
-@pytest.mark.parametrize("host", [EVERYWHERE, "127.0.0.1"])
 def test_a_trusted_proxy_brings_friends_and_strangers(
-    bare: START, header: str, status: int, host: str
+    proxied: LiveServer, header: str, status: int
 ) -> None:
-    """This includes loopback, because other machines come through a proxy on this one."""
-    server = bare(host=host, trusted_networks=ELSEWHERE, trusted_proxies="127.0.0.1")
-    assert models(server, headers=[(FORWARDED, header)]).status_code == status
+    assert models(proxied, headers=[(FORWARDED, header)]).status_code == status
 
 
-def test_two_headers_are_one_list(bare: START) -> None:
-    server = bare(host=EVERYWHERE, trusted_networks=ELSEWHERE, trusted_proxies="127.0.0.1")
+def test_two_headers_are_one_list(proxied: LiveServer) -> None:
     for first, second, status in [(FRIEND, STRANGER, 401), (STRANGER, FRIEND, 200)]:
         headers = [(FORWARDED, first), (FORWARDED, second)]
-        assert models(server, headers=headers).status_code == status
+        assert models(proxied, headers=headers).status_code == status
 
 
 def test_a_proxy_alone_changes_nothing_on_loopback(bare: START) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from tests.api.jobs.asking import OTHER
 from tests.live import KEY, LiveServer
+
+if TYPE_CHECKING:  # see tests/conftest.py
+    import httpx
 
 
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[LiveServer]:
+    from tests.api.jobs.asking import OTHER
+
     with LiveServer(
         model="scripted",
         apikey=f"{KEY},{OTHER}",

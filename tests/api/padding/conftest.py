@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.api.hosts import Answer, AudioHost
-from tests.api.receivers import Receiver
-from tests.api.support import (
-    encoded,
-)
-from tests.audio.decode.test_padding import tone
 from tests.live import KEY, LiveServer
+
+if TYPE_CHECKING:  # see tests/conftest.py
+    from tests.api.hosts import Answer, AudioHost
+    from tests.api.receivers import Receiver
 
 
 @pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
+    from tests.api.receivers import Receiver
+
     with Receiver() as receiver:
         yield receiver
 
@@ -33,12 +34,17 @@ def server() -> Iterator[LiveServer]:
 @pytest.fixture(scope="package")
 def track() -> bytes:
     """Six seconds of sound."""
+    from tests.api.support import encoded
+    from tests.audio.decode.test_padding import tone
+
     return encoded(tone(6), "webm", "libopus")
 
 
 @pytest.fixture
 def slow(track: bytes, host: AudioHost) -> Answer:
     """The track, whose host stops after two thirds."""
+    from tests.api.hosts import Answer
+
     answer = Answer(track, pause_at=len(track) * 2 // 3)
     host.put("/slow.webm", answer)
     return answer

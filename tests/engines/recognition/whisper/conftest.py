@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from faster_whisper import WhisperModel
 
-from reflector_gpu.engines.recognition.whisper import WhisperRecogniser
-from tests.engines.recognition.whisper.hearing import Meddled, Pretend
-from tests.engines.tiny import WHISPER
+if TYPE_CHECKING:  # see tests/conftest.py
+    from faster_whisper import WhisperModel
+
+    from reflector_gpu.engines.recognition.whisper import WhisperRecogniser
+    from tests.engines.recognition.whisper.hearing import Pretend
 
 
 @pytest.fixture(scope="package")
 def engine() -> WhisperRecogniser:
+    from reflector_gpu.engines.recognition.whisper import WhisperRecogniser
+    from tests.engines.tiny import WHISPER
+
     engine = WhisperRecogniser(str(WHISPER))
     engine.load()
     return engine
@@ -35,6 +39,8 @@ def inner(engine: WhisperRecogniser) -> WhisperModel:
 
 @pytest.fixture
 def pretend(inner: WhisperModel, monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    from tests.engines.recognition.whisper.hearing import Meddled
+
     real = inner.model
 
     def write(text: str, times: int | None = 1, **scores: float) -> None:

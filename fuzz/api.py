@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fuzz.attack import part
 from fuzz.report import Report
@@ -62,6 +63,7 @@ def api_part(server: Target, seconds: int, *, seed: int) -> Report:
         )
         answers = list(_answers(events))
         report.statuses.update(answer.status for answer in answers)
+        report.failures.update(answer.failure for answer in answers if answer.status >= 500)
         report.complaints += [str(answer) for answer in answers if not answer.good]
         if done.returncode:
             found, _, _ = done.stdout.partition(_ADVICE)
@@ -80,6 +82,12 @@ class _Answer:
     def good(self) -> bool:
         unfit = self.status == 503 and UNFIT in self.said
         return 200 <= self.status < 500 or self.status in ELSEWHERE or unfit
+
+    @property
+    def failure(self) -> str:
+        """What failed, without what was sent: many requests may share it."""
+        method, url, *_ = self.request.split(" ")
+        return f"{self.status} for {method} {urlsplit(url).path}: {self.said}"
 
     def __str__(self) -> str:
         return f"{self.status} for {self.request}: {self.said}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fuzz.ways import NO_ANSWER, Outcome
 
 _SHOWN = 20
+_LINE = 400  # characters of a failure
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     """Of requests that have no outcome of their own."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """What those of them were that got a 5xx, good or bad."""
     complaints: list[str] = field(default_factory=list)
     peak: int = 0
     """Bytes of the whole tree beyond those at rest."""
@@ -34,6 +37,8 @@ class Report:
         print(f"  memory at most {self.peak / 1e6:.0f} MB over idle")
         for outcome in slowest(self.outcomes, 3):
             print(f"  slow: {outcome.seconds:.1f} s by {outcome.way}: {outcome.name}")
+        for failure, count in self.failures.most_common(_SHOWN):
+            print(f"  {count} times {failure[:_LINE]}")
         for line in self.bad[:_SHOWN]:
             print(f"  BAD: {line}")
         if len(self.bad) > _SHOWN:

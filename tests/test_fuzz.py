@@ -15,6 +15,7 @@ import pytest
 from benchmarks.watch import Watch
 from fuzz.media.crafted import BOMBS, CRAFTED, crafted
 from fuzz.media.mutated import MUTATIONS, mutated
+from fuzz.report import Report
 from fuzz.target import MOST_AT_WORK, Target, target
 from fuzz.ways import Sender
 from tests.api.hosts import AudioHost
@@ -71,6 +72,13 @@ def test_mutated_files(server: Target, sender: Sender) -> None:
     assert watch.peak - before.memory < MOST_AT_WORK
     assert server.healthy()
     assert server.left_behind(before) == []
+
+
+def test_a_report_says_which_requests_got_a_5xx(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("the OpenAPI document")
+    report.statuses[503] = report.failures["503 for POST /llm: no JSON that fits"] = 2
+    report.show()
+    assert "2 times 503 for POST /llm: no JSON that fits" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_files() -> None:

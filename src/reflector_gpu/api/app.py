@@ -115,7 +115,16 @@ def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> FastAP
         ReflectorError: the settings do not work together.
     """
     metrics = Metrics()
-    service = Service(settings, elsewhere, metrics)
+    return app_over(Service(settings, elsewhere, metrics), metrics)
+
+
+def app_over(service: Service, metrics: Metrics) -> FastAPI:
+    """An ASGI app that starts ``service`` and closes it at shutdown. ``metrics`` watches its work.
+
+    Raises:
+        ReflectorError: the settings do not work together.
+    """
+    settings = service.settings
     metrics.gauge(service)
     telemetry = Telemetry(metrics, configured_tracer())
     database = open_database(settings)

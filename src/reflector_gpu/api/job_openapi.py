@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from reflector_gpu.api.job_fields import DiarizationJobFields, TranscriptionJobFields
-from reflector_gpu.api.openapi import Extra, inlined
+from reflector_gpu.api.openapi_parts import Extra, inlined, later
 
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
 
@@ -21,30 +21,34 @@ def _properties() -> Extra:
 
 _NOT_OF_JOBS = ("batch", "stream")
 
-CREATE: Extra = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "As `idempotency_key`. Where nothing more is kept, a repeated request "
-            "gets its job if its key comes here, in the query or in JSON, but not in a form.",
-            "schema": {"type": "string"},
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": _BINARY, **_properties()}}
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": _properties(),
+
+@later
+def create() -> Extra:
+    return {
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "As `idempotency_key`. Where nothing more is kept, a repeated "
+                "request gets its job if its key comes here, in the query or in JSON, but not in a "
+                "form.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "properties": {"file": _BINARY, **_properties()}}
                 },
-                "example": {"audio_file_url": "https://example.com/meeting.mp3"},
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": _properties(),
+                    },
+                    "example": {"audio_file_url": "https://example.com/meeting.mp3"},
+                },
+                "audio/*": {"schema": _BINARY},
             },
-            "audio/*": {"schema": _BINARY},
         },
-    },
-}
+    }

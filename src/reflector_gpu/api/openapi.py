@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
@@ -12,7 +10,7 @@ from reflector_gpu.api import route_fields
 from reflector_gpu.api.accepted_fields import AcceptedFields
 from reflector_gpu.api.asr_fields import AUDIO_FILE, AsrFields, DetectFields
 from reflector_gpu.api.completion_fields import ChatFields, LlmFields
-from reflector_gpu.api.errors import ErrorBody, ErrorDetail
+from reflector_gpu.api.errors import ErrorDetail
 from reflector_gpu.api.fields import (
     AudioDiarizeFields,
     DiarizeFields,
@@ -20,6 +18,7 @@ from reflector_gpu.api.fields import (
     TranscriptionFields,
     TranslateFields,
 )
+from reflector_gpu.api.openapi_parts import ERRORS, Extra, answers, inlined, json_in, later
 from reflector_gpu.api.padding_fields import Padded, PadFields
 from reflector_gpu.formats.chat import ChatCompletion, ChatRenderer, LlmText
 from reflector_gpu.formats.diarization import SpeakerSegments
@@ -38,16 +37,6 @@ from reflector_gpu.formats.schemas import (
 from reflector_gpu.formats.whisper_asr import AsrTranscript, DetectedLanguage
 from reflector_gpu.types import Completion
 
-Extra = dict[str, JsonValue]
-
-ERRORS = {
-    "400": "A field or the audio cannot be used",
-    "401": "No key, or a wrong one",
-    "404": "Unknown model, or the audio URL answers 404",
-    "413": "Too many bytes or seconds",
-    "429": "The server is full; see Retry-After",
-    "503": "The model is not installed or still loads; see Retry-After",
-}
 _URL_ERRORS = {
     "403": "The address policy refuses this URL",
     "502": "The audio host fails",
@@ -57,36 +46,6 @@ _URL_ERRORS = {
 _TEXTS = ("text/plain", "application/x-subrip", "text/vtt", "text/event-stream")
 _WORDS: list[JsonValue] = [{"word": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}]
 _BINARY: JsonValue = {"type": "string", "format": "binary"}
-
-
-@functools.cache
-def inlined(model: type[BaseModel]) -> Extra:
-    """The JSON schema of ``model`` with its definitions written out in place. It is not to be
-    changed: several routes share it."""
-    schema: Extra = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-    assert isinstance(definitions, dict)
-
-    def resolve(node: JsonValue) -> JsonValue:
-        if isinstance(node, list):
-            return [resolve(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        reference = node.get("$ref")
-        if isinstance(reference, str):
-            return resolve(definitions[reference.rsplit("/", 1)[1]])
-        # /docs would fill a form in with every default, even with null. A discriminator names
-        # definitions, which are no more.
-        kept = (
-            (name, value)
-            for name, value in node.items()
-            if (name, value) != ("default", None) and name != "discriminator"
-        )
-        return {key: resolve(value) for key, value in kept}
-
-    resolved = resolve(schema)
-    assert isinstance(resolved, dict)
-    return resolved
 
 
 _AUDIO_EXAMPLE: JsonValue = {
@@ -127,37 +86,6 @@ def _form(accepted: AcceptedFields[TranscriptionFields], *file_fields: str) -> E
     }
 
 
-def answers(
-    *models: type[BaseModel],
-    texts: Sequence[str] = (),
-    example: JsonValue,
-    errors: Mapping[str, str],
-) -> Extra:
-    schemas: list[JsonValue] = [inlined(model) for model in models]
-    content: Extra = {
-        "application/json": {
-            "schema": {"anyOf": schemas} if len(schemas) > 1 else schemas[0],
-            "example": example,
-        }
-    }
-    content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
-    return {"200": {"description": "The answer", "content": content}, **failures(errors)}
-
-
-def failures(errors: Mapping[str, str]) -> Extra:
-    return {
-        status: {
-            "description": reason,
-            "content": {"application/json": {"schema": inlined(ErrorBody)}},
-        }
-        for status, reason in sorted(errors.items())
-    }
-
-
-def json_in(model: type[BaseModel]) -> Extra:
-    return {"required": True, "content": {"application/json": {"schema": inlined(model)}}}
-
-
 class _NamedText(Body):
     """One of several files in a format that is no JSON."""
 
@@ -186,51 +114,66 @@ class _Files(Body):
     ]
 
 
-TRANSCRIPTIONS: Extra = {
-    "requestBody": _form(route_fields.TRANSCRIPTIONS, "file", "files"),
-    "responses": answers(
-        ReflectorFile,
-        Transcription,
-        VerboseTranscription,
-        DiarizedTranscription,
-        _Files,
-        texts=_TEXTS,
-        example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
-        errors=ERRORS,
-    ),
-}
+@later
+def transcriptions() -> Extra:
+    return {
+        "requestBody": _form(route_fields.TRANSCRIPTIONS, "file", "files"),
+        "responses": answers(
+            ReflectorFile,
+            Transcription,
+            VerboseTranscription,
+            DiarizedTranscription,
+            _Files,
+            texts=_TEXTS,
+            example={"text": "hello", "words": _WORDS, "filename": "meeting.mp3"},
+            errors=ERRORS,
+        ),
+    }
 
-TRANSLATIONS: Extra = {
-    "requestBody": _form(route_fields.TRANSLATIONS, "file"),
-    "responses": answers(
-        Translation, VerboseTranscription, texts=_TEXTS, example={"text": "hello"}, errors=ERRORS
-    ),
-}
 
-FROM_URL: Extra = {
-    "requestBody": json_in(FromUrl),
-    "responses": answers(
-        ReflectorTranscript,
-        Transcription,
-        VerboseTranscription,
-        DiarizedTranscription,
-        texts=_TEXTS,
-        example={"text": "hello", "words": _WORDS},
-        errors={**ERRORS, **_URL_ERRORS},
-    ),
-}
+@later
+def translations() -> Extra:
+    return {
+        "requestBody": _form(route_fields.TRANSLATIONS, "file"),
+        "responses": answers(
+            Translation,
+            VerboseTranscription,
+            texts=_TEXTS,
+            example={"text": "hello"},
+            errors=ERRORS,
+        ),
+    }
 
-TRANSCRIBE: Extra = {
-    "requestBody": _form(route_fields.TRANSCRIBE, "file"),
-    "responses": answers(
-        TranscribeTranscript,
-        example={
-            "text": "hello",
-            "words": [{"text": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}],
-        },
-        errors=ERRORS,
-    ),
-}
+
+@later
+def from_url() -> Extra:
+    return {
+        "requestBody": json_in(FromUrl),
+        "responses": answers(
+            ReflectorTranscript,
+            Transcription,
+            VerboseTranscription,
+            DiarizedTranscription,
+            texts=_TEXTS,
+            example={"text": "hello", "words": _WORDS},
+            errors={**ERRORS, **_URL_ERRORS},
+        ),
+    }
+
+
+@later
+def transcribe() -> Extra:
+    return {
+        "requestBody": _form(route_fields.TRANSCRIBE, "file"),
+        "responses": answers(
+            TranscribeTranscript,
+            example={
+                "text": "hello",
+                "words": [{"text": " hello", "start": 0.42, "end": 0.81, "probability": 0.97}],
+            },
+            errors=ERRORS,
+        ),
+    }
 
 
 def _query(model: type[BaseModel]) -> list[JsonValue]:
@@ -244,20 +187,23 @@ def _query(model: type[BaseModel]) -> list[JsonValue]:
     return parameters
 
 
-TRANSLATE: Extra = {
-    "parameters": _query(TranslateFields),
-    "requestBody": {
-        "required": False,
-        "content": {
-            "application/json": {"schema": {**inlined(TranslateFields), "required": []}},
+@later
+def translate() -> Extra:
+    return {
+        "parameters": _query(TranslateFields),
+        "requestBody": {
+            "required": False,
+            "content": {
+                "application/json": {"schema": {**inlined(TranslateFields), "required": []}},
+            },
         },
-    },
-    "responses": answers(
-        TextTranslation,
-        example={"text": {"en": "Thank you.", "fr": "Merci."}},
-        errors={key: ERRORS[key] for key in ("400", "401", "413", "429", "503")},
-    ),
-}
+        "responses": answers(
+            TextTranslation,
+            example={"text": {"en": "Thank you.", "fr": "Merci."}},
+            errors={key: ERRORS[key] for key in ("400", "401", "413", "429", "503")},
+        ),
+    }
+
 
 _FILE_UNLESS_URL: JsonValue = {
     "required": False,
@@ -267,46 +213,58 @@ _FILE_UNLESS_URL: JsonValue = {
     },
 }
 
-DIARIZE: Extra = {
-    "parameters": _query(DiarizeFields),
-    "requestBody": _FILE_UNLESS_URL,
-    "responses": answers(
-        Diarization,
-        example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
-        errors={**ERRORS, **_URL_ERRORS},
-    ),
-}
 
-PAD: Extra = {
-    "requestBody": json_in(PadFields),
-    "responses": answers(
-        Padded,
-        example={"size": 184_320, "cancelled": False},
-        errors={
-            **{status: ERRORS[status] for status in ("400", "401", "413", "429")},
-            "403": "The address policy refuses one of the URLs",
-            "404": "The track's URL answers 404",
-            "502": "The host of the track fails, or the receiver does not take the file",
-            "503": "The server's temporary storage is full; see Retry-After",
-            "504": "The host of the track or the receiver is too slow",
-        },
-    ),
-}
+@later
+def diarize() -> Extra:
+    return {
+        "parameters": _query(DiarizeFields),
+        "requestBody": _FILE_UNLESS_URL,
+        "responses": answers(
+            Diarization,
+            example={"diarization": [{"start": 0.42, "end": 2.05, "speaker": 0}]},
+            errors={**ERRORS, **_URL_ERRORS},
+        ),
+    }
 
-AUDIO_DIARIZATION: Extra = {
-    "parameters": _query(AudioDiarizeFields),
-    "requestBody": _FILE_UNLESS_URL,
-    "responses": answers(
-        SpeakerSegments,
-        texts=("text/plain",),
-        example={
-            "duration": 12.8,
-            "segments": [{"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00", "confidence": 0.98}],
-            "overlaps": [],
-        },
-        errors={**ERRORS, **_URL_ERRORS},
-    ),
-}
+
+@later
+def pad() -> Extra:
+    return {
+        "requestBody": json_in(PadFields),
+        "responses": answers(
+            Padded,
+            example={"size": 184_320, "cancelled": False},
+            errors={
+                **{status: ERRORS[status] for status in ("400", "401", "413", "429")},
+                "403": "The address policy refuses one of the URLs",
+                "404": "The track's URL answers 404",
+                "502": "The host of the track fails, or the receiver does not take the file",
+                "503": "The server's temporary storage is full; see Retry-After",
+                "504": "The host of the track or the receiver is too slow",
+            },
+        ),
+    }
+
+
+@later
+def audio_diarization() -> Extra:
+    return {
+        "parameters": _query(AudioDiarizeFields),
+        "requestBody": _FILE_UNLESS_URL,
+        "responses": answers(
+            SpeakerSegments,
+            texts=("text/plain",),
+            example={
+                "duration": 12.8,
+                "segments": [
+                    {"start": 0.42, "end": 2.05, "speaker": "SPEAKER_00", "confidence": 0.98}
+                ],
+                "overlaps": [],
+            },
+            errors={**ERRORS, **_URL_ERRORS},
+        ),
+    }
+
 
 _AUDIO_FILE: JsonValue = {
     "required": True,
@@ -321,27 +279,34 @@ _AUDIO_FILE: JsonValue = {
     },
 }
 
-ASR: Extra = {
-    "parameters": _query(AsrFields),
-    "requestBody": _AUDIO_FILE,
-    "responses": {
-        **answers(AsrTranscript, example=None, errors=ERRORS),
-        "200": {
-            "description": "The file",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-        },
-    },
-}
 
-DETECT_LANGUAGE: Extra = {
-    "parameters": _query(DetectFields),
-    "requestBody": _AUDIO_FILE,
-    "responses": answers(
-        DetectedLanguage,
-        example={"detected_language": "english", "language_code": "en", "confidence": 1.0},
-        errors=ERRORS,
-    ),
-}
+@later
+def asr() -> Extra:
+    return {
+        "parameters": _query(AsrFields),
+        "requestBody": _AUDIO_FILE,
+        "responses": {
+            **answers(AsrTranscript, example=None, errors=ERRORS),
+            "200": {
+                "description": "The file",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+        },
+    }
+
+
+@later
+def detect_language() -> Extra:
+    return {
+        "parameters": _query(DetectFields),
+        "requestBody": _AUDIO_FILE,
+        "responses": answers(
+            DetectedLanguage,
+            example={"detected_language": "english", "language_code": "en", "confidence": 1.0},
+            errors=ERRORS,
+        ),
+    }
+
 
 _LLM_ERRORS = {
     **{status: ERRORS[status] for status in ("401", "429")},
@@ -352,27 +317,27 @@ _LLM_ERRORS = {
     "504": "The language model's server is too slow",
 }
 
-LLM: Extra = {
-    "requestBody": json_in(LlmFields),
-    "responses": answers(
-        LlmText, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
-    ),
-}
 
-_CHAT_EXAMPLE: JsonValue = {
-    **json.loads(
-        ChatRenderer("qwen3-4b").whole(Completion("The budget was agreed on.", "stop", 15, 8))
-    ),
-    # Fixed, so that the document is the same at every start.
-    "id": "chatcmpl-3ec18b073b4444638eef5f305ee82017",
-    "created": 1767225600,
-}
+@later
+def llm() -> Extra:
+    return {
+        "requestBody": json_in(LlmFields),
+        "responses": answers(
+            LlmText, example={"text": "The budget was agreed on."}, errors=_LLM_ERRORS
+        ),
+    }
 
-CHAT: Extra = {
-    "requestBody": json_in(ChatFields),
-    "responses": answers(
-        ChatCompletion,
-        example=_CHAT_EXAMPLE,
-        errors=_LLM_ERRORS,
-    ),
-}
+
+@later
+def chat() -> Extra:
+    completion = Completion("The budget was agreed on.", "stop", 15, 8)
+    example = {
+        **json.loads(ChatRenderer("qwen3-4b").whole(completion)),
+        # Fixed, so that the document is the same at every start.
+        "id": "chatcmpl-3ec18b073b4444638eef5f305ee82017",
+        "created": 1767225600,
+    }
+    return {
+        "requestBody": json_in(ChatFields),
+        "responses": answers(ChatCompletion, example=example, errors=_LLM_ERRORS),
+    }

@@ -108,10 +108,10 @@ class Service:
         self._elsewhere = elsewhere
         self._closed = False
 
-    def start(self) -> None:
-        """Begin to load the configured models in the background, downloaded first if they may be.
+    def load(self) -> None:
+        """Begin to load the configured models that are here, in the background.
 
-        Called in the event loop that the service is used in. Temporary files of servers that were
+        `start` does that as well. This needs no event loop. Temporary files of servers that were
         killed are removed.
         """
         try:
@@ -119,13 +119,21 @@ class Service:
         except OSError as error:  # short recordings need no file, and room may come
             logger.error("There is no room for temporary files: %s", error)
         self.decoders.start()
+        for model in self.prepared:
+            if not self.workers.missing(model):
+                self.workers.pool(model)
+
+    def start(self) -> None:
+        """Begin to load the configured models in the background, downloaded first if they may be.
+
+        Called in the event loop that the service is used in.
+        """
+        self.load()
         if self.configured:
             self._warn_of_aliases()
         for model in self.prepared:
             if self.may_download(model):
                 self.downloads.start(model)
-            elif not self.workers.missing(model):
-                self.workers.pool(model)
         if self._llm:
             self._llm.start()
 

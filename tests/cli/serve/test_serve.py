@@ -16,7 +16,7 @@ import pytest
 
 from reflector_gpu import __version__
 from tests.cli.conftest import Typed
-from tests.cli.program import Running, environment, started
+from tests.cli.program import Running, environment, run, started
 from tests.live import LiveServer
 from tests.processes import alive
 from tests.waiting import PROGRAM_SECONDS, until
@@ -236,6 +236,14 @@ def test_what_cannot_work_is_refused_in_one_line(
     assert message in done.err
     assert done.err.startswith("Error: ")
     assert done.err.count("\n") == 1
+
+
+def test_what_turns_out_while_engines_load_is_refused_and_ends_them(tmp_path: Path) -> None:
+    (tmp_path / "jobs").touch()
+    settings = environment(DATA_DIR=str(tmp_path), MODEL="scripted", PORT="0")
+    done = run("serve", env=settings)  # which ends once nobody can write to its output any more
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"Error: REFLECTOR_DATA_DIR: {tmp_path}")
 
 
 def test_a_taken_port_is_named(typed: Typed) -> None:

@@ -37,7 +37,7 @@ _NAMES = (AUDIO_FILE, "file")
 router = APIRouter(tags=["whisper-asr-webservice"])
 
 
-@router.post("/asr", openapi_extra=openapi.ASR)
+@router.post("/asr", openapi_extra=openapi.asr)
 async def asr(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Transcribe a recording into a file: txt, srt, vtt, tsv or json."""
     async with intake.admit(request, Priority.FILE) as context:
@@ -59,7 +59,7 @@ async def asr(request: Request, intake: AppIntake, service: AppService) -> Respo
         return response
 
 
-@router.post("/detect-language", openapi_extra=openapi.DETECT_LANGUAGE)
+@router.post("/detect-language", openapi_extra=openapi.detect_language)
 async def detect_language(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Say which language is spoken in the first half minute of speech."""
     async with intake.admit(request, Priority.LIVE) as context:

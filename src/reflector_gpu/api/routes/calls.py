@@ -30,7 +30,7 @@ _MAX_BYTES = 200_000
 _FORM = "multipart/form-data"
 
 
-@router.post("/v1/realtime/calls", status_code=201, openapi_extra=realtime_openapi.CALLS)
+@router.post("/v1/realtime/calls", status_code=201, openapi_extra=realtime_openapi.calls)
 async def open_call(
     request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics, calls: AppCalls
 ) -> Response:

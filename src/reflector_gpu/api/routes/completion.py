@@ -27,7 +27,7 @@ _MAX_JSON_BYTES = 10_000_000  # more text than any model reads
 router = APIRouter(tags=["language model"])
 
 
-@router.post("/llm", openapi_extra=openapi.LLM)
+@router.post("/llm", openapi_extra=openapi.llm)
 async def llm(
     request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
 ) -> Response:
@@ -48,7 +48,7 @@ async def llm(
         return responses.of_body(LlmText(text=found.text))
 
 
-@router.post("/v1/chat/completions", openapi_extra=openapi.CHAT)
+@router.post("/v1/chat/completions", openapi_extra=openapi.chat)
 async def create_chat_completion(
     request: Request, intake: AppIntake, service: AppService, metrics: AppMetrics
 ) -> Response:

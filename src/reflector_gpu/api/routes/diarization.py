@@ -30,7 +30,7 @@ F = TypeVar("F", bound=DiarizeFields)
 router = APIRouter(tags=["diarization"])
 
 
-@router.post("/diarize", openapi_extra=openapi.DIARIZE)
+@router.post("/diarize", openapi_extra=openapi.diarize)
 async def diarize(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Tell speakers apart in a recording that is uploaded, or fetched by the server.
 
@@ -45,7 +45,7 @@ async def diarize(request: Request, intake: AppIntake, service: AppService) -> R
         return _response(reflector.diarization(found, offset=fields.timestamp), found, fields)
 
 
-@router.post("/v1/audio/diarization", openapi_extra=openapi.AUDIO_DIARIZATION)
+@router.post("/v1/audio/diarization", openapi_extra=openapi.audio_diarization)
 async def create_diarization(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Tell speakers apart, by name where their voices are known, as JSON or RTTM.
 

@@ -68,7 +68,7 @@ _LONGEST_WATCH = 12 * 3600.0  # seconds
 @router.post(
     "",
     status_code=202,
-    openapi_extra=job_openapi.CREATE,
+    openapi_extra=job_openapi.create,
     response_model=JobView,
     responses=_FAILURES,
 )

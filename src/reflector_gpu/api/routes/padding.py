@@ -17,7 +17,7 @@ _MAX_JSON_BYTES = 100_000
 router = APIRouter(tags=["padding"])
 
 
-@router.post("/pad", openapi_extra=openapi.PAD)
+@router.post("/pad", openapi_extra=openapi.pad)
 async def pad(request: Request, intake: AppIntake) -> Response:
     """Put silence before a recording that the server fetches, and PUT the result elsewhere.
 

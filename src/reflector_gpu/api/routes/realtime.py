@@ -40,7 +40,7 @@ router = APIRouter(tags=["realtime"])
 _MAX_JSON_BYTES = 100_000
 
 
-@router.get("/v1/realtime", status_code=101, openapi_extra=realtime_openapi.REALTIME)
+@router.get("/v1/realtime", status_code=101, openapi_extra=realtime_openapi.realtime)
 async def explain_realtime() -> None:
     """Transcribe what is said while it is spoken: a WebSocket in OpenAI's Realtime protocol.
 
@@ -85,7 +85,7 @@ async def _join(websocket: WebSocket, calls: Calls, call_id: str, client: str) -
         await line.join(WebSocketLine(websocket))
 
 
-@router.post("/v1/realtime/client_secrets", openapi_extra=realtime_openapi.CLIENT_SECRETS)
+@router.post("/v1/realtime/client_secrets", openapi_extra=realtime_openapi.client_secrets)
 async def create_client_secret(
     request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
 ) -> Response:
@@ -101,7 +101,7 @@ async def create_client_secret(
     )
 
 
-@router.post("/v1/realtime/transcription_sessions", openapi_extra=realtime_openapi.BETA_SESSIONS)
+@router.post("/v1/realtime/transcription_sessions", openapi_extra=realtime_openapi.beta_sessions)
 async def create_transcription_session(
     request: Request, intake: AppIntake, service: AppService, known: AppClientSecrets
 ) -> Response:

@@ -14,7 +14,7 @@ from reflector_gpu.api.connection import unless_disconnected
 from reflector_gpu.api.dependencies import AppIntake, AppService, Owner
 from reflector_gpu.api.errors import ANY_FAILURE
 from reflector_gpu.api.fields import SpeakerFields
-from reflector_gpu.api.openapi import inlined
+from reflector_gpu.api.openapi_parts import inlined
 from reflector_gpu.errors import InvalidRequest
 from reflector_gpu.pipeline.voices import Voice
 from reflector_gpu.service.known_speakers import EVERYBODY, MOST_CLIPS

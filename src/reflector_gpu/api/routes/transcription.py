@@ -21,7 +21,7 @@ from reflector_gpu.types import Priority
 router = APIRouter(tags=["transcription"])
 
 
-@router.post("/v1/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTIONS)
+@router.post("/v1/audio/transcriptions", openapi_extra=openapi.transcriptions)
 async def create_transcription(request: Request, intake: AppIntake) -> Response:
     """Transcribe one uploaded file, or several.
 
@@ -50,7 +50,7 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
         return await unless_disconnected(request, work)
 
 
-@router.post("/v1/audio/translations", openapi_extra=openapi.TRANSLATIONS)
+@router.post("/v1/audio/translations", openapi_extra=openapi.translations)
 async def create_translation(request: Request, intake: AppIntake) -> Response:
     """Turn speech into English text.
 
@@ -68,7 +68,7 @@ async def create_translation(request: Request, intake: AppIntake) -> Response:
         return await unless_disconnected(request, work)
 
 
-@router.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.FROM_URL)
+@router.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.from_url)
 async def create_transcription_from_url(request: Request, intake: AppIntake) -> Response:
     """Transcribe a recording of any length that the server fetches itself.
 
@@ -86,7 +86,7 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
         return await unless_disconnected(request, work)
 
 
-@router.post("/transcribe", openapi_extra=openapi.TRANSCRIBE)
+@router.post("/transcribe", openapi_extra=openapi.transcribe)
 async def transcribe(request: Request, intake: AppIntake) -> Response:
     """Transcribe one uploaded file for Reflector. Words have `text` instead of `word`."""
     async with intake.admit(request, Priority.LIVE) as context:

@@ -39,7 +39,7 @@ class TranslatorList(BaseModel):
 router = APIRouter(tags=["translation"], route_class=CheckedQuery)
 
 
-@router.post("/translate", openapi_extra=openapi.TRANSLATE)
+@router.post("/translate", openapi_extra=openapi.translate)
 async def translate(request: Request, intake: AppIntake, service: AppService) -> Response:
     """Translate text.
 

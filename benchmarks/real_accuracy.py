@@ -11,12 +11,12 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faster_whisper.utils import download_model
 
-from benchmarks import recordings, word_times
+from benchmarks import noises, recordings, word_times
 from benchmarks.figures import Figure
 from benchmarks.recordings import JOININGS, Clip, Scope
 from benchmarks.scores import Score, pooled, score
@@ -70,13 +70,14 @@ def measure(folder: Path, scope: Scope) -> Iterator[Figure]:
             yield comparison(f"{name}: {SHORT}", short)
             yield from _by(name, "language", lambda clip: clip.language, short)
             yield from _by(name, "kind", lambda clip: clip.kind, short)
+            yield invented(name, hear(name, systems, [*noises.clips()][:: scope.every]))
             for joining in JOININGS:
                 found = hear(name, systems, [clip for clip in long if clip.kind == joining.name])
                 yield comparison(f"{name}: {joining.name}", found)
             yield from _times(name, systems, folder / "real", known)
     with Server(model="sphinx") as server, server.client() as client:
         english = [clip for clip in clips if clip.language == "en"]
-        found = hear("sphinx", {SERVICE: Service(client)}, english)
+        found = hear("sphinx", {SERVICE: Service(client, "sphinx")}, english)
         yield from _by("sphinx", "language", lambda clip: clip.language, found)
         yield from _by("sphinx", "kind", lambda clip: clip.kind, found)
     print(f"what was heard is in {DETAILS}", file=sys.stderr)
@@ -87,7 +88,7 @@ def _systems(name: str) -> Iterator[Mapping[str, System]]:
     weights = Path(download_model(name, local_files_only=True))
     with Server(model=name) as server, server.client() as client:
         yield {
-            SERVICE: Service(client),
+            SERVICE: Service(client, name),
             "direct": Direct(weights),
             "batched": Batched(weights),
         }
@@ -130,6 +131,20 @@ def comparison(name: str, heard: Sequence[Heard]) -> Figure:
     return Figure(name, points, f"<= {LIMIT}", points <= LIMIT, _told(heard))
 
 
+def invented(model: str, heard: Sequence[Heard]) -> Figure:
+    """Recordings in which nobody speaks, and the service hears words all the same."""
+    found = {
+        system: {one.clip.name: one.text for one in heard if one.system == system and one.text}
+        for system in dict.fromkeys(one.system for one in heard)
+    }
+    counts = ", ".join(f"{system} {len(texts)}" for system, texts in found.items())
+    texts = "".join(f"; {name}: {text}" for name, text in found[SERVICE].items())
+    clips = len({one.clip.name for one in heard})
+    name = f"recordings without speech in which words are heard, {model}"
+    value = len(found[SERVICE])
+    return Figure(name, value, "<= 0", value <= 0, f"{counts} of {clips}{texts}")
+
+
 def _scores(heard: Sequence[Heard]) -> Scores:
     systems = dict.fromkeys(one.system for one in heard)
     return {
@@ -155,8 +170,9 @@ def _times(
     off = dict.fromkeys(systems, Errors())
     for clip in clips:
         if spoken := word_times.alignment(real / clip.name):
+            there = [replace(w, start=w.start - clip.begin, end=w.end - clip.begin) for w in spoken]
             for name, system in systems.items():
-                off[name] += word_times.errors(spoken, system.words(clip))
+                off[name] += word_times.errors(there, system.words(clip))
     if not off[SERVICE].starts:
         return
     for edge in ("starts", "ends"):

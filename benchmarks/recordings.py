@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,8 @@ LOUDNESS = 0.08
 
 LONGEST_CLIP = 25  # seconds, in a joined recording
 
+_BEFORE_FIRST = 0.5  # seconds kept before the first utterance of a meeting
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -49,6 +51,8 @@ class Clip:
     language: str
     text: str
     audio: bytes
+    begin: float = 0.0
+    """The seconds of the file that are left out, because the text says nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +151,33 @@ def joinable(clips: Sequence[Clip]) -> list[Clip]:
 def _listed(references: Path) -> Iterator[Clip]:
     with references.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            yield _clip(references.parent / row["file"], row["language"], row["text"])
+            path = references.parent / row["file"]
+            utterances = references.with_name(f"ami_{path.stem}.stm")
+            found = _clip(path, row["language"], row["text"])
+            yield _from_first(found, utterances) if utterances.exists() else found
 
 
 def _clip(path: Path, language: str, text: str) -> Clip:
     return Clip(path.name, kind_of(path.name), language, text, path.read_bytes())
 
 
+def _from_first(clip: Clip, utterances: Path) -> Clip:
+    """``clip`` from its first utterance on: somebody else may speak before it."""
+    begin = min(float(line[3]) for line in _stm(utterances)) - _BEFORE_FIRST
+    if begin <= 0:
+        return clip
+    samples = audio.heard(clip.audio)[int(begin * SAMPLE_RATE) :]
+    return replace(clip, audio=audio.wav(samples), begin=begin)
+
+
+def _stm(path: Path) -> list[list[str]]:
+    """The utterances: ``file channel speaker start end words``."""
+    return [line.split(maxsplit=5) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def _stm_text(path: Path) -> str:
-    """What all speakers say: ``file channel speaker start end words``."""
-    return " ".join(line.split(maxsplit=5)[5] for line in path.read_text().splitlines())
+    """What all speakers say."""
+    return " ".join(words for *_, words in _stm(path))
 
 
 def _loudness(samples: Samples) -> float:

@@ -6,13 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, audio, command, recordings, systems, word_times
+from benchmarks import accuracy, audio, command, noises, recordings, systems, word_times
 from benchmarks.audio import SPEECH
 from benchmarks.recordings import JOININGS, Clip, Joining
-from benchmarks.systems import Batched, Direct, Word
+from benchmarks.systems import Batched, Direct, Service, Word
 from reflector_gpu.types import SAMPLE_RATE
 
 WEIGHTS = SPEECH.parent / "whisper-tiny"
@@ -64,6 +65,18 @@ def test_a_phone_call_is_read_from_its_turns(folder: Path, clips: list[Clip]) ->
     )
     call = recordings.clips(folder)[-1]
     assert (call.kind, call.text) == ("phone, conference", "Hello? Oh, hello you.")
+
+
+def test_a_meeting_is_heard_from_its_first_utterance_on(folder: Path, clips: list[Clip]) -> None:
+    """Who speaks before it is in no reference."""
+    (folder / "real" / "ami_trn03.stm").write_text(
+        "trn03 1 Ann 1.0 2.5 Three.\ntrn03 1 Bob 0.75 2 Yes.\n"
+    )
+    meeting = recordings.clips(folder)[-1]
+    assert meeting.begin == 0.25
+    assert np.array_equal(
+        audio.heard(meeting.audio), audio.heard(clips[2].audio)[SAMPLE_RATE // 4 :]
+    )
 
 
 @pytest.mark.parametrize("named", ["", "/nowhere"])
@@ -188,6 +201,56 @@ def test_what_faster_whisper_heard_is_remembered(
     assert (gone.text(clips[0]), gone.words(clips[0])) == (text, words)
     with pytest.raises(Exception, match=WEIGHTS.name):  # another recording has to be heard
         gone.text(clips[1])
+
+
+def test_what_the_service_heard_is_remembered_until_it_changes(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "CACHE", tmp_path / "heard")
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"text": f"answer {len(asked)}"})
+
+    def text(model: str, clip: Clip) -> str:
+        with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://it") as client:
+            return Service(client, model).text(clip)
+
+    assert [text("base", clips[0]), text("base", clips[0])] == ["answer 1", "answer 1"]
+    assert text("base", clips[1]) == "answer 2"
+    assert text("tiny.en", clips[0]) == "answer 3"
+    monkeypatch.setenv("REFLECTOR_VAD_PADDING_SECONDS", "0.7")
+    assert text("base", clips[0]) == "answer 4"
+    monkeypatch.setattr(systems, "_code", lambda: "other code")
+    assert text("base", clips[0]) == "answer 5"
+
+
+def test_recordings_without_speech_are_the_same_every_time_and_no_two_alike() -> None:
+    one, again = ([clip.audio for clip in noises.clips()] for _ in range(2))
+    assert one == again
+    assert len(set(one)) == len(noises.SOUNDS) == 15
+    loudest = [float(np.abs(audio.heard(sound)).max()) for sound in one]
+    assert [round(peak, 2) for peak in loudest] == [0.0] + 14 * [0.3]
+
+
+def test_words_in_recordings_without_speech_are_told() -> None:
+    real = pytest.importorskip("benchmarks.real_accuracy", reason="jiwer is not installed")
+    from benchmarks.scores import Score
+
+    def heard(name: str, system: str, text: str) -> object:
+        clip = Clip(name, noises.KIND, "en", "", b"")
+        return real.Heard("base", system, clip, text, Score(insertions=len(text.split())))
+
+    quiet = [heard("wind", "service", ""), heard("siren", "service", "")]
+    figure = real.invented("base", [*quiet, heard("wind", "direct", "you")])
+    assert (figure.value, figure.met, figure.detail) == (0, True, "service 0, direct 1 of 2")
+    figure = real.invented("base", [*quiet, heard("fan", "service", "Thank you.")])
+    assert (figure.value, figure.met, figure.detail) == (
+        1,
+        False,
+        "service 1 of 3; fan: Thank you.",
+    )
 
 
 def test_errors_of_words() -> None:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from reflector_gpu.errors import EngineFailed
 from reflector_gpu.pipeline.unheard import (
     LEAST_SECONDS,
+    SHORTEST_UTTERANCE,
     Heard,
     hear,
     repeats_prompt,
     unheard,
+    utterances_apart,
 )
 from reflector_gpu.types import (
     SAMPLE_RATE,
@@ -114,6 +116,27 @@ def test_a_chunk_without_any_words_is_cut_at_its_longest_pause() -> None:
     assert found.unheard == ()
 
 
+def test_a_single_word_between_silences_that_vanishes_is_reported() -> None:
+    """The recogniser was too unsure of it, and decoding it again would give the same."""
+    recogniser = Recogniser([])
+    assert heard(chunk(1, (0.3, 0.46)), recogniser).unheard == ((0.3, 0.46),)
+    assert len(recogniser.asked) == 1
+
+
+def test_a_short_utterance_between_others_is_reported_if_it_has_no_words() -> None:
+    recogniser = Recogniser([*spoken("it begins", 1.0), *spoken("it ends", 20.0)])
+    voiced = ((0.9, 2.0), (8.0, 8.1), (8.2, 8.3), (19.9, 21.0))
+    found = heard(chunk(30, *voiced), recogniser)
+    assert text_of(found) == "it begins it ends"
+    assert found.unheard == ((8.0, 8.3),)
+
+
+def test_a_click_and_a_breath_behind_a_word_are_not_reported() -> None:
+    recogniser = Recogniser(spoken("it begins", 1.0))
+    found = heard(chunk(30, (0.9, 2.0), (2.05, 2.4), (8.0, 8.1)), recogniser)
+    assert found.unheard == ()
+
+
 def test_nothing_is_decoded_again_without_a_word_of_who_was_heard() -> None:
     recogniser = Recogniser([], [])
     found = heard(chunk(4, (0.3, 3.8)), recogniser)
@@ -200,6 +223,20 @@ def test_unheard_stretches_are_voiced_apart_and_long_enough(
             assert start >= words[index - 1].end
         if index < len(words):
             assert end <= words[index].end
+
+
+@given(SPANS, SPANS)
+def test_utterances_without_words_are_voiced_and_apart_from_any_word(
+    voiced: list[Span], times: list[Span]
+) -> None:
+    words = [Word("word", start, end) for start, end in times]
+    found = utterances_apart(words, voiced)
+    assert found == sorted(found)
+    for start, end in found:
+        assert end - start >= SHORTEST_UTTERANCE - 1e-9
+        assert start in {a for a, _ in voiced}
+        assert end in {b for _, b in voiced}
+        assert all(word.end <= start or word.start >= end for word in words)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Warnings(Body):
     unheard: tuple[tuple[float, float], ...] | None = Field(
         default=None,
         description="Start and end of stretches in which somebody speaks and no words were found, "
-        "though they were decoded twice, or on which the model failed.",
+        "or on which the model failed. A single word of a sixth of a second counts.",
         examples=[[[12.4, 14.1]]],
     )
     damaged: tuple[tuple[float, float], ...] | None = Field(

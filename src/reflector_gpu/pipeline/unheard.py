@@ -2,7 +2,8 @@
 
 A recogniser that decodes a long chunk at once may skip a whole utterance between two pauses, and
 be sure of what it wrote; or it may repeat its prompt. The detector heard somebody there. Such a
-stretch is decoded again, alone and without the prompt. What stays without words is reported.
+stretch is decoded again, alone and without the prompt. What stays without words is reported, and so
+is a short utterance of its own, such as a single word of which the recogniser was too unsure.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ from reflector_gpu.types import (
 )
 
 LEAST_SECONDS = 1.0
-"""Less speech than that without a word is a breath, a laugh, or an aligner's inaccuracy."""
+"""Less speech than that without a word is a breath, a laugh, or an aligner's inaccuracy, unless it
+is an utterance of its own."""
 
+SHORTEST_UTTERANCE = 0.15
+"""Seconds of voice: "yep" has 0.16. The detector takes some clicks for less."""
+
+_APART = 0.3  # seconds without a voice, or from any word, around an utterance of its own
 _TOLERANCE = 0.25  # seconds by which aligners and the detector may disagree
 _ROUNDS = 4  # of decoding again, each of which goes on where the one before it was stopped
 _PADDING = 0.2  # seconds of audio kept around what is decoded again
@@ -119,7 +125,9 @@ async def hear(chunk: Chunk, options: TranscribeOptions, recognise: Recognise) -
         found = replace(found, segments=tuple(_merged(found.segments, inserted)))
         found = bounded(found, chunk.voiced)
         gaps = unheard(_words(found), chunk.voiced)
-    return Heard(prolonged(found, chunk.voiced), tuple(span for _, span in gaps), failure)
+    lost = [span for _, span in gaps]
+    lost += [one for one in utterances_apart(_words(found), chunk.voiced) if not _within(one, lost)]
+    return Heard(prolonged(found, chunk.voiced), tuple(sorted(lost)), failure)
 
 
 def _bare(options: TranscribeOptions) -> TranscribeOptions:
@@ -169,6 +177,33 @@ def unheard(words: Sequence[Word], voiced: Sequence[Span]) -> list[tuple[int, Sp
         if sum(b - a for a, b in pieces) >= LEAST_SECONDS:
             found.append((index, (pieces[0][0], pieces[-1][1])))
     return found
+
+
+def utterances_apart(words: Sequence[Word], voiced: Sequence[Span]) -> list[Span]:
+    """Utterances in which, and beside which, there is no word. Times are seconds of one chunk."""
+    found: list[Span] = []
+    for utterance in _utterances(voiced):
+        begin, end = utterance[0][0], utterance[-1][1]
+        if sum(b - a for a, b in utterance) >= SHORTEST_UTTERANCE and not any(
+            word.start < end + _APART and word.end > begin - _APART for word in words
+        ):
+            found.append((begin, end))
+    return found
+
+
+def _utterances(voiced: Sequence[Span]) -> list[list[Span]]:
+    """``voiced``, the spans between two pauses together."""
+    found: list[list[Span]] = []
+    for span in voiced:
+        if found and span[0] - found[-1][-1][1] < _APART:
+            found[-1].append(span)
+        else:
+            found.append([span])
+    return found
+
+
+def _within(one: Span, others: Sequence[Span]) -> bool:
+    return any(begin <= one[0] and one[1] <= end for begin, end in others)
 
 
 def repeats_prompt(words: Sequence[Word], options: TranscribeOptions) -> bool:

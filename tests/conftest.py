@@ -29,6 +29,12 @@ if "TESTS_ORDINARY_CACHE" not in os.environ:  # else a process of a test, which 
     os.environ["TESTS_ORDINARY_CACHE"] = str(cache_folder())
     os.environ["HF_HUB_CACHE"] = f"{os.devnull}/hub"  # nothing can be there; workers inherit it
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There are as many workers as processors. If each computed with as many threads, these would
+    # wait for each other, and need twice the time. The libraries read the variables when imported.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
 ORDINARY_CACHE = Path(os.environ["TESTS_ORDINARY_CACHE"])
 """Where this machine's own weights are, which no test is to depend on by accident."""
 

@@ -9,7 +9,7 @@ import pytest
 from reflector_gpu.engines.recognition.base import RecogniserModel
 from reflector_gpu.engines.recognition.parakeet.models import local
 from tests.engines.conftest import turns  # noqa: F401
-from tests.engines.recognition.test_contract import (  # noqa: F401
+from tests.engines.recognition.general.test_contract import (  # noqa: F401
     engine,
     heard,
     pieces,

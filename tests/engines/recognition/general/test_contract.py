@@ -57,8 +57,9 @@ def engine(model: RecogniserModel) -> Iterator[Recogniser]:
 
 @pytest.fixture(scope="module")
 def pieces(turns: list[Spoken]) -> list[Samples]:
-    """A few short turns."""
-    return sorted((turn.samples for turn in turns), key=len)[:2]
+    """The beginnings of two turns: each engine hears them about ten times."""
+    short = sorted((turn.samples for turn in turns), key=len)[:2]
+    return [samples[: SAMPLE_RATE * 8 // 5] for samples in short]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_results_are_in_the_order_of_the_chunks(
     check_same(second, heard[1])
 
 
-@pytest.mark.parametrize("length", [0, 16_000])
+@pytest.mark.parametrize("length", [0, 8_000])
 def test_the_same_chunk_gives_the_same_whatever_is_beside_it(
     engine: Recogniser, pieces: list[Samples], heard: list[Recognition], length: int
 ) -> None:

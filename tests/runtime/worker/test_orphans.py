@@ -35,7 +35,7 @@ SERVICE = """
 
     asyncio.run(main())
 """
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 WORKING = "engines.Obedient, notes='{notes}'"
 

@@ -327,7 +327,7 @@ def test_workers_do_not_need_the_shared_memory_that_containers_have_little_of() 
         pytest.skip("only root can have a /dev/shm of its own")
     done = subprocess.run(
         [*alone, f'{mount} && exec "$0" -c "$1"', sys.executable, textwrap.dedent(AT_ONCE)],
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -36,14 +36,15 @@ class LiveServer:
         return server
 
     def _serve(self, app: FastAPI, wait: bool) -> None:
-        from reflector_gpu.api.server import Config, ConnectionLimits, Server
+        from reflector_gpu.api.server import Config, ConnectionLimits
+        from tests.prompt_server import PromptServer
 
         self._app = app
         self._wait = wait
         settings = self.service.settings
         config = Config(app, ConnectionLimits.of(settings), min(settings.shutdown_seconds, 5))
         config.port = 0
-        self._server = Server(config)
+        self._server = PromptServer(config)
         self._thread = threading.Thread(target=self._server.run, name="server")
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from reflector_gpu.formats.openai import STREAM_END
+from tests.api.support import bare_server
 from tests.engines.tiny import FIXTURES
 from tests.live import KEY, LiveServer
 
@@ -31,15 +32,12 @@ SCHEMA: dict[str, Any] = {
     "required": ["items", "urgent"],
 }
 
-ALONE: Mapping[str, Any] = {"model": "scripted", "workers": 1, "wait": False, "apikey": KEY}
-"""Settings of a server whose recogniser does not matter."""
-
 
 @contextmanager
 def local(**settings: object) -> Iterator[LiveServer]:
     """A server that runs the tiny model."""
-    given = {**ALONE, "llm_engine": "ctranslate2", "llm_model": str(LLM), **settings}
-    with LiveServer(**given) as server:
+    given = {"apikey": KEY, "llm_engine": "ctranslate2", "llm_model": str(LLM), **settings}
+    with bare_server(**given) as server:
         ready(server)
         yield server
 
@@ -48,14 +46,14 @@ def local(**settings: object) -> Iterator[LiveServer]:
 def relay(url: str, **settings: object) -> Iterator[LiveServer]:
     """A server that passes everything on to the API at ``url``."""
     given = {
-        **ALONE,
+        "apikey": KEY,
         "llm_engine": "openai",
         "llm_base_url": url,
         "llm_model": "llm-tiny",
         "llm_api_key": KEY,
         **settings,
     }
-    with LiveServer(**given) as server:
+    with bare_server(**given) as server:
         yield server
 
 

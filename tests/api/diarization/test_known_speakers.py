@@ -28,8 +28,9 @@ VOICES: Mapping[str, tuple[float, float]] = {
 
 @pytest.fixture(scope="module")
 def meeting() -> Samples:
+    """The part of the meeting in which each of them has spoken."""
     with wave.open(str(SAMPLES / "standup.wav")) as file:
-        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        pcm = np.frombuffer(file.readframes(38 * SAMPLE_RATE), "<i2")
     return pcm.astype(np.float32) / np.float32(32768)
 
 

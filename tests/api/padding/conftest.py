@@ -25,9 +25,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="package")
 def server() -> Iterator[LiveServer]:
     """One that does not try again."""
-    with LiveServer(
-        wait=False, model="scripted", apikey=KEY, url_allow="127.0.0.1", url_retries=0
-    ) as server:
+    from tests.api.support import bare_server
+
+    with bare_server(apikey=KEY, url_allow="127.0.0.1", url_retries=0) as server:
         yield server
 
 

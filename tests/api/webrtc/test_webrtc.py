@@ -14,7 +14,8 @@ import pytest
 from reflector_gpu.types import Priority
 from tests.api.realtime.client import COMPLETED, silence
 from tests.api.realtime.test_realtime_hostile import messages
-from tests.api.realtime.webrtc import (
+from tests.api.support import error_of, eventually
+from tests.api.webrtc.peers import (
     PATH,
     Caller,
     answered,
@@ -25,7 +26,6 @@ from tests.api.realtime.webrtc import (
     needs_address,
     run,
 )
-from tests.api.support import error_of, eventually
 from tests.engines.tiny import Clip
 from tests.live import KEY, LiveServer
 from tests.waiting import PATIENCE_SECONDS

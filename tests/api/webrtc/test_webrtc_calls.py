@@ -11,7 +11,8 @@ from openai import AsyncOpenAI
 from websockets.exceptions import InvalidStatus
 
 from tests.api.realtime.client import COMPLETED, DELTA, OTHER_KEY, SEGMENT, Client, silence
-from tests.api.realtime.webrtc import (
+from tests.api.support import eventually, metric
+from tests.api.webrtc.peers import (
     PATH,
     Caller,
     call,
@@ -21,7 +22,6 @@ from tests.api.realtime.webrtc import (
     needs_address,
     run,
 )
-from tests.api.support import eventually, metric
 from tests.engines.tiny import Clip
 from tests.live import KEY, LiveServer
 

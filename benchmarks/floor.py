@@ -18,36 +18,51 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, TypeAlias
 
 import numpy as np
 import uvicorn
-from fastapi import FastAPI, Form, UploadFile
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import FastAPI, Form, Request, UploadFile
 
 from benchmarks.server import KEY
+from reflector_gpu.api import route_fields
 from reflector_gpu.api.access import Access, RequireKey
+from reflector_gpu.api.connection import Deadline, body_of, unless_disconnected
+from reflector_gpu.api.intake import Intake
+from reflector_gpu.api.metrics import Metrics
+from reflector_gpu.api.middleware import AnswerFailures, Observe
+from reflector_gpu.api.route_table import RouteTable
 from reflector_gpu.api.server import Config, ConnectionLimits, Server
+from reflector_gpu.api.telemetry import Telemetry
+from reflector_gpu.api.tracing import NO_TRACER
+from reflector_gpu.api.upload import Form as UploadForm
+from reflector_gpu.api.upload import read_form
 from reflector_gpu.audio.chunk import chunks
 from reflector_gpu.audio.decode import decode
 from reflector_gpu.audio.spool import Spool
-from reflector_gpu.decoding.messages import Cut
+from reflector_gpu.decoding.messages import Cut, Ended
 from reflector_gpu.decoding.platform import decoders
 from reflector_gpu.decoding.tasks import Chunking
 from reflector_gpu.engines.recognition.scripted import MODELS, SPEC, ScriptedRecogniser
 from reflector_gpu.networks import Trust
+from reflector_gpu.pipeline.tally import UNCOUNTED, Tally
 from reflector_gpu.runtime.admission import Admission
+from reflector_gpu.service import Service
 from reflector_gpu.service.worker_pools import WorkerPools, available_cores
-from reflector_gpu.settings import load_settings
+from reflector_gpu.settings import Settings, load_settings
 from reflector_gpu.types import Priority, Recognition, TranscribeOptions
 
 DEMANDS = {
     "decoders": "a confined decoder for each recording",
     "worker": "a queue, and a worker that is watched and replaced",
-    "door": "a key, a place, and limits of connections",
+    "door": "a key, and limits of connections",
+    "client": "a place, a body that is timed, a deadline, and a client that may leave",
+    "fields": "fields that are checked",
+    "record": "an id, protecting headers and metrics",
 }
 
+Hear: TypeAlias = Callable[[Spool, Tally], Awaitable[bytes]]
 Ask: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 
 _LENGTH = struct.Struct("<I")  # in front of each message
@@ -126,17 +141,31 @@ def _spool(recording: bytes) -> Spool:
     return spool
 
 
-def _confined() -> Ask:
+def _confined() -> Hear:
     """`_speech` by the service's decoders."""
     started = decoders(load_settings().decoding_memory_bytes)
     started.start()
     cutting = Chunking(SPEC.max_chunk_seconds, SPEC.max_gap_seconds)
 
-    async def speech(recording: bytes) -> bytes:
-        with _spool(recording) as spool:
-            async with aclosing(started.run(cutting, spool)) as told:
-                (samples,) = [data async for message, data in told if isinstance(message, Cut)]
-        return bytes(samples)
+    async def speech(spool: Spool, tally: Tally) -> bytes:
+        found = b""
+        async with aclosing(started.run(cutting, spool)) as told:
+            async for message, data in told:
+                if isinstance(message, Cut):
+                    tally.decoded(message.seconds, spool.plausible_seconds)
+                    found += data
+                elif isinstance(message, Ended):
+                    tally.expect(message.seconds)
+        return found
+
+    return speech
+
+
+def _unconfined() -> Hear:
+    helpers = Helpers(available_cores(), _speech)
+
+    async def speech(spool: Spool, _: Tally) -> bytes:
+        return await helpers.ask(spool.read_at(0, spool.size))
 
     return speech
 
@@ -156,47 +185,78 @@ def _watched() -> Ask:
 app = FastAPI()
 
 
-@app.post("/v1/audio/transcriptions")
-async def transcribe(
+async def parsed(
     file: UploadFile, model: Annotated[str, Form()], language: Annotated[str, Form()]
 ) -> dict[str, object]:
-    samples = await app.state.speech(await file.read())
-    words = json.loads(await app.state.words(samples))
+    """The route as FastAPI would have it."""
+    with _spool(await file.read()) as spool:
+        return await _transcript(spool, language, UNCOUNTED)
+
+
+async def timed(request: Request) -> dict[str, object]:
+    """The route for clients that may be slow, greedy, or gone."""
+    settings: Settings = app.state.settings
+    deadline = Deadline(request, settings.request_seconds)
+    client: str = getattr(request.state, "client", "")
+    async with deadline.kept(), AsyncExitStack() as held:
+        permit = held.enter_context(app.state.admission.permit(Priority.LIVE, client))
+        async with aclosing(body_of(request, settings.body_seconds, permit)) as body:
+            form = await read_form(
+                request.headers["content-type"],
+                body,
+                spool=lambda: Spool(settings.max_upload_bytes),
+                max_bytes=settings.max_upload_bytes,
+                max_files=settings.max_files,
+            )
+        held.enter_context(form)
+        language = _checked(request, form)
+        tally = held.enter_context(permit.recording())
+        work = _transcript(form.files[0].spool, language, tally)
+        found = await unless_disconnected(request, work)
+        tally.finish()
+        return found
+
+
+def _checked(request: Request, form: UploadForm) -> str:
+    """The language, of fields that are checked if somebody demands that."""
+    intake: Intake | None = app.state.intake
+    if intake is None:
+        return dict(form.fields)["language"]
+    return intake.form_fields(request, route_fields.TRANSCRIPTIONS, form).language or ""
+
+
+async def _transcript(spool: Spool, language: str, tally: Tally) -> dict[str, object]:
+    words = json.loads(await app.state.words(await app.state.speech(spool, tally)))
     text = " ".join(word for word, _, _ in words)
     return {"text": text, "language": language, "words": words}
 
 
-class Admit:
-    """Middleware that gives a place for as long as a request takes."""
-
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
-        self._app = app
-        self._admission = admission
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        with self._admission.permit(Priority.LIVE, scope["state"]["client"]):
-            await self._app(scope, receive, send)
-
-
 async def _run(demands: Sequence[str]) -> None:
-    app.state.speech = (
-        _confined() if "decoders" in demands else Helpers(available_cores(), _speech).ask
-    )
+    app.state.settings = settings = load_settings(model="scripted", apikey=KEY)
+    app.state.speech = _confined() if "decoders" in demands else _unconfined()
     app.state.words = _watched() if "worker" in demands else Helpers(1, _words).ask
-    await _server(demands).serve()
+    app.state.admission = Admission.of(settings)
+    metrics = Metrics()
+    app.state.intake = None
+    if "fields" in demands:
+        app.state.intake = Intake(Service(settings, watcher=metrics), metrics)
+    timing = {"client", "fields"}.intersection(demands)
+    app.post("/v1/audio/transcriptions")(timed if timing else parsed)
+    if "door" in demands:
+        access = Access(settings, Trust(settings.trusted_networks, settings.trusted_proxies))
+        app.add_middleware(RequireKey, access=access, open_paths=())
+    if "record" in demands:
+        app.add_middleware(AnswerFailures)
+        routes = RouteTable([app.router])
+        app.add_middleware(Observe, telemetry=Telemetry(metrics, NO_TRACER), routes=routes)
+    await _server(settings, demands).serve()
 
 
-def _server(demands: Sequence[str]) -> uvicorn.Server:
+def _server(settings: Settings, demands: Sequence[str]) -> uvicorn.Server:
     if "door" not in demands:
         return uvicorn.Server(uvicorn.Config(app, port=0, log_level="info", access_log=False))
-    settings = load_settings(apikey=KEY)
-    app.add_middleware(Admit, admission=Admission.of(settings))
-    access = Access(settings, Trust(settings.trusted_networks, settings.trusted_proxies))
-    app.add_middleware(RequireKey, access=access, open_paths=())
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO)  # the address is told at this level
+    logging.getLogger("reflector_gpu").setLevel(logging.WARNING)  # as the service logs here
     config = Config(app, ConnectionLimits.of(settings), settings.shutdown_seconds)
     config.port = 0
     return Server(config)

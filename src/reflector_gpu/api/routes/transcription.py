@@ -10,7 +10,7 @@ from starlette.responses import Response
 from reflector_gpu.api import openapi, responses, route_fields
 from reflector_gpu.api.bodies import MAX_JSON_BYTES
 from reflector_gpu.api.connection import unless_disconnected
-from reflector_gpu.api.dependencies import AppIntake
+from reflector_gpu.api.dependencies import Direct, intake_of
 from reflector_gpu.api.intake import single
 from reflector_gpu.api.upload import Upload
 from reflector_gpu.errors import InvalidRequest
@@ -18,16 +18,17 @@ from reflector_gpu.formats import reflector
 from reflector_gpu.formats.response_format import Format
 from reflector_gpu.types import Priority
 
-router = APIRouter(tags=["transcription"])
+router = APIRouter(tags=["transcription"], route_class=Direct)
 
 
 @router.post("/v1/audio/transcriptions", openapi_extra=openapi.transcriptions)
-async def create_transcription(request: Request, intake: AppIntake) -> Response:
+async def create_transcription(request: Request) -> Response:
     """Transcribe one uploaded file, or several.
 
     OpenAI's request and answers. Without `response_format` the answer has the form that
     Reflector reads: `text` and `words`; with several files it is `{"results": [...]}`.
     """
+    intake = intake_of(request)
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
         fields = intake.form_fields(request, route_fields.TRANSCRIPTIONS, form)
@@ -51,11 +52,12 @@ async def create_transcription(request: Request, intake: AppIntake) -> Response:
 
 
 @router.post("/v1/audio/translations", openapi_extra=openapi.translations)
-async def create_translation(request: Request, intake: AppIntake) -> Response:
+async def create_translation(request: Request) -> Response:
     """Turn speech into English text.
 
     The speech may be in any language that the model knows.
     """
+    intake = intake_of(request)
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
         fields = intake.form_fields(request, route_fields.TRANSLATIONS, form)
@@ -69,11 +71,12 @@ async def create_translation(request: Request, intake: AppIntake) -> Response:
 
 
 @router.post("/v1/audio/transcriptions-from-url", openapi_extra=openapi.from_url)
-async def create_transcription_from_url(request: Request, intake: AppIntake) -> Response:
+async def create_transcription_from_url(request: Request) -> Response:
     """Transcribe a recording of any length that the server fetches itself.
 
     Recognition begins while the download runs. `timestamp_offset` is added to every time.
     """
+    intake = intake_of(request)
     async with intake.admit(request, Priority.FILE) as context:
         fields = await intake.json_fields(context, route_fields.FROM_URL, MAX_JSON_BYTES)
         wanted = await intake.transcription_request(context, fields, "transcribe")
@@ -87,8 +90,9 @@ async def create_transcription_from_url(request: Request, intake: AppIntake) -> 
 
 
 @router.post("/transcribe", openapi_extra=openapi.transcribe)
-async def transcribe(request: Request, intake: AppIntake) -> Response:
+async def transcribe(request: Request) -> Response:
     """Transcribe one uploaded file for Reflector. Words have `text` instead of `word`."""
+    intake = intake_of(request)
     async with intake.admit(request, Priority.LIVE) as context:
         form = await intake.form(context)
         fields = intake.form_fields(request, route_fields.TRANSCRIBE, form)

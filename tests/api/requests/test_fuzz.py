@@ -16,6 +16,7 @@ from tests.api.support import (
     TRANSCRIPTIONS,
     UPLOAD_ROUTES,
     error_of,
+    tells_nothing,
 )
 from tests.live import LiveServer
 
@@ -67,7 +68,8 @@ VALUES = [
     "\ud7ff\U0010ffff",
 ]
 
-texts = st.sampled_from(VALUES) | st.text(max_size=20)
+# Errors repeat what was sent, and Hypothesis likes to send what it has read in our code.
+texts = st.sampled_from(VALUES) | st.text(max_size=20).filter(tells_nothing)
 suffixes = st.sampled_from(["", "[]", "[type]", "[threshold]", "[0]", "[", "]", "[][]", "\n"])
 names = st.builds(lambda name, suffix: name + suffix, st.sampled_from(NAMES), suffixes) | texts
 blobs = st.binary(max_size=200)
@@ -178,7 +180,11 @@ def test_any_authorization(scripted: LiveServer, header: bytes, path: str) -> No
 
 
 @quickly
-@given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
+        tells_nothing
+    )
+)
 def test_any_model_name(scripted: LiveServer, name: str) -> None:
     with scripted.client() as client:
         url = httpx.URL(scripted.url).copy_with(

@@ -298,7 +298,7 @@ def test_413_fields_over_the_limit(
     error_of(ask_url(scripted, NOBODY, prompt="x" * 1000), 413)
 
 
-# 429 and 503 are in test_unavailable.py
+# 429 and 503 are in tests/api/availability
 
 
 # 502, 504

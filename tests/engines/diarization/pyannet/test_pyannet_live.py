@@ -13,7 +13,7 @@ from reflector_gpu.engines.diarization.pyannet.company import Company
 from reflector_gpu.engines.diarization.pyannet.networks import DIMENSIONS, Voice
 from reflector_gpu.types import SAMPLE_RATE, DiarizeOptions, Samples, SpeakerTurn
 from tests.engines.conversations import error_rate
-from tests.engines.diarization.test_pyannet import conversation, told
+from tests.engines.diarization.pyannet.test_pyannet import conversation, told
 
 NOTHING_TOLD = DiarizeOptions()
 

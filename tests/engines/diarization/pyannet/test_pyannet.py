@@ -30,7 +30,7 @@ NOTHING_TOLD = DiarizeOptions()
 
 Meeting = Callable[..., tuple[list[SpeakerTurn], list[SpeakerTurn]]]
 
-SAMPLE = Path(__file__).parents[3] / "samples"
+SAMPLE = Path(__file__).parents[4] / "samples"
 
 
 def conversation(

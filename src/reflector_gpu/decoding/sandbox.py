@@ -17,7 +17,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-_CPU_SECONDS = 5.0
+_CPU_SECONDS = 3.0
 """The CPU time that any recording may take ..."""
 
 _CPU_SHARE = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TypeAlias
 
@@ -70,8 +70,13 @@ def _readable(samples: Samples) -> Samples | Recognition:
 
 
 def recognition(words: Sequence[Word], samples: Samples, language: str | None) -> Recognition:
-    """What was said: those of ``words`` that fall on speech in ``samples``."""
-    said = list(compress(words, spoken(words, samples)))
+    """What was said: those of ``words`` that fall on speech in ``samples``.
+
+    A word's last frame may reach beyond the samples, which seldom fill it.
+    """
+    end = len(samples) / SAMPLE_RATE
+    within = [replace(one, start=min(one.start, end), end=min(one.end, end)) for one in words]
+    said = list(compress(within, spoken(within, samples)))
     return Recognition((Segment.of(said),) if said else (), language)
 
 

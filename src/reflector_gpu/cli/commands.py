@@ -135,7 +135,7 @@ def transcribe(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE|URL|-",
+            metavar="FILE|FOLDER|URL|-",
             show_default=False,
             help="Recordings to transcribe; - is standard input.",
         ),

@@ -20,16 +20,12 @@ from reflector_gpu.cli.job_client import JobClient, Json, Result, key_of
 from reflector_gpu.cli.job_results import ending_of, fetched, format_of, format_of_file
 from reflector_gpu.cli.progress import Bar, ProgressBars, clock
 from reflector_gpu.cli.server_errors import ServerAway
+from reflector_gpu.cli.sources import is_url, with_folders
 from reflector_gpu.cli.voices import reference, voices_of
 from reflector_gpu.errors import InvalidRequest, NotFound, ReflectorError, UpstreamTimeout
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between looks
 _MOST_UNANSWERED = 60  # looks in a row: five minutes, in which a server can start again
-_RECORDINGS = frozenset(
-    ".3gp .aac .aif .aiff .amr .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mpga"
-    " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
-)
-"""Endings of the files that are submitted from a folder."""
 
 
 @dataclass(slots=True)
@@ -220,23 +216,17 @@ def _entries(inputs: Sequence[str]) -> list[_Entry]:
     """The recordings of ``inputs``, of which some may be folders.
 
     Raises:
-        InvalidRequest: there are none.
+        InvalidRequest: one does not exist, or is a folder without recordings.
     """
-    found: list[tuple[str, Path | None]] = []
-    for typed in inputs:
-        path = Path(typed)
-        if typed.lower().startswith(("http://", "https://")):
-            found.append((typed, None))
-        elif path.is_dir():
-            inside = (one for one in sorted(path.rglob("*")) if one.is_file())
-            found += [(str(one), one) for one in inside if one.suffix.lower() in _RECORDINGS]
-        elif path.is_file():
-            found.append((typed, path))
-        else:
+    found: list[_Entry] = []
+    for typed in with_folders(inputs):
+        path = None if is_url(typed) else Path(typed)
+        if path and path.is_dir():
+            raise InvalidRequest(f"There are no recordings in {typed}.")
+        if path and not path.is_file():
             raise InvalidRequest(f"{typed}: no such file or folder.")
-    if not found:
-        raise InvalidRequest(f"There are no recordings in {', '.join(inputs)}.")
-    return [_Entry(typed, path, None) for typed, path in found]
+        found.append(_Entry(typed, path, None))
+    return found
 
 
 def _place_in(folder: Path, entries: Sequence[_Entry], form: str) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,30 @@ STANDARD_INPUT = "-"
 
 _PIPE_IT = "pipe a recording into `transcribe -`"
 _COPIED_AT_ONCE = 1 << 20  # bytes
+_RECORDINGS = frozenset(
+    ".3gp .aac .aif .aiff .amr .avi .caf .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mpga"
+    " .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
+)
+"""Endings of the files that are taken from a folder."""
+
+
+def is_url(typed: str) -> bool:
+    return typed.lower().startswith(("http://", "https://"))
+
+
+def with_folders(inputs: Sequence[str]) -> list[str]:
+    """``inputs``, with the recordings in each folder and below in its place.
+
+    A folder without recordings stays.
+    """
+    return [one for typed in inputs for one in _recordings_in(typed) or [typed]]
+
+
+def _recordings_in(typed: str) -> list[str]:
+    if not os.path.isdir(typed):  # noqa: PTH112  which takes URLs of any length
+        return []
+    files = (path for path in sorted(Path(typed).rglob("*")) if path.is_file())
+    return [str(path) for path in files if path.suffix.lower() in _RECORDINGS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +63,7 @@ class Source:
         """The recording that was typed. ``files`` closes what this opens."""
         if typed == STANDARD_INPUT:
             return cls(typed, piped=files.enter_context(tempfile.TemporaryFile(buffering=0)))
-        if typed.lower().startswith(("http://", "https://")):
+        if is_url(typed):
             return cls(typed)
         return cls(typed, Path(typed))
 
@@ -76,7 +100,7 @@ class Source:
         if not self.path.exists():
             return "no such file"
         if self.path.is_dir():
-            return "is a folder; name the recordings in it"
+            return "is a folder without recordings"
         if not self.path.is_file():
             return f"is no regular file; {_PIPE_IT}"
         if not os.access(self.path, os.R_OK):

@@ -16,7 +16,7 @@ from reflector_gpu.cli.output import Destination, dialogue, form_of, outputs, pa
 from reflector_gpu.cli.output_formats import OutputFormat
 from reflector_gpu.cli.progress import ProgressBars
 from reflector_gpu.cli.server_transcription import RemoteTranscriber
-from reflector_gpu.cli.sources import STANDARD_INPUT, RecordingTranscriber, Source
+from reflector_gpu.cli.sources import STANDARD_INPUT, RecordingTranscriber, Source, with_folders
 from reflector_gpu.cli.transcript_warnings import warnings
 from reflector_gpu.cli.voices import voices_of
 from reflector_gpu.errors import InvalidRequest, ReflectorError
@@ -55,6 +55,7 @@ def run(
             "A server has a profile of its own: leave out --profile, "
             "or --server (REFLECTOR_SERVER)."
         )
+    inputs = with_folders(inputs)
     form = form_of(asked, output if len(inputs) == 1 else None)
     if inputs.count(STANDARD_INPUT) > 1:
         raise InvalidRequest("Standard input (-) can be read once.")

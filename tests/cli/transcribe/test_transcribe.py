@@ -93,17 +93,31 @@ def test_urls_are_fetched_here_or_by_the_server(
     assert json.loads(here.out)["filename"] == "clip.wav"
 
 
+def test_all_recordings_in_a_folder(typed: Typed, clip: Path, tmp_path: Path) -> None:
+    below = tmp_path / "november"
+    below.mkdir()
+    (below / "tuesday.WAV").write_bytes(clip.read_bytes())
+    (tmp_path / "monday.wav").write_bytes(clip.read_bytes())
+    (tmp_path / "notes.txt").write_text("no recording")
+    texts = tmp_path / "texts"
+    done = typed("transcribe", tmp_path, "-f", "srt", "-o", texts, *LOCAL)
+    assert done.status == 0, done
+    assert {path.name for path in texts.iterdir()} == {"monday.srt", "tuesday.srt"}
+
+
 def test_one_bad_input_does_not_stop_the_others(typed: Typed, clip: Path, tmp_path: Path) -> None:
     text = tmp_path / "notes.mp3"
     text.write_text("no audio")
     empty = tmp_path / "empty.wav"
     empty.touch()
-    done = typed("transcribe", tmp_path / "gone.wav", clip, text, tmp_path, empty, clip, *LOCAL)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    done = typed("transcribe", tmp_path / "gone.wav", clip, text, bare, empty, clip, *LOCAL)
     assert done.status == 1
     gone, notes, folder, nothing = done.err.splitlines()
     assert gone == f"{tmp_path}/gone.wav: no such file"
     assert notes.startswith(f"{text}: The file is not audio")
-    assert folder == f"{tmp_path}: is a folder; name the recordings in it"
+    assert folder == f"{bare}: is a folder without recordings"
     assert nothing == f"{empty}: is empty"
     first, second = done.out.removeprefix("==> clip.wav <==\n").split("==> clip.wav <==\n")
     assert first == second

@@ -137,7 +137,7 @@ def transcribe(
         typer.Argument(
             metavar="FILE|FOLDER|URL|-",
             show_default=False,
-            help="Recordings to transcribe; - is standard input.",
+            help="Recordings to transcribe, or folders of them; - is standard input.",
         ),
     ],
     output_format: Annotated[

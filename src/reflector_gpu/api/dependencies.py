@@ -24,10 +24,9 @@ from reflector_gpu.webrtc.calls import Calls
 
 
 class Direct(APIRoute):
-    """A route whose function takes the request and nothing else.
+    """A route that calls its function with the request and nothing else.
 
-    FastAPI calls it at once. To look through the dependencies of each request takes half as long as
-    to parse its form.
+    It saves FastAPI's search for dependencies, which takes half as long as parsing a form.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

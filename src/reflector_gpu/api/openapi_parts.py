@@ -23,7 +23,7 @@ ERRORS = {
 
 
 class _Later(Mapping[str, JsonValue]):
-    """What a route adds to the OpenAPI document, made when somebody asks for the document."""
+    """What a route adds to the OpenAPI document, made when the document is asked for."""
 
     def __init__(self, make: Callable[[], Extra]) -> None:
         self._made = functools.cache(make)

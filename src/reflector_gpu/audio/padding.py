@@ -150,7 +150,7 @@ class _Limit:
         self._measured = False
 
     def check(self, seconds: float) -> None:
-        """Check a recording whose first ``seconds`` are about to be encoded.
+        """Check a recording before its first ``seconds`` are encoded.
 
         All of it is measured once its last byte is there. That byte is waited for if so many
         seconds of speech would take more bytes: a few kilobytes can hold hours of silence.

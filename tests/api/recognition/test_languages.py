@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,20 +13,8 @@ from reflector_gpu.service.parameters import TranscriptionParameters
 from reflector_gpu.settings import load_settings
 from reflector_gpu.types import Priority, TranscribeOptions
 from tests.api.support import error_of, upload
-from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
-from tests.live import KEY, LiveServer
-
-
-@pytest.fixture(scope="module")
-def several() -> Iterator[LiveServer]:
-    """``auto`` over an English model and one that detects what is spoken."""
-    with LiveServer(
-        model="auto",
-        auto_models="parakeet,whisper",
-        model_paths={"parakeet": str(PARAKEET), "whisper": str(WHISPER)},
-        apikey=KEY,
-    ) as server:
-        yield server
+from tests.engines.tiny import Clip, clips
+from tests.live import LiveServer
 
 
 def hear(server: LiveServer, clip: Clip, **fields: str | list[str]) -> dict[str, Any]:
@@ -45,19 +33,19 @@ def language(server: LiveServer, clip: Clip, *expected: str) -> str:
     return str(hear(server, clip, **fields)["language"])
 
 
-def test_detection_is_kept_to_the_languages_that_are_expected(several: LiveServer) -> None:
+def test_detection_is_kept_to_the_languages_that_are_expected(server: LiveServer) -> None:
     spanish = clips("es")[0]
-    assert language(several, spanish) == "spanish"
-    assert language(several, spanish, "fr", "es") == "spanish"
-    assert language(several, spanish, "en", "fr") in ("english", "french")
+    assert language(server, spanish) == "spanish"
+    assert language(server, spanish, "fr", "es") == "spanish"
+    assert language(server, spanish, "en", "fr") in ("english", "french")
 
 
-def test_a_single_expected_language_is_passed_on_as_the_language(several: LiveServer) -> None:
-    assert language(several, clips("es")[0], "english") == "english"
+def test_a_single_expected_language_is_passed_on_as_the_language(server: LiveServer) -> None:
+    assert language(server, clips("es")[0], "english") == "english"
 
 
-def test_auto_takes_the_first_model_that_knows_all_of_them(several: LiveServer) -> None:
-    service = several.service
+def test_auto_takes_the_first_model_that_knows_all_of_them(server: LiveServer) -> None:
+    service = server.service
     for expected, model in (
         (("en",), "parakeet"),
         (("en", "es"), "whisper"),
@@ -66,23 +54,23 @@ def test_auto_takes_the_first_model_that_knows_all_of_them(several: LiveServer) 
     ):
         options = TranscribeOptions(languages=expected)
         assert service.resolve("auto", options).name == model
-    assert hear(several, clips("es")[0], **{"languages[]": ["en", "es"]})["text"] == (
+    assert hear(server, clips("es")[0], **{"languages[]": ["en", "es"]})["text"] == (
         clips("es")[0].text
     )
 
 
-def test_400_where_a_model_knows_none_of_them(several: LiveServer, quiet: bytes) -> None:
+def test_400_where_a_model_knows_none_of_them(server: LiveServer, quiet: bytes) -> None:
     fields: dict[str, str | list[str]] = {"model": "parakeet", "languages[]": ["fr", "es"]}
-    assert "only supports English" in error_of(upload(several, quiet, data=fields), 400)["message"]
+    assert "only supports English" in error_of(upload(server, quiet, data=fields), 400)["message"]
     fields["languages[]"] = ["nonsense"]
-    error = error_of(upload(several, quiet, data=fields), 400)
+    error = error_of(upload(server, quiet, data=fields), 400)
     assert "'nonsense' is not a language" in error["message"]
     assert error["param"] == "languages"
 
 
-def test_400_where_one_of_them_is_misspelled(several: LiveServer, quiet: bytes) -> None:
+def test_400_where_one_of_them_is_misspelled(server: LiveServer, quiet: bytes) -> None:
     fields: dict[str, str | list[str]] = {"model": "whisper", "languages[]": ["en", "spansh"]}
-    error = error_of(upload(several, quiet, data=fields), 400)
+    error = error_of(upload(server, quiet, data=fields), 400)
     assert "did you mean 'spanish'" in error["message"]
     assert error["param"] == "languages"
 

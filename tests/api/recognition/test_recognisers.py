@@ -15,20 +15,6 @@ from tests.engines.tiny import PARAKEET, WHISPER, Clip, clips
 from tests.live import KEY, LiveServer
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    """``auto`` over both tiny models, as the profiles have it over the large ones."""
-    with LiveServer(
-        model="auto",
-        auto_models="parakeet,whisper",
-        model_paths={"parakeet": str(PARAKEET), "whisper": str(WHISPER)},
-        apikey=KEY,
-    ) as server:
-        for model in server.service.recognisers.defaults:
-            server.service.workers.pool(model).wait_ready(timeout=60)
-        yield server
-
-
 @pytest.fixture
 def client(server: LiveServer) -> Iterator[httpx.Client]:
     with server.client() as client:
